@@ -1,0 +1,207 @@
+// Package config is what a user may set: the fields of one cluster, their defaults, the file that mirrors
+// the flags, and the checks that refuse a wrong value before anything is touched.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+)
+
+// DefaultName is the cluster's name, its kubeconfig context and the base of its data directory.
+const DefaultName = "fairlead"
+
+// Config describes one cluster on this host. The zero value of a field means its default.
+type Config struct {
+	Name        string   `json:"name,omitempty"`
+	DataDir     string   `json:"dataDir,omitempty"`
+	Nodes       int      `json:"nodes,omitempty"`
+	PodCIDR     string   `json:"podCIDR,omitempty"`
+	ServiceCIDR string   `json:"serviceCIDR,omitempty"`
+	ClusterDNS  string   `json:"clusterDNS,omitempty"`
+	Domain      string   `json:"domain,omitempty"`
+	NodePorts   string   `json:"nodePorts,omitempty"`
+	Port        int      `json:"port,omitempty"`
+	AgentPort   int      `json:"agentPort,omitempty"`
+	NodeIP      string   `json:"nodeIP,omitempty"`
+	EtcdServers []string `json:"etcdServers,omitempty"`
+	// AllowExternalIPs lets Services claim addresses by spec.externalIPs, refused otherwise (CVE-2020-8554).
+	AllowExternalIPs bool   `json:"allowExternalIPs,omitempty"`
+	LogLevel         string `json:"logLevel,omitempty"`
+}
+
+// Flags binds every field to a flag of the same name. A flag that is not given keeps what the file says.
+func (c *Config) Flags(f *pflag.FlagSet) {
+	f.StringVar(&c.Name, "name", "", "name of the cluster and of its kubeconfig context (default "+DefaultName+")")
+	f.StringVar(&c.DataDir, "data-dir", "", "where the cluster's state lives (default /var/lib/NAME)")
+	f.IntVar(&c.Nodes, "nodes", 0, "0: this host is the node; N: N nodes in network namespaces of their own")
+	f.StringVar(&c.PodCIDR, "pod-cidr", "", "addresses of pods, a /24 for each node (default 10.244.0.0/16)")
+	f.StringVar(&c.ServiceCIDR, "service-cidr", "", "addresses of Services (default 10.96.0.0/12)")
+	f.StringVar(&c.ClusterDNS, "cluster-dns", "", "address of the cluster DNS, inside the Service range (default 10.96.0.10)")
+	f.StringVar(&c.Domain, "domain", "", "DNS zone of the cluster (default cluster.local)")
+	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
+	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
+	f.IntVar(&c.AgentPort, "agent-port", 0, "port of the node agent (default 10250)")
+	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node (default: that of the default route)")
+	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
+	f.BoolVar(&c.AllowExternalIPs, "allow-external-ips", false, "accept Services with spec.externalIPs (CVE-2020-8554)")
+	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
+}
+
+// Settings is a checked Config in the types the program works with.
+type Settings struct {
+	Config
+	Pods, Services      netip.Prefix
+	DNS                 netip.Addr
+	FirstPort, LastPort int        // node ports, inclusive
+	Node                netip.Addr // invalid: to be found from the default route
+}
+
+// Resolve completes flags with DIR/config.yaml and the defaults, and checks the result. Each error names
+// the setting, what is wrong with it and what would be right.
+func Resolve(flags Config) (Settings, error) {
+	c := flags
+	c.Name = or(c.Name, DefaultName)
+	if !nameForm.MatchString(c.Name) {
+		return Settings{}, fmt.Errorf("name %q: must be 1 to 10 lower-case letters, digits or '-', beginning with a letter", c.Name)
+	}
+	c.DataDir = or(c.DataDir, "/var/lib/"+c.Name)
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return Settings{}, fmt.Errorf("data-dir %q: %w", c.DataDir, err)
+	}
+	c.DataDir = dir
+	file, err := load(filepath.Join(dir, "config.yaml"))
+	if err != nil {
+		return Settings{}, err
+	}
+	return merge(c, file).check()
+}
+
+var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,8}[a-z0-9])?$`)
+
+// load reads a configuration file; a missing one is empty. An unknown or repeated key is an error that
+// names it: a misspelt setting must not be ignored.
+func load(path string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Config{}, nil
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	var c Config
+	if err := yaml.UnmarshalStrict(bytes.TrimSpace(text), &c); err != nil {
+		return Config{}, fmt.Errorf("config %s: %s; remove or correct it (the keys are the long flags of 'fairlead up --help' in camelCase)", path, clean(err))
+	}
+	return c, nil
+}
+
+// clean strips what the YAML library says about itself from its error.
+func clean(err error) string {
+	s := err.Error()
+	for _, prefix := range []string{"error unmarshaling JSON: ", "while decoding JSON: ", "json: ", "error converting YAML to JSON: ", "yaml: ", "unmarshal errors:\n  "} {
+		s = strings.TrimPrefix(s, prefix)
+	}
+	return s
+}
+
+// merge takes each field from flags, else from file, else its default.
+func merge(flags, file Config) Config {
+	c := flags
+	c.Nodes = or(flags.Nodes, file.Nodes)
+	c.PodCIDR = or(flags.PodCIDR, file.PodCIDR, "10.244.0.0/16")
+	c.ServiceCIDR = or(flags.ServiceCIDR, file.ServiceCIDR, "10.96.0.0/12")
+	c.ClusterDNS = or(flags.ClusterDNS, file.ClusterDNS, "10.96.0.10")
+	c.Domain = or(flags.Domain, file.Domain, "cluster.local")
+	c.NodePorts = or(flags.NodePorts, file.NodePorts, "30000-32767")
+	c.Port = or(flags.Port, file.Port, 6443)
+	c.AgentPort = or(flags.AgentPort, file.AgentPort, 10250)
+	c.NodeIP = or(flags.NodeIP, file.NodeIP)
+	c.LogLevel = or(flags.LogLevel, file.LogLevel, "info")
+	c.AllowExternalIPs = flags.AllowExternalIPs || file.AllowExternalIPs
+	if len(c.EtcdServers) == 0 {
+		c.EtcdServers = file.EtcdServers
+	}
+	return c
+}
+
+func (c Config) check() (Settings, error) {
+	s := Settings{Config: c}
+	var errs []error
+	fail := func(flag, value, want string) {
+		errs = append(errs, fmt.Errorf("%s %q: %s", flag, value, want))
+	}
+	var err error
+	if s.Pods, err = netip.ParsePrefix(c.PodCIDR); err != nil || !s.Pods.Addr().Is4() || s.Pods.Bits() > 24 || s.Pods != s.Pods.Masked() {
+		fail("pod-cidr", c.PodCIDR, "must be an IPv4 network of /24 or larger, such as 10.244.0.0/16")
+	}
+	if s.Services, err = netip.ParsePrefix(c.ServiceCIDR); err != nil || !s.Services.Addr().Is4() || s.Services.Bits() > 28 || s.Services != s.Services.Masked() {
+		fail("service-cidr", c.ServiceCIDR, "must be an IPv4 network of /28 or larger, such as 10.96.0.0/12")
+	}
+	if s.DNS, err = netip.ParseAddr(c.ClusterDNS); err != nil || !s.Services.Contains(s.DNS) {
+		fail("cluster-dns", c.ClusterDNS, "must be an address inside the Service range "+c.ServiceCIDR)
+	}
+	if s.Pods.IsValid() && s.Services.IsValid() && s.Pods.Overlaps(s.Services) {
+		fail("pod-cidr", c.PodCIDR, "must not overlap the Service range "+c.ServiceCIDR)
+	}
+	if s.FirstPort, s.LastPort, err = portRange(c.NodePorts); err != nil {
+		fail("node-ports", c.NodePorts, "must be FIRST-LAST within 1-65535, such as 30000-32767")
+	}
+	if c.NodeIP != "" {
+		if s.Node, err = netip.ParseAddr(c.NodeIP); err != nil || !s.Node.Is4() {
+			fail("node-ip", c.NodeIP, "must be an IPv4 address of this host")
+		}
+	}
+	for flag, port := range map[string]int{"port": c.Port, "agent-port": c.AgentPort} {
+		if port < 1 || port > 65535 {
+			fail(flag, strconv.Itoa(port), "must be between 1 and 65535")
+		}
+	}
+	if c.Nodes < 0 || c.Nodes > 50 {
+		fail("nodes", strconv.Itoa(c.Nodes), "must be between 0 and 50")
+	}
+	if !domainForm.MatchString(c.Domain) || len(c.Domain) > 200 {
+		fail("domain", c.Domain, "must be a lower-case DNS name such as cluster.local")
+	}
+	return s, errors.Join(errs...)
+}
+
+var domainForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+
+func portRange(s string) (first, last int, err error) {
+	a, b, ok := strings.Cut(s, "-")
+	if !ok {
+		return 0, 0, fs.ErrInvalid
+	}
+	first, err1 := strconv.Atoi(a)
+	last, err2 := strconv.Atoi(b)
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, 0, err
+	}
+	if first < 1 || last > 65535 || first > last {
+		return 0, 0, fs.ErrInvalid
+	}
+	return first, last, nil
+}
+
+// or is the first value that is not zero.
+func or[T comparable](values ...T) T {
+	var zero T
+	for _, v := range values {
+		if v != zero {
+			return v
+		}
+	}
+	return zero
+}
