@@ -1,0 +1,168 @@
+// Package instance is one cluster's footing on this host: its data directory, the lock that shows that it
+// runs, and the settings it was started with. Everything a later `down` or `status` needs is in files here,
+// so that both work with the program dead.
+package instance
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/config"
+)
+
+// dataVersion is the layout of a data directory. A program refuses a directory of another one.
+const dataVersion = "1"
+
+// Instance is a data directory.
+type Instance struct{ Dir string }
+
+// RunningError says that a process holds the instance's lock.
+type RunningError struct {
+	Dir string
+	PID int
+}
+
+func (e *RunningError) Error() string {
+	return fmt.Sprintf("already running on %s as process %d; 'fairlead status' shows it, 'fairlead down' stops it", e.Dir, e.PID)
+}
+
+// Path is a file of the instance.
+func (i Instance) Path(elem ...string) string {
+	return filepath.Join(append([]string{i.Dir}, elem...)...)
+}
+
+// Exists reports whether the directory holds an instance, running or not.
+func (i Instance) Exists() bool {
+	_, err := os.Stat(i.Path("version"))
+	return err == nil
+}
+
+// Prepare makes the directory, or checks that one that exists was written by a program of this layout.
+func (i Instance) Prepare() error {
+	if err := os.MkdirAll(i.Dir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	text, err := os.ReadFile(i.Path("version"))
+	switch v := strings.TrimSpace(string(text)); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := i.refuseForeign(); err != nil {
+			return err
+		}
+		return os.WriteFile(i.Path("version"), []byte(dataVersion+"\n"), 0o600)
+	case err != nil:
+		return fmt.Errorf("data directory: %w", err)
+	case v != dataVersion:
+		return fmt.Errorf("data directory %s was written by a Fairlead of layout %q, this one reads layout %s; use the matching program, or another --data-dir", i.Dir, v, dataVersion)
+	}
+	return nil
+}
+
+// refuseForeign keeps the program from moving into a directory full of somebody else's files, which a
+// later `down` would remove.
+func (i Instance) refuseForeign() error {
+	entries, err := os.ReadDir(i.Dir)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); name != "config.yaml" && name != "lock" {
+			return fmt.Errorf("data directory %s holds files that are not Fairlead's (%s); give an empty or new --data-dir", i.Dir, name)
+		}
+	}
+	return nil
+}
+
+// Lock marks the instance as running in this process until the process ends, however it ends.
+func (i Instance) Lock() (*os.File, error) {
+	f, err := os.OpenFile(i.Path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		pid, _ := i.Running()
+		return nil, &RunningError{Dir: i.Dir, PID: pid}
+	}
+	if err := errors.Join(f.Truncate(0), writePID(f)); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	return f, nil
+}
+
+func writePID(f *os.File) error {
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// Running is the process that holds the lock.
+func (i Instance) Running() (pid int, running bool) {
+	f, err := os.Open(i.Path("lock"))
+	if err != nil {
+		return 0, false
+	}
+	defer f.Close()
+	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+		return 0, false
+	}
+	text, _ := os.ReadFile(i.Path("lock"))
+	pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid, true
+}
+
+// SaveSettings records what the instance was started with.
+func (i Instance) SaveSettings(c config.Config) error {
+	text, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return replaceFile(i.Path("settings.json"), append(text, '\n'), 0o600)
+}
+
+// LoadSettings reads what the instance was last started with.
+func (i Instance) LoadSettings() (config.Config, error) {
+	var c config.Config
+	text, err := os.ReadFile(i.Path("settings.json"))
+	if err != nil {
+		return c, fmt.Errorf("settings: %w", err)
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return c, fmt.Errorf("settings %s: %w", i.Path("settings.json"), err)
+	}
+	return c, nil
+}
+
+// Secret returns the random secret kept in the named file, making it the first time.
+func (i Instance) Secret(name string) (string, error) {
+	path := i.Path(name)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	raw := make([]byte, 16)
+	rand.Read(raw) // never fails
+	secret := hex.EncodeToString(raw)
+	return secret, replaceFile(path, []byte(secret+"\n"), 0o600)
+}
+
+// replaceFile writes a file so that a crash leaves the old or the new content, never a part of it.
+func replaceFile(path string, text []byte, mode fs.FileMode) error {
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, text, mode); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
