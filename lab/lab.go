@@ -1,0 +1,235 @@
+// Package lab is a cluster of several nodes on one host: each node is a network namespace of its own, joined
+// to the others by a bridge that lives in one more namespace, the fabric.
+//
+//	host ── fl-NAME ─┬─ fabric: br0 ─┬─ node1: eth0 .11
+//	          .1     │               ├─ node2: eth0 .12
+//
+// The host has one link into the fabric and nothing else: no rule, no forwarding, no route but that of the
+// link. Traffic between nodes never passes the host's own network, so the host's firewall and the lab do not
+// see each other, and several labs live side by side.
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+
+	"fairlead.dev/fairlead/netns"
+)
+
+// Lab is the network of one cluster on this host.
+type Lab struct {
+	Name   string       // the cluster's
+	Dir    string       // where the namespaces' files live
+	Subnet netip.Prefix // the nodes' /24
+}
+
+// Node is one node of a lab.
+type Node struct {
+	Name  string
+	Addr  netip.Addr
+	Netns string // file its network namespace is bound to
+}
+
+// Host is the address of the host inside the lab; the API server listens there.
+func (l Lab) Host() netip.Addr { return l.Subnet.Addr().Next() }
+
+// Nodes lists the first n nodes.
+func (l Lab) Nodes(n int) []Node {
+	addr := l.Subnet.Addr().As4()
+	nodes := make([]Node, n)
+	for i := range nodes {
+		addr[3] = byte(11 + i)
+		name := "node" + strconv.Itoa(i+1)
+		nodes[i] = Node{Name: name, Addr: netip.AddrFrom4(addr), Netns: filepath.Join(l.Dir, name)}
+	}
+	return nodes
+}
+
+func (l Lab) fabric() string { return filepath.Join(l.Dir, "fabric") }
+
+// Link is the name of the lab's only link on the host.
+func (l Lab) Link() string { return "fl-" + l.Name }
+
+// FreeSubnet finds a /24 in 10.88.0.0/16 that no route of the host overlaps.
+func FreeSubnet() (netip.Prefix, error) {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("lab: list routes: %w", err)
+	}
+	for i := range 256 {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 88, byte(i), 0}), 24)
+		if !overlaps(p, routes) {
+			return p, nil
+		}
+	}
+	return netip.Prefix{}, errors.New("lab: every /24 of 10.88.0.0/16 is routed on this host; take down a lab with 'fairlead down --name NAME'")
+}
+
+func overlaps(p netip.Prefix, routes []netlink.Route) bool {
+	for _, r := range routes {
+		if r.Dst == nil {
+			continue
+		}
+		addr, ok := netip.AddrFromSlice(r.Dst.IP.To4())
+		if bits, _ := r.Dst.Mask.Size(); ok && bits > 0 && netip.PrefixFrom(addr, bits).Overlaps(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Create builds the lab with n nodes; what is there already is kept.
+func (l Lab) Create(n int) error {
+	if err := netns.Create(l.fabric()); err != nil {
+		return err
+	}
+	fabric, err := open(l.fabric())
+	if err != nil {
+		return err
+	}
+	defer fabric.close()
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
+	if err := ignoreExists(fabric.LinkAdd(bridge)); err != nil {
+		return fmt.Errorf("lab: bridge: %w", err)
+	}
+	if err := fabric.up("br0", ""); err != nil {
+		return err
+	}
+	if err := l.connectHost(fabric); err != nil {
+		return fmt.Errorf("lab: link %s: %w", l.Link(), err)
+	}
+	for _, node := range l.Nodes(n) {
+		if err := l.connect(fabric, node); err != nil {
+			return fmt.Errorf("lab: %s: %w", node.Name, err)
+		}
+	}
+	return nil
+}
+
+// connectHost makes the veth pair fl-NAME (host) - host (fabric).
+func (l Lab) connectHost(fabric *space) error {
+	if _, err := netlink.LinkByName(l.Link()); err != nil {
+		veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: l.Link()}, PeerName: "host", PeerNamespace: netlink.NsFd(fabric.fd)}
+		if err := netlink.LinkAdd(veth); err != nil {
+			return err
+		}
+	}
+	if err := fabric.up("host", "br0"); err != nil {
+		return err
+	}
+	link, err := netlink.LinkByName(l.Link())
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrReplace(link, address(l.Host())); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(link)
+}
+
+// connect makes a node's namespace and its veth pair NODE (fabric) - eth0 (node).
+func (l Lab) connect(fabric *space, node Node) error {
+	if err := netns.Create(node.Netns); err != nil {
+		return err
+	}
+	inside, err := open(node.Netns)
+	if err != nil {
+		return err
+	}
+	defer inside.close()
+	if _, err := inside.LinkByName("eth0"); err != nil {
+		veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: node.Name}, PeerName: "eth0", PeerNamespace: netlink.NsFd(inside.fd)}
+		if err := fabric.LinkAdd(veth); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(fabric.up(node.Name, "br0"), inside.up("lo", ""), inside.up("eth0", "")); err != nil {
+		return err
+	}
+	eth0, err := inside.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	if err := inside.AddrReplace(eth0, address(node.Addr)); err != nil {
+		return err
+	}
+	return inside.RouteReplace(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: l.Host().AsSlice()})
+}
+
+// Remove takes the lab apart: the link on the host and every namespace bound in Dir.
+func (l Lab) Remove() error {
+	var errs []error
+	if link, err := netlink.LinkByName(l.Link()); err == nil {
+		errs = append(errs, netlink.LinkDel(link))
+	}
+	files, _ := os.ReadDir(l.Dir) // a lab that was never made has none
+	for _, f := range files {
+		errs = append(errs, netns.Remove(filepath.Join(l.Dir, f.Name())))
+	}
+	if len(files) > 0 {
+		errs = append(errs, os.Remove(l.Dir))
+	}
+	return errors.Join(errs...)
+}
+
+// space is a netlink handle inside a namespace.
+type space struct {
+	*netlink.Handle
+	fd int
+}
+
+func open(path string) (*space, error) {
+	ns, err := vnetns.GetFromPath(path)
+	if err != nil {
+		return nil, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	handle, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		ns.Close()
+		return nil, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	return &space{Handle: handle, fd: int(ns)}, nil
+}
+
+func (s *space) close() {
+	s.Handle.Close()
+	ns := vnetns.NsHandle(s.fd)
+	ns.Close()
+}
+
+// up brings a link up, as a port of the named bridge if one is given.
+func (s *space) up(name, bridge string) error {
+	link, err := s.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", name, err)
+	}
+	if bridge != "" {
+		master, err := s.LinkByName(bridge)
+		if err != nil {
+			return fmt.Errorf("link %s: %w", bridge, err)
+		}
+		if err := s.LinkSetMaster(link, master); err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
+		}
+	}
+	return s.LinkSetUp(link)
+}
+
+func address(a netip.Addr) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(24, 32)}}
+}
+
+func ignoreExists(err error) error {
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return err
+}
