@@ -1,0 +1,112 @@
+package registry
+
+import (
+	"context"
+	"net/netip"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apiserver/pkg/registry/generic"
+	"k8s.io/apiserver/pkg/registry/rest"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+
+	"fairlead.dev/fairlead/alloc"
+)
+
+// Config is what the registry needs to serve its resources.
+type Config struct {
+	RESTOptions generic.RESTOptionsGetter // where objects are stored
+	ServiceCIDR netip.Prefix              // addresses of Services, for example 10.96.0.0/12
+	NodePorts   alloc.PortRange           // node ports of Services, by default 30000-32767
+
+	// ClusterDomain is the DNS zone of the cluster, for example cluster.local.
+	ClusterDomain string
+
+	// AllowExternalIPs lets Services name externalIPs. It is off by default: whoever may create a Service could
+	// otherwise attract the traffic of any address (CVE-2020-8554).
+	AllowExternalIPs bool
+}
+
+// Groups builds the storage of every resource and returns it as API groups to install, core first. Nothing is read
+// from etcd before the first request, so ctx is kept only for what the storages do later.
+func Groups(ctx context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, error) {
+	b := &builder{config: cfg}
+	core := b.core(ctx)
+	events := map[string]rest.Storage{"events": core["events"]}
+	groups := []*genericapiserver.APIGroupInfo{
+		groupInfo(corev1.GroupName, core),
+		groupInfo(appsv1.GroupName, b.apps()),
+		groupInfo(discoveryv1.GroupName, b.discovery()),
+		groupInfo(coordinationv1.GroupName, b.coordination()),
+		groupInfo(eventsv1.GroupName, events),
+	}
+	return groups, b.err
+}
+
+func groupInfo(group string, resources map[string]rest.Storage) *genericapiserver.APIGroupInfo {
+	info := genericapiserver.NewDefaultAPIGroupInfo(group, Scheme, ParameterCodec, Codecs)
+	info.VersionedResourcesStorageMap["v1"] = resources
+	return &info
+}
+
+// builder builds storages and keeps the first error, so that the tables below read as tables.
+type builder struct {
+	config Config
+	err    error
+}
+
+func build[T object](b *builder, k *kind[T]) store[T] {
+	if b.err != nil {
+		return store[T]{}
+	}
+	s, err := newStore(k, b.config.RESTOptions)
+	b.err = err
+	return s
+}
+
+// put adds the resource and, where it has one, its status subresource.
+func put[T object](resources map[string]rest.Storage, s store[T]) {
+	if s.Store == nil {
+		return
+	}
+	resources[s.kind.plural] = s
+	if s.kind.prepareStatus != nil {
+		resources[s.kind.plural+"/status"] = s.status()
+	}
+}
+
+func (b *builder) core(context.Context) map[string]rest.Storage {
+	resources := map[string]rest.Storage{}
+	put(resources, build(b, configMaps()))
+	put(resources, build(b, secrets()))
+	put(resources, build(b, serviceAccounts()))
+	put(resources, build(b, events()))
+	put(resources, build(b, nodes()))
+	put(resources, build(b, endpoints()))
+	put(resources, build(b, namespaces()))
+	put(resources, build(b, pods()))
+	put(resources, build(b, services()))
+	return resources
+}
+
+func (b *builder) apps() map[string]rest.Storage {
+	resources := map[string]rest.Storage{}
+	put(resources, build(b, deployments()))
+	put(resources, build(b, replicaSets()))
+	return resources
+}
+
+func (b *builder) discovery() map[string]rest.Storage {
+	resources := map[string]rest.Storage{}
+	put(resources, build(b, endpointSlices()))
+	return resources
+}
+
+func (b *builder) coordination() map[string]rest.Storage {
+	resources := map[string]rest.Storage{}
+	put(resources, build(b, leases()))
+	return resources
+}

@@ -1,0 +1,100 @@
+package registry
+
+import (
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+)
+
+var (
+	// Scheme knows every type the API server speaks: the served kinds, the kinds of their subresources
+	// (autoscaling/v1 Scale, policy/v1 Eviction), the review kinds of authentication and authorization, and the
+	// metadata types. Kinds carry their defaulting functions.
+	Scheme = newScheme()
+
+	// Codecs encodes and decodes the types of Scheme as JSON, YAML and protobuf.
+	Codecs = serializer.NewCodecFactory(Scheme)
+
+	// ParameterCodec decodes the query of a request (ListOptions, PodLogOptions and the like).
+	ParameterCodec = runtime.NewParameterCodec(Scheme)
+)
+
+// StorageVersions are the group versions objects are written to etcd in, in the order of Groups. Events of
+// events.k8s.io are stored as core events and so have no entry of their own.
+func StorageVersions() []schema.GroupVersion {
+	return []schema.GroupVersion{
+		corev1.SchemeGroupVersion,
+		appsv1.SchemeGroupVersion,
+		discoveryv1.SchemeGroupVersion,
+		coordinationv1.SchemeGroupVersion,
+	}
+}
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, group := range []struct {
+		version schema.GroupVersion
+		add     func(*runtime.Scheme) error
+	}{
+		{corev1.SchemeGroupVersion, corev1.AddToScheme},
+		{appsv1.SchemeGroupVersion, appsv1.AddToScheme},
+		{discoveryv1.SchemeGroupVersion, discoveryv1.AddToScheme},
+		{coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme},
+		{autoscalingv1.SchemeGroupVersion, autoscalingv1.AddToScheme},
+		{policyv1.SchemeGroupVersion, policyv1.AddToScheme},
+		{authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme},
+		{authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme},
+	} {
+		utilruntime.Must(group.add(s))
+		addHub(s, group.version)
+		utilruntime.Must(s.SetVersionPriority(group.version))
+	}
+	utilruntime.Must(addEvents(s))
+	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
+	utilruntime.Must(addQueryConversions(s))
+	utilruntime.Must(addFieldLabels(s))
+	addDefaults(s)
+	return s
+}
+
+// addHub registers each kind of gv a second time under the group's internal version, so that the versioned type is
+// also what handlers, strategies and storage work on. Options and watch events are per version and stay out.
+func addHub(s *runtime.Scheme, gv schema.GroupVersion) {
+	hub := schema.GroupVersion{Group: gv.Group, Version: runtime.APIVersionInternal}
+	for kind := range s.KnownTypes(gv) {
+		if strings.HasSuffix(kind, "Options") || kind == metav1.WatchEventKind {
+			continue
+		}
+		obj, err := s.New(gv.WithKind(kind))
+		utilruntime.Must(err)
+		s.AddKnownTypeWithName(hub.WithKind(kind), obj)
+	}
+}
+
+// addEvents registers events.k8s.io/v1. Both event APIs share one store of core events (as upstream), so the hub of
+// this group is the core type, with a conversion to and from it.
+func addEvents(s *runtime.Scheme) error {
+	if err := eventsv1.AddToScheme(s); err != nil {
+		return err
+	}
+	hub := schema.GroupVersion{Group: eventsv1.GroupName, Version: runtime.APIVersionInternal}
+	s.AddKnownTypeWithName(hub.WithKind("Event"), &corev1.Event{})
+	s.AddKnownTypeWithName(hub.WithKind("EventList"), &corev1.EventList{})
+	if err := addEventConversions(s); err != nil {
+		return err
+	}
+	return s.SetVersionPriority(eventsv1.SchemeGroupVersion)
+}
