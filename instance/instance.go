@@ -49,7 +49,7 @@ func (i Instance) Exists() bool {
 
 // Prepare makes the directory, or checks that one that exists was written by a program of this layout.
 func (i Instance) Prepare() error {
-	if err := os.MkdirAll(i.Dir, 0o700); err != nil {
+	if err := i.makeDir(); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	text, err := os.ReadFile(i.Path("version"))
@@ -67,6 +67,17 @@ func (i Instance) Prepare() error {
 	return nil
 }
 
+// makeDir makes the directory and remembers that it did.
+func (i Instance) makeDir() error {
+	if _, err := os.Stat(i.Dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(i.Dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(i.Path("created"), nil, 0o600)
+}
+
 // refuseForeign keeps the program from moving into a directory full of somebody else's files, which a
 // later `down` would remove.
 func (i Instance) refuseForeign() error {
@@ -75,7 +86,7 @@ func (i Instance) refuseForeign() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	for _, e := range entries {
-		if name := e.Name(); name != "config.yaml" && name != "lock" {
+		if name := e.Name(); name != "config.yaml" && name != "lock" && name != "created" {
 			return fmt.Errorf("data directory %s holds files that are not Fairlead's (%s); give an empty or new --data-dir", i.Dir, name)
 		}
 	}
@@ -165,4 +176,27 @@ func replaceFile(path string, text []byte, mode fs.FileMode) error {
 		return err
 	}
 	return os.Rename(tmp, path)
+}
+
+// keptData are the files that the next start works on if the user wants to keep the data.
+var keptData = map[string]bool{"version": true, "settings.json": true, "pki": true, "token": true, "joined": true, "etcd": true, "nodes": true, "lab.json": true, "created": true}
+
+// Remove deletes the instance's files. A config.yaml is the user's and stays; the directory goes if the
+// instance made it and nothing is left in it. With keep, the data stays too.
+func (i Instance) Remove(keep bool) error {
+	_, err := os.Stat(i.Path("created"))
+	made := err == nil
+	entries, err := os.ReadDir(i.Dir)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); name != "config.yaml" && !(keep && keptData[name]) {
+			err = errors.Join(err, os.RemoveAll(i.Path(name)))
+		}
+	}
+	if err == nil && made && !keep {
+		os.Remove(i.Dir) // fails, and should, if the user put something into it
+	}
+	return err
 }

@@ -69,3 +69,44 @@ func TestSettingsAndSecretSurvive(t *testing.T) {
 		t.Errorf("secret changed: %q, %v", again, err)
 	}
 }
+
+func TestRemoveLeavesTheUsersFilesAndWhatIsToBeKept(t *testing.T) {
+	made := Instance{Dir: filepath.Join(t.TempDir(), "made")}
+	if err := made.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(made.Path("etcd", "member"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(made.Path("server.log"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Remove(true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(made.Path("etcd", "member")); err != nil {
+		t.Errorf("kept data is gone: %v", err)
+	}
+	if _, err := os.Stat(made.Path("server.log")); err == nil {
+		t.Error("the log was kept")
+	}
+	if err := made.Remove(false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(made.Dir); err == nil {
+		t.Error("the directory that Prepare made stayed")
+	}
+	users := Instance{Dir: t.TempDir()}
+	if err := os.WriteFile(users.Path("config.yaml"), []byte("port: 7000\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := users.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if err := users.Remove(false); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(users.Dir); err != nil || len(entries) != 1 || entries[0].Name() != "config.yaml" {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}

@@ -44,6 +44,20 @@ func (e Entry) Write(path string) error {
 	return replace(path, text, owner{})
 }
 
+// Read is the entry that Write wrote.
+func Read(path string) (Entry, error) {
+	c, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		return Entry{}, fmt.Errorf("kubeconfig: %w", err)
+	}
+	name := c.CurrentContext
+	cluster, who := c.Clusters[name], c.AuthInfos[name]
+	if cluster == nil || who == nil {
+		return Entry{}, fmt.Errorf("kubeconfig %s: was not written by Fairlead", path)
+	}
+	return Entry{Name: name, Server: cluster.Server, CA: cluster.CertificateAuthorityData, Cert: who.ClientCertificateData, Key: who.ClientKeyData}, nil
+}
+
 func (e Entry) addTo(c *api.Config) {
 	c.Clusters[e.Name] = &api.Cluster{Server: e.Server, CertificateAuthorityData: e.CA}
 	c.AuthInfos[e.Name] = &api.AuthInfo{ClientCertificateData: e.Cert, ClientKeyData: e.Key}
