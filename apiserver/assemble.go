@@ -1,0 +1,159 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
+	"k8s.io/apiserver/pkg/registry/rest"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	genericfilters "k8s.io/apiserver/pkg/server/filters"
+	"k8s.io/apiserver/pkg/server/options"
+	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+
+	"fairlead.dev/fairlead/apiserver/auth"
+	"fairlead.dev/fairlead/apiserver/nodelink"
+	"fairlead.dev/fairlead/apiserver/openapi"
+	"fairlead.dev/fairlead/apiserver/registry"
+)
+
+const (
+	// joinPath is where a node asks for its certificates, holding only a token.
+	joinPath = "/fairlead/v1/join"
+	// storagePrefix begins every key in etcd, as with kube-apiserver.
+	storagePrefix = "/registry"
+	// drainTimeout bounds how long a stop waits for watches, logs and other long requests.
+	drainTimeout = time.Second
+)
+
+// assemble builds the server with every group installed; nothing serves yet.
+func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd []string, k keeper, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
+	generic := genericConfig(cfg, id, listener)
+	guard := newNamespaceGuard()
+	generic.AdmissionControl = guard.chain(auth.NewNodeRestriction())
+	if err := storage(etcd).ApplyWithStorageFactoryTo(storageFactory(etcd), generic); err != nil {
+		return nil, fmt.Errorf("api server: storage: %w", err)
+	}
+	complete := generic.Complete(nil)
+	api, err := complete.New("fairlead", genericapiserver.NewEmptyDelegate())
+	if err != nil {
+		return nil, fmt.Errorf("api server: %w", err)
+	}
+	api.ShutdownTimeout = drainTimeout
+	groups, err := registry.Groups(ctx, registry.Config{
+		RESTOptions: generic.RESTOptionsGetter, ServiceCIDR: cfg.ServiceCIDR, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("api server: kinds: %w", err)
+	}
+	core := groups[0].VersionedResourcesStorageMap["v1"]
+	if err := guard.read(core["namespaces"]); err != nil {
+		return nil, err
+	}
+	if err := addPodStreams(core, id, cfg); err != nil {
+		return nil, err
+	}
+	groups = append(groups, reviewGroups(generic)...)
+	if err := api.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, groups[0]); err != nil {
+		return nil, fmt.Errorf("api server: core group: %w", err)
+	}
+	if err := api.InstallAPIGroups(groups[1:]...); err != nil {
+		return nil, fmt.Errorf("api server: groups: %w", err)
+	}
+	api.AddPostStartHookOrDie("fairlead-bootstrap", func(hook genericapiserver.PostStartHookContext) error {
+		return k.bootstrap(hook, log)
+	})
+	return api, nil
+}
+
+// genericConfig holds the choices that do not depend on kinds or storage.
+func genericConfig(cfg Config, id *identity, listener net.Listener) *genericapiserver.Config {
+	c := genericapiserver.NewConfig(registry.Codecs)
+	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: listener, Cert: id.serving, ClientCA: id.clients}
+	c.LoopbackClientConfig = id.client()
+	c.ExternalAddress = net.JoinHostPort(cfg.Advertise.String(), strconv.Itoa(int(id.port)))
+	c.EffectiveVersion = newRelease()
+	c.Authentication.Authenticator = auth.Authenticator(cfg.CA.Pool())
+	c.Authorization.Authorizer = auth.Authorizer()
+	c.RuleResolver = auth.Rules{}
+	c.EnableProfiling = false
+	c.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(
+		sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
+	c.ShutdownWatchTerminationGracePeriod = drainTimeout
+	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return withJoin(genericapiserver.DefaultBuildHandlerChain(api, c), cfg.Join)
+	}
+	namer := openapinamer.NewDefinitionNamer(openapi.Scheme())
+	c.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, namer)
+	c.OpenAPIConfig.Info.Title = "Kubernetes"
+	c.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, namer)
+	c.OpenAPIV3Config.Info.Title = "Kubernetes"
+	return c
+}
+
+// withJoin serves a joining node before authentication: it has no certificate yet, and its handler checks
+// the token it brings.
+func withJoin(api, join http.Handler) http.Handler {
+	if join == nil {
+		return api
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == joinPath {
+			join.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+}
+
+func storageConfig(etcd []string) *storagebackend.Config {
+	c := storagebackend.NewDefaultConfig(storagePrefix, nil)
+	c.Transport.ServerList = etcd
+	return c
+}
+
+func storage(etcd []string) *options.EtcdOptions {
+	return options.NewEtcdOptions(storageConfig(etcd))
+}
+
+// storageFactory stores every kind as protobuf in its versioned form.
+func storageFactory(etcd []string) *serverstorage.DefaultStorageFactory {
+	return serverstorage.NewDefaultStorageFactory(*storageConfig(etcd), "application/vnd.kubernetes.protobuf",
+		registry.Codecs, serverstorage.NewDefaultResourceEncodingConfig(registry.Scheme), serverstorage.NewResourceConfig(), nil)
+}
+
+// reviewGroups are the groups whose objects are questions, answered at once and never stored.
+func reviewGroups(c *genericapiserver.Config) []*genericapiserver.APIGroupInfo {
+	authentication := genericapiserver.NewDefaultAPIGroupInfo("authentication.k8s.io", registry.Scheme, registry.ParameterCodec, registry.Codecs)
+	authentication.VersionedResourcesStorageMap["v1"] = auth.AuthenticationReviews()
+	authorization := genericapiserver.NewDefaultAPIGroupInfo("authorization.k8s.io", registry.Scheme, registry.ParameterCodec, registry.Codecs)
+	authorization.VersionedResourcesStorageMap["v1"] = auth.AuthorizationReviews(c.Authorization.Authorizer, c.RuleResolver)
+	return []*genericapiserver.APIGroupInfo{&authentication, &authorization}
+}
+
+// addPodStreams adds the subresources of pods that node agents answer.
+func addPodStreams(core map[string]rest.Storage, id *identity, cfg Config) error {
+	pods, ok := core["pods"].(rest.Getter)
+	if !ok {
+		return fmt.Errorf("api server: pods of type %T cannot be read", core["pods"])
+	}
+	nodes, ok := core["nodes"].(rest.Getter)
+	if !ok {
+		return fmt.Errorf("api server: nodes of type %T cannot be read", core["nodes"])
+	}
+	for name, stream := range nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool()).Storage() {
+		core[name] = stream
+	}
+	return nil
+}
+
+// port is the port the API is served on, which the kubernetes Service sends to.
+func (id *identity) addrPort(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, id.port) }

@@ -1,0 +1,161 @@
+package auth
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+)
+
+const (
+	// NodeUserPrefix begins the user name of a node: system:node:NAME.
+	NodeUserPrefix = "system:node:"
+	// leaseNamespace holds one Lease per node, its heartbeat.
+	leaseNamespace = "kube-node-lease"
+	podNodeField   = "spec.nodeName"
+)
+
+// rule allows verbs on resources of one API group; "*" is every one. A resource with a subresource reads
+// "pods/status". Paths are for requests outside the API groups; a final * matches any rest.
+type rule struct {
+	verbs     []string
+	group     string
+	resources []string
+	paths     []string
+	namespace string // "" is every namespace
+	limit     limit
+}
+
+// limit narrows a rule to what belongs to the asking node, as far as the request's URL tells. What only
+// the object tells is checked at admission, see NodeRestriction.
+type limit int
+
+const (
+	unlimited limit = iota
+	ownName         // the object is named like the node; a create carries no name and passes here
+	ownPods         // lists and watches must select spec.nodeName=NODE
+)
+
+func read() []string { return []string{"get", "list", "watch"} }
+
+// adminRules is what the group system:masters may do: everything.
+func adminRules() []rule {
+	return []rule{
+		{verbs: []string{"*"}, group: "*", resources: []string{"*"}},
+		{verbs: []string{"*"}, paths: []string{"*"}},
+	}
+}
+
+// anonymousRules is what a request without a credential may do.
+func anonymousRules() []rule {
+	return []rule{{verbs: []string{"get", "head"}, paths: publicPaths()}}
+}
+
+// memberRules is what every authenticated user may do: find out what the server serves and what they may
+// do themselves (upstream's system:discovery, system:basic-user and system:public-info-viewer).
+func memberRules() []rule {
+	return []rule{
+		{verbs: []string{"get", "head"}, paths: []string{
+			"/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/",
+			"/healthz", "/livez", "/readyz",
+		}},
+		{verbs: []string{"create"}, group: "authentication.k8s.io", resources: []string{"selfsubjectreviews"}},
+		{verbs: []string{"create"}, group: "authorization.k8s.io", resources: []string{"selfsubjectaccessreviews", "selfsubjectrulesreviews"}},
+	}
+}
+
+// nodeRules is what a node agent may do: read what its proxy, DNS and pods need, and write what is its own
+// (upstream's system:node with NodeRestriction).
+func nodeRules() []rule {
+	return []rule{
+		{verbs: read(), resources: []string{"services", "endpoints", "nodes", "namespaces", "configmaps", "secrets"}},
+		{verbs: read(), group: "discovery.k8s.io", resources: []string{"endpointslices"}},
+		{verbs: read(), resources: []string{"pods"}, limit: ownPods},
+		{verbs: []string{"delete"}, resources: []string{"pods"}},
+		{verbs: []string{"update", "patch"}, resources: []string{"pods/status"}},
+		{verbs: []string{"create"}, resources: []string{"nodes"}},
+		{verbs: []string{"update", "patch"}, resources: []string{"nodes", "nodes/status"}, limit: ownName},
+		{verbs: []string{"create", "update", "patch"}, resources: []string{"events"}},
+		{verbs: []string{"create", "update", "patch"}, group: "events.k8s.io", resources: []string{"events"}},
+		{verbs: []string{"create", "get", "update", "patch", "delete"}, group: "coordination.k8s.io", resources: []string{"leases"}, namespace: leaseNamespace, limit: ownName},
+	}
+}
+
+// rulesOf collects the rules of a user's groups.
+func rulesOf(u user.Info) []rule {
+	groups := u.GetGroups()
+	if slices.Contains(groups, user.SystemPrivilegedGroup) {
+		return adminRules()
+	}
+	rules := anonymousRules()
+	if slices.Contains(groups, user.AllAuthenticated) {
+		rules = append(rules, memberRules()...)
+	}
+	if _, isNode := NodeName(u); isNode {
+		rules = append(rules, nodeRules()...)
+	}
+	return rules
+}
+
+// NodeName is the node a user speaks for: a member of system:nodes named system:node:NAME.
+func NodeName(u user.Info) (name string, isNode bool) {
+	name, ok := strings.CutPrefix(u.GetName(), NodeUserPrefix)
+	return name, ok && name != "" && slices.Contains(u.GetGroups(), user.NodesGroup)
+}
+
+// allows says whether the rule covers a request of node, which is "" for any other user.
+func (r rule) allows(a authorizer.Attributes, node string) bool {
+	if !matches(r.verbs, a.GetVerb()) {
+		return false
+	}
+	if !a.IsResourceRequest() {
+		return slices.ContainsFunc(r.paths, func(p string) bool { return pathMatches(p, a.GetPath()) })
+	}
+	return r.coversResource(a) && r.limit.allows(a, node)
+}
+
+func (r rule) coversResource(a authorizer.Attributes) bool {
+	resource := a.GetResource()
+	if sub := a.GetSubresource(); sub != "" {
+		resource += "/" + sub
+	}
+	return (r.group == "*" || r.group == a.GetAPIGroup()) &&
+		matches(r.resources, resource) &&
+		(r.namespace == "" || r.namespace == a.GetNamespace())
+}
+
+func (l limit) allows(a authorizer.Attributes, node string) bool {
+	switch l {
+	case ownName:
+		return a.GetName() == node || a.GetName() == "" && a.GetVerb() == "create"
+	case ownPods:
+		return a.GetVerb() == "get" || selects(a, node)
+	}
+	return true
+}
+
+// selects says whether a list or watch asks only for the pods of node.
+func selects(a authorizer.Attributes, node string) bool {
+	fields, err := a.GetFieldSelector()
+	if err != nil {
+		return false
+	}
+	for _, f := range fields {
+		if f.Field == podNodeField && f.Value == node && (f.Operator == "=" || f.Operator == "==") {
+			return true
+		}
+	}
+	return false
+}
+
+func matches(list []string, value string) bool {
+	return slices.Contains(list, "*") || slices.Contains(list, value)
+}
+
+func pathMatches(pattern, path string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(path, prefix)
+	}
+	return pattern == path
+}

@@ -1,0 +1,106 @@
+package apiserver
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+const (
+	apiServiceName = "kubernetes"
+	apiPortName    = "https"
+	apiPort        = 443
+	dnsServiceName = "kube-dns"
+	dnsPort        = 53
+	// DNSProxyName marks the DNS Service as served by every node itself: a proxy that is not called by this
+	// name leaves it alone (upstream's label service.kubernetes.io/service-proxy-name).
+	DNSProxyName   = "fairlead-dns"
+	proxyNameLabel = "service.kubernetes.io/service-proxy-name"
+)
+
+// namespaces are those every cluster has from its first moment.
+func namespaces() []string {
+	return []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease}
+}
+
+// apiService is default/kubernetes, by which pods find the API. It has no selector: its endpoints are the
+// API servers themselves.
+func apiService(cluster netip.Addr, target uint16) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: metav1.NamespaceDefault, Name: apiServiceName,
+			Labels: map[string]string{"component": "apiserver", "provider": "kubernetes"},
+		},
+		Spec: corev1.ServiceSpec{
+			Type:      corev1.ServiceTypeClusterIP,
+			ClusterIP: cluster.String(),
+			Ports: []corev1.ServicePort{{
+				Name: apiPortName, Protocol: corev1.ProtocolTCP, Port: apiPort, TargetPort: intstr.FromInt32(int32(target)),
+			}},
+			SessionAffinity: corev1.ServiceAffinityNone,
+		},
+	}
+}
+
+// apiEndpoints is where apiService sends to, in the older form. The label keeps the mirroring controller
+// from making a second EndpointSlice of it.
+func apiEndpoints(at netip.AddrPort) *corev1.Endpoints {
+	return &corev1.Endpoints{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: metav1.NamespaceDefault, Name: apiServiceName,
+			Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"},
+		},
+		Subsets: []corev1.EndpointSubset{{
+			Addresses: []corev1.EndpointAddress{{IP: at.Addr().String()}},
+			Ports:     []corev1.EndpointPort{{Name: apiPortName, Port: int32(at.Port()), Protocol: corev1.ProtocolTCP}},
+		}},
+	}
+}
+
+// apiSlice is where apiService sends to.
+func apiSlice(at netip.AddrPort) *discoveryv1.EndpointSlice {
+	name, port, protocol, ready := apiPortName, int32(at.Port()), corev1.ProtocolTCP, true
+	family := discoveryv1.AddressTypeIPv4
+	if at.Addr().Is6() {
+		family = discoveryv1.AddressTypeIPv6
+	}
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: metav1.NamespaceDefault, Name: apiServiceName,
+			Labels: map[string]string{discoveryv1.LabelServiceName: apiServiceName},
+		},
+		AddressType: family,
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses: []string{at.Addr().String()}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+		}},
+		Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &protocol}},
+	}
+}
+
+// dnsService is kube-system/kube-dns, the address in every pod's resolv.conf. Its labels are those tools
+// look for (kubectl cluster-info lists kubernetes.io/cluster-service).
+func dnsService(cluster netip.Addr) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: metav1.NamespaceSystem, Name: dnsServiceName,
+			Labels: map[string]string{
+				"k8s-app":                       dnsServiceName,
+				"kubernetes.io/cluster-service": "true",
+				"kubernetes.io/name":            "FairleadDNS",
+				proxyNameLabel:                  DNSProxyName,
+			},
+		},
+		Spec: corev1.ServiceSpec{
+			Type:      corev1.ServiceTypeClusterIP,
+			ClusterIP: cluster.String(),
+			Ports: []corev1.ServicePort{
+				{Name: "dns", Protocol: corev1.ProtocolUDP, Port: dnsPort, TargetPort: intstr.FromInt32(dnsPort)},
+				{Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: dnsPort, TargetPort: intstr.FromInt32(dnsPort)},
+			},
+			SessionAffinity: corev1.ServiceAffinityNone,
+		},
+	}
+}

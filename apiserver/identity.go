@@ -1,0 +1,108 @@
+package apiserver
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/client-go/rest"
+
+	"fairlead.dev/fairlead/pki"
+)
+
+// nodeClientName is the user name the API server has towards node agents.
+const nodeClientName = "fairlead-apiserver"
+
+// identity is what the server proves itself with: its serving certificate, the certificate it shows node
+// agents, and the token of its own loopback client. All keys are elliptic: an RSA key costs tenths of a
+// second at every start.
+type identity struct {
+	serving  dynamiccertificates.CertKeyContentProvider
+	clients  dynamiccertificates.CAContentProvider
+	toNodes  tls.Certificate
+	rootsPEM []byte
+	token    string // bearer token of the loopback client, known to this process only
+	port     uint16
+	host     netip.Addr // loopback, or the one address served
+}
+
+func newIdentity(cfg Config, listening net.Addr) (*identity, error) {
+	at, err := netip.ParseAddrPort(listening.String())
+	if err != nil {
+		return nil, fmt.Errorf("api server: address %s: %w", listening, err)
+	}
+	id := &identity{rootsPEM: cfg.CA.CertPEM(), token: rand.Text(), port: at.Port(), host: at.Addr().Unmap()}
+	if id.host.IsUnspecified() {
+		id.host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	certPEM, keyPEM, err := cfg.CA.Issue(servingRequest(cfg))
+	if err != nil {
+		return nil, fmt.Errorf("api server: serving certificate: %w", err)
+	}
+	if id.serving, err = dynamiccertificates.NewStaticCertKeyContent("serving", certPEM, keyPEM); err != nil {
+		return nil, fmt.Errorf("api server: serving certificate: %w", err)
+	}
+	if id.clients, err = dynamiccertificates.NewStaticCAContent("clients", id.rootsPEM); err != nil {
+		return nil, fmt.Errorf("api server: certificate authority: %w", err)
+	}
+	certPEM, keyPEM, err = cfg.CA.Issue(pki.Request{CommonName: nodeClientName, Organizations: []string{"system:masters"}, Client: true})
+	if err != nil {
+		return nil, fmt.Errorf("api server: certificate towards nodes: %w", err)
+	}
+	if id.toNodes, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
+		return nil, fmt.Errorf("api server: certificate towards nodes: %w", err)
+	}
+	return id, nil
+}
+
+// servingRequest names every address and name a client may reach the API by.
+func servingRequest(cfg Config) pki.Request {
+	r := pki.Request{
+		CommonName: "kube-apiserver",
+		Server:     true,
+		Addrs: []netip.Addr{
+			cfg.Advertise, firstAddr(cfg.ServiceCIDR),
+			netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback(),
+		},
+		Names: []string{
+			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + cfg.Domain,
+			"localhost", genericapiserver.LoopbackClientServerNameOverride,
+		},
+	}
+	if a := cfg.Bind.Addr().Unmap(); !a.IsUnspecified() && a != cfg.Advertise && !a.IsLoopback() {
+		r.Addrs = append(r.Addrs, a)
+	}
+	if name, err := os.Hostname(); err == nil {
+		r.Names = append(r.Names, name)
+	}
+	return r
+}
+
+// firstAddr is the address of the kubernetes Service: the first usable one of the Service range.
+func firstAddr(p netip.Prefix) netip.Addr { return p.Masked().Addr().Next() }
+
+// client is the loopback client: system:masters by token, unlimited, in protobuf.
+func (id *identity) client() *rest.Config {
+	return &rest.Config{
+		Host:        "https://" + net.JoinHostPort(id.host.String(), strconv.Itoa(int(id.port))),
+		BearerToken: id.token,
+		QPS:         -1,
+		// Warnings are for people; the program's own use of Endpoints would log one per request.
+		WarningHandler: rest.NoWarnings{},
+		TLSClientConfig: rest.TLSClientConfig{
+			CAData:     id.rootsPEM,
+			ServerName: genericapiserver.LoopbackClientServerNameOverride,
+		},
+		ContentConfig: rest.ContentConfig{
+			ContentType:        runtime.ContentTypeProtobuf,
+			AcceptContentTypes: runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON,
+		},
+	}
+}

@@ -1,0 +1,43 @@
+package apiserver
+
+import (
+	"context"
+	"log/slog"
+
+	"k8s.io/klog/v2"
+)
+
+// RedirectLogs sends what the Kubernetes libraries log, which know only klog, to log. It is process-wide,
+// so it belongs in main and in test set-up. Their info lines are debug lines here.
+func RedirectLogs(log *slog.Logger) {
+	klog.SetSlogLogger(slog.New(demoted{log.Handler()}))
+}
+
+// demoted lowers info lines to debug and leaves warnings and errors as they are.
+type demoted struct{ slog.Handler }
+
+// Enabled is part of slog.Handler.
+func (d demoted) Enabled(ctx context.Context, l slog.Level) bool {
+	return d.Handler.Enabled(ctx, lowered(l))
+}
+
+// Handle is part of slog.Handler.
+func (d demoted) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = lowered(r.Level)
+	return d.Handler.Handle(ctx, r)
+}
+
+// WithAttrs is part of slog.Handler.
+func (d demoted) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return demoted{d.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup is part of slog.Handler.
+func (d demoted) WithGroup(name string) slog.Handler { return demoted{d.Handler.WithGroup(name)} }
+
+func lowered(l slog.Level) slog.Level {
+	if l < slog.LevelWarn {
+		return min(l, slog.LevelDebug)
+	}
+	return l
+}

@@ -1,0 +1,63 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+// publish keeps the cluster's own objects right until ctx ends: it looks again whenever one of them
+// changes, and after a failure a second later.
+func (k keeper) publish(ctx context.Context, log *slog.Logger) error {
+	changed := make(chan struct{}, 1)
+	notify := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	api := only(k.client, metav1.NamespaceDefault, apiServiceName)
+	dns := only(k.client, metav1.NamespaceSystem, dnsServiceName)
+	for _, informer := range []cache.SharedIndexInformer{
+		api.Core().V1().Services().Informer(), api.Core().V1().Endpoints().Informer(),
+		api.Discovery().V1().EndpointSlices().Informer(), dns.Core().V1().Services().Informer(),
+	} {
+		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { notify() },
+			UpdateFunc: func(any, any) { notify() },
+			DeleteFunc: func(any) { notify() },
+		}); err != nil {
+			return fmt.Errorf("watch the kubernetes service: %w", err)
+		}
+	}
+	api.Start(ctx.Done())
+	dns.Start(ctx.Done())
+	defer api.Shutdown()
+	defer dns.Shutdown()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("the cluster's own objects cannot be kept, trying again", "err", err)
+			time.AfterFunc(time.Second, notify)
+		}
+	}
+}
+
+// only is a factory of informers over the objects of one name.
+func only(client kubernetes.Interface, namespace, name string) informers.SharedInformerFactory {
+	return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+		}))
+}

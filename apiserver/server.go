@@ -1,0 +1,177 @@
+// Package apiserver is the Kubernetes API of the program: k8s.io/apiserver assembled over an embedded etcd,
+// the kinds of package registry, rights from package auth, and pod streams through package nodelink.
+//
+// It is the only package that assembles k8s.io/apiserver. Versioned v1 types are the hub, so nothing of
+// k8s.io/kubernetes is needed. Priority and fairness is off (plain in-flight limits protect the server),
+// and so are auditing and profiling.
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"fairlead.dev/fairlead/alloc"
+	"fairlead.dev/fairlead/apiserver/store"
+	"fairlead.dev/fairlead/pki"
+)
+
+// Config is what the API server of one cluster needs to know.
+type Config struct {
+	DataDir     string          // etcd lives in DataDir/etcd, its socket is DataDir/etcd.sock
+	EtcdServers []string        // client URLs of an external etcd; empty: the embedded one
+	Bind        netip.AddrPort  // where to serve HTTPS
+	Advertise   netip.Addr      // address published in the endpoints of the kubernetes Service
+	ServiceCIDR netip.Prefix    // cluster addresses of Services; the first one is the API's own
+	ClusterDNS  netip.Addr      // cluster address of the DNS Service
+	Domain      string          // zone of the cluster's DNS, such as cluster.local
+	NodePorts   alloc.PortRange // node ports of Services
+	CA          *pki.Authority  // signs the serving certificate and every client's
+	Join        http.Handler    // serves /fairlead/v1/join, before authentication; nil: not served
+}
+
+// Server is the API server. Make one with New, start it with Run.
+type Server struct {
+	cfg    Config
+	log    *slog.Logger
+	ready  chan struct{}
+	client *rest.Config // set before ready is closed
+}
+
+// New checks cfg and returns a server that has touched nothing yet.
+func New(cfg Config, log *slog.Logger) (*Server, error) {
+	switch {
+	case cfg.DataDir == "" && len(cfg.EtcdServers) == 0:
+		return nil, errors.New("api server: neither a data directory nor etcd servers are given")
+	case cfg.CA == nil:
+		return nil, errors.New("api server: no certificate authority is given")
+	case !cfg.Bind.IsValid():
+		return nil, errors.New("api server: no address to serve on is given")
+	case !cfg.Advertise.IsValid() || cfg.Advertise.IsUnspecified():
+		return nil, fmt.Errorf("api server: cannot advertise address %v: nodes could not reach it", cfg.Advertise)
+	case !cfg.ServiceCIDR.IsValid() || !cfg.ServiceCIDR.Contains(cfg.ClusterDNS):
+		return nil, fmt.Errorf("api server: cluster DNS address %v is not in the Service range %v", cfg.ClusterDNS, cfg.ServiceCIDR)
+	}
+	return &Server{cfg: cfg, log: log, ready: make(chan struct{})}, nil
+}
+
+// Ready is closed when /readyz answers ok and the bootstrap objects exist.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// ClientConfig connects to this server as system:masters, in protobuf. It is valid once Ready is closed.
+func (s *Server) ClientConfig() *rest.Config { return rest.CopyConfig(s.client) }
+
+// Run serves until ctx ends, then drains requests, and stops etcd last. It returns an error when the
+// address is taken, the store cannot be opened, or either of them fails later.
+func (s *Server) Run(ctx context.Context) error {
+	listener, err := listen(ctx, s.cfg.Bind)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	// The store outlives the API: it has its own context, ended after the API has stopped.
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	group, ctx := errgroup.WithContext(ctx)
+	endpoints := s.cfg.EtcdServers
+	var ready <-chan struct{}
+	if len(endpoints) == 0 {
+		st := store.New(s.cfg.DataDir, s.log.With("component", "etcd"))
+		endpoints, ready = []string{st.Endpoint()}, st.Ready()
+		group.Go(func() error { return st.Run(storeCtx) })
+	}
+	group.Go(func() error {
+		defer stopStore()
+		return s.serve(ctx, listener, endpoints, ready)
+	})
+	return group.Wait()
+}
+
+// serve builds and runs the API over the store that answers at endpoints.
+func (s *Server) serve(ctx context.Context, listener net.Listener, endpoints []string, storeReady <-chan struct{}) error {
+	identity, err := newIdentity(s.cfg, listener.Addr())
+	if err != nil {
+		return err
+	}
+	if storeReady != nil {
+		select {
+		case <-storeReady:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	client := identity.client()
+	clientset, err := kubernetes.NewForConfig(client)
+	if err != nil {
+		return fmt.Errorf("api server: loopback client: %w", err)
+	}
+	own := keeper{cfg: s.cfg, id: identity, client: clientset}
+	api, err := assemble(ctx, s.cfg, identity, listener, endpoints, own, s.log)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := api.PrepareRun().RunWithContext(ctx); err != nil {
+			return fmt.Errorf("api server: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		if err := awaitReady(ctx, client); err != nil {
+			return err
+		}
+		s.client = client
+		close(s.ready)
+		return own.publish(ctx, s.log)
+	})
+	return group.Wait()
+}
+
+func listen(ctx context.Context, bind netip.AddrPort) (net.Listener, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", bind.String())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("api server: port %d on %s is taken by another process: stop it or choose another port: %w", bind.Port(), bind.Addr(), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("api server: %w", err)
+	}
+	return listener, nil
+}
+
+// awaitReady polls /readyz over the network, as any client would see it.
+func awaitReady(ctx context.Context, config *rest.Config) error {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return fmt.Errorf("api server: loopback client: %w", err)
+	}
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+"/readyz", nil)
+		if err != nil {
+			return fmt.Errorf("api server: loopback client: %w", err)
+		}
+		if answer, err := client.Do(request); err == nil {
+			answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-poll.C:
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// run starts a store over dir and returns how to stop it; it fails the test unless the store gets ready.
+func run(t *testing.T, dir string) (*Store, func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s := New(dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	done := make(chan error, 1)
+	began := time.Now()
+	go func() { done <- s.Run(ctx) }()
+	select {
+	case <-s.Ready():
+		t.Logf("ready after %v", time.Since(began))
+	case err := <-done:
+		cancel()
+		t.Fatalf("store ended before it was ready: %v", err)
+	case <-time.After(20 * time.Second):
+		cancel()
+		t.Fatal("store not ready after 20 s")
+	}
+	stopped := false
+	stop := func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return s, stop
+}
+
+func client(t *testing.T, s *Store) *clientv3.Client {
+	t.Helper()
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Endpoint()}, DialTimeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestRestartKeepsData(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	s, stop := run(t, dir)
+	if _, err := client(t, s).Put(ctx, "/registry/a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	s, _ = run(t, dir)
+	got, err := client(t, s).Get(ctx, "/registry/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Count != 1 || string(got.Kvs[0].Value) != "1" {
+		t.Fatalf("after a restart: %v", got.Kvs)
+	}
+}
+
+func TestSocketIsPrivate(t *testing.T) {
+	s, _ := run(t, t.TempDir())
+	info, err := os.Stat(strings.TrimPrefix(s.Endpoint(), "unix://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != 0o600 {
+		t.Errorf("socket mode %o, want 600", got)
+	}
+}
+
+func TestDirectoryInUse(t *testing.T) {
+	dir := t.TempDir()
+	run(t, dir)
+	err := New(dir, slog.New(slog.DiscardHandler)).Run(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "used by another server") {
+		t.Errorf("second server on the same directory: %v", err)
+	}
+}
+
+func TestSocketPathTooLong(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
+	err := New(dir, slog.New(slog.DiscardHandler)).Run(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "shorter data directory") {
+		t.Errorf("long path: %v", err)
+	}
+}
