@@ -1,0 +1,209 @@
+package lb
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"fairlead.dev/fairlead/world"
+)
+
+// Node is what Derive has to know of the node it derives for.
+type Node struct {
+	Name  string       // matched with the endpoints' nodeName (P4)
+	Zone  string       // label topology.kubernetes.io/zone; may be empty
+	Addrs []netip.Addr // the addresses on which node ports answer (P47)
+	IPv6  bool         // derive the IPv6 rows instead of the IPv4 ones
+}
+
+// labels that keep a Service or a slice away from the service proxy (P1).
+const (
+	labelOtherProxy = "service.kubernetes.io/service-proxy-name"
+	labelHeadless   = "service.kubernetes.io/headless"
+)
+
+// defaultAffinity is the API's default for sessionAffinityConfig.clientIP.timeoutSeconds.
+const defaultAffinity = 10800 * time.Second
+
+// annotationSourceRanges is the older spelling of spec.loadBalancerSourceRanges.
+const annotationSourceRanges = "service.beta.kubernetes.io/load-balancer-source-ranges"
+
+// Derive returns the rows of one Service on one node. The slices are those
+// that name the Service, in any order. The service may be nil: no rows.
+func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice, node Node) Rows {
+	if service == nil {
+		return Rows{}
+	}
+	r := Rows{
+		Service: world.ServiceName{Namespace: service.Namespace, Name: service.Name},
+		Created: service.CreationTimestamp.Time,
+	}
+	if !isProxied(service) {
+		return r
+	}
+	for i := range service.Spec.Ports {
+		port := &service.Spec.Ports[i]
+		first := len(r.Frontends)
+		r.Frontends = appendFrontends(r.Frontends, service, port, node)
+		if len(r.Frontends) == first {
+			continue
+		}
+		endpoints := collect(endpointSlices, port, node)
+		for _, scope := range scopesOf(r.Frontends[first:]) {
+			r.Sets = append(r.Sets, newSet(service, port, scope, endpoints, node))
+		}
+	}
+	return r
+}
+
+// isProxied applies P1: what has no virtual address, or says somebody else
+// serves it, is left alone.
+func isProxied(s *corev1.Service) bool {
+	if s.Spec.Type == corev1.ServiceTypeExternalName ||
+		s.Spec.ClusterIP == "" || s.Spec.ClusterIP == corev1.ClusterIPNone {
+		return false
+	}
+	_, other := s.Labels[labelOtherProxy]
+	_, headless := s.Labels[labelHeadless]
+	return !other && !headless
+}
+
+// addrOf parses an address of the node's family; the other family has a proxy
+// of its own.
+func addrOf(text string, node Node) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(text)
+	if err != nil || a.Is4In6() || a.Is6() != node.IPv6 || a.IsUnspecified() {
+		return netip.Addr{}, false
+	}
+	return a, true
+}
+
+func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort, node Node) []Frontend {
+	add := func(kind Kind, addr netip.Addr, number int32, local bool, sources []netip.Prefix) {
+		f := Frontend{Kind: kind, Proto: protocolOf(port.Protocol), Port: port.Name, Sources: sources,
+			Addr: netip.AddrPortFrom(addr, uint16(number))}
+		switch {
+		case kind == ClusterIP && local: // P13; P56: the external policy has no say
+			f.Scope = Local
+		case local: // P14; P57: the internal policy has no say
+			f.Scope, f.KeepSource, f.Shortcut = Local, true, true
+		}
+		if !slices.ContainsFunc(to, func(o Frontend) bool { return o.Addr == f.Addr && o.Proto == f.Proto }) {
+			to = append(to, f)
+		}
+	}
+	itp := s.Spec.InternalTrafficPolicy
+	internalLocal := itp != nil && *itp == corev1.ServiceInternalTrafficPolicyLocal
+	for _, text := range clusterIPs(s) {
+		if a, ok := addrOf(text, node); ok {
+			add(ClusterIP, a, port.Port, internalLocal, nil)
+		}
+	}
+	externalLocal := s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
+	for _, text := range s.Spec.ExternalIPs {
+		if a, ok := addrOf(text, node); ok {
+			add(ExternalIP, a, port.Port, externalLocal, nil)
+		}
+	}
+	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		for _, in := range s.Status.LoadBalancer.Ingress {
+			if in.IPMode != nil && *in.IPMode != corev1.LoadBalancerIPModeVIP { // P44
+				continue
+			}
+			if a, ok := addrOf(in.IP, node); ok {
+				add(LoadBalancer, a, port.Port, externalLocal, sourceRanges(s, node))
+			}
+		}
+	}
+	hasNodePort := s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer
+	if hasNodePort && port.NodePort != 0 {
+		for _, a := range node.Addrs {
+			if a.Is6() == node.IPv6 {
+				add(NodePort, a, port.NodePort, externalLocal, nil)
+			}
+		}
+	}
+	return to
+}
+
+func clusterIPs(s *corev1.Service) []string {
+	if len(s.Spec.ClusterIPs) > 0 {
+		return s.Spec.ClusterIPs
+	}
+	return []string{s.Spec.ClusterIP}
+}
+
+// sourceRanges returns the prefixes a load balancer address is open to. A list
+// that is given but holds nothing of this family closes it (P45).
+func sourceRanges(s *corev1.Service, node Node) []netip.Prefix {
+	texts := s.Spec.LoadBalancerSourceRanges
+	if len(texts) == 0 {
+		if a := strings.TrimSpace(s.Annotations[annotationSourceRanges]); a != "" {
+			texts = strings.Split(a, ",")
+		}
+	}
+	var ranges []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err == nil && p.Addr().Is6() == node.IPv6 {
+			ranges = append(ranges, p.Masked())
+		}
+	}
+	if len(texts) > 0 && len(ranges) == 0 {
+		nobody := netip.IPv4Unspecified()
+		if node.IPv6 {
+			nobody = netip.IPv6Unspecified()
+		}
+		return []netip.Prefix{netip.PrefixFrom(nobody, nobody.BitLen())}
+	}
+	return ranges
+}
+
+// scopesOf lists the scopes that the frontends of one port use.
+func scopesOf(fs []Frontend) []Scope {
+	var cluster, local bool
+	for _, f := range fs {
+		local = local || f.Scope == Local
+		cluster = cluster || f.Scope == Cluster || f.Shortcut
+	}
+	var scopes []Scope
+	if cluster {
+		scopes = append(scopes, Cluster)
+	}
+	if local {
+		scopes = append(scopes, Local)
+	}
+	return scopes
+}
+
+func newSet(service *corev1.Service, port *corev1.ServicePort, scope Scope, endpoints []endpoint, node Node) Set {
+	s := Set{Port: port.Name, Proto: protocolOf(port.Protocol), Scope: scope, Affinity: affinityOf(service)}
+	if scope == Local {
+		s.Backends = eligibleLocal(endpoints)
+	} else {
+		s.Backends = eligibleCluster(endpoints, node)
+	}
+	switch {
+	case len(s.Backends) > 0:
+		s.Verdict = Forward
+	case slices.ContainsFunc(endpoints, endpoint.usable): // P18
+		s.Verdict = Drop
+	default:
+		s.Verdict = Refuse
+	}
+	return s
+}
+
+func affinityOf(s *corev1.Service) time.Duration {
+	if s.Spec.SessionAffinity != corev1.ServiceAffinityClientIP {
+		return 0
+	}
+	if c := s.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
+		return time.Duration(*c.ClientIP.TimeoutSeconds) * time.Second
+	}
+	return defaultAffinity
+}

@@ -1,0 +1,172 @@
+package lb
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+// endpoint is one address and port behind one Service port, with what decides
+// whether it may be used.
+type endpoint struct {
+	addr  netip.AddrPort
+	local bool
+	ready bool
+	// draining is serving and terminating: good enough when nothing is ready.
+	draining bool
+	nodes    []discoveryv1.ForNode
+	zones    []discoveryv1.ForZone
+}
+
+func (e endpoint) usable() bool { return e.ready || e.draining } // P15, P16
+
+func (e endpoint) backend() Backend {
+	return Backend{Addr: e.addr, Local: e.local, Terminating: !e.ready}
+}
+
+// collect gathers the endpoints of one Service port from all slices, by
+// address, each once.
+func collect(all []*discoveryv1.EndpointSlice, port *corev1.ServicePort, node Node) []endpoint {
+	family := discoveryv1.AddressTypeIPv4
+	if node.IPv6 {
+		family = discoveryv1.AddressTypeIPv6
+	}
+	var found []endpoint
+	for _, s := range all {
+		_, other := s.Labels[labelOtherProxy]
+		_, headless := s.Labels[labelHeadless]
+		if s.AddressType != family || other || headless { // P1
+			continue
+		}
+		for i := range s.Ports {
+			if number, ok := matchPort(&s.Ports[i], port); ok {
+				for j := range s.Endpoints {
+					if e, ok := newEndpoint(&s.Endpoints[j], number, node); ok {
+						found = append(found, e)
+					}
+				}
+			}
+		}
+	}
+	return merge(found)
+}
+
+// matchPort applies P2: slices and Services agree on a port by its name.
+func matchPort(p *discoveryv1.EndpointPort, port *corev1.ServicePort) (uint16, bool) {
+	if p.Name == nil || p.Port == nil || *p.Name != port.Name || *p.Port < 1 || *p.Port > 65535 {
+		return 0, false
+	}
+	var proto corev1.Protocol
+	if p.Protocol != nil {
+		proto = *p.Protocol
+	}
+	return uint16(*p.Port), protocolOf(proto) == protocolOf(port.Protocol)
+}
+
+// newEndpoint reads the conditions as the API documents them: an unset ready
+// means ready, an unset serving means what ready says, an unset terminating
+// means no.
+func newEndpoint(from *discoveryv1.Endpoint, port uint16, node Node) (endpoint, bool) {
+	if len(from.Addresses) == 0 {
+		return endpoint{}, false
+	}
+	a, ok := addrOf(from.Addresses[0], node) // P2: only the first
+	if !ok {
+		return endpoint{}, false
+	}
+	c := from.Conditions
+	ready := c.Ready == nil || *c.Ready
+	serving := ready
+	if c.Serving != nil {
+		serving = *c.Serving
+	}
+	e := endpoint{
+		addr:     netip.AddrPortFrom(a, port),
+		local:    from.NodeName != nil && *from.NodeName == node.Name && node.Name != "", // P4
+		ready:    ready,
+		draining: serving && c.Terminating != nil && *c.Terminating,
+	}
+	if from.Hints != nil {
+		e.nodes, e.zones = from.Hints.ForNodes, from.Hints.ForZones
+	}
+	return e, true
+}
+
+// merge applies P3: an address and port listed several times is one endpoint,
+// local and ready if any copy is. A terminating copy does not hide a ready one.
+func merge(found []endpoint) []endpoint {
+	slices.SortStableFunc(found, func(a, b endpoint) int {
+		return cmp.Or(a.addr.Compare(b.addr), compareBool(b.ready, a.ready))
+	})
+	var merged []endpoint
+	for _, e := range found {
+		if last := len(merged) - 1; last >= 0 && merged[last].addr == e.addr {
+			merged[last].local = merged[last].local || e.local
+			merged[last].draining = merged[last].draining || e.draining
+			continue
+		}
+		merged = append(merged, e)
+	}
+	return merged
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+func backendsOf(all []endpoint, keep func(endpoint) bool) []Backend {
+	var b []Backend
+	for _, e := range all {
+		if keep(e) {
+			b = append(b, e.backend())
+		}
+	}
+	return b
+}
+
+// eligibleLocal is the Local set: ready endpoints here, else draining ones here (P11).
+func eligibleLocal(all []endpoint) []Backend {
+	if b := backendsOf(all, func(e endpoint) bool { return e.local && e.ready }); len(b) > 0 {
+		return b
+	}
+	return backendsOf(all, func(e endpoint) bool { return e.local && e.draining })
+}
+
+// eligibleCluster is the Cluster set: ready endpoints after topology hints,
+// else draining ones anywhere (P10, P19).
+func eligibleCluster(all []endpoint, node Node) []Backend {
+	ready := slices.DeleteFunc(slices.Clone(all), func(e endpoint) bool { return !e.ready })
+	if len(ready) == 0 {
+		return backendsOf(all, func(e endpoint) bool { return e.draining })
+	}
+	return backendsOf(ready, hinted(ready, node))
+}
+
+// hinted applies P12: hints count only if every ready endpoint carries them
+// and at least one of them points here; node hints go before zone hints.
+func hinted(ready []endpoint, node Node) func(endpoint) bool {
+	forNode := func(e endpoint) bool {
+		return slices.ContainsFunc(e.nodes, func(n discoveryv1.ForNode) bool { return n.Name == node.Name })
+	}
+	forZone := func(e endpoint) bool {
+		return slices.ContainsFunc(e.zones, func(z discoveryv1.ForZone) bool { return z.Name == node.Zone })
+	}
+	lacksNodes := func(e endpoint) bool { return len(e.nodes) == 0 }
+	lacksZones := func(e endpoint) bool { return len(e.zones) == 0 }
+	switch {
+	case !slices.ContainsFunc(ready, lacksNodes) && slices.ContainsFunc(ready, forNode):
+		return forNode
+	case node.Zone != "" && !slices.ContainsFunc(ready, lacksZones) && slices.ContainsFunc(ready, forZone):
+		return forZone
+	}
+	return func(endpoint) bool { return true }
+}
