@@ -1,0 +1,250 @@
+package dns
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds on what waits for upstream servers. A query beyond them is told SERVFAIL at once: under
+// overload a fast failure is worth more than a slow one, and memory stays bounded.
+const (
+	maxFlights = 512  // different questions
+	maxWaiters = 4096 // queries, over all questions
+)
+
+const (
+	// giveUp is less than the five seconds after which common resolvers ask again.
+	giveUp = 4 * time.Second
+	// hedge is how long a server may take before another is asked as well; repeat, before the same
+	// one is. One lost packet costs a client no more than this.
+	hedge  = 200 * time.Millisecond
+	repeat = time.Second
+	rounds = 2 // how often each server is asked
+)
+
+// question is what is asked upstream, and the key under which askers and answers meet.
+type question struct {
+	name       name
+	typ, class uint16
+	do, cd     bool
+}
+
+// forwarder asks upstream servers. Equal questions asked while one is under way share its answer.
+type forwarder struct {
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	servers *servers
+	cache   *cache
+	first   atomic.Uint32 // index of the server that answered last: it is asked first
+
+	mu      sync.Mutex
+	flights map[question][]func([]byte)
+	waiters int
+	flying  sync.WaitGroup
+}
+
+func newForwarder(cfg Config) *forwarder {
+	return &forwarder{
+		dial:    cfg.Dial,
+		servers: &servers{path: cfg.ResolvConf, self: cfg.Addr},
+		cache:   newCache(),
+		flights: map[question][]func([]byte){},
+	}
+}
+
+// ask calls done once with the answer to q, or with nil when there is none. The answer's first two bytes
+// and the case of its question are arbitrary; done must not change it.
+func (f *forwarder) ask(ctx context.Context, q question, done func(answer []byte)) {
+	if answer := f.cache.get(q, time.Now()); answer != nil {
+		done(answer)
+		return
+	}
+	f.mu.Lock()
+	waiting, under := f.flights[q]
+	if f.waiters >= maxWaiters || !under && len(f.flights) >= maxFlights {
+		f.mu.Unlock()
+		done(nil)
+		return
+	}
+	f.waiters++
+	f.flights[q] = append(waiting, done)
+	if !under {
+		f.flying.Add(1)
+		go f.fly(ctx, q)
+	}
+	f.mu.Unlock()
+}
+
+// wait returns when no question is under way.
+func (f *forwarder) wait() { f.flying.Wait() }
+
+func (f *forwarder) fly(ctx context.Context, q question) {
+	defer f.flying.Done()
+	ctx, cancel := context.WithTimeout(ctx, giveUp)
+	defer cancel()
+	answer := f.exchange(ctx, q)
+	if answer != nil {
+		f.cache.put(q, answer, time.Now())
+	}
+	f.mu.Lock()
+	waiting := f.flights[q]
+	delete(f.flights, q)
+	f.waiters -= len(waiting)
+	f.mu.Unlock()
+	for _, done := range waiting {
+		done(answer)
+	}
+}
+
+// exchange asks one server after the other, not waiting long before it asks the next as well, and
+// returns the first answer that settles the question. Failing that it returns a server's own failure,
+// which may say more than ours, or nil.
+func (f *forwarder) exchange(ctx context.Context, q question) []byte {
+	servers := f.servers.list(time.Now())
+	if len(servers) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		server uint32
+		answer []byte
+	}
+	total := len(servers) * rounds
+	results := make(chan result, total) // room for all: no attempt blocks when nobody listens any more
+	pace := hedge
+	if len(servers) == 1 {
+		pace = repeat
+	}
+	first := f.first.Load()
+	var failure []byte
+	asked, running := 0, 0
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-next.C:
+			i := (first + uint32(asked)) % uint32(len(servers))
+			go func() { results <- result{i, f.attempt(ctx, servers[i], q)} }()
+			running++
+			if asked++; asked < total {
+				next.Reset(pace)
+			}
+		case got := <-results:
+			running--
+			if got.answer != nil && settles(got.answer) {
+				f.first.Store(got.server)
+				return got.answer
+			}
+			if got.answer != nil {
+				failure = got.answer
+			}
+			next.Stop()
+			if asked < len(servers) || asked < total && failure == nil {
+				next.Reset(0)
+			} else if running == 0 {
+				return failure
+			}
+		case <-ctx.Done():
+			return failure
+		}
+	}
+}
+
+// settles reports whether an answer is about the name rather than about the server's trouble.
+func settles(answer []byte) bool {
+	rcode := answer[3] & 0xf
+	return rcode == rcodeSuccess || rcode == rcodeNXDomain
+}
+
+var errMismatch = errors.New("dns: the answer is to another question")
+
+// attempt asks one server over UDP, and over TCP when the answer did not fit. It returns nil for no
+// answer.
+func (f *forwarder) attempt(ctx context.Context, server string, q question) []byte {
+	answer, err := f.once(ctx, "udp", server, q)
+	if err != nil {
+		return nil
+	}
+	if binary.BigEndian.Uint16(answer[2:])&flagTC != 0 {
+		if whole, err := f.once(ctx, "tcp", server, q); err == nil {
+			return whole
+		}
+	}
+	return answer
+}
+
+// once sends q from a port of its own and waits for the answer; together with the random identity
+// that makes an answer hard to forge. Messages that do not match are passed over.
+func (f *forwarder) once(ctx context.Context, network, server string, q question) ([]byte, error) {
+	c, err := f.dial(ctx, network, server)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	query := q.pack(uint16(rand.Uint32()))
+	if network == "tcp" {
+		st := stream{Conn: c}
+		if err := st.send(query); err != nil {
+			return nil, err
+		}
+		answer, err := readFrame(c, make([]byte, maxTCP))
+		if err == nil && !answers(query, answer) {
+			err = errMismatch
+		}
+		return answer, err
+	}
+	if _, err := c.Write(query); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, 4096)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		if answers(query, buf[:n]) {
+			return buf[:n:n], nil
+		}
+	}
+}
+
+// pack writes the query sent upstream.
+func (q question) pack(id uint16) []byte {
+	flags := uint16(flagRD)
+	if q.cd {
+		flags |= flagCD
+	}
+	b := make([]byte, 0, headerSize+len(q.name)+4+optSize)
+	for _, v := range []uint16{id, flags, 1, 0, 0, 1} {
+		b = binary.BigEndian.AppendUint16(b, v)
+	}
+	b = append(b, q.name...)
+	b = binary.BigEndian.AppendUint16(b, q.typ)
+	b = binary.BigEndian.AppendUint16(b, q.class)
+	return appendOPT(b, maxUDP, 0, q.do)
+}
+
+// answers reports whether msg is a response to query: same identity, same question, and records that
+// can be read.
+func answers(query, msg []byte) bool {
+	if len(msg) < headerSize || [2]byte(msg) != [2]byte(query) {
+		return false
+	}
+	flags := binary.BigEndian.Uint16(msg[2:])
+	if flags&flagQR == 0 || flags&opcodes != 0 || binary.BigEndian.Uint16(msg[4:]) != 1 {
+		return false
+	}
+	var fold [maxName]byte
+	end, ok := foldName(msg, headerSize, &fold)
+	if !ok || end+4 > len(msg) || end+4 > len(query) {
+		return false
+	}
+	return string(fold[:end-headerSize])+string(msg[end:end+4]) == string(query[headerSize:end+4])
+}

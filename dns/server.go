@@ -1,0 +1,176 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/world"
+)
+
+// Config says where a Server listens and what it serves.
+type Config struct {
+	// Addr is the address of the cluster's DNS Service, usually 10.96.0.10:53. An interface of this
+	// network namespace must hold it.
+	Addr netip.AddrPort
+	// Domain is the cluster zone, usually "cluster.local".
+	Domain string
+	// ResolvConf is the file naming the servers asked about names outside the cluster. It is read
+	// again when it changes. Empty, missing or without servers: such names fail at once.
+	ResolvConf string
+	// Dial opens connections to those servers; nil means net.Dialer. A node whose network namespace
+	// cannot reach them dials from another one.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Server answers DNS queries. Make one with New and start it with Run.
+type Server struct {
+	cfg     Config
+	world   *world.World
+	log     *slog.Logger
+	zone    atomic.Pointer[Zone]
+	forward *forwarder
+	ready   chan struct{}
+
+	// patience is how long to wait for the first full lists before answering without them, five
+	// seconds like CoreDNS's startup_timeout. Until then the sockets are closed rather than bad: on
+	// a restart the process before this one goes on answering.
+	patience time.Duration
+}
+
+// New returns a Server for what w knows. It opens nothing and starts nothing.
+func New(cfg Config, w *world.World, log *slog.Logger) *Server {
+	if cfg.Dial == nil {
+		cfg.Dial = new(net.Dialer).DialContext
+	}
+	return &Server{
+		cfg: cfg, world: w, log: log,
+		forward:  newForwarder(cfg),
+		ready:    make(chan struct{}),
+		patience: 5 * time.Second,
+	}
+}
+
+// Ready is closed once the sockets are open and every Service of the cluster is known.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run serves until ctx is done, which is not an error. It returns early when the address cannot be
+// had, with what to do about it.
+func (s *Server) Run(ctx context.Context) error {
+	domain, ok := parseName(s.cfg.Domain)
+	if !ok || domain == "\x00" {
+		return fmt.Errorf("dns: cluster domain %q is not a domain name", s.cfg.Domain)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	synced := make(chan struct{})
+	g.Go(func() error { return s.follow(ctx, newAuthor(domain, s.cfg.Addr.Addr()), synced) })
+	g.Go(func() error {
+		select {
+		case <-synced:
+		case <-time.After(s.patience):
+			s.log.Warn("dns: answering before the cluster's Services are known; unknown names get SERVFAIL")
+		case <-ctx.Done():
+			return nil
+		}
+		return s.serve(ctx, synced)
+	})
+	err := g.Wait()
+	s.forward.wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// follow turns every change of the world into the next Zone, and closes synced once nothing is missing.
+func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) error {
+	s.zone.Store(a.now)
+	changes := s.world.Subscribe()
+	defer changes.Close()
+	complete := s.world.Synced()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changes.Wake():
+			s.zone.Store(a.revise(s.world, changes.Take(), uint32(time.Now().Unix())))
+		case <-complete:
+			complete, a.synced = nil, true
+			s.zone.Store(a.revise(s.world, changes.Take(), uint32(time.Now().Unix())))
+			close(synced)
+		}
+	}
+}
+
+// serve opens the sockets and answers on them until ctx is done.
+func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
+	var sockets []*net.UDPConn
+	defer func() {
+		for _, c := range sockets {
+			c.Close()
+		}
+	}()
+	cfg := net.ListenConfig{Control: reusePort}
+	for range min(4, runtime.GOMAXPROCS(0)) {
+		c, err := cfg.ListenPacket(ctx, "udp", s.cfg.Addr.String())
+		if err != nil {
+			return s.explain(err)
+		}
+		sockets = append(sockets, c.(*net.UDPConn))
+	}
+	listener, err := cfg.Listen(ctx, "tcp", s.cfg.Addr.String())
+	if err != nil {
+		return s.explain(err)
+	}
+	defer listener.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, c := range sockets {
+		g.Go(func() error { return s.serveUDP(ctx, c) })
+	}
+	g.Go(func() error { return s.serveTCP(ctx, listener) })
+	g.Go(func() error {
+		select {
+		case <-synced:
+			close(s.ready)
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// reusePort lets a new process bind while the old one still answers, so that a restart loses nothing.
+func reusePort(_, _ string, c syscall.RawConn) error {
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}); e != nil {
+		return e
+	}
+	return err
+}
+
+// explain says what to do about an address that cannot be bound.
+func (s *Server) explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("dns: %w: another program holds port %d on this address or on all addresses; "+
+			"`ss -lnp sport = :%d` names it: stop it, or bind it to its own address only", err, s.cfg.Addr.Port(), s.cfg.Addr.Port())
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("dns: %w: no interface holds %s: it belongs on link fairlead0, see `ip addr show fairlead0`",
+			err, s.cfg.Addr.Addr())
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("dns: %w: port %d needs root or CAP_NET_BIND_SERVICE", err, s.cfg.Addr.Port())
+	}
+	return fmt.Errorf("dns: %w", err)
+}
