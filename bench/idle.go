@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const idleFor = 20 * time.Second
+
+// idle measures every process of the cluster at rest, with 2 and with 22 pods, all probed once a second.
+func (c *cluster) idle(ctx context.Context, _ int) ([]row, error) {
+	var rows []row
+	for _, pods := range []int{2, 22} {
+		ns := fmt.Sprintf("idle-%d", pods)
+		if err := c.apply(ctx, namespace(ns)+web(ns, "web", pods, "")); err != nil {
+			return nil, err
+		}
+		if err := c.ready(ctx, ns, pods); err != nil {
+			return nil, err
+		}
+		time.Sleep(3 * time.Second)
+		budgets := map[int][2]string{2: {"<= 150 MB", "< 1.5 %"}, 22: {"-", "< 3 %"}}[pods]
+		rows = append(rows, c.rest(pods, budgets)...)
+		if err := c.gone(ctx, ns); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// rest measures one pause of idleFor.
+func (c *cluster) rest(pods int, budgets [2]string) []row {
+	before := c.processes()
+	time.Sleep(idleFor)
+	after := c.processes()
+	var rows []row
+	for _, kind := range []string{"fairlead", "containerd", "shims"} {
+		var ticks, rss int
+		for pid, p := range after {
+			if p.kind == kind {
+				rss += p.rss
+				ticks += p.ticks - before[pid].ticks
+			}
+		}
+		cpu := fmt.Sprintf("%.2f %% of a core", float64(ticks)/idleFor.Seconds()) // 100 ticks a second
+		memory, load := "-", "-"
+		if kind == "fairlead" {
+			memory, load = budgets[0], budgets[1]
+		}
+		rows = append(rows,
+			row{fmt.Sprintf("idle memory (RSS), %s, %d pods", kind, pods), fmt.Sprintf("%d MB", rss>>20), "-", memory},
+			row{fmt.Sprintf("idle CPU over %s, %s, %d pods", idleFor, kind, pods), cpu, "-", load})
+	}
+	return rows
+}
+
+type process struct {
+	kind       string
+	rss, ticks int // bytes; 1/100 s
+}
+
+// processes finds the cluster's own processes by the data directory in their command lines.
+func (c *cluster) processes() map[int]process {
+	found := map[int]process{}
+	entries, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range entries {
+		cmdline, err := os.ReadFile(dir + "/cmdline")
+		if err != nil || !strings.Contains(string(cmdline), c.dir) {
+			continue
+		}
+		p := process{}
+		switch {
+		case strings.Contains(string(cmdline), "containerd-shim"):
+			p.kind = "shims"
+		case strings.HasPrefix(filepath.Base(strings.SplitN(string(cmdline), "\x00", 2)[0]), "containerd"):
+			p.kind = "containerd"
+		default:
+			p.kind = "fairlead"
+		}
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		p.rss, p.ticks = usage(dir)
+		found[pid] = p
+	}
+	return found
+}
+
+func usage(dir string) (rss, ticks int) {
+	statm, _ := os.ReadFile(dir + "/statm")
+	if f := strings.Fields(string(statm)); len(f) > 1 {
+		pages, _ := strconv.Atoi(f[1])
+		rss = pages * os.Getpagesize()
+	}
+	stat, _ := os.ReadFile(dir + "/stat")
+	if i := strings.LastIndexByte(string(stat), ')'); i > 0 {
+		if f := strings.Fields(string(stat[i+1:])); len(f) > 12 {
+			user, _ := strconv.Atoi(f[11])
+			system, _ := strconv.Atoi(f[12])
+			ticks = user + system
+		}
+	}
+	return rss, ticks
+}
+
+// ready waits until n pods of a namespace are Ready.
+func (c *cluster) ready(ctx context.Context, ns string, n int) error {
+	for ctx.Err() == nil {
+		d, err := c.client.AppsV1().Deployments(ns).Get(ctx, "web", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if int(d.Status.ReadyReplicas) >= n {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+// morePods times twenty more pods until all are Ready.
+func (c *cluster) morePods(ctx context.Context, _ int) ([]row, error) {
+	ns := "more"
+	if err := c.apply(ctx, namespace(ns)+web(ns, "web", 1, "")); err != nil {
+		return nil, err
+	}
+	if err := c.ready(ctx, ns, 1); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	scale, err := c.client.AppsV1().Deployments(ns).GetScale(ctx, "web", metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	scale.Spec.Replicas = 21
+	if _, err := c.client.AppsV1().Deployments(ns).UpdateScale(ctx, "web", scale, metav1.UpdateOptions{}); err != nil {
+		return nil, err
+	}
+	if err := c.ready(ctx, ns, 21); err != nil {
+		return nil, err
+	}
+	return []row{{"20 more pods Ready", show(time.Since(start)), "-", "<= 2.5 s"}}, c.gone(ctx, ns)
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// web is a Deployment of demoapp with 1 s readiness probes, and its Service.
+func web(namespace, name string, replicas int, extra string) string {
+	return fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[2]s, namespace: %[1]s}
+spec:
+  replicas: %[3]d
+  selector: {matchLabels: {app: %[2]s}}
+  template:
+    metadata: {labels: {app: %[2]s}}
+    spec:
+      terminationGracePeriodSeconds: 1
+%[4]s      containers:
+      - name: demoapp
+        image: ikubernetes/demoapp:v1.0
+        readinessProbe: {httpGet: {path: /readyz, port: 80}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: %[2]s, namespace: %[1]s}
+spec:
+  clusterIP: 10.96.0.77
+  selector: {app: %[2]s}
+  ports: [{port: 80}]
+`, namespace, name, replicas, extra)
+}
+
+func namespace(name string) string {
+	return "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + name + "}\n---\n"
+}
+
+// firstAnswer times `kubectl apply` of two pods and a Service until the ClusterIP answers, and beside it one request
+// to the answering Service, which is what any system would need at least.
+func (c *cluster) firstAnswer(ctx context.Context, runs int) ([]row, error) {
+	var took, floor []time.Duration
+	for i := range runs {
+		ns := fmt.Sprintf("first-%d", i)
+		start := time.Now()
+		if err := c.apply(ctx, namespace(ns)+web(ns, "web", 2, "")); err != nil {
+			return nil, err
+		}
+		if err := answer(ctx, "http://10.96.0.77/"); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(start))
+		start = time.Now()
+		if err := answer(ctx, "http://10.96.0.77/"); err != nil {
+			return nil, err
+		}
+		floor = append(floor, time.Since(start))
+		if err := c.gone(ctx, ns); err != nil {
+			return nil, err
+		}
+	}
+	return []row{{"`kubectl apply` of 2 pods + Service until the ClusterIP answers (1 s probes)", spread(took), "one request: " + spread(floor), "<= 0.7 s"}}, nil
+}
+
+// propagation times a pod's status change until the kernel holds the rule. The pod has a readiness gate; its
+// condition is switched through the API, and the kernel's own notice of changed elements ends the measurement. The
+// baseline is the same kind of write until a watch delivers it, the least any such system can take.
+func (c *cluster) propagation(ctx context.Context, runs int) ([]row, error) {
+	ns := "gate"
+	if err := c.apply(ctx, namespace(ns)+web(ns, "web", 1, "      readinessGates: [{conditionType: bench.fairlead.dev/gate}]\n")); err != nil {
+		return nil, err
+	}
+	pod, err := c.runningPod(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := kernelChanges()
+	if err != nil {
+		return nil, err
+	}
+	var took, deleted []time.Duration
+	for i := range runs * 20 {
+		drain(changes)
+		start := time.Now()
+		if err := c.setGate(ctx, ns, pod, i%2 == 0); err != nil {
+			return nil, err
+		}
+		select {
+		case at := <-changes:
+			took = append(took, at.Sub(start))
+		case <-time.After(5 * time.Second):
+			return nil, fmt.Errorf("pod status change %d did not reach the kernel", i)
+		}
+		time.Sleep(20 * time.Millisecond) // let what follows from this change settle
+	}
+	if err := c.setGate(ctx, ns, pod, true); err != nil {
+		return nil, err
+	}
+	time.Sleep(200 * time.Millisecond)
+	drain(changes)
+	start := time.Now()
+	if err := c.client.CoreV1().Pods(ns).Delete(ctx, pod, metav1.DeleteOptions{}); err != nil {
+		return nil, err
+	}
+	select {
+	case at := <-changes:
+		deleted = append(deleted, at.Sub(start))
+	case <-time.After(5 * time.Second):
+		return nil, fmt.Errorf("deleting pod %s did not reach the kernel", pod)
+	}
+	floor, err := c.watchLatency(ctx, runs*20)
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		{"pod status change -> kernel rule", percentiles(took), "write -> watch event: " + percentiles(floor), "p50 <= 10 ms, p99 <= 50 ms"},
+		{"delete a pod -> its rule is gone", spread(deleted), "as above", "<= 100 ms"},
+	}, c.gone(ctx, ns)
+}
+
+func (c *cluster) runningPod(ctx context.Context, ns string) (string, error) {
+	for ctx.Err() == nil {
+		list, err := c.client.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return "", err
+		}
+		for _, p := range list.Items {
+			for _, cond := range p.Status.Conditions {
+				if cond.Type == corev1.ContainersReady && cond.Status == corev1.ConditionTrue {
+					return p.Name, nil
+				}
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return "", ctx.Err()
+}
+
+func (c *cluster) setGate(ctx context.Context, ns, pod string, open bool) error {
+	status := corev1.ConditionFalse
+	if open {
+		status = corev1.ConditionTrue
+	}
+	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"bench.fairlead.dev/gate","status":%q}]}}`, status)
+	_, err := c.client.CoreV1().Pods(ns).Patch(ctx, pod, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+	return err
+}
+
+// watchLatency times writes to a ConfigMap until a watch delivers them.
+func (c *cluster) watchLatency(ctx context.Context, n int) ([]time.Duration, error) {
+	maps := c.client.CoreV1().ConfigMaps("default")
+	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "bench"}}, metav1.CreateOptions{}); err != nil {
+		return nil, err
+	}
+	w, err := maps.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=bench"})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Stop()
+	<-w.ResultChan() // what is there already
+	var took []time.Duration
+	for i := range n {
+		start := time.Now()
+		if _, err := maps.Patch(ctx, "bench", types.MergePatchType, fmt.Appendf(nil, `{"data":{"n":"%d"}}`, i), metav1.PatchOptions{}); err != nil {
+			return nil, err
+		}
+		<-w.ResultChan()
+		took = append(took, time.Since(start))
+	}
+	return took, nil
+}
+
+// kernelChanges delivers the time of every change to nftables elements that the kernel announces.
+func kernelChanges() (chan time.Time, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
+		return nil, err
+	}
+	out := make(chan time.Time, 1024)
+	go func() {
+		for {
+			messages, err := conn.Receive()
+			if err != nil {
+				return
+			}
+			now := time.Now()
+			for _, m := range messages {
+				kind := m.Header.Type & 0xff
+				if kind == unix.NFT_MSG_NEWSETELEM || kind == unix.NFT_MSG_DELSETELEM {
+					select {
+					case out <- now:
+					default:
+					}
+				}
+			}
+		}
+	}()
+	return out, nil
+}
+
+func drain(c chan time.Time) {
+	for len(c) > 0 {
+		<-c
+	}
+}
