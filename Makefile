@@ -1,0 +1,61 @@
+# Fairlead: `make help` lists what there is to make.
+
+# The version is that of the nearest tag, or the one in main.go with the commit.
+VERSION := $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || \
+	echo "$$(sed -n 's/^var version = "\(.*\)"/\1/p' main.go)+$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)")
+
+export CGO_ENABLED = 0
+export GOFLAGS = -mod=readonly
+
+# Packages whose tests need neither root nor a kernel feature.
+QUICK = ./alloc/... ./collect/... ./config/... ./demoapp/... ./dns/... ./endpoints/... ./fleet/... \
+	./instance/... ./internal/policy/... ./join/... ./kubeconfig/... ./lb/... ./pki/... \
+	./schedule/... ./workload/... ./world/...
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: go ## bin/fairlead, one static program
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/fairlead .
+
+.PHONY: images
+images: go ## build/images/*.tar: demoapp, nginx, busybox, from this repository and Debian's packages
+	go run ./image/bake -o build/images -cache build/packages
+
+.PHONY: setup
+setup: ## install the tools that are missing (as root, Debian 12); starts no service
+	@setup/install
+
+.PHONY: demo
+demo: setup build images ## build, start a cluster on this host, and show it working
+	demos/demo.sh
+
+.PHONY: test
+test: setup build images lint ## everything: real kernel, real containers, kubectl scripts (as root)
+	go test -count=1 -timeout 20m ./...
+	@echo 'make test: everything passed'
+
+.PHONY: quick
+quick: go ## the tests that need neither root nor a kernel feature
+	go test -short $(QUICK)
+
+.PHONY: bench
+bench: setup build images ## measure, print one table and write it to docs/benchmarks.md (as root)
+	go run ./bench -write
+
+.PHONY: lint
+lint: go ## gofmt, go vet, staticcheck
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
+	[ -z "$$unformatted" ] || { echo "not formatted, run gofmt -w on:" $$unformatted; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin build
+
+.PHONY: go
+go:
+	@setup/go
