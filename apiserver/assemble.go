@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -18,6 +19,8 @@ import (
 	"k8s.io/apiserver/pkg/server/options"
 	serverstorage "k8s.io/apiserver/pkg/server/storage"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
+	"k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/common/restfuladapter"
 
 	"fairlead.dev/fairlead/apiserver/auth"
 	"fairlead.dev/fairlead/apiserver/nodelink"
@@ -68,6 +71,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	if err := api.InstallAPIGroups(groups[1:]...); err != nil {
 		return nil, fmt.Errorf("api server: groups: %w", err)
 	}
+	serveOpenAPI(api, generic)
 	api.AddPostStartHookOrDie("fairlead-bootstrap", func(hook genericapiserver.PostStartHookContext) error {
 		return k.bootstrap(hook, log)
 	})
@@ -96,6 +100,7 @@ func genericConfig(cfg Config, id *identity, listener net.Listener) *genericapis
 	c.OpenAPIConfig.Info.Title = "Kubernetes"
 	c.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, namer)
 	c.OpenAPIV3Config.Info.Title = "Kubernetes"
+	c.SkipOpenAPIInstallation = true // serveOpenAPI installs the documents
 	return c
 }
 
@@ -137,6 +142,20 @@ func reviewGroups(c *genericapiserver.Config) []*genericapiserver.APIGroupInfo {
 	authorization := genericapiserver.NewDefaultAPIGroupInfo("authorization.k8s.io", registry.Scheme, registry.ParameterCodec, registry.Codecs)
 	authorization.VersionedResourcesStorageMap["v1"] = auth.AuthorizationReviews(c.Authorization.Authorizer, c.RuleResolver)
 	return []*genericapiserver.APIGroupInfo{&authentication, &authorization}
+}
+
+// serveOpenAPI installs the OpenAPI documents of the installed groups. The definitions, which server-side
+// apply needed for its merge rules while the groups were installed, are dropped: a document makes them anew.
+func serveOpenAPI(api *genericapiserver.GenericAPIServer, c *genericapiserver.Config) {
+	c.OpenAPIV3Config.Definitions = nil
+	routes := func() []common.RouteContainer {
+		return restfuladapter.AdaptWebServices(api.Handler.GoRestfulContainer.RegisteredWebServices())
+	}
+	var groups []string
+	for _, r := range routes() {
+		groups = append(groups, strings.TrimPrefix(r.RootPath(), "/"))
+	}
+	openapi.NewDocuments(groups, routes, c.OpenAPIConfig, c.OpenAPIV3Config).Install(api.Handler.NonGoRestfulMux)
 }
 
 // addPodStreams adds the subresources of pods that node agents answer.

@@ -31,7 +31,7 @@ type namespaceGuard struct {
 	deleted map[string]time.Time
 }
 
-var _ admission.ValidationInterface = &namespaceGuard{}
+var _ admission.MutationInterface = &namespaceGuard{}
 
 func newNamespaceGuard() *namespaceGuard {
 	return &namespaceGuard{Handler: admission.NewHandler(admission.Create, admission.Delete), deleted: map[string]time.Time{}}
@@ -56,8 +56,9 @@ func immortal() []string {
 	return []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic}
 }
 
-// Validate is part of admission.ValidationInterface.
-func (g *namespaceGuard) Validate(ctx context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+// Admit is part of admission.MutationInterface, whose turn comes before validation and before a Service gets
+// an address. It changes nothing.
+func (g *namespaceGuard) Admit(ctx context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
 	if a.GetResource().GroupResource() == corev1.Resource("namespaces") {
 		return g.validateNamespace(a)
 	}
@@ -121,6 +122,10 @@ func (g *namespaceGuard) lookup(ctx context.Context, name string) (*corev1.Names
 		}
 	}
 	obj, err := g.namespaces.Get(ctx, name, &metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		// The storage names the resource of the request, which is not the one that is missing.
+		return nil, apierrors.NewNotFound(corev1.Resource("namespaces"), name)
+	}
 	if err != nil {
 		return nil, err
 	}
