@@ -1,0 +1,404 @@
+package endpoints
+
+//lint:file-ignore SA1019 v1 Endpoints are what the tests are about.
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+)
+
+// history is a Service and pods to which random things happen. After every step the plans are
+// carried out, and what they leave is compared with an oracle that knows nothing about slices,
+// groups or packing: a set of lines, one per pod, family and port.
+type history struct {
+	random *rand.Rand
+	store  store
+	svc    *corev1.Service
+	pods   map[string]*corev1.Pod
+	object *corev1.Endpoints
+	next   int // pod number
+}
+
+func TestRandomHistories(t *testing.T) {
+	for seed := range uint64(16) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			h := &history{
+				random: rand.New(rand.NewPCG(seed, 7)),
+				svc:    webService(),
+				pods:   map[string]*corev1.Pod{},
+			}
+			for step := range 60 {
+				what := h.happen()
+				if !h.check(t) {
+					t.Fatalf("step %d: after %s", step, what)
+				}
+			}
+		})
+	}
+}
+
+// happen changes the world in one way.
+func (h *history) happen() string {
+	events := []struct {
+		name string
+		do   func()
+	}{
+		{"a pod comes", func() { h.add(1) }},
+		{"some pods come", func() { h.add(h.random.IntN(30)) }},
+		{"many pods come", func() { h.add(h.random.IntN(180)) }},
+		{"a pod goes", func() { h.each(1, func(p *corev1.Pod) { delete(h.pods, p.Name) }) }},
+		{"many pods go", func() { h.each(h.random.IntN(120), func(p *corev1.Pod) { delete(h.pods, p.Name) }) }},
+		{"pods flip", func() { h.each(h.random.IntN(5), h.flip) }},
+		{"pods begin to end", func() { h.each(h.random.IntN(5), terminating) }},
+		{"pods fail", func() { h.each(2, func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }) }},
+		{"pods change address", func() { h.each(3, h.address) }},
+		{"pods are replaced under the same name", func() { h.each(2, func(p *corev1.Pod) { p.UID += "x" }) }},
+		{"pods get a host name", func() { h.each(2, func(p *corev1.Pod) { p.Spec.Hostname, p.Spec.Subdomain = p.Name, "web" }) }},
+		{"the port moves", func() { h.svc.Spec.Ports[0].TargetPort = intstr.FromInt32(h.random.Int32N(3) + 8080) }},
+		{"the port is named", func() { namedTarget(h.svc) }},
+		{"a second port comes or goes", h.secondPort},
+		{"unready addresses are published or not", func() { h.svc.Spec.PublishNotReadyAddresses = !h.svc.Spec.PublishNotReadyAddresses }},
+		{"the families change", h.families},
+		{"the labels change", func() { h.svc.Labels = map[string]string{"team": fmt.Sprint(h.random.IntN(3))} }},
+		{"the distribution changes", h.distribution},
+		{"the Service is made anew", func() { h.svc.UID += "x" }},
+		{"somebody edits", h.tamper},
+		{"nothing", func() {}},
+	}
+	event := events[h.random.IntN(len(events))]
+	event.do()
+	return event.name
+}
+
+func (h *history) add(n int) {
+	for range n {
+		h.next++
+		pod := webPod(fmt.Sprintf("p%05d", h.next), "", serves(8080+h.random.Int32N(2), corev1.ProtocolTCP))
+		h.address(pod)
+		if h.random.IntN(4) == 0 {
+			pod.Spec.Containers[0].Ports = nil
+		}
+		if h.random.IntN(4) == 0 {
+			unready(pod)
+		}
+		pod.Spec.NodeName = []string{"n0", "n1", "n2"}[h.random.IntN(3)]
+		h.pods[pod.Name] = pod
+	}
+}
+
+// each changes copies of n random pods: what plans have seen is never changed afterwards.
+func (h *history) each(n int, change func(*corev1.Pod)) {
+	names := slices.Sorted(maps.Keys(h.pods))
+	h.random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	for _, name := range names[:min(n, len(names))] {
+		pod := h.pods[name].DeepCopy()
+		h.pods[name] = pod
+		change(pod)
+	}
+}
+
+func (h *history) flip(pod *corev1.Pod) {
+	ready, _ := readiness(pod)
+	setReady(pod, !ready, epoch.Add(time.Duration(h.random.IntN(1000))*time.Second))
+}
+
+func (h *history) address(pod *corev1.Pod) {
+	h.next++
+	v4 := corev1.PodIP{IP: fmt.Sprintf("10.244.%d.%d", h.next/250, h.next%250+1)}
+	v6 := corev1.PodIP{IP: fmt.Sprintf("fd00::%x", h.next)}
+	pod.Status.PodIPs = [][]corev1.PodIP{{v4, v6}, {v4}, {v6}, {}}[min(h.random.IntN(10), 3)]
+	if h.random.IntN(10) > 0 {
+		pod.Status.PodIPs = []corev1.PodIP{v4, v6}
+	}
+	pod.Status.PodIP = ""
+	if len(pod.Status.PodIPs) > 0 {
+		pod.Status.PodIP = pod.Status.PodIPs[0].IP
+	}
+}
+
+func (h *history) secondPort() {
+	if len(h.svc.Spec.Ports) == 2 {
+		h.svc.Spec.Ports = h.svc.Spec.Ports[:1]
+		return
+	}
+	h.svc.Spec.Ports = append(slices.Clone(h.svc.Spec.Ports),
+		corev1.ServicePort{Name: "dns", Port: 53, TargetPort: intstr.FromInt32(53), Protocol: corev1.ProtocolUDP})
+}
+
+func (h *history) families() {
+	h.svc.Spec.IPFamilies = [][]corev1.IPFamily{
+		{corev1.IPv4Protocol}, {corev1.IPv6Protocol},
+		{corev1.IPv4Protocol, corev1.IPv6Protocol}, {corev1.IPv6Protocol, corev1.IPv4Protocol},
+	}[h.random.IntN(4)]
+}
+
+func (h *history) distribution() {
+	h.svc.Spec.TrafficDistribution = []*string{nil, ptr.To("PreferClose"), ptr.To("PreferSameNode")}[h.random.IntN(3)]
+}
+
+// tamper edits a stored slice as somebody else might.
+func (h *history) tamper() {
+	list := h.store.list()
+	if len(list) == 0 {
+		return
+	}
+	slices.SortFunc(list, func(a, b *discoveryv1.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
+	slice := list[h.random.IntN(len(list))].DeepCopy()
+	h.store.slices[slice.Name] = slice
+	switch h.random.IntN(5) {
+	case 0:
+		delete(h.store.slices, slice.Name)
+	case 1:
+		slice.Labels = map[string]string{discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: slicesManager}
+	case 2:
+		slice.Endpoints = slices.Clone(slice.Endpoints[:len(slice.Endpoints)/2])
+	case 3:
+		slice.Endpoints = append(slices.Clone(slice.Endpoints), slice.Endpoints...)
+	case 4:
+		slice.Ports = nil
+	}
+}
+
+// check plans, applies and compares.
+func (h *history) check(t *testing.T) bool {
+	t.Helper()
+	pods := slices.Collect(maps.Values(h.pods)) // in random order, like a cache
+	before := maps.Clone(h.store.slices)
+	frozen := map[string]*discoveryv1.EndpointSlice{}
+	for name, slice := range before {
+		frozen[name] = slice.DeepCopy()
+	}
+	plan, waiting := planSlices(h.svc, pods, someNodes(), h.store.list())
+	for name, slice := range before {
+		if !reflect.DeepEqual(frozen[name], slice) {
+			t.Errorf("the plan changes the stored slice %s", name)
+		}
+	}
+	if len(waiting) > 0 {
+		t.Errorf("waiting for %v", waiting)
+	}
+	writes, allowed := len(plan.create)+len(plan.update)+len(plan.delete), h.necessary(pods, before)
+	if writes > allowed {
+		t.Errorf("%d writes, %d would do:\n\t%s", writes, allowed, strings.Join(describe(plan), "\n\t"))
+	}
+	h.store.apply(t, plan)
+	for _, slice := range h.store.slices {
+		if len(slice.Endpoints) > sliceLimit {
+			t.Errorf("%s has %d endpoints", slice.Name, len(slice.Endpoints))
+		}
+	}
+	if again, _ := planSlices(h.svc, pods, someNodes(), h.store.list()); len(describe(again)) > 0 {
+		t.Errorf("a second plan writes again:\n\t%s", strings.Join(describe(again), "\n\t"))
+	}
+	compare(t, "slices", expectSlices(h.svc, pods), gotSlices(h.store.list()))
+	h.checkObject(t, pods)
+	return !t.Failed()
+}
+
+// necessary is an upper bound for what a frugal plan writes: every slice in which something is
+// wrong, as many slices as the new endpoints of each group fill, and the placeholders.
+func (h *history) necessary(pods []*corev1.Pod, before map[string]*discoveryv1.EndpointSlice) int {
+	groups, _ := deriveGroups(h.svc, pods, someNodes())
+	m := serviceMould(h.svc)
+	fresh := map[group]map[identity]*member{}
+	for g, want := range groups {
+		fresh[g] = map[identity]*member{}
+		for i := range want.members {
+			fresh[g][identify(&want.members[i].endpoint)] = &want.members[i]
+		}
+	}
+	writes := len(m.placeholders)
+	for _, slice := range before {
+		_, text := canonicalPorts(slice.Ports)
+		wanted := fresh[group{family: slice.AddressType, ports: text}]
+		wrong := !m.owns(slice) || wanted == nil || !maps.Equal(slice.Labels, m.labels)
+		for i := range slice.Endpoints {
+			ep := &slice.Endpoints[i]
+			want := wanted[identify(ep)]
+			if want == nil || !m.owns(slice) {
+				wrong = true
+				continue
+			}
+			wrong = wrong || !sameConditions(&ep.Conditions, &want.endpoint.Conditions) ||
+				!reflect.DeepEqual(ep.TargetRef, want.endpoint.TargetRef) || !reflect.DeepEqual(ep.NodeName, want.endpoint.NodeName) ||
+				!want.anyHints && !reflect.DeepEqual(ep.Hints, want.endpoint.Hints)
+			delete(wanted, identify(ep))
+		}
+		if wrong {
+			writes++
+		}
+	}
+	for _, left := range fresh {
+		writes += (len(left) + sliceLimit - 1) / sliceLimit
+	}
+	return writes
+}
+
+// checkObject does for the Endpoints object what check does for slices.
+func (h *history) checkObject(t *testing.T, pods []*corev1.Pod) {
+	t.Helper()
+	if h.object != nil {
+		frozen := h.object.DeepCopy()
+		defer func(before *corev1.Endpoints) {
+			if !reflect.DeepEqual(frozen, before) {
+				t.Error("the plan changes the stored Endpoints object")
+			}
+		}(h.object)
+	}
+	if want := planEndpoints(h.svc, pods, h.object); want != nil {
+		h.object = want
+	}
+	if again := planEndpoints(h.svc, pods, h.object); again != nil {
+		t.Error("a second plan writes the Endpoints object again")
+	}
+	compare(t, "endpoints", expectObject(h.svc, pods), gotObject(h.object))
+}
+
+// compare shows which lines are missing and which are too many.
+func compare(t *testing.T, what string, want, got []string) {
+	t.Helper()
+	slices.Sort(want)
+	slices.Sort(got)
+	if slices.Equal(want, got) {
+		return
+	}
+	count := map[string]int{}
+	for _, line := range want {
+		count[line]++
+	}
+	for _, line := range got {
+		count[line]--
+	}
+	for _, line := range slices.Sorted(maps.Keys(count)) {
+		if n := count[line]; n != 0 {
+			t.Errorf("%s: %+d %s", what, -n, line)
+		}
+	}
+}
+
+// offered is the oracle's reading of a Service's ports on a pod: "http 8080 TCP".
+func offered(svc *corev1.Service, pod *corev1.Pod) []string {
+	var ports []string
+	for _, p := range svc.Spec.Ports {
+		number := p.TargetPort.IntVal
+		if p.TargetPort.StrVal != "" {
+			number = 0
+			for _, cp := range pod.Spec.Containers[0].Ports {
+				if cp.Name == p.TargetPort.StrVal && cp.Protocol == p.Protocol {
+					number = cp.ContainerPort
+				}
+			}
+		}
+		if number != 0 {
+			ports = append(ports, fmt.Sprint(p.Name, " ", number, " ", p.Protocol))
+		}
+	}
+	return ports
+}
+
+// expectSlices is the oracle for slices: one line per pod, family and port, and one per pod and
+// family without ports.
+func expectSlices(svc *corev1.Service, pods []*corev1.Pod) []string {
+	var lines []string
+	for _, pod := range pods {
+		if pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		for _, ip := range pod.Status.PodIPs {
+			family := corev1.IPv4Protocol
+			if strings.Contains(ip.IP, ":") {
+				family = corev1.IPv6Protocol
+			}
+			if !slices.Contains(svc.Spec.IPFamilies, family) {
+				continue
+			}
+			serving := pod.Status.Conditions[0].Status == corev1.ConditionTrue
+			ending := pod.DeletionTimestamp != nil
+			ready := serving && !ending || svc.Spec.PublishNotReadyAddresses
+			host := ""
+			if pod.Spec.Subdomain == svc.Name {
+				host = pod.Spec.Hostname
+			}
+			zone := map[string]string{"n0": "", "n1": "a", "n2": "b"}[pod.Spec.NodeName]
+			for _, port := range append(offered(svc, pod), "any")[:max(1, len(offered(svc, pod)))] {
+				lines = append(lines, fmt.Sprint(family, " ", ip.IP, " ", port, " ", ready, serving, ending, " ", host, " ",
+					pod.Spec.NodeName, " ", zone, " ", pod.UID))
+			}
+		}
+	}
+	return lines
+}
+
+// gotSlices reads slices the way a consumer does: all of them together.
+func gotSlices(list []*discoveryv1.EndpointSlice) []string {
+	var lines []string
+	for _, slice := range list {
+		for _, ep := range slice.Endpoints {
+			ports := []string{"any"}
+			for i, p := range slice.Ports {
+				ports = append(ports[:i], fmt.Sprint(*p.Name, " ", *p.Port, " ", *p.Protocol))
+			}
+			for _, port := range ports {
+				lines = append(lines, fmt.Sprint(slice.AddressType, " ", ep.Addresses[0], " ", port, " ",
+					*ep.Conditions.Ready, *ep.Conditions.Serving, *ep.Conditions.Terminating, " ",
+					ptr.Deref(ep.Hostname, ""), " ", *ep.NodeName, " ", ptr.Deref(ep.Zone, ""), " ", ep.TargetRef.UID))
+			}
+		}
+	}
+	return lines
+}
+
+// expectObject is the oracle for the Endpoints object.
+func expectObject(svc *corev1.Service, pods []*corev1.Pod) []string {
+	var lines []string
+	for _, pod := range pods {
+		publish := svc.Spec.PublishNotReadyAddresses
+		if pod.Status.Phase == corev1.PodFailed || pod.DeletionTimestamp != nil && !publish {
+			continue
+		}
+		for _, ip := range pod.Status.PodIPs {
+			if strings.Contains(ip.IP, ":") != (svc.Spec.IPFamilies[0] == corev1.IPv6Protocol) {
+				continue
+			}
+			ready := publish || pod.Status.Conditions[0].Status == corev1.ConditionTrue
+			for _, port := range offered(svc, pod) {
+				lines = append(lines, fmt.Sprint(ip.IP, " ", port, " ", ready, " ", pod.UID))
+			}
+		}
+	}
+	return lines
+}
+
+func gotObject(ep *corev1.Endpoints) []string {
+	var lines []string
+	for _, s := range ep.Subsets {
+		for _, p := range s.Ports {
+			line := func(a corev1.EndpointAddress, ready bool) string {
+				uid := types.UID("")
+				if a.TargetRef != nil {
+					uid = a.TargetRef.UID
+				}
+				return fmt.Sprint(a.IP, " ", p.Name, " ", p.Port, " ", p.Protocol, " ", ready, " ", uid)
+			}
+			for _, a := range s.Addresses {
+				lines = append(lines, line(a, true))
+			}
+			for _, a := range s.NotReadyAddresses {
+				lines = append(lines, line(a, false))
+			}
+		}
+	}
+	return lines
+}

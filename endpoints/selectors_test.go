@@ -1,0 +1,77 @@
+package endpoints
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func key(namespace, name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: namespace, Name: name}
+}
+
+func TestE2_NoSelectorMatchesNoPod(t *testing.T) {
+	var s selectors
+	s.set(key("a", "none"), nil)
+	s.set(key("a", "empty"), map[string]string{})
+	if got := s.matching("a", map[string]string{"x": "y"}); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+// The index agrees with asking every Service, whatever was set and removed before.
+func TestSelectorsAgreeWithAScan(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	labels := func(n int) map[string]string {
+		m := map[string]string{}
+		for range n {
+			m[fmt.Sprint("k", random.IntN(4))] = fmt.Sprint("v", random.IntN(3))
+		}
+		return m
+	}
+	var s selectors
+	all := map[types.NamespacedName]map[string]string{}
+	for step := range 3000 {
+		k := key(fmt.Sprint("ns", random.IntN(2)), fmt.Sprint("svc", random.IntN(20)))
+		if selector := labels(random.IntN(4)); len(selector) > 0 {
+			s.set(k, selector)
+			all[k] = selector
+		} else {
+			s.set(k, nil)
+			delete(all, k)
+		}
+		namespace, pod := fmt.Sprint("ns", random.IntN(2)), labels(4)
+		var want []string
+		for k, selector := range all {
+			if k.Namespace == namespace && matches(selector, pod) {
+				want = append(want, k.Name)
+			}
+		}
+		slices.Sort(want)
+		if got := slices.Sorted(maps.Keys(s.matching(namespace, pod))); !slices.Equal(got, want) {
+			t.Fatalf("step %d: pod %v: got %v, want %v", step, pod, got, want)
+		}
+	}
+	for k := range all {
+		s.set(k, nil)
+	}
+	if len(s.namespaces) != 0 {
+		t.Errorf("%d namespaces are left", len(s.namespaces))
+	}
+}
+
+// A pod event looks only at the Services that are anchored at one of the pod's labels.
+func TestSelectorsAnchorAtTheRarestLabel(t *testing.T) {
+	var s selectors
+	for i := range 1000 {
+		s.set(key("a", fmt.Sprint("svc", i)), map[string]string{"app": "shop", "component": fmt.Sprint(i)})
+	}
+	common := len(s.namespaces["a"].anchored[label{"app", "shop"}])
+	if common > 1 {
+		t.Errorf("%d of 1000 Services are anchored at the label they all share", common)
+	}
+}

@@ -1,0 +1,231 @@
+package endpoints
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+)
+
+const (
+	// slicesManager is the managed-by label of the slices that follow a selector (rule E50).
+	slicesManager = "endpointslice-controller.k8s.io"
+
+	// sliceLimit is the largest number of endpoints in one slice (rule E55).
+	sliceLimit = 100
+)
+
+// changes is what a plan asks of the API. Objects to update and to delete carry the name, UID and
+// resourceVersion of the object they were planned against.
+type changes struct {
+	create, update, delete []*discoveryv1.EndpointSlice
+}
+
+// planSlices decides which EndpointSlices of a Service to write. It receives the pods that the
+// Service selects, their nodes by name, and the existing slices that carry the Service's name and
+// this controller's managed-by label. It mutates none of them.
+//
+// The steps, with the rules of Kubernetes' endpointslice controller that they implement:
+//
+//  1. Derive one wanted endpoint per pod and address family, with its conditions, node and zone
+//     (E3-E13, E56-E58, E70) and its hints (E90-E94). A pod whose node is unknown has to wait,
+//     unless unready addresses are published.
+//  2. Group the endpoints by address family and exact port list: a slice holds one group (E54).
+//  3. Retire the existing slices that belong to an earlier Service of the same name (E53), to a
+//     family or port list that is no longer wanted (E54, E69).
+//  4. Keep: in each remaining slice drop the endpoints that vanished and replace, where they
+//     stand, those that changed. An endpoint is the same one when addresses, host name and pod
+//     name are the same (E60, E71).
+//  5. Top up: new endpoints go into the slices that are written anyway, fullest first (E62).
+//  6. Settle the rest: what fits goes into the one untouched slice that ends up closest to full;
+//     whatever does not fit opens new slices (E63). Slices are never rebalanced. A slice that is
+//     empty by now is retired (E61).
+//  7. A family without any slice gets an empty one, the placeholder (E59).
+//  8. Recycle: a slice to create takes over the object of a slice to delete, when both have the
+//     same family and owner; one write instead of two (E64).
+//  9. Stamp what is written with labels, owner and trigger time (E50-E53). Everything else stays
+//     byte for byte as it is (E65). A Service that is being deleted gets no new slices (E66).
+//
+// The second result names the pods that had to wait in step 1: the caller tries again (E57).
+func planSlices(svc *corev1.Service, pods []*corev1.Pod, nodes map[string]*corev1.Node,
+	existing []*discoveryv1.EndpointSlice) (changes, []string) {
+
+	groups, waiting := deriveGroups(svc, pods, nodes)
+	m := serviceMould(svc)
+	plan := arrange(m, groups, existing)
+	if svc.DeletionTimestamp != nil {
+		plan.create = nil
+	}
+	return plan, waiting
+}
+
+// serviceMould returns what all slices of a Service have in common.
+func serviceMould(svc *corev1.Service) mould {
+	labels := make(map[string]string, len(svc.Labels)+3)
+	maps.Copy(labels, svc.Labels)
+	delete(labels, corev1.IsHeadlessService)
+	if headless(svc) {
+		labels[corev1.IsHeadlessService] = ""
+	}
+	labels[discoveryv1.LabelServiceName] = svc.Name
+	labels[discoveryv1.LabelManagedBy] = slicesManager
+	m := mould{
+		namespace: svc.Namespace,
+		name:      svc.Name,
+		owner:     ownerReference("Service", svc.Name, svc.UID),
+		labels:    labels,
+		created:   svc.CreationTimestamp.Time,
+	}
+	for _, family := range families(svc) {
+		m.placeholders = append(m.placeholders, addressType(family))
+	}
+	return m
+}
+
+// deriveGroups is steps 1 and 2 of planSlices.
+func deriveGroups(svc *corev1.Service, pods []*corev1.Pod, nodes map[string]*corev1.Node) (map[group]*roster, []string) {
+	groups := map[group]*roster{}
+	var waiting []string
+	ports := portLists{svc: svc}
+	for _, pod := range pods {
+		if !running(pod) {
+			continue
+		}
+		for _, family := range families(svc) {
+			addrs := addresses(pod, family)
+			if len(addrs) == 0 {
+				continue
+			}
+			node, known := nodes[pod.Spec.NodeName]
+			if !known && pod.Spec.NodeName != "" && !svc.Spec.PublishNotReadyAddresses {
+				waiting = append(waiting, pod.Name)
+				break
+			}
+			list, text := ports.of(pod)
+			g := group{family: addressType(family), ports: text}
+			if groups[g] == nil {
+				groups[g] = &roster{ports: list}
+			}
+			groups[g].add(endpointOf(svc, pod, node, addrs))
+		}
+	}
+	hint(svc, groups)
+	return groups, waiting
+}
+
+// endpointOf derives the endpoint of one pod.
+func endpointOf(svc *corev1.Service, pod *corev1.Pod, node *corev1.Node, addrs []string) member {
+	serving, since := readiness(pod)
+	terminating := pod.DeletionTimestamp != nil
+	ep := discoveryv1.Endpoint{
+		Addresses: addrs,
+		Conditions: discoveryv1.EndpointConditions{
+			Ready:       ptr.To(svc.Spec.PublishNotReadyAddresses || serving && !terminating),
+			Serving:     ptr.To(serving),
+			Terminating: ptr.To(terminating),
+		},
+		TargetRef: podRef(pod),
+	}
+	if pod.Spec.NodeName != "" {
+		ep.NodeName = ptr.To(pod.Spec.NodeName)
+	}
+	if node != nil && node.Labels[corev1.LabelTopologyZone] != "" {
+		ep.Zone = ptr.To(node.Labels[corev1.LabelTopologyZone])
+	}
+	if name := hostname(pod, svc); name != "" {
+		ep.Hostname = &name
+	}
+	return member{endpoint: ep, since: since}
+}
+
+// portLists resolves the ports of one Service for many pods. Only named target ports can differ
+// between pods, so without any the work is done once.
+type portLists struct {
+	svc  *corev1.Service
+	list []discoveryv1.EndpointPort
+	text string
+	done bool
+}
+
+// of returns the ports that a pod offers, sorted, and their canonical text.
+func (p *portLists) of(pod *corev1.Pod) ([]discoveryv1.EndpointPort, string) {
+	if p.done {
+		return p.list, p.text
+	}
+	p.done = true
+	list := make([]discoveryv1.EndpointPort, 0, len(p.svc.Spec.Ports))
+	for i := range p.svc.Spec.Ports {
+		port := &p.svc.Spec.Ports[i]
+		if named(port) {
+			p.done = false
+		}
+		if number, ok := targetPort(pod, port); ok {
+			list = append(list, discoveryv1.EndpointPort{
+				Name:        ptr.To(port.Name),
+				Port:        ptr.To(number),
+				Protocol:    ptr.To(protocolOf(port)),
+				AppProtocol: port.AppProtocol,
+			})
+		}
+	}
+	p.list, p.text = canonicalPorts(list)
+	return p.list, p.text
+}
+
+// canonicalPorts sorts a port list and prints it, so that lists which mean the same have the same
+// text (rule E69).
+func canonicalPorts(ports []discoveryv1.EndpointPort) ([]discoveryv1.EndpointPort, string) {
+	ports = slices.Clone(ports)
+	slices.SortStableFunc(ports, func(a, b discoveryv1.EndpointPort) int {
+		return cmp.Or(
+			cmp.Compare(ptr.Deref(a.Name, ""), ptr.Deref(b.Name, "")),
+			cmp.Compare(ptr.Deref(a.Port, 0), ptr.Deref(b.Port, 0)),
+			cmp.Compare(ptr.Deref(a.Protocol, ""), ptr.Deref(b.Protocol, "")),
+		)
+	})
+	var text strings.Builder
+	for _, p := range ports {
+		text.WriteString(ptr.Deref(p.Name, ""))
+		text.WriteByte('|')
+		text.WriteString(strconv.Itoa(int(ptr.Deref(p.Port, 0))))
+		text.WriteByte('|')
+		text.WriteString(string(ptr.Deref(p.Protocol, corev1.ProtocolTCP)))
+		text.WriteByte('|')
+		text.WriteString(ptr.Deref(p.AppProtocol, ""))
+		text.WriteByte('\n')
+	}
+	return ports, text.String()
+}
+
+// addressType returns the slice address type of an IP family.
+func addressType(family corev1.IPFamily) discoveryv1.AddressType {
+	if family == corev1.IPv6Protocol {
+		return discoveryv1.AddressTypeIPv6
+	}
+	return discoveryv1.AddressTypeIPv4
+}
+
+// ownerReference makes a slice go away with the object it was derived from (rules E53 and E101).
+func ownerReference(kind, name string, uid types.UID) metav1.OwnerReference {
+	return metav1.OwnerReference{
+		APIVersion: "v1", Kind: kind, Name: name, UID: uid,
+		Controller: ptr.To(true), BlockOwnerDeletion: ptr.To(true),
+	}
+}
+
+// generateName is the prefix of new slices: the name and a dash, unless that is no valid prefix
+// of an object name (rule E52).
+func generateName(name string) string {
+	if prefix := name + "-"; len(validation.NameIsDNSSubdomain(prefix, true)) == 0 {
+		return prefix
+	}
+	return name
+}

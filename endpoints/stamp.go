@@ -1,0 +1,132 @@
+package endpoints
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+// stamp is step 9 of planSlices: it turns sheets into objects to write.
+func (m *mould) stamp(sheets []*sheet, trigger time.Time) changes {
+	var plan changes
+	for _, s := range sheets {
+		switch {
+		case s.retired && s.object != nil:
+			plan.delete = append(plan.delete, s.object)
+		case s.retired || !s.dirty:
+		case s.object == nil:
+			plan.create = append(plan.create, m.object(s, trigger))
+		default:
+			plan.update = append(plan.update, m.object(s, trigger))
+		}
+	}
+	return plan
+}
+
+// object builds the slice to write. A slice that exists keeps its name, UID and resourceVersion,
+// so that a write against an outdated copy is refused.
+func (m *mould) object(s *sheet, trigger time.Time) *discoveryv1.EndpointSlice {
+	slice := &discoveryv1.EndpointSlice{
+		AddressType: s.group.family,
+		Ports:       s.ports,
+		Endpoints:   s.endpoints,
+	}
+	if s.object != nil {
+		s.object.ObjectMeta.DeepCopyInto(&slice.ObjectMeta)
+	} else {
+		slice.Namespace, slice.GenerateName = m.namespace, generateName(m.name)
+		slice.OwnerReferences = []metav1.OwnerReference{m.owner}
+	}
+	slice.Labels = maps.Clone(m.labels)
+	if m.annotations != nil {
+		slice.Annotations = maps.Clone(m.annotations)
+	}
+	slice.Annotations = withTrigger(slice.Annotations, trigger)
+	return slice
+}
+
+// withTrigger sets the trigger time in annotations, which it may change; the zero time removes it
+// (rules E29 and E51).
+func withTrigger(annotations map[string]string, trigger time.Time) map[string]string {
+	if trigger.IsZero() {
+		delete(annotations, corev1.EndpointsLastChangeTriggerTime)
+		return annotations
+	}
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[corev1.EndpointsLastChangeTriggerTime] = trigger.UTC().Format(time.RFC3339Nano)
+	return annotations
+}
+
+// trigger returns the moment whose consequences the plan writes down, which tells how late the
+// network is: the creation of the owner for its first slices; later the earliest last change of
+// readiness among the pods that are new or whose conditions differ; zero when no pod is the cause
+// (rules E29 and E51).
+func (m *mould) trigger(groups map[group]*roster, existing []*discoveryv1.EndpointSlice) time.Time {
+	before := map[identity]discoveryv1.EndpointConditions{}
+	first := true
+	for _, slice := range existing {
+		if !m.owns(slice) {
+			continue
+		}
+		first = false
+		for i := range slice.Endpoints {
+			if ep := &slice.Endpoints[i]; len(ep.Addresses) > 0 {
+				before[identify(ep)] = ep.Conditions
+			}
+		}
+	}
+	if first {
+		return m.created
+	}
+	var earliest time.Time
+	for _, want := range groups {
+		for i := range want.members {
+			w := &want.members[i]
+			conditions, known := before[identify(&w.endpoint)]
+			if known && sameConditions(&conditions, &w.endpoint.Conditions) || w.since.IsZero() {
+				continue
+			}
+			if earliest.IsZero() || w.since.Before(earliest) {
+				earliest = w.since
+			}
+		}
+	}
+	return earliest
+}
+
+// sameEndpoint reports whether two endpoints of one identity would be stored alike.
+func sameEndpoint(a, b *discoveryv1.Endpoint) bool {
+	return sameConditions(&a.Conditions, &b.Conditions) &&
+		ptr.Equal(a.NodeName, b.NodeName) &&
+		ptr.Equal(a.Zone, b.Zone) &&
+		sameRef(a.TargetRef, b.TargetRef) &&
+		sameHints(a.Hints, b.Hints)
+}
+
+func sameConditions(a, b *discoveryv1.EndpointConditions) bool {
+	return ptr.Equal(a.Ready, b.Ready) && ptr.Equal(a.Serving, b.Serving) && ptr.Equal(a.Terminating, b.Terminating)
+}
+
+// sameRef ignores the resourceVersion (rules E31 and E71).
+func sameRef(a, b *corev1.ObjectReference) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	x.ResourceVersion, y.ResourceVersion = "", ""
+	return x == y
+}
+
+func sameHints(a, b *discoveryv1.EndpointHints) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return slices.Equal(a.ForZones, b.ForZones) && slices.Equal(a.ForNodes, b.ForNodes)
+}

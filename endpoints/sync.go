@@ -1,0 +1,280 @@
+package endpoints
+
+//lint:file-ignore SA1019 v1 Endpoints are deprecated for new clients; old ones still read what is written here.
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+)
+
+// syncSlices brings the EndpointSlices of one Service into the state that planSlices asks for.
+func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) error {
+	svc := cached[corev1.Service](c.services, key)
+	if svc == nil {
+		c.slicesLoop.ledger.forget(key)
+		return nil
+	}
+	if !selects(svc) {
+		return nil
+	}
+	existing, ok := c.currentSlices(c.slicesLoop, slicesManager, key)
+	if !ok {
+		return nil
+	}
+	pods := c.podsOf(svc)
+	plan, waiting := planSlices(svc, pods, c.nodesOf(pods), existing)
+	if err := c.apply(ctx, c.slicesLoop, key, plan); err != nil {
+		c.failed(svc, err, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service")
+		return fmt.Errorf("endpointslices of service %s: %w", key, err)
+	}
+	if len(waiting) > 0 {
+		return fmt.Errorf("endpointslices of service %s: %w for the nodes of pods %s", key, errWaiting, strings.Join(waiting, ", "))
+	}
+	return nil
+}
+
+// syncMirror brings the slices that mirror one Endpoints object into the state that planMirror
+// asks for.
+func (c *Controller) syncMirror(ctx context.Context, key types.NamespacedName) error {
+	existing, ok := c.currentSlices(c.mirrorLoop, mirrorManager, key)
+	if !ok {
+		return nil
+	}
+	ep := cached[corev1.Endpoints](c.endpoints, key)
+	plan, left := planMirror(ep, cached[corev1.Service](c.services, key), existing)
+	if len(plan.create)+len(plan.update)+len(plan.delete) == 0 {
+		return nil
+	}
+	if left.invalid > 0 {
+		c.events.Eventf(ep, corev1.EventTypeWarning, "InvalidIPAddress",
+			"Skipping %d invalid IP addresses when mirroring to EndpointSlices", left.invalid)
+	}
+	if left.surplus > 0 {
+		c.events.Eventf(ep, corev1.EventTypeWarning, "TooManyAddressesToMirror",
+			"A max of %d addresses can be mirrored to EndpointSlices per Endpoints subset. %d addresses were skipped",
+			mirrorLimit, left.surplus)
+	}
+	if err := c.apply(ctx, c.mirrorLoop, key, plan); err != nil {
+		return fmt.Errorf("mirror of endpoints %s: %w", key, err)
+	}
+	return nil
+}
+
+// currentSlices returns the slices that a loop keeps for a Service; ok is false when the cache is
+// behind the loop's own writes and the sync has been put off.
+func (c *Controller) currentSlices(l *loop, manager string, key types.NamespacedName) (existing []*discoveryv1.EndpointSlice, ok bool) {
+	list := func() []*discoveryv1.EndpointSlice {
+		objs, err := c.slices.GetIndexer().ByIndex(slicesByService, sliceValue(manager, key))
+		if err != nil {
+			return nil // the index exists: Run has added it
+		}
+		found := make([]*discoveryv1.EndpointSlice, len(objs))
+		for i, obj := range objs {
+			found[i] = obj.(*discoveryv1.EndpointSlice)
+		}
+		return found
+	}
+	current := l.ledger.current(key, func() (string, []types.UID) {
+		version := c.slices.GetStore().LastStoreSyncResourceVersion()
+		var uids []types.UID
+		for _, slice := range list() {
+			uids = append(uids, slice.UID)
+		}
+		return version, uids
+	})
+	if !current {
+		l.postpone(key)
+		return nil, false
+	}
+	return list(), true
+}
+
+// apply carries out a plan: what adds endpoints before what removes them. It stops at the first
+// write that fails; the next sync plans afresh.
+func (c *Controller) apply(ctx context.Context, l *loop, key types.NamespacedName, plan changes) error {
+	api := c.client.DiscoveryV1().EndpointSlices(key.Namespace)
+	for _, slice := range plan.create {
+		written, err := api.Create(ctx, slice, metav1.CreateOptions{})
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			return nil // nothing can be created here any more (rule E36)
+		}
+		if err != nil {
+			return fmt.Errorf("create slice: %w", err)
+		}
+		l.ledger.wrote(key, written)
+	}
+	for _, slice := range plan.update {
+		written, err := api.Update(ctx, slice, metav1.UpdateOptions{})
+		if err != nil {
+			return fmt.Errorf("update slice %s: %w", slice.Name, err)
+		}
+		l.ledger.wrote(key, written)
+	}
+	for _, slice := range plan.delete {
+		l.ledger.removing(key, slice.UID)
+		err := api.Delete(ctx, slice.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &slice.UID}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			l.ledger.kept(key, slice.UID)
+			return fmt.Errorf("delete slice %s: %w", slice.Name, err)
+		}
+	}
+	return nil
+}
+
+// syncEndpoints brings the Endpoints object of one Service into the state that planEndpoints asks
+// for, or removes it when there is no Service.
+func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName) error {
+	svc := cached[corev1.Service](c.services, key)
+	if svc == nil {
+		c.endpointsLoop.ledger.forget(key)
+		return c.removeOrphan(ctx, key)
+	}
+	if !selects(svc) {
+		return nil
+	}
+	l := c.endpointsLoop
+	current := l.ledger.current(key, func() (string, []types.UID) {
+		return c.endpoints.GetStore().LastStoreSyncResourceVersion(), nil
+	})
+	if !current {
+		l.postpone(key)
+		return nil
+	}
+	want := planEndpoints(svc, c.podsOf(svc), cached[corev1.Endpoints](c.endpoints, key))
+	if want == nil {
+		return nil
+	}
+	api := c.client.CoreV1().Endpoints(key.Namespace)
+	write, reason, message := api.Update, "FailedToUpdateEndpoint", "Failed to update endpoint for service"
+	if want.ResourceVersion == "" {
+		write = func(ctx context.Context, want *corev1.Endpoints, _ metav1.UpdateOptions) (*corev1.Endpoints, error) {
+			return api.Create(ctx, want, metav1.CreateOptions{})
+		}
+		reason, message = "FailedToCreateEndpoint", "Failed to create endpoint for service"
+	}
+	written, err := write(ctx, want, metav1.UpdateOptions{})
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil // nothing can be created here any more (rule E36)
+	}
+	if err != nil {
+		c.failed(svc, err, reason, message)
+		return fmt.Errorf("endpoints of service %s: %w", key, err)
+	}
+	l.ledger.wrote(key, written)
+	return nil
+}
+
+// removeOrphan deletes the Endpoints object of a Service that is gone (rule E32), unless it is a
+// lock of old leader election (rule E34). The API is asked first, because the object may have been
+// written by hand for a Service that the cache does not show yet; the precondition makes sure that
+// what is deleted is what was looked at.
+func (c *Controller) removeOrphan(ctx context.Context, key types.NamespacedName) error {
+	ep := cached[corev1.Endpoints](c.endpoints, key)
+	if ep == nil {
+		return nil
+	}
+	if _, lock := ep.Annotations[annotationLeader]; lock {
+		return nil
+	}
+	_, err := c.client.CoreV1().Services(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	if err == nil {
+		return nil // its event will come
+	}
+	if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("endpoints %s: look for its service: %w", key, err)
+	}
+	err = c.client.CoreV1().Endpoints(key.Namespace).Delete(ctx, key.Name,
+		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &ep.UID}})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("endpoints %s: delete, its service is gone: %w", key, err)
+	}
+	return nil
+}
+
+// queueOrphans finds the Endpoints objects whose Service was deleted while nobody looked (rule E34).
+func (c *Controller) queueOrphans() {
+	for _, obj := range c.endpoints.GetStore().List() {
+		key := keyOfObject(obj.(*corev1.Endpoints))
+		if cached[corev1.Service](c.services, key) == nil {
+			c.endpointsLoop.wanted(key)
+		}
+	}
+}
+
+// failed tells the people who look at a Service that its endpoints could not be written (rules E36
+// and E72). A conflict is none of their concern: the next try settles it.
+func (c *Controller) failed(svc *corev1.Service, err error, reason, message string) {
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return
+	}
+	c.events.Eventf(svc, corev1.EventTypeWarning, reason, "%s %s/%s: %v", message, svc.Namespace, svc.Name, err)
+}
+
+// podsOf returns the pods that a Service selects. The index is asked for every pair of the
+// selector, and the shortest answer is searched.
+func (c *Controller) podsOf(svc *corev1.Service) []*corev1.Pod {
+	var candidates []any
+	first := true
+	for key, value := range svc.Spec.Selector {
+		objs, err := c.pods.GetIndexer().ByIndex(podsByLabel, labelValue(svc.Namespace, key, value))
+		if err != nil {
+			return nil // the index exists: Run has added it
+		}
+		if first || len(objs) < len(candidates) {
+			candidates, first = objs, false
+		}
+	}
+	pods := make([]*corev1.Pod, 0, len(candidates))
+	for _, obj := range candidates {
+		if pod := obj.(*corev1.Pod); matches(svc.Spec.Selector, pod.Labels) {
+			pods = append(pods, pod)
+		}
+	}
+	return pods
+}
+
+// nodesOf returns the nodes that pods are bound to, as far as the cache has them.
+func (c *Controller) nodesOf(pods []*corev1.Pod) map[string]*corev1.Node {
+	nodes := map[string]*corev1.Node{}
+	for _, pod := range pods {
+		name := pod.Spec.NodeName
+		if _, known := nodes[name]; known || name == "" {
+			continue
+		}
+		if node := cached[corev1.Node](c.nodes, types.NamespacedName{Name: name}); node != nil {
+			nodes[name] = node
+		}
+	}
+	return nodes
+}
+
+// cached returns an object from a cache, nil when it is not there.
+func cached[T any](informer cache.SharedIndexInformer, key types.NamespacedName) *T {
+	name := key.Name
+	if key.Namespace != "" {
+		name = key.Namespace + "/" + key.Name
+	}
+	obj, ok, err := informer.GetStore().GetByKey(name)
+	if err != nil || !ok {
+		return nil
+	}
+	found, _ := obj.(*T)
+	return found
+}
+
+// labelValue and sliceValue build the values of the indexes.
+func labelValue(namespace, key, value string) string {
+	return namespace + indexSeparator + key + indexSeparator + value
+}
+
+func sliceValue(manager string, svc types.NamespacedName) string {
+	return manager + indexSeparator + svc.Namespace + indexSeparator + svc.Name
+}

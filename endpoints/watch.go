@@ -1,0 +1,235 @@
+package endpoints
+
+//lint:file-ignore SA1019 v1 Endpoints are deprecated for new clients; old ones still read what is written here.
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+)
+
+// watch translates events into names of Services to look at, and returns when the caches and all
+// their first events have been seen. The function that it returns ends the watching.
+func (c *Controller) watch(ctx context.Context) (stop func(), err error) {
+	sources := []struct {
+		name     string
+		informer cache.SharedIndexInformer
+		handler  cache.ResourceEventHandler
+	}{
+		{"services", c.services, onChange(c.serviceChanged)},
+		{"pods", c.pods, onChange(c.podChanged)},
+		{"nodes", c.nodes, onChange(c.nodeChanged)},
+		{"endpoints", c.endpoints, onChange(c.endpointsChanged)},
+		{"endpointslices", c.slices, onChange(c.sliceChanged)},
+	}
+	var undo []func()
+	stop = func() {
+		for _, f := range undo {
+			f()
+		}
+	}
+	var synced []cache.DoneChecker
+	for _, s := range sources {
+		registration, err := s.informer.AddEventHandler(s.handler)
+		if err != nil {
+			return stop, fmt.Errorf("endpoints: watch %s: %w", s.name, err)
+		}
+		undo = append(undo, func() { _ = s.informer.RemoveEventHandler(registration) })
+		synced = append(synced, registration.HasSyncedChecker())
+	}
+	for _, s := range synced {
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+			return stop, nil
+		}
+	}
+	return stop, nil
+}
+
+// onChange adapts a function of the object before and after a change. Before is nil for a new
+// object, after is nil for a deleted one, first is set for objects that existed before the watch.
+// Events in which nothing has changed are dropped (rule E14).
+func onChange[T metav1.Object](changed func(before, after T, first bool)) cache.ResourceEventHandler {
+	var none T
+	return cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(obj any, first bool) { changed(none, obj.(T), first) },
+		UpdateFunc: func(old, obj any) {
+			before, after := old.(T), obj.(T)
+			if before.GetResourceVersion() != after.GetResourceVersion() {
+				changed(before, after, false)
+			}
+		},
+		DeleteFunc: func(obj any) {
+			if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+				obj = tombstone.Obj
+			}
+			if before, ok := obj.(T); ok {
+				changed(before, none, false)
+			}
+		},
+	}
+}
+
+func (c *Controller) serviceChanged(before, after *corev1.Service, _ bool) {
+	var key types.NamespacedName
+	if after != nil {
+		key = keyOfObject(after)
+	} else {
+		key = keyOfObject(before)
+	}
+	if after != nil && selects(after) {
+		c.selectors.set(key, after.Spec.Selector)
+	} else {
+		c.selectors.set(key, nil)
+	}
+	c.slicesLoop.wanted(key)
+	c.endpointsLoop.wanted(key)
+	c.mirrorLoop.wanted(key)
+}
+
+// podChanged asks for every Service that selects the pod now or did before. When only the labels
+// changed, a Service that selects it before and after has nothing to do (rule E14).
+func (c *Controller) podChanged(before, after *corev1.Pod, _ bool) {
+	services := map[types.NamespacedName]struct{}{}
+	collect := func(pod *corev1.Pod) {
+		for name := range c.selectors.matching(pod.Namespace, pod.Labels) {
+			services[types.NamespacedName{Namespace: pod.Namespace, Name: name}] = struct{}{}
+		}
+	}
+	switch {
+	case after == nil:
+		collect(before)
+	case before == nil:
+		collect(after)
+	case !sameToServices(before, after):
+		collect(after)
+		if !maps.Equal(before.Labels, after.Labels) {
+			collect(before)
+		}
+	case !maps.Equal(before.Labels, after.Labels):
+		was := c.selectors.matching(before.Namespace, before.Labels)
+		is := c.selectors.matching(after.Namespace, after.Labels)
+		for _, name := range symmetricDifference(was, is) {
+			services[types.NamespacedName{Namespace: after.Namespace, Name: name}] = struct{}{}
+		}
+	}
+	for key := range services {
+		c.slicesLoop.wanted(key)
+		c.endpointsLoop.wanted(key)
+	}
+}
+
+// sameToServices reports whether two versions of a pod, apart from their labels, give the same
+// endpoints: it compares everything that the plans read and that can change.
+func sameToServices(a, b *corev1.Pod) bool {
+	aReady, _ := readiness(a)
+	bReady, _ := readiness(b)
+	return a.UID == b.UID &&
+		aReady == bReady &&
+		running(a) == running(b) &&
+		(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil) &&
+		a.Spec.NodeName == b.Spec.NodeName &&
+		a.Spec.Hostname == b.Spec.Hostname &&
+		a.Spec.Subdomain == b.Spec.Subdomain &&
+		a.Status.PodIP == b.Status.PodIP &&
+		slices.Equal(a.Status.PodIPs, b.Status.PodIPs)
+}
+
+// symmetricDifference returns what is in exactly one of two sets.
+func symmetricDifference(a, b map[string]struct{}) []string {
+	var names []string
+	for name := range a {
+		if _, ok := b[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// nodeChanged asks for the Services of the node's pods when the node appears or moves to another
+// zone: their endpoints had to wait for it, or name the old zone (rule E57).
+func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
+	if first || after == nil || before != nil && zoneOf(before) == zoneOf(after) {
+		return
+	}
+	pods, err := c.pods.GetIndexer().ByIndex(podsByNode, after.Name)
+	if err != nil {
+		return // the index exists: Run has added it
+	}
+	for _, obj := range pods {
+		c.podChanged(nil, obj.(*corev1.Pod), false)
+	}
+}
+
+// endpointsChanged mirrors a hand-written object at once, brings a deleted one back (rule E33) and
+// looks after an edited one.
+func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first bool) {
+	if after == nil {
+		key := keyOfObject(before)
+		c.mirrorLoop.wanted(key)
+		c.endpointsLoop.deleted(key, before.UID)
+		return
+	}
+	key := keyOfObject(after)
+	c.mirrorLoop.wanted(key)
+	if !first {
+		c.endpointsLoop.written(key)
+	}
+}
+
+// sliceChanged looks after slices that somebody may have edited or deleted (rule E67). A slice
+// whose labels now name another Service or controller concerns both.
+func (c *Controller) sliceChanged(before, after *discoveryv1.EndpointSlice, first bool) {
+	if first {
+		return
+	}
+	if before != nil && (after == nil || !sameKeeper(before, after)) {
+		if l := c.keeper(before); l != nil {
+			l.deleted(serviceOf(before), before.UID)
+		}
+	}
+	if after != nil {
+		if l := c.keeper(after); l != nil {
+			l.written(serviceOf(after))
+		}
+	}
+}
+
+// keeper returns the loop that keeps a slice, nil when it is none of ours (rule E87).
+func (c *Controller) keeper(slice *discoveryv1.EndpointSlice) *loop {
+	switch slice.Labels[discoveryv1.LabelManagedBy] {
+	case slicesManager:
+		return c.slicesLoop
+	case mirrorManager:
+		return c.mirrorLoop
+	}
+	return nil
+}
+
+func sameKeeper(a, b *discoveryv1.EndpointSlice) bool {
+	return a.Labels[discoveryv1.LabelManagedBy] == b.Labels[discoveryv1.LabelManagedBy] && serviceOf(a) == serviceOf(b)
+}
+
+func keyOfObject(obj metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
+}
+
+// serviceOf returns the Service that a slice names in its label.
+func serviceOf(slice *discoveryv1.EndpointSlice) types.NamespacedName {
+	return types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
+}
+
+func zoneOf(node *corev1.Node) string { return node.Labels[corev1.LabelTopologyZone] }
