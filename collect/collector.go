@@ -54,6 +54,8 @@ func sharedKinds(shared informers.SharedInformerFactory) []*resource {
 		{gvr: gvr("apps", "v1", "replicasets"), kind: kind("apps", "ReplicaSet"), namespaced: true, informer: apps.ReplicaSets().Informer()},
 		{gvr: gvr("discovery.k8s.io", "v1", "endpointslices"), kind: kind("discovery.k8s.io", "EndpointSlice"), namespaced: true,
 			informer: discovery.EndpointSlices().Informer()},
+		{gvr: gvr("coordination.k8s.io", "v1", "leases"), kind: kind("coordination.k8s.io", "Lease"), namespaced: true,
+			informer: shared.Coordination().V1().Leases().Informer()},
 	}
 }
 

@@ -1,0 +1,49 @@
+package fleet
+
+import (
+	"math/big"
+	"net/netip"
+)
+
+// nodeBits is the prefix length of one node's range inside cluster: /24 for IPv4,
+// /64 for IPv6 (the defaults upstream), or all of a cluster range that is smaller.
+func nodeBits(cluster netip.Prefix) int {
+	bits := 24
+	if cluster.Addr().Is6() {
+		bits = 64
+	}
+	return max(bits, cluster.Bits())
+}
+
+// FreeRange is the first range of a node's size inside cluster that overlaps none
+// of taken.
+func FreeRange(cluster netip.Prefix, taken []netip.Prefix) (netip.Prefix, bool) {
+	bits := nodeBits(cluster)
+	candidate := netip.PrefixFrom(cluster.Masked().Addr(), bits)
+	for cluster.Overlaps(candidate) {
+		clash := false
+		for _, t := range taken {
+			clash = clash || t.Overlaps(candidate)
+		}
+		if !clash {
+			return candidate, true
+		}
+		next, ok := after(candidate)
+		if !ok {
+			break
+		}
+		candidate = next
+	}
+	return netip.Prefix{}, false
+}
+
+// after is the range of the same size that follows p, if there is one.
+func after(p netip.Prefix) (netip.Prefix, bool) {
+	n := new(big.Int).SetBytes(p.Addr().AsSlice())
+	n.Add(n, new(big.Int).Lsh(big.NewInt(1), uint(p.Addr().BitLen()-p.Bits())))
+	if n.BitLen() > p.Addr().BitLen() {
+		return netip.Prefix{}, false
+	}
+	addr, ok := netip.AddrFromSlice(n.FillBytes(make([]byte, p.Addr().BitLen()/8)))
+	return netip.PrefixFrom(addr, p.Bits()), ok
+}

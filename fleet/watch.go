@@ -1,0 +1,114 @@
+package fleet
+
+import (
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// nodeChanged notes heartbeats in the node's status and queues the node.
+func (c *Controller) nodeChanged(old, n *corev1.Node) {
+	c.mu.Lock()
+	if old == nil {
+		c.heard[n.Name] = time.Now()
+		c.nodeQueue.Add(n.Name)
+		c.mu.Unlock()
+		c.queuePods(n.Name)
+		return
+	}
+	was, is := condition(old.Status.Conditions, corev1.NodeReady), condition(n.Status.Conditions, corev1.NodeReady)
+	if is != nil && is.Status != corev1.ConditionUnknown && (was == nil || !was.LastHeartbeatTime.Equal(&is.LastHeartbeatTime)) {
+		c.heard[n.Name] = time.Now()
+	}
+	if was != nil && was.Status == corev1.ConditionTrue && (is == nil || is.Status != corev1.ConditionTrue) {
+		c.turned[n.Name] = true
+	}
+	c.mu.Unlock()
+	if !apiequality.Semantic.DeepEqual(old.Spec, n.Spec) {
+		c.queuePods(n.Name)
+	}
+	ready := status(n.Status.Conditions, corev1.NodeReady)
+	if ready == corev1.ConditionTrue && status(old.Status.Conditions, corev1.NodeReady) != ready {
+		c.queueTainted() // now there is somewhere to go
+	}
+	c.nodeQueue.Add(n.Name)
+}
+
+// nodeGone forgets the node; its range is free, its pods go after the quarantine.
+func (c *Controller) nodeGone(n *corev1.Node) {
+	c.mu.Lock()
+	delete(c.heard, n.Name)
+	delete(c.turned, n.Name)
+	delete(c.given, n.UID)
+	c.mu.Unlock()
+	c.queuePods(n.Name)
+	for _, obj := range c.nodes.GetIndexer().List() {
+		if other := obj.(*corev1.Node); other.Spec.PodCIDR == "" {
+			c.nodeQueue.Add(other.Name)
+		}
+	}
+}
+
+// leaseChanged notes that the node's agent is alive. A node that was silent is
+// looked at at once, the others when their time is up.
+func (c *Controller) leaseChanged(l *coordinationv1.Lease) {
+	if l.Namespace != corev1.NamespaceNodeLease {
+		return
+	}
+	c.mu.Lock()
+	c.heard[l.Name] = time.Now()
+	c.mu.Unlock()
+}
+
+func (c *Controller) podChanged(old, p *corev1.Pod) {
+	if p.Spec.NodeName == "" || old != nil && old.Spec.NodeName == p.Spec.NodeName &&
+		apiequality.Semantic.DeepEqual(old.Spec.Tolerations, p.Spec.Tolerations) {
+		return
+	}
+	c.podQueue.Add(keyOf(p))
+}
+
+func (c *Controller) podGone(p *corev1.Pod) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.homeless, p.UID)
+}
+
+func keyOf(p *corev1.Pod) types.NamespacedName {
+	return types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+}
+
+// podsOn are the pods of the node.
+func (c *Controller) podsOn(node string) []*corev1.Pod {
+	objs, err := c.pods.GetIndexer().ByIndex(nodeIndex, node)
+	if err != nil {
+		panic("BUG: fleet: " + err.Error()) // the index is added by New
+	}
+	out := make([]*corev1.Pod, len(objs))
+	for i, obj := range objs {
+		out[i] = obj.(*corev1.Pod)
+	}
+	return out
+}
+
+func (c *Controller) queuePods(node string) {
+	for _, p := range c.podsOn(node) {
+		c.podQueue.Add(keyOf(p))
+	}
+}
+
+// queueTainted queues the pods of all nodes with taints that evict.
+func (c *Controller) queueTainted() {
+	for _, obj := range c.nodes.GetIndexer().List() {
+		n := obj.(*corev1.Node)
+		for i := range n.Spec.Taints {
+			if n.Spec.Taints[i].Effect == corev1.TaintEffectNoExecute {
+				c.queuePods(n.Name)
+				break
+			}
+		}
+	}
+}
