@@ -35,7 +35,7 @@ func newAuthor(domain name, self netip.Addr) *author {
 // revision is a Zone being written.
 type revision struct {
 	names *edit[name, *node]
-	addrs *edit[netip.Addr, []pointer]
+	addrs *edit[netip.Addr, []belongs]
 }
 
 // revise returns the Zone after changes, with the given SOA serial. It reads the state of each changed
@@ -109,8 +109,8 @@ func (a *author) service(r revision, svc world.ServiceName, w *world.World) {
 func (r revision) point(p pointer) {
 	h := hashAddr(p.addr)
 	old, _ := r.addrs.get(h, p.addr)
-	next := append(slices.Clone(old), p)
-	slices.SortFunc(next, func(a, b pointer) int {
+	next := append(slices.Clone(old), p.belongs)
+	slices.SortFunc(next, func(a, b belongs) int {
 		if c := strings.Compare(string(a.service), string(b.service)); c != 0 {
 			return c
 		}
@@ -126,7 +126,7 @@ func (r revision) unpoint(ip netip.Addr, service name) {
 	if !ok {
 		return
 	}
-	next := slices.DeleteFunc(slices.Clone(old), func(p pointer) bool { return p.service == service })
+	next := slices.DeleteFunc(slices.Clone(old), func(b belongs) bool { return b.service == service })
 	if len(next) == 0 {
 		r.addrs.delete(h, ip)
 		return

@@ -22,10 +22,14 @@ type named struct {
 	node *node
 }
 
-// pointer says that an address belongs to a Service: to it as a whole (its ClusterIP, label empty), or
-// to the endpoint called label.
+// pointer is an address and what it belongs to.
 type pointer struct {
-	addr    netip.Addr
+	addr netip.Addr
+	belongs
+}
+
+// belongs names a Service as a whole (for its ClusterIP, label empty), or its endpoint called label.
+type belongs struct {
 	service name
 	label   string
 }
@@ -97,14 +101,14 @@ func (r *records) cluster(svc *corev1.Service, eps []endpoint) {
 	n := &node{sets: addrSets(addrs)}
 	for _, ep := range eps {
 		n.hosts = append(n.hosts, ep.host)
-		r.reverse = append(r.reverse, pointer{ep.addr, r.service, ep.label})
+		r.reverse = append(r.reverse, pointer{ep.addr, belongs{r.service, ep.label}})
 	}
 	if len(all) > 0 {
 		n.sets = append(n.sets, srvSet(r.service, all))
 	}
 	r.add(r.service, n)
 	for _, ip := range addrs {
-		r.reverse = append(r.reverse, pointer{addr: ip, service: r.service})
+		r.reverse = append(r.reverse, pointer{ip, belongs{service: r.service}})
 	}
 	r.addPorts(ports)
 }
@@ -121,7 +125,7 @@ func (r *records) headless(eps []endpoint) {
 	for _, ep := range eps {
 		addrs = append(addrs, ep.addr)
 		byLabel[ep.label] = append(byLabel[ep.label], ep.addr)
-		r.reverse = append(r.reverse, pointer{ep.addr, r.service, ep.label})
+		r.reverse = append(r.reverse, pointer{ep.addr, belongs{r.service, ep.label}})
 	}
 	hosts := map[string]name{}
 	for label, addrs := range byLabel {

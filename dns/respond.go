@@ -112,7 +112,7 @@ func (z *Zone) follow(r *request, w *response, at *node) outcome {
 
 // point answers for the reverse name of an address of the cluster: a ClusterIP is its Service and
 // nothing else, an endpoint is one name in each Service it belongs to (rules N4 and N9).
-func (z *Zone) point(r *request, w *response, ip netip.Addr, at []pointer) outcome {
+func (z *Zone) point(r *request, w *response, ip netip.Addr, at []belongs) outcome {
 	w.aa = true
 	if r.typ != typePTR && r.typ != typeANY {
 		arpa := arpa6

@@ -24,9 +24,12 @@ type entry[K comparable, V any] struct {
 // seed differs in every process, so that no one can choose names that collide.
 var seed = maphash.MakeSeed()
 
-func hashName(n name) uint64       { return maphash.String(seed, string(n)) }
-func hashBytes(n []byte) uint64    { return maphash.Bytes(seed, n) } // the same as hashName of the same bytes
-func hashAddr(a netip.Addr) uint64 { b := a.As16(); return maphash.Bytes(seed, b[:]) }
+func hashName(n name) uint64 { return maphash.String(seed, string(n)) }
+
+func hashAddr(a netip.Addr) uint64 {
+	b := a.As16()
+	return maphash.Bytes(seed, b[:])
+}
 
 // get returns the value of key, whose hash is h.
 func (t table[K, V]) get(h uint64, key K) (v V, ok bool) {

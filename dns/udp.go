@@ -63,18 +63,13 @@ func newMailbox(c *net.UDPConn) (*mailbox, error) {
 	return m, nil
 }
 
-// receive blocks until there are messages: message(i) for i below count. After the socket's deadline
-// it no longer blocks, and what had arrived is still delivered: nothing may be lost in a restart.
+// receive blocks until there are messages: message(i) for i below count.
 func (m *mailbox) receive() error {
 	m.queued, m.count = 0, 0
 	for i := range m.in {
 		m.in[i].Namelen = unix.SizeofSockaddrInet6
 	}
-	err := m.raw.Read(m.received)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = m.raw.Control(func(fd uintptr) { m.recv(fd) })
-	}
-	if err != nil {
+	if err := m.raw.Read(m.received); err != nil {
 		return err
 	}
 	return m.err
@@ -149,7 +144,7 @@ func (s *Server) serveUDP(ctx context.Context, c *net.UDPConn) error {
 	if err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
-	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { m.retire(c) })()
 	var r request
 	outputs := make([]response, batchSize)
 	for i := range outputs {
@@ -158,9 +153,6 @@ func (s *Server) serveUDP(ctx context.Context, c *net.UDPConn) error {
 	for {
 		if err := m.receive(); err != nil {
 			return closing(ctx, err)
-		}
-		if m.count == 0 && ctx.Err() != nil {
-			return nil
 		}
 		zone := s.zone.Load()
 		for i := range m.count {
@@ -182,9 +174,21 @@ func (s *Server) serveUDP(ctx context.Context, c *net.UDPConn) error {
 	}
 }
 
-// closing is nil when err only says that ctx's end closed the socket.
+// retire takes the socket out of the group that shares the address, so that a restart loses nothing: a
+// connected socket is given nothing but its peer's messages, and this one is connected to itself. What
+// it was given before is answered in the time that is left.
+func (m *mailbox) retire(c *net.UDPConn) {
+	m.raw.Control(func(fd uintptr) {
+		if self, err := unix.Getsockname(int(fd)); err == nil {
+			unix.Connect(int(fd), self)
+		}
+	})
+	c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+}
+
+// closing is nil when err only says that ctx's end closed or retired the socket.
 func closing(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
+	if ctx.Err() != nil && (errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)) {
 		return nil
 	}
 	return fmt.Errorf("dns: %w", err)

@@ -10,7 +10,7 @@ import (
 type Zone struct {
 	domain name
 	names  table[name, *node]
-	addrs  table[netip.Addr, []pointer]
+	addrs  table[netip.Addr, []belongs]
 	synced bool   // the first full lists have arrived: what is not here does not exist
 	soa    string // the data of the SOA record
 }
@@ -93,8 +93,10 @@ func (z *Zone) located(n name) *node {
 			addrs = append(addrs, h.addr)
 		}
 	}
-	if ip, ok := undashed(n.label()); ok && above.pods {
-		addrs = append(addrs, ip)
+	if above.pods {
+		if ip, ok := undashed(n.label()); ok {
+			addrs = append(addrs, ip)
+		}
 	}
 	if addrs == nil {
 		return nil
