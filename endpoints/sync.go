@@ -103,8 +103,8 @@ func (c *Controller) apply(ctx context.Context, l *loop, key types.NamespacedNam
 	api := c.client.DiscoveryV1().EndpointSlices(key.Namespace)
 	for _, slice := range plan.create {
 		written, err := api.Create(ctx, slice, metav1.CreateOptions{})
-		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-			return nil // nothing can be created here any more (rule E36)
+		if namespaceGone(err) {
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("create slice: %w", err)
@@ -127,6 +127,12 @@ func (c *Controller) apply(ctx context.Context, l *loop, key types.NamespacedNam
 		}
 	}
 	return nil
+}
+
+// namespaceGone reports whether a create was refused because the namespace is being deleted, or has
+// been: nothing can be created there any more, and there is nobody to tell (rule E36).
+func namespaceGone(err error) bool {
+	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || apierrors.IsNotFound(err)
 }
 
 // syncEndpoints brings the Endpoints object of one Service into the state that planEndpoints asks
@@ -161,8 +167,8 @@ func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName
 		reason, message = "FailedToCreateEndpoint", "Failed to create endpoint for service"
 	}
 	written, err := write(ctx, want, metav1.UpdateOptions{})
-	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		return nil // nothing can be created here any more (rule E36)
+	if want.ResourceVersion == "" && namespaceGone(err) {
+		return nil
 	}
 	if err != nil {
 		c.failed(svc, err, reason, message)
