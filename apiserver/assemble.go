@@ -33,8 +33,11 @@ const (
 	joinPath = "/fairlead/v1/join"
 	// storagePrefix begins every key in etcd, as with kube-apiserver.
 	storagePrefix = "/registry"
-	// drainTimeout bounds how long a stop waits for watches, logs and other long requests.
+	// drainTimeout bounds how long a stop waits for watches to end.
 	drainTimeout = time.Second
+	// hangUpTimeout bounds how long a stop waits, requests in flight aside, for clients to close their
+	// connections: an idle HTTP/2 client does not by itself, and would cost every stop a second.
+	hangUpTimeout = 50 * time.Millisecond
 )
 
 // assemble builds the server with every group installed; nothing serves yet.
@@ -50,7 +53,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	if err != nil {
 		return nil, fmt.Errorf("api server: %w", err)
 	}
-	api.ShutdownTimeout = drainTimeout
+	api.ShutdownTimeout = hangUpTimeout
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, ServiceCIDR: cfg.ServiceCIDR, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
 	})

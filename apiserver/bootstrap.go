@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -43,21 +44,20 @@ func (k keeper) bootstrap(ctx context.Context, log *slog.Logger) error {
 
 // keep makes the cluster's own objects what they must be. It changes nothing that is right already.
 func (k keeper) keep(ctx context.Context) error {
+	spaces, inSpaces := errgroup.WithContext(ctx)
 	for _, name := range namespaces() {
-		if err := k.keepNamespace(ctx, name); err != nil {
-			return err
-		}
+		spaces.Go(func() error { return k.keepNamespace(inSpaces, name) })
 	}
-	if err := k.keepService(ctx, apiService(firstAddr(k.cfg.ServiceCIDR), k.id.port)); err != nil {
+	if err := spaces.Wait(); err != nil {
 		return err
 	}
-	if err := k.keepEndpoints(ctx, apiEndpoints(k.id.addrPort(k.cfg.Advertise))); err != nil {
-		return err
-	}
-	if err := k.keepSlice(ctx, apiSlice(k.id.addrPort(k.cfg.Advertise))); err != nil {
-		return err
-	}
-	return k.keepService(ctx, dnsService(k.cfg.ClusterDNS))
+	at := k.id.addrPort(k.cfg.Advertise)
+	objects, ctx := errgroup.WithContext(ctx)
+	objects.Go(func() error { return k.keepService(ctx, apiService(firstAddr(k.cfg.ServiceCIDR), k.id.port)) })
+	objects.Go(func() error { return k.keepService(ctx, dnsService(k.cfg.ClusterDNS)) })
+	objects.Go(func() error { return k.keepEndpoints(ctx, apiEndpoints(at)) })
+	objects.Go(func() error { return k.keepSlice(ctx, apiSlice(at)) })
+	return objects.Wait()
 }
 
 func (k keeper) keepNamespace(ctx context.Context, name string) error {

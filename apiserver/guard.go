@@ -72,7 +72,7 @@ func (g *namespaceGuard) Admit(ctx context.Context, a admission.Attributes, _ ad
 	if err != nil {
 		return err
 	}
-	if namespace.Status.Phase == corev1.NamespaceTerminating {
+	if namespace.Status.Phase == corev1.NamespaceTerminating || namespace.DeletionTimestamp != nil {
 		return terminating(a)
 	}
 	return nil

@@ -3,12 +3,14 @@ package apiserver
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"k8s.io/klog/v2"
 )
 
 // RedirectLogs sends what the Kubernetes libraries log, which know only klog, to log. It is process-wide,
-// so it belongs in main and in test set-up. Their info lines are debug lines here.
+// so it belongs in main and in test set-up. Their info lines are debug lines here, and so is the complaint
+// about clients still connected at a stop.
 func RedirectLogs(log *slog.Logger) {
 	klog.SetSlogLogger(slog.New(demoted{log.Handler()}))
 }
@@ -18,12 +20,15 @@ type demoted struct{ slog.Handler }
 
 // Enabled is part of slog.Handler.
 func (d demoted) Enabled(ctx context.Context, l slog.Level) bool {
-	return d.Handler.Enabled(ctx, lowered(l))
+	return d.Handler.Enabled(ctx, lowered(l, ""))
 }
 
 // Handle is part of slog.Handler.
 func (d demoted) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = lowered(r.Level)
+	r.Level = lowered(r.Level, r.Message)
+	if !d.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
 	return d.Handler.Handle(ctx, r)
 }
 
@@ -35,8 +40,8 @@ func (d demoted) WithAttrs(attrs []slog.Attr) slog.Handler {
 // WithGroup is part of slog.Handler.
 func (d demoted) WithGroup(name string) slog.Handler { return demoted{d.Handler.WithGroup(name)} }
 
-func lowered(l slog.Level) slog.Level {
-	if l < slog.LevelWarn {
+func lowered(l slog.Level, message string) slog.Level {
+	if l < slog.LevelWarn || strings.HasPrefix(message, "Failed to shutdown server: context deadline exceeded") {
 		return min(l, slog.LevelDebug)
 	}
 	return l

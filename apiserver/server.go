@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -122,7 +121,6 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, endpoints []s
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		defer hangUp(ctx, client)()
 		if err := api.PrepareRun().RunWithContext(ctx); err != nil {
 			return fmt.Errorf("api server: %w", err)
 		}
@@ -176,28 +174,4 @@ func awaitReady(ctx context.Context, config *rest.Config) error {
 		case <-poll.C:
 		}
 	}
-}
-
-// hangUp closes the program's own connections to the server, as they fall idle, from the end of ctx until
-// stop is called. The server waits at its end for clients to hang up, and an idle one does not by itself.
-func hangUp(ctx context.Context, config *rest.Config) (stop func()) {
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		return func() {}
-	}
-	stopped := make(chan struct{})
-	go func() {
-		<-ctx.Done()
-		again := time.NewTicker(5 * time.Millisecond)
-		defer again.Stop()
-		for {
-			utilnet.CloseIdleConnectionsFor(transport)
-			select {
-			case <-stopped:
-				return
-			case <-again.C:
-			}
-		}
-	}()
-	return func() { close(stopped) }
 }

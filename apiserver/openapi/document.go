@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -60,6 +61,9 @@ func (d *document) get(mediaType string) ([]byte, error) {
 	if packed, ok := d.packed[mediaType]; ok {
 		return packed, nil
 	}
+	// Building leaves tens of megabytes of garbage behind, once; give them back rather than let the process
+	// look that big until the runtime gets round to it.
+	defer debug.FreeOSMemory()
 	plain, err := d.json()
 	if err != nil {
 		return nil, err
