@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -36,9 +37,24 @@ func (m nftMessage) encode(family uint8) (netlink.Message, error) {
 
 // transact sends messages to nf_tables as one transaction: all or nothing.
 func transact(family uint8, messages ...nftMessage) error {
+	answers, err := exchange(family, messages)
+	if err != nil {
+		return err
+	}
+	for _, err := range answers {
+		if err != nil {
+			return fmt.Errorf("nf_tables: %w", err)
+		}
+	}
+	return nil
+}
+
+// exchange sends messages as one transaction and returns the kernel's answer
+// to each: the kernel looks at all of them, also after one that it refuses.
+func exchange(family uint8, messages []nftMessage) ([]error, error) {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
-		return fmt.Errorf("nf_tables: %w", err)
+		return nil, fmt.Errorf("nf_tables: %w", err)
 	}
 	defer func() { _ = c.Close() }()
 	mark := func(kind netlink.HeaderType) netlink.Message {
@@ -52,25 +68,27 @@ func transact(family uint8, messages ...nftMessage) error {
 		m.flags |= netlink.Acknowledge
 		msg, err := m.encode(family)
 		if err != nil {
-			return fmt.Errorf("nf_tables: %w", err)
+			return nil, fmt.Errorf("nf_tables: %w", err)
 		}
 		batch = append(batch, msg)
 	}
 	batch = append(batch, mark(unix.NFNL_MSG_BATCH_END))
 	if _, err := c.SendMessages(batch); err != nil {
-		return fmt.Errorf("nf_tables: %w", err)
+		return nil, fmt.Errorf("nf_tables: %w", err)
 	}
-	for got := 0; got < len(messages); {
-		replies, err := c.Receive() // the first message that fails is an error here
-		if err != nil {
-			return fmt.Errorf("nf_tables: %w", err)
-		}
-		if len(replies) == 0 {
-			return errors.New("nf_tables: no answer")
-		}
-		got += len(replies)
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return nil, fmt.Errorf("nf_tables: %w", err)
 	}
-	return nil
+	answers := make([]error, len(messages))
+	for i := range answers { // one datagram for each message, in their order
+		_, err := c.Receive()
+		var errno unix.Errno
+		if err != nil && !errors.As(err, &errno) {
+			return nil, fmt.Errorf("nf_tables: %w", err)
+		}
+		answers[i] = err
+	}
+	return answers, nil
 }
 
 // hasTable tells whether the network namespace has an nf_tables table.
@@ -125,29 +143,43 @@ func newChain(kind string) nftMessage {
 	}}
 }
 
-// probeExpression tells whether the kernel has an nf_tables expression. It
-// asks for a rule with the expression and no attributes: a kernel that does
-// not know the name says ENOENT, one that does finds the attributes wanting.
-func probeExpression(name string) (bool, error) {
-	rule := nftMessage{kind: unix.NFT_MSG_NEWRULE, flags: netlink.Create | netlink.Append, attrs: func(ae *netlink.AttributeEncoder) {
+// newRule adds a rule of one expression without attributes.
+func newRule(expression string) nftMessage {
+	return nftMessage{kind: unix.NFT_MSG_NEWRULE, flags: netlink.Create | netlink.Append, attrs: func(ae *netlink.AttributeEncoder) {
 		ae.String(unix.NFTA_RULE_TABLE, probeTable)
 		ae.String(unix.NFTA_RULE_CHAIN, probeChain)
 		ae.Nested(unix.NFTA_RULE_EXPRESSIONS, func(ae *netlink.AttributeEncoder) error {
 			ae.Nested(unix.NFTA_LIST_ELEM, func(ae *netlink.AttributeEncoder) error {
-				ae.String(unix.NFTA_EXPR_NAME, name)
+				ae.String(unix.NFTA_EXPR_NAME, expression)
 				ae.Nested(unix.NFTA_EXPR_DATA, func(*netlink.AttributeEncoder) error { return nil })
 				return nil
 			})
 			return nil
 		})
 	}}
-	err := transact(unix.NFPROTO_INET, newTable(), newChain("filter"), rule)
-	var errno unix.Errno
-	switch {
-	case errors.Is(err, unix.ENOENT):
-		return false, nil
-	case err == nil, errors.As(err, &errno):
-		return true, nil
+}
+
+// unknownExpressions returns those nf_tables expressions that the kernel does
+// not have. A kernel that does not know a name says ENOENT; one that does
+// finds that the attributes are wanting. The transaction never takes effect:
+// its last rule names an expression that no kernel has.
+func unknownExpressions(names ...string) ([]string, error) {
+	messages := []nftMessage{newTable(), newChain("filter")}
+	for _, name := range names {
+		messages = append(messages, newRule(name))
 	}
-	return false, err
+	answers, err := exchange(unix.NFPROTO_INET, append(messages, newRule("none")))
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(answers[:2]...); err != nil {
+		return nil, fmt.Errorf("nf_tables: %w", err)
+	}
+	var unknown []string
+	for i, name := range names {
+		if errors.Is(answers[2+i], unix.ENOENT) {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown, nil
 }

@@ -1,0 +1,102 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+)
+
+// Requirements says what a cluster that is about to start needs of the host,
+// beyond what every cluster needs.
+type Requirements struct {
+	// Dir is where its data will live; it need not exist yet.
+	Dir string
+	// Ports are those it will listen on, in this network namespace.
+	Ports []Port
+	// Ranges are the addresses it will use.
+	Ranges []Range
+	// OwnLinks are interfaces it makes itself: a route over one is no conflict.
+	OwnLinks []string
+}
+
+// Port is an address to listen on.
+type Port struct {
+	Network string         // "tcp" or "udp"
+	Addr    netip.AddrPort // the unspecified address stands for every one
+	For     string         // what listens, as "API server"
+	Flag    string         // the setting that moves it, as "--port"; may be empty
+}
+
+// Range is a range of addresses.
+type Range struct {
+	Name   string // what the addresses are for, as "pods"
+	Prefix netip.Prefix
+	Flag   string // the setting that changes it, as "--pod-cidr"
+}
+
+// Level says how grave a Finding is.
+type Level string
+
+// The levels of findings.
+const (
+	Pass Level = "pass" // it is as it should be
+	Warn Level = "warn" // it runs, but something will not work well
+	Fail Level = "fail" // it cannot run
+)
+
+// Finding is one thing that Check looked at.
+type Finding struct {
+	Name    string // what was looked at, as "containerd" or "port 6443/tcp"
+	OK      bool   // false when Level is Fail
+	Level   Level
+	Message string // one sentence: what there is, or what is wrong and what to do
+}
+
+func pass(name, format string, args ...any) Finding {
+	return Finding{Name: name, OK: true, Level: Pass, Message: fmt.Sprintf(format, args...)}
+}
+
+func warn(name, format string, args ...any) Finding {
+	return Finding{Name: name, OK: true, Level: Warn, Message: fmt.Sprintf(format, args...)}
+}
+
+func fail(name, format string, args ...any) Finding {
+	return Finding{Name: name, Level: Fail, Message: fmt.Sprintf(format, args...)}
+}
+
+// Check looks whether this host can run a cluster. It changes nothing: what it
+// tries, it tries in namespaces of its own. The findings come in a fixed
+// order, the most basic first. Without root it stops after saying so.
+func Check(ctx context.Context, req Requirements) []Finding {
+	if os.Geteuid() != 0 {
+		return []Finding{fail("root", "this is user %d: run it as root, with sudo", os.Geteuid())}
+	}
+	checks := []func(context.Context, Requirements) []Finding{
+		checkPrivileges, checkKernel, checkProbes, checkCgroups, checkTools, checkPlugins, checkForwarding,
+		checkPorts, checkRanges, checkDisk, checkInotify,
+	}
+	found := make([][]Finding, len(checks))
+	var wg sync.WaitGroup
+	for i, check := range checks {
+		wg.Go(func() { found[i] = check(ctx, req) })
+	}
+	wg.Wait()
+	var all []Finding
+	for _, f := range found {
+		all = append(all, f...)
+	}
+	return all
+}
+
+// Failed returns the findings that keep the cluster from running.
+func Failed(findings []Finding) []Finding {
+	var out []Finding
+	for _, f := range findings {
+		if !f.OK {
+			out = append(out, f)
+		}
+	}
+	return out
+}
