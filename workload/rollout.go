@@ -58,12 +58,16 @@ func (r *rollout) resize(rs *appsv1.ReplicaSet, n int32) {
 }
 
 // room is the size the current set, now of size has, may grow to (it never
-// shrinks here).
+// shrinks here). Pods that a smaller set has not given up yet still take room, so
+// that maxSurge holds for pods and not only for sizes.
 func (r *rollout) room(has int32) int32 {
 	if r.d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
 		return r.replicas
 	}
-	free := r.replicas + r.maxSurge - r.pods()
+	free := r.replicas + r.maxSurge
+	for _, rs := range r.all() {
+		free -= max(replicasOf(rs), rs.Status.Replicas)
+	}
 	return has + max(0, min(free, r.replicas-has))
 }
 
@@ -78,6 +82,9 @@ func (r *rollout) roll() {
 			r.resize(r.current, want)
 		}
 	}
+	if !r.observed() {
+		return
+	}
 	needed := r.replicas - r.maxUnavailable
 	missing := replicasOf(r.current) - availableOf(r.current)
 	spare := r.pods() - needed - missing
@@ -86,6 +93,18 @@ func (r *rollout) roll() {
 	}
 	spare -= r.dropUnavailable(spare)
 	r.dropAvailable(min(spare, r.available()-needed))
+}
+
+// observed reports whether every set's status answers to its present size. Until
+// then a status may count pods that are already given up, and taking away more
+// would break maxUnavailable.
+func (r *rollout) observed() bool {
+	for _, rs := range r.all() {
+		if rs.Status.ObservedGeneration < rs.Generation {
+			return false
+		}
+	}
+	return true
 }
 
 // available is the number of pods available over all sets.

@@ -1,0 +1,190 @@
+package workload
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func planSet(t *testing.T, rs *appsv1.ReplicaSet, pods ...*corev1.Pod) ReplicaSetPlan {
+	t.Helper()
+	plan, err := PlanReplicaSet(rs, pods, pods, epoch.Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+func TestD21_AdoptsAndReleases(t *testing.T) {
+	rs := replicaSet("web", 3)
+	foreign := replicaSet("other", 1)
+	plan := planSet(t, rs,
+		podOf(rs, "mine"),
+		podOf(rs, "stray", orphan),
+		podOf(rs, "stray-other-label", orphan, labelled("app", "x")),
+		podOf(rs, "relabelled", labelled("app", "x")),
+		podOf(rs, "stray-terminating", orphan, terminating),
+		podOf(rs, "stray-failed", orphan, failed),
+		podOf(foreign, "foreign", labelled("app", "web")),
+	)
+	if got := names(plan.Adopt); got != "stray " {
+		t.Errorf("adopts %q", got)
+	}
+	if got := names(plan.Release); got != "relabelled " {
+		t.Errorf("releases %q", got)
+	}
+	if plan.Create != 1 {
+		t.Errorf("creates %d pods, want 1 (one kept, one adopted, three wanted)", plan.Create)
+	}
+}
+
+func TestD21_DeletedOwnerClaimsNothing(t *testing.T) {
+	rs := replicaSet("web", 3)
+	rs.DeletionTimestamp = ptr(at(1))
+	plan := planSet(t, rs, podOf(rs, "stray", orphan), podOf(rs, "relabelled", labelled("app", "x")), podOf(rs, "mine"))
+	if len(plan.Adopt)+len(plan.Release)+plan.Create+len(plan.Delete) != 0 {
+		t.Errorf("a deleted set acts: %+v", plan)
+	}
+	if plan.Status.Replicas != 1 {
+		t.Errorf("status.replicas = %d, want 1", plan.Status.Replicas)
+	}
+}
+
+func TestD21_PodHasControllerAndGeneratedName(t *testing.T) {
+	p := newPod(replicaSet("web", 1))
+	ref := metav1.GetControllerOf(p)
+	if ref == nil || ref.Kind != "ReplicaSet" || ref.APIVersion != "apps/v1" || !*ref.BlockOwnerDeletion || ref.UID != "uid-web" {
+		t.Errorf("owner reference %+v", ref)
+	}
+	if p.GenerateName != "web-" || p.Name != "" {
+		t.Errorf("name %q, generateName %q", p.Name, p.GenerateName)
+	}
+}
+
+func TestD22_TerminatingAndFinishedPodsAreReplaced(t *testing.T) {
+	rs := replicaSet("web", 3)
+	plan := planSet(t, rs, podOf(rs, "a"), podOf(rs, "b", terminating), podOf(rs, "c", failed))
+	if plan.Create != 2 || len(plan.Delete) != 0 {
+		t.Errorf("creates %d, deletes %s; want 2 and none", plan.Create, names(plan.Delete))
+	}
+	if plan.Status.Replicas != 1 || *plan.Status.TerminatingReplicas != 1 {
+		t.Errorf("status %+v", plan.Status)
+	}
+}
+
+func TestD23_ScaleDownOrder(t *testing.T) {
+	rs := replicaSet("web", 1)
+	for _, c := range []struct {
+		rule          string
+		first, second *corev1.Pod
+	}{
+		{"unassigned first", podOf(rs, "z", unassigned), podOf(rs, "a", pending)},
+		{"pending before running", podOf(rs, "z", pending), podOf(rs, "a", notReady)},
+		{"not ready before ready", podOf(rs, "z", notReady, cost("100")), podOf(rs, "a", cost("-100"))},
+		{"lower deletion cost first", podOf(rs, "z", cost("-1")), podOf(rs, "a", readyAt(50))},
+		{"unreadable cost counts as 0", podOf(rs, "a", cost("much")), podOf(rs, "z", cost("1"))},
+		{"doubled up first", podOf(rs, "z", onNode("full")), podOf(rs, "a", onNode("empty"), readyAt(50))},
+		{"newest ready first", podOf(rs, "z", readyAt(50)), podOf(rs, "a", restarted(9))},
+		{"more restarts first", podOf(rs, "z", restarted(1)), podOf(rs, "a", createdAt(50))},
+		{"youngest first", podOf(rs, "z", createdAt(50)), podOf(rs, "a")},
+		{"by name at last", podOf(rs, "a"), podOf(rs, "z")},
+	} {
+		related := []*corev1.Pod{c.first, c.second, podOf(rs, "r", onNode("full"))}
+		for _, pods := range [][]*corev1.Pod{{c.first, c.second}, {c.second, c.first}} {
+			if got := victims(pods, related, 1); len(got) != 1 || got[0] != c.first {
+				t.Errorf("%s: deletes %s", c.rule, names(got))
+			}
+		}
+	}
+}
+
+func TestD24_SlowStart(t *testing.T) {
+	var calls atomic.Int32
+	if err := slowStart(100, func() error { calls.Add(1); return nil }); err != nil || calls.Load() != 100 {
+		t.Errorf("%d calls, %v", calls.Load(), err)
+	}
+	calls.Store(0)
+	refused := errors.New("quota")
+	if err := slowStart(100, func() error { calls.Add(1); return refused }); !errors.Is(err, refused) || calls.Load() != 1 {
+		t.Errorf("a set whose pods are refused asks %d times (%v), want once", calls.Load(), err)
+	}
+	calls.Store(0)
+	err := slowStart(100, func() error {
+		if calls.Add(1) > 3 {
+			return refused
+		}
+		return nil
+	})
+	if !errors.Is(err, refused) || calls.Load() != 7 {
+		t.Errorf("batches of 1, 2, 4 make %d calls, want 7", calls.Load())
+	}
+}
+
+func TestD24_Status(t *testing.T) {
+	rs := replicaSet("web", 4)
+	rs.Spec.Template.Labels = map[string]string{"app": "web", "v": "2"}
+	plan := planSet(t, rs, podOf(rs, "a"), podOf(rs, "b", notReady), podOf(rs, "c", labelled("app", "web")), podOf(rs, "d", unassigned))
+	s := plan.Status
+	if s.Replicas != 4 || s.ReadyReplicas != 2 || s.AvailableReplicas != 2 || s.FullyLabeledReplicas != 3 || s.ObservedGeneration != 1 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestD24_ReplicaFailure(t *testing.T) {
+	conds := withReplicaFailure(nil, "FailedCreate", errors.New("no quota"), epoch)
+	if len(conds) != 1 || conds[0].Reason != "FailedCreate" || conds[0].Message != "no quota" || conds[0].Status != corev1.ConditionTrue {
+		t.Fatalf("conditions %+v", conds)
+	}
+	again := withReplicaFailure(conds, "FailedCreate", errors.New("still no quota"), epoch.Add(time.Hour))
+	if len(again) != 1 || !again[0].LastTransitionTime.Equal(&conds[0].LastTransitionTime) {
+		t.Errorf("transition time moved: %+v", again)
+	}
+	if got := withReplicaFailure(again, "", nil, epoch); len(got) != 0 {
+		t.Errorf("condition stays: %+v", got)
+	}
+}
+
+func TestD26_AvailableAfterMinReadySeconds(t *testing.T) {
+	rs := replicaSet("web", 2)
+	rs.Spec.MinReadySeconds = 30
+	plan := planSet(t, rs, podOf(rs, "old", readyAt(0)), podOf(rs, "new", readyAt(50)))
+	if plan.Status.ReadyReplicas != 2 || plan.Status.AvailableReplicas != 1 || plan.Recheck != 20*time.Second {
+		t.Errorf("status %+v, recheck %s; want 1 available and 20s", plan.Status, plan.Recheck)
+	}
+}
+
+func TestOwnWrites(t *testing.T) {
+	rs := replicaSet("web", 3)
+	pod := func(name, version string) *corev1.Pod {
+		p := podOf(rs, name)
+		p.ResourceVersion = version
+		return p
+	}
+	own := newOwnWrites[*corev1.Pod]()
+	own.wrote(rs.UID, pod("new", "20"))
+	own.wrote(rs.UID, pod("changed", "21"))
+	own.removed(rs.UID, "uid-dead", epoch)
+	own.removed(rs.UID, "uid-new", epoch)
+
+	// The cache is at 15: it has the old version of one, none of the other.
+	got := own.merge(rs.UID, []*corev1.Pod{pod("changed", "10"), pod("dead", "5")}, "15")
+	if s := names(got); s != "changed dead new " {
+		t.Fatalf("merged %q", s)
+	}
+	if got[0].ResourceVersion != "21" || got[1].DeletionTimestamp == nil || got[2].DeletionTimestamp == nil {
+		t.Errorf("changed %s, dead %v, new %v", got[0].ResourceVersion, got[1].DeletionTimestamp, got[2].DeletionTimestamp)
+	}
+	// The cache is at 30: what it lacks is gone, what it has is newest.
+	got = own.merge(rs.UID, []*corev1.Pod{pod("changed", "25")}, "30")
+	if s := names(got); s != "changed " || got[0].ResourceVersion != "25" {
+		t.Errorf("merged %q at %s", s, got[0].ResourceVersion)
+	}
+	if len(own.owners) != 0 {
+		t.Errorf("still remembers %v", own.owners)
+	}
+}
