@@ -56,6 +56,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	api.ShutdownTimeout = hangUpTimeout
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, ServiceCIDR: cfg.ServiceCIDR, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
+		AllowExternalIPs: cfg.AllowExternalIPs,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("api server: kinds: %w", err)

@@ -38,6 +38,8 @@ type Config struct {
 	NodePorts   alloc.PortRange // node ports of Services
 	CA          *pki.Authority  // signs the serving certificate and every client's
 	Join        http.Handler    // serves /fairlead/v1/join, before authentication; nil: not served
+
+	AllowExternalIPs bool // accept Services that claim addresses by spec.externalIPs (CVE-2020-8554)
 }
 
 // Server is the API server. Make one with New, start it with Run.

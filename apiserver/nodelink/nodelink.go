@@ -52,9 +52,9 @@ func New(pods, nodes rest.Getter, cert tls.Certificate, roots *x509.CertPool) *L
 func (l *Link) Storage() map[string]rest.Storage {
 	return map[string]rest.Storage{
 		"pods/log":         logStream{l},
-		"pods/exec":        exec{l},
-		"pods/attach":      attach{l},
-		"pods/portforward": portForward{l},
+		"pods/exec":        l.exec(),
+		"pods/attach":      l.attach(),
+		"pods/portforward": l.portForward(),
 	}
 }
 
