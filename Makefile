@@ -12,6 +12,9 @@ QUICK = ./alloc/... ./collect/... ./config/... ./demoapp/... ./dns/... ./endpoin
 	./instance/... ./internal/policy/... ./join/... ./kubeconfig/... ./lb/... ./pki/... \
 	./schedule/... ./workload/... ./world/...
 
+# Packages whose tests compare the whole host before and after: nothing else may run beside them.
+ALONE = ./demos/... ./scenario/...
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +37,8 @@ demo: setup build images ## build, start a cluster on this host, and show it wor
 
 .PHONY: test
 test: setup build images lint ## everything: real kernel, real containers, kubectl scripts (as root)
-	go test -count=1 -timeout 20m ./...
+	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/demos' -e '/scenario')
+	go test -count=1 -timeout 20m -p 1 $(ALONE)
 	@echo 'make test: everything passed'
 
 .PHONY: quick
