@@ -35,11 +35,14 @@ type roster struct {
 	members []member
 }
 
-// member is one wanted endpoint.
+// member is one wanted endpoint, and while a plan is being made what has become of it.
 type member struct {
 	endpoint discoveryv1.Endpoint
 	since    time.Time // the last change of its readiness; zero when unknown
 	anyHints bool      // the hints that it has are as good as any
+
+	placed  bool // it has a place in a slice that exists
+	changed bool // it had other conditions there
 }
 
 func (r *roster) add(m member) { r.members = append(r.members, m) }
@@ -47,6 +50,13 @@ func (r *roster) add(m member) { r.members = append(r.members, m) }
 // identity says whether two endpoints are the same one at two moments (rule E60).
 type identity struct {
 	namespace, pod, addresses, hostname string
+}
+
+func (id identity) compare(other identity) int {
+	return cmp.Or(
+		cmp.Compare(id.namespace, other.namespace), cmp.Compare(id.pod, other.pod),
+		cmp.Compare(id.addresses, other.addresses), cmp.Compare(id.hostname, other.hostname),
+	)
 }
 
 func identify(ep *discoveryv1.Endpoint) identity {
@@ -62,31 +72,28 @@ func identify(ep *discoveryv1.Endpoint) identity {
 
 // sheet is one slice while its plan is being made.
 type sheet struct {
-	object    *discoveryv1.EndpointSlice // as it exists; nil: to be created; never mutated
-	group     group
-	ports     []discoveryv1.EndpointPort
-	endpoints []discoveryv1.Endpoint
-	dirty     bool // differs from object
-	retired   bool // to be deleted
+	object  *discoveryv1.EndpointSlice // as it exists; nil: to be created; never mutated
+	group   group
+	ports   []discoveryv1.EndpointPort
+	members []*member
+	dirty   bool // differs from object
+	retired bool // to be deleted
 }
 
 // pending reports whether the sheet needs a write.
 func (s *sheet) pending() bool { return s.dirty || s.retired }
 
 // room returns how many endpoints the sheet can still take.
-func (s *sheet) room() int { return sliceLimit - len(s.endpoints) }
+func (s *sheet) room() int { return sliceLimit - len(s.members) }
 
-// take moves endpoints from the front of left into the sheet until it is full, and returns the rest.
-func (s *sheet) take(left []member) []member {
+// take moves members from the front of left into the sheet until it is full, and returns the rest.
+func (s *sheet) take(left []*member) []*member {
 	n := min(s.room(), len(left))
 	if n <= 0 {
 		return left
 	}
 	s.dirty = true
-	s.endpoints = slices.Grow(s.endpoints, n)
-	for i := range left[:n] {
-		s.endpoints = append(s.endpoints, left[i].endpoint)
-	}
+	s.members = append(s.members, left[:n]...)
 	return left[n:]
 }
 
@@ -140,7 +147,7 @@ func (m *mould) pack(g group, want *roster, present []*discoveryv1.EndpointSlice
 	for _, slice := range present {
 		sheets = append(sheets, m.keep(g, slice, wanted))
 	}
-	left := sortedMembers(wanted)
+	left := want.unplaced()
 
 	fullestFirst := slices.Clone(sheets)
 	slices.SortStableFunc(fullestFirst, func(a, b *sheet) int { return cmp.Compare(a.room(), b.room()) })
@@ -158,35 +165,35 @@ func (m *mould) pack(g group, want *roster, present []*discoveryv1.EndpointSlice
 		left = s.take(left)
 	}
 	for _, s := range sheets {
-		s.retired = len(s.endpoints) == 0
+		s.retired = len(s.members) == 0
 	}
 	return sheets
 }
 
-// keep compares an existing slice with the wanted endpoints, which it consumes: step 4.
+// keep compares an existing slice with the wanted endpoints, and gives them their place: step 4.
 func (m *mould) keep(g group, slice *discoveryv1.EndpointSlice, wanted map[identity]*member) *sheet {
 	s := &sheet{object: slice, group: g, ports: slice.Ports, dirty: m.mislabelled(slice)}
-	s.endpoints = make([]discoveryv1.Endpoint, 0, len(slice.Endpoints))
+	s.members = make([]*member, 0, len(slice.Endpoints))
 	for i := range slice.Endpoints {
 		have := &slice.Endpoints[i]
 		if len(have.Addresses) == 0 {
 			s.dirty = true
 			continue
 		}
-		id := identify(have)
-		want, ok := wanted[id]
-		if !ok || s.room() == 0 {
+		want := wanted[identify(have)]
+		if want == nil || want.placed || s.room() == 0 {
 			s.dirty = true
 			continue
 		}
-		delete(wanted, id)
+		want.placed = true
+		want.changed = !sameConditions(&have.Conditions, &want.endpoint.Conditions)
 		if want.anyHints {
 			want.endpoint.Hints = have.Hints
 		}
 		if !sameEndpoint(have, &want.endpoint) {
 			s.dirty = true
 		}
-		s.endpoints = append(s.endpoints, want.endpoint)
+		s.members = append(s.members, want)
 	}
 	return s
 }
@@ -204,20 +211,19 @@ func (m *mould) mislabelled(slice *discoveryv1.EndpointSlice) bool {
 	return !maps.Equal(annotations, m.annotations)
 }
 
-// sortedMembers returns the members in the order in which they enter slices: by pod name, then
-// address, so that the same input always gives the same slices.
-func sortedMembers(wanted map[identity]*member) []member {
-	ids := slices.SortedFunc(maps.Keys(wanted), func(a, b identity) int {
-		return cmp.Or(
-			cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.pod, b.pod),
-			cmp.Compare(a.addresses, b.addresses), cmp.Compare(a.hostname, b.hostname),
-		)
-	})
-	members := make([]member, len(ids))
-	for i, id := range ids {
-		members[i] = *wanted[id]
+// unplaced returns the members without a place, in the order in which they enter slices: by pod
+// name, then address, so that the same input always gives the same slices.
+func (r *roster) unplaced() []*member {
+	var left []*member
+	for i := range r.members {
+		if !r.members[i].placed {
+			left = append(left, &r.members[i])
+		}
 	}
-	return members
+	slices.SortFunc(left, func(a, b *member) int {
+		return identify(&a.endpoint).compare(identify(&b.endpoint))
+	})
+	return left
 }
 
 // bestFit returns the untouched slice that n more endpoints bring closest to full, nil when they

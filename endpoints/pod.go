@@ -61,10 +61,19 @@ func addresses(pod *corev1.Pod, family corev1.IPFamily) []string {
 	var addrs []string
 	for _, ip := range ips {
 		if addr, ok := parseAddr(ip.IP); ok && familyOf(addr) == family {
-			addrs = append(addrs, addr.String())
+			addrs = append(addrs, canonical(addr, ip.IP))
 		}
 	}
 	return addrs
+}
+
+// canonical returns the canonical text of an address: text itself, which nearly always is.
+func canonical(addr netip.Addr, text string) string {
+	var buffer [64]byte
+	if written := addr.AppendTo(buffer[:0]); string(written) != text {
+		return string(written)
+	}
+	return text
 }
 
 // parseAddr reads an address as Kubernetes always has: leading zeros in an IPv4 octet are decimal,
@@ -95,8 +104,8 @@ func hostname(pod *corev1.Pod, svc *corev1.Service) string {
 }
 
 // podRef is the reference from an endpoint back to its pod (rule E13).
-func podRef(pod *corev1.Pod) *corev1.ObjectReference {
-	return &corev1.ObjectReference{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
+func podRef(pod *corev1.Pod) corev1.ObjectReference {
+	return corev1.ObjectReference{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
 }
 
 // protocolOf returns the protocol of a Service port; empty means TCP.

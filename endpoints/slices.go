@@ -111,37 +111,55 @@ func deriveGroups(svc *corev1.Service, pods []*corev1.Pod, nodes map[string]*cor
 			}
 			list, text := ports.of(pod)
 			g := group{family: addressType(family), ports: text}
-			if groups[g] == nil {
-				groups[g] = &roster{ports: list}
+			want := groups[g]
+			if want == nil {
+				want = &roster{ports: list}
+				if len(groups) == 0 {
+					want.members = make([]member, 0, len(pods)) // usually the only group
+				}
+				groups[g] = want
 			}
-			groups[g].add(endpointOf(svc, pod, node, addrs))
+			want.add(endpointOf(svc, pod, node, addrs))
 		}
 	}
 	hint(svc, groups)
 	return groups, waiting
 }
 
-// endpointOf derives the endpoint of one pod.
+// endpointOf derives the endpoint of one pod. What it points to is in the pod, or one piece of memory:
+// a Service of a thousand pods has a thousand of them in every plan.
 func endpointOf(svc *corev1.Service, pod *corev1.Pod, node *corev1.Node, addrs []string) member {
 	serving, since := readiness(pod)
 	terminating := pod.DeletionTimestamp != nil
+	parts := &struct {
+		ready, serving, terminating bool
+		zone                        string
+		pod                         corev1.ObjectReference
+	}{
+		ready:       svc.Spec.PublishNotReadyAddresses || serving && !terminating,
+		serving:     serving,
+		terminating: terminating,
+		pod:         podRef(pod),
+	}
 	ep := discoveryv1.Endpoint{
 		Addresses: addrs,
 		Conditions: discoveryv1.EndpointConditions{
-			Ready:       ptr.To(svc.Spec.PublishNotReadyAddresses || serving && !terminating),
-			Serving:     ptr.To(serving),
-			Terminating: ptr.To(terminating),
+			Ready:       &parts.ready,
+			Serving:     &parts.serving,
+			Terminating: &parts.terminating,
 		},
-		TargetRef: podRef(pod),
+		TargetRef: &parts.pod,
 	}
 	if pod.Spec.NodeName != "" {
-		ep.NodeName = ptr.To(pod.Spec.NodeName)
+		ep.NodeName = &pod.Spec.NodeName
 	}
-	if node != nil && node.Labels[corev1.LabelTopologyZone] != "" {
-		ep.Zone = ptr.To(node.Labels[corev1.LabelTopologyZone])
+	if node != nil {
+		if parts.zone = zoneOf(node); parts.zone != "" {
+			ep.Zone = &parts.zone
+		}
 	}
-	if name := hostname(pod, svc); name != "" {
-		ep.Hostname = &name
+	if hostname(pod, svc) != "" {
+		ep.Hostname = &pod.Spec.Hostname
 	}
 	return member{endpoint: ep, since: since}
 }

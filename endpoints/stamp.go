@@ -34,7 +34,10 @@ func (m *mould) object(s *sheet, trigger time.Time) *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{
 		AddressType: s.group.family,
 		Ports:       s.ports,
-		Endpoints:   s.endpoints,
+		Endpoints:   make([]discoveryv1.Endpoint, len(s.members)),
+	}
+	for i, m := range s.members {
+		slice.Endpoints[i] = m.endpoint
 	}
 	if s.object != nil {
 		s.object.ObjectMeta.DeepCopyInto(&slice.ObjectMeta)
@@ -69,36 +72,43 @@ func withTrigger(annotations map[string]string, trigger time.Time) map[string]st
 // readiness among the pods that are new or whose conditions differ; zero when no pod is the cause
 // (rules E29 and E51).
 func (m *mould) trigger(groups map[group]*roster, existing []*discoveryv1.EndpointSlice) time.Time {
-	before := map[identity]discoveryv1.EndpointConditions{}
-	first := true
-	for _, slice := range existing {
-		if !m.owns(slice) {
-			continue
-		}
-		first = false
-		for i := range slice.Endpoints {
-			if ep := &slice.Endpoints[i]; len(ep.Addresses) > 0 {
-				before[identify(ep)] = ep.Conditions
-			}
-		}
-	}
-	if first {
+	if !slices.ContainsFunc(existing, m.owns) {
 		return m.created
 	}
 	var earliest time.Time
+	var before map[identity]discoveryv1.EndpointConditions
 	for _, want := range groups {
 		for i := range want.members {
 			w := &want.members[i]
-			conditions, known := before[identify(&w.endpoint)]
-			if known && sameConditions(&conditions, &w.endpoint.Conditions) || w.since.IsZero() {
-				continue
+			if !w.placed { // it is new, or comes from a slice with other ports
+				if before == nil {
+					before = m.conditions(existing)
+				}
+				conditions, known := before[identify(&w.endpoint)]
+				w.changed = !known || !sameConditions(&conditions, &w.endpoint.Conditions)
 			}
-			if earliest.IsZero() || w.since.Before(earliest) {
+			if w.changed && !w.since.IsZero() && (earliest.IsZero() || w.since.Before(earliest)) {
 				earliest = w.since
 			}
 		}
 	}
 	return earliest
+}
+
+// conditions returns the conditions of all endpoints in the owner's slices.
+func (m *mould) conditions(existing []*discoveryv1.EndpointSlice) map[identity]discoveryv1.EndpointConditions {
+	found := map[identity]discoveryv1.EndpointConditions{}
+	for _, slice := range existing {
+		if !m.owns(slice) {
+			continue
+		}
+		for i := range slice.Endpoints {
+			if ep := &slice.Endpoints[i]; len(ep.Addresses) > 0 {
+				found[identify(ep)] = ep.Conditions
+			}
+		}
+	}
+	return found
 }
 
 // sameEndpoint reports whether two endpoints of one identity would be stored alike.

@@ -30,10 +30,28 @@ func placeOf(a *corev1.EndpointAddress) place {
 
 // spot is one address behind one port.
 type spot struct {
-	place
-	addr    netip.Addr // zero when ip does not parse
+	addr    netip.Addr // zero when the text does not parse
 	address *corev1.EndpointAddress
 	ready   bool
+}
+
+// spots are the addresses behind one port, each once.
+type spots struct {
+	list []spot
+	at   map[place]int // index in list
+}
+
+// put adds an address, unless it is there; then it is ready only if it is ready both times (rule
+// E26).
+func (s *spots) put(address *corev1.EndpointAddress, ready bool) {
+	at := placeOf(address)
+	if i, known := s.at[at]; known {
+		s.list[i].ready = s.list[i].ready && ready
+		return
+	}
+	addr, _ := parseAddr(address.IP)
+	s.at[at] = len(s.list)
+	s.list = append(s.list, spot{addr: addr, address: address, ready: ready})
 }
 
 // portKey is an EndpointPort that can be compared. The zero key with bare set stands for "no
@@ -70,7 +88,7 @@ func (k portKey) compare(other portKey) int {
 // dissolves into (port, address) pairs without loss; and collecting the pairs by port and then
 // merging ports with equal sets is the only way to have each pair once.
 func repack(subsets []corev1.EndpointSubset) []corev1.EndpointSubset {
-	byPort := map[portKey]map[place]spot{}
+	byPort := map[portKey]*spots{}
 	for i := range subsets {
 		s := &subsets[i]
 		if len(s.Ports) == 0 {
@@ -86,14 +104,15 @@ func repack(subsets []corev1.EndpointSubset) []corev1.EndpointSubset {
 	}
 	var sets []*set
 	for _, port := range slices.SortedFunc(maps.Keys(byPort), portKey.compare) {
-		spots := slices.SortedFunc(maps.Values(byPort[port]), compareSpots)
+		list := byPort[port].list
+		slices.SortFunc(list, compareSpots)
 		same := slices.IndexFunc(sets, func(s *set) bool {
-			return s.ports[0].bare == port.bare && slices.EqualFunc(s.spots, spots, sameSpot)
+			return s.ports[0].bare == port.bare && slices.EqualFunc(s.spots, list, sameSpot)
 		})
 		if same >= 0 {
 			sets[same].ports = append(sets[same].ports, port)
 		} else {
-			sets = append(sets, &set{ports: []portKey{port}, spots: spots})
+			sets = append(sets, &set{ports: []portKey{port}, spots: list})
 		}
 	}
 	packed := make([]corev1.EndpointSubset, 0, len(sets))
@@ -103,37 +122,36 @@ func repack(subsets []corev1.EndpointSubset) []corev1.EndpointSubset {
 	return packed
 }
 
-// gather adds the addresses of a subset to those of a port.
-func gather(byPort map[portKey]map[place]spot, port portKey, s *corev1.EndpointSubset) {
+// gather adds the addresses of a subset to those of a port. A port without addresses leads nowhere
+// and is left out.
+func gather(byPort map[portKey]*spots, port portKey, s *corev1.EndpointSubset) {
 	if len(s.Addresses)+len(s.NotReadyAddresses) == 0 {
-		return // nothing to reach through the port
+		return
 	}
-	spots := byPort[port]
-	if spots == nil {
-		spots = map[place]spot{}
-		byPort[port] = spots
-	}
-	put := func(address *corev1.EndpointAddress, ready bool) {
-		at := placeOf(address)
-		if old, known := spots[at]; known && !old.ready {
-			return
-		}
-		addr, _ := parseAddr(address.IP)
-		spots[at] = spot{place: at, addr: addr, address: address, ready: ready}
+	to := byPort[port]
+	if to == nil {
+		to = &spots{at: map[place]int{}}
+		byPort[port] = to
 	}
 	for i := range s.Addresses {
-		put(&s.Addresses[i], true)
+		to.put(&s.Addresses[i], true)
 	}
 	for i := range s.NotReadyAddresses {
-		put(&s.NotReadyAddresses[i], false)
+		to.put(&s.NotReadyAddresses[i], false)
 	}
 }
 
 func compareSpots(a, b spot) int {
-	return cmp.Or(a.addr.Compare(b.addr), cmp.Compare(a.ip, b.ip), cmp.Compare(a.uid, b.uid))
+	if order := a.addr.Compare(b.addr); order != 0 {
+		return order
+	}
+	x, y := placeOf(a.address), placeOf(b.address)
+	return cmp.Or(cmp.Compare(x.ip, y.ip), cmp.Compare(x.uid, y.uid))
 }
 
-func sameSpot(a, b spot) bool { return a.place == b.place && a.ready == b.ready }
+func sameSpot(a, b spot) bool {
+	return a.ready == b.ready && placeOf(a.address) == placeOf(b.address)
+}
 
 // subsetOf builds one subset.
 func subsetOf(ports []portKey, spots []spot) corev1.EndpointSubset {
@@ -196,13 +214,8 @@ func (q *quota) share(n int) int {
 	return share
 }
 
-// sameSubsets reports whether subsets as stored mean the same as canonical ones. Most of the time
-// they are what was written before; only otherwise is it worth repacking them.
-func sameSubsets(stored, canonical []corev1.EndpointSubset) bool {
-	return slices.EqualFunc(stored, canonical, sameSubset) ||
-		slices.EqualFunc(repack(stored), canonical, sameSubset)
-}
-
+// sameSubset reports whether two subsets would be stored alike. The resourceVersion of a reference
+// does not count (rule E31).
 func sameSubset(a, b corev1.EndpointSubset) bool {
 	return slices.EqualFunc(a.Ports, b.Ports, func(a, b corev1.EndpointPort) bool { return keyOf(&a) == keyOf(&b) }) &&
 		slices.EqualFunc(a.Addresses, b.Addresses, sameAddress) &&

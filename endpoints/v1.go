@@ -4,10 +4,12 @@ package endpoints
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 )
 
@@ -31,24 +33,22 @@ const (
 // primary address family only (rule E21).
 func planEndpoints(svc *corev1.Service, pods []*corev1.Pod, existing *corev1.Endpoints) *corev1.Endpoints {
 	offers := make([]corev1.EndpointSubset, 0, len(pods))
-	since := map[place]time.Time{}
 	for _, pod := range pods {
-		if offer, at, ok := offerOf(svc, pod); ok {
+		if offer, ok := offerOf(svc, pod); ok {
 			offers = append(offers, offer)
-			_, since[at] = readiness(pod)
 		}
 	}
 	subsets, truncated := truncate(repack(offers), endpointsLimit)
 	labels := endpointsLabels(svc)
 	if existing != nil && maps.Equal(existing.Labels, labels) && capacityNoted(existing, truncated) &&
-		sameSubsets(existing.Subsets, subsets) {
+		slices.EqualFunc(existing.Subsets, subsets, sameSubset) {
 		return nil
 	}
 	want := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Name: svc.Name, Namespace: svc.Namespace}}
 	cause := svc.CreationTimestamp.Time
 	if existing != nil {
 		existing.ObjectMeta.DeepCopyInto(&want.ObjectMeta)
-		cause = earliestChange(existing.Subsets, subsets, since)
+		cause = earliestChange(existing.Subsets, subsets, pods)
 	}
 	want.Labels = labels
 	want.Annotations = withTrigger(want.Annotations, cause)
@@ -86,16 +86,15 @@ func capacityNoted(ep *corev1.Endpoints, truncated bool) bool {
 // answers on. A pod does not contribute while it terminates, unless unready addresses are
 // published (rule E5), nor when none of the Service's ports is found on it (rule E10). A Service
 // without ports lists bare addresses (rule E24).
-func offerOf(svc *corev1.Service, pod *corev1.Pod) (corev1.EndpointSubset, place, bool) {
+func offerOf(svc *corev1.Service, pod *corev1.Pod) (offer corev1.EndpointSubset, ok bool) {
 	publish := svc.Spec.PublishNotReadyAddresses
 	if !running(pod) || pod.DeletionTimestamp != nil && !publish {
-		return corev1.EndpointSubset{}, place{}, false
+		return offer, false
 	}
 	ips := addresses(pod, families(svc)[0])
 	if len(ips) == 0 {
-		return corev1.EndpointSubset{}, place{}, false
+		return offer, false
 	}
-	var offer corev1.EndpointSubset
 	for i := range svc.Spec.Ports {
 		port := &svc.Spec.Ports[i]
 		if number, ok := targetPort(pod, port); ok {
@@ -105,30 +104,34 @@ func offerOf(svc *corev1.Service, pod *corev1.Pod) (corev1.EndpointSubset, place
 		}
 	}
 	if len(offer.Ports) == 0 && len(svc.Spec.Ports) > 0 {
-		return corev1.EndpointSubset{}, place{}, false
+		return offer, false
 	}
-	address := corev1.EndpointAddress{IP: ips[0], Hostname: hostname(pod, svc), TargetRef: podRef(pod)}
+	address := corev1.EndpointAddress{IP: ips[0], Hostname: hostname(pod, svc), TargetRef: ptr.To(podRef(pod))}
 	if pod.Spec.NodeName != "" {
-		address.NodeName = ptr.To(pod.Spec.NodeName)
+		address.NodeName = &pod.Spec.NodeName
 	}
 	if ready, _ := readiness(pod); ready || publish {
 		offer.Addresses = []corev1.EndpointAddress{address}
 	} else {
 		offer.NotReadyAddresses = []corev1.EndpointAddress{address}
 	}
-	return offer, placeOf(&address), true
+	return offer, true
 }
 
-// earliestChange returns the earliest last change of readiness among the addresses that are new or
-// moved between the ready and the not ready; zero when there is none (rule E29).
-func earliestChange(before, after []corev1.EndpointSubset, since map[place]time.Time) time.Time {
+// earliestChange returns the earliest last change of readiness among the pods whose address is new
+// or moved between the ready and the not ready; zero when there is none (rule E29).
+func earliestChange(before, after []corev1.EndpointSubset, pods []*corev1.Pod) time.Time {
+	since := make(map[types.UID]time.Time, len(pods))
+	for _, pod := range pods {
+		_, since[pod.UID] = readiness(pod)
+	}
 	was, is := readyPlaces(before), readyPlaces(after)
 	var earliest time.Time
 	for at, ready := range is {
 		if old, known := was[at]; known && old == ready {
 			continue
 		}
-		if t := since[at]; !t.IsZero() && (earliest.IsZero() || t.Before(earliest)) {
+		if t := since[at.uid]; !t.IsZero() && (earliest.IsZero() || t.Before(earliest)) {
 			earliest = t
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -227,7 +228,7 @@ func TestE31_NoWriteWithoutDifference(t *testing.T) {
 	ep := planEndpoints(webService(), pods, nil)
 	ep.ResourceVersion = "5"
 	ep.Subsets[0].Addresses[0].TargetRef.ResourceVersion = "7"
-	ep.Subsets[0].Addresses[1], ep.Subsets[0].Addresses[2] = ep.Subsets[0].Addresses[2], ep.Subsets[0].Addresses[1]
+	slices.Reverse(pods)
 	if again := planEndpoints(webService(), pods, ep); again != nil {
 		t.Errorf("written: %v", again)
 	}

@@ -1,0 +1,153 @@
+package endpoints
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// A Service with 1 000 pods of which one flips: what the plan costs, before any write.
+func BenchmarkPlanSlices(b *testing.B) {
+	pods := webPods(0, 1000)
+	existing := stored(webService(), pods)
+	flipped := slices.Clone(pods)
+	flipped[500] = webPod(pods[500].Name, pods[500].Status.PodIP, unready)
+	for name, pods := range map[string][]*corev1.Pod{"unchanged": pods, "one-flip": flipped} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				planSlices(webService(), pods, someNodes(), existing)
+			}
+		})
+	}
+}
+
+func BenchmarkPlanEndpoints(b *testing.B) {
+	pods := webPods(0, 1000)
+	existing := planEndpoints(webService(), pods, nil)
+	flipped := slices.Clone(pods)
+	flipped[500] = webPod(pods[500].Name, pods[500].Status.PodIP, unready)
+	for name, pods := range map[string][]*corev1.Pod{"unchanged": pods, "one-flip": flipped} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				planEndpoints(webService(), pods, existing)
+			}
+		})
+	}
+}
+
+// stored returns the slices that a plan creates, as the API would return them.
+func stored(svc *corev1.Service, pods []*corev1.Pod) []*discoveryv1.EndpointSlice {
+	plan, _ := planSlices(svc, pods, someNodes(), nil)
+	for i, slice := range plan.create {
+		slice.Name, slice.ResourceVersion = fmt.Sprint("web-", i), "1"
+	}
+	return plan.create
+}
+
+// What a pod event costs before anything is planned, with 50 000 Services around: in other
+// namespaces, and in the pod's own.
+func BenchmarkServicesOfAPod(b *testing.B) {
+	for _, where := range []string{"elsewhere", "here"} {
+		b.Run(where, func(b *testing.B) {
+			var s selectors
+			for i := range 50_000 {
+				s.set(key(where, fmt.Sprint("svc", i)), map[string]string{"app": fmt.Sprint(i), "tier": "web"})
+			}
+			s.set(key("here", "web"), map[string]string{"app": "web"})
+			labels := map[string]string{"app": "web", "tier": "web", "pod-template-hash": "abc"}
+			b.ReportAllocs()
+			for b.Loop() {
+				if len(s.matching("here", labels)) != 1 {
+					b.Fatal("the Service was not found")
+				}
+			}
+		})
+	}
+}
+
+// From the write of a pod's status to the event of its slice on a watch: the time the whole loop
+// takes, with a real API server, over a Service of some size.
+func BenchmarkFlip(b *testing.B) {
+	c := startCluster(b)
+	c.run(b)
+	for _, size := range []int{2, 100, 1000} {
+		b.Run(fmt.Sprint(size, "-pods"), func(b *testing.B) {
+			s := c.space(b)
+			s.createService(b)
+			s.createPods(b, webPods(0, size)...)
+			until(b, func() bool {
+				total := 0
+				for _, slice := range s.slices(b, "web") {
+					total += len(slice.Endpoints)
+				}
+				return total == size
+			}, func() string { return "no endpoints" })
+			measureFlips(b, s)
+		})
+	}
+}
+
+func measureFlips(b *testing.B, s *space) {
+	events, err := s.client.DiscoveryV1().EndpointSlices(s.name).Watch(b.Context(), metav1.ListOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer events.Stop()
+	api := s.client.CoreV1().Pods(s.name)
+	pod, err := api.Get(b.Context(), "p0001", metav1.GetOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var fromCall, fromReturn []time.Duration
+	ready := true
+	for b.Loop() {
+		ready = !ready
+		setReady(pod, ready, time.Now())
+		called := time.Now()
+		if pod, err = api.UpdateStatus(b.Context(), pod, metav1.UpdateOptions{}); err != nil {
+			b.Fatal(err)
+		}
+		returned := time.Now()
+		seen := awaitReady(b, events, pod.Name, ready)
+		fromCall, fromReturn = append(fromCall, seen.Sub(called)), append(fromReturn, seen.Sub(returned))
+	}
+	report := func(name string, times []time.Duration) {
+		slices.Sort(times)
+		b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, name+"-p50-ms")
+		b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, name+"-p99-ms")
+	}
+	report("call", fromCall)
+	report("return", fromReturn)
+}
+
+// awaitReady returns when the pod's endpoint is seen with the wanted readiness.
+func awaitReady(b *testing.B, events watch.Interface, pod string, ready bool) time.Time {
+	deadline := time.After(patience)
+	for {
+		select {
+		case <-deadline:
+			b.Fatal("the slice does not change")
+		case event, ok := <-events.ResultChan():
+			if !ok {
+				b.Fatal("the watch has ended")
+			}
+			slice, _ := event.Object.(*discoveryv1.EndpointSlice)
+			if slice == nil || event.Type == watch.Deleted {
+				continue
+			}
+			for i := range slice.Endpoints {
+				if ep := &slice.Endpoints[i]; ep.TargetRef.Name == pod && *ep.Conditions.Ready == ready {
+					return time.Now()
+				}
+			}
+		}
+	}
+}
