@@ -2,8 +2,10 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -62,10 +64,10 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 		return nil, fmt.Errorf("api server: kinds: %w", err)
 	}
 	core := groups[0].VersionedResourcesStorageMap["v1"]
-	if err := guard.read(core["namespaces"]); err != nil {
+	if guard.namespaces, err = getter(core, "namespaces"); err != nil {
 		return nil, err
 	}
-	if err := addPodStreams(core, id, cfg); err != nil {
+	if err := addStreams(groups, id, cfg); err != nil {
 		return nil, err
 	}
 	groups = append(groups, reviewGroups(generic)...)
@@ -162,21 +164,47 @@ func serveOpenAPI(api *genericapiserver.GenericAPIServer, c *genericapiserver.Co
 	openapi.NewDocuments(groups, routes, c.OpenAPIConfig, c.OpenAPIV3Config).Install(api.Handler.NonGoRestfulMux)
 }
 
-// addPodStreams adds the subresources of pods that node agents answer.
-func addPodStreams(core map[string]rest.Storage, id *identity, cfg Config) error {
-	pods, ok := core["pods"].(rest.Getter)
-	if !ok {
-		return fmt.Errorf("api server: pods of type %T cannot be read", core["pods"])
+// addStreams adds the subresources of the core group that something outside of this server answers.
+func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Config) error {
+	core := groups[0].VersionedResourcesStorageMap["v1"]
+	pods, err := getter(core, "pods")
+	if err != nil {
+		return err
 	}
-	nodes, ok := core["nodes"].(rest.Getter)
-	if !ok {
-		return fmt.Errorf("api server: nodes of type %T cannot be read", core["nodes"])
+	nodes, err := getter(core, "nodes")
+	if err != nil {
+		return err
 	}
-	for name, stream := range nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool()).Storage() {
-		core[name] = stream
+	services, err := getter(core, "services")
+	if err != nil {
+		return err
+	}
+	slices, ok := find(groups, "discovery.k8s.io")["endpointslices"].(rest.Lister)
+	if !ok {
+		return errors.New("api server: endpoint slices cannot be listed")
+	}
+	maps.Copy(core, nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool()).Storage(services, slices))
+	return nil
+}
+
+// getter is the storage of a resource, to be read.
+func getter(storage map[string]rest.Storage, resource string) (rest.Getter, error) {
+	g, ok := storage[resource].(rest.Getter)
+	if !ok {
+		return nil, fmt.Errorf("api server: %s of type %T cannot be read", resource, storage[resource])
+	}
+	return g, nil
+}
+
+// find is the storage of a group's version 1.
+func find(groups []*genericapiserver.APIGroupInfo, name string) map[string]rest.Storage {
+	for _, g := range groups {
+		if g.PrioritizedVersions[0].Group == name {
+			return g.VersionedResourcesStorageMap["v1"]
+		}
 	}
 	return nil
 }
 
-// port is the port the API is served on, which the kubernetes Service sends to.
+// addrPort is where the API is served at address a, which the kubernetes Service sends to.
 func (id *identity) addrPort(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, id.port) }

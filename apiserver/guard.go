@@ -25,7 +25,7 @@ const recently = 30 * time.Second
 // storage of namespaces directly, so it is ready with the server and needs no client.
 type namespaceGuard struct {
 	*admission.Handler
-	namespaces rest.Getter
+	namespaces rest.Getter // set before the server serves
 
 	mu      sync.Mutex
 	deleted map[string]time.Time
@@ -35,16 +35,6 @@ var _ admission.MutationInterface = &namespaceGuard{}
 
 func newNamespaceGuard() *namespaceGuard {
 	return &namespaceGuard{Handler: admission.NewHandler(admission.Create, admission.Delete), deleted: map[string]time.Time{}}
-}
-
-// read gives the guard the storage it decides by; it must be called before the server serves.
-func (g *namespaceGuard) read(storage rest.Storage) error {
-	getter, ok := storage.(rest.Getter)
-	if !ok {
-		return fmt.Errorf("api server: namespaces of type %T cannot be read", storage)
-	}
-	g.namespaces = getter
-	return nil
 }
 
 // chain is the whole admission of the server: the guard, then the others.

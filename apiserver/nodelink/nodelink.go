@@ -1,6 +1,6 @@
-// Package nodelink serves the subresources of pods that only the pod's node can answer: log, exec, attach
-// and portforward. Each request goes on to the node agent over HTTPS, on the kubelet's paths, with the API
-// server's own client certificate. Redirects are refused: an agent could otherwise send the API server's
+// Package nodelink serves the subresources that something outside of the API server answers: log, exec,
+// attach and portforward of pods, which go on to the node agent over HTTPS, on the kubelet's paths, with
+// the API server's own client certificate; and proxy of pods, services and nodes, which dials them. Redirects are refused: an agent could otherwise send the API server's
 // credentials anywhere (CVE-2018-1002105, CVE-2020-8559).
 package nodelink
 
@@ -48,13 +48,17 @@ func New(pods, nodes rest.Getter, cert tls.Certificate, roots *x509.CertPool) *L
 	}}
 }
 
-// Storage is the subresources by name, ready to be added to the core group.
-func (l *Link) Storage() map[string]rest.Storage {
+// Storage is the subresources by name, ready to be added to the core group. services and slices tell where
+// requests to a Service may be relayed to.
+func (l *Link) Storage(services rest.Getter, slices rest.Lister) map[string]rest.Storage {
 	return map[string]rest.Storage{
 		"pods/log":         logStream{l},
 		"pods/exec":        l.exec(),
 		"pods/attach":      l.attach(),
 		"pods/portforward": l.portForward(),
+		"pods/proxy":       l.podProxy(),
+		"services/proxy":   l.serviceProxy(services, slices),
+		"nodes/proxy":      l.nodeProxy(),
 	}
 }
 

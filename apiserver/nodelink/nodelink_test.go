@@ -229,3 +229,32 @@ func TestPortForward(t *testing.T) {
 		})
 	}
 }
+
+func TestNodeProxy(t *testing.T) {
+	c := newCluster(t)
+	out, err := c.client.CoreV1().RESTClient().Get().Resource("nodes").Name("n1").SubResource("proxy").
+		Suffix("containerLogs/default/p/c").Param("tailLines", "1").DoRaw(t.Context())
+	if err != nil || string(out) != "first\nlast\n" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	if asked := <-c.agent.asked; asked != "/containerLogs/default/p/c?tailLines=1" {
+		t.Errorf("the agent was asked %s", asked)
+	}
+}
+
+func TestProxyRefusesTheHostItself(t *testing.T) {
+	c := newCluster(t)
+	pod := c.run(t, "p", "n1", "c")
+	pod.Status.PodIP, pod.Status.PodIPs = "127.0.0.1", []corev1.PodIP{{IP: "127.0.0.1"}}
+	if _, err := c.client.CoreV1().Pods("default").UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.client.CoreV1().Pods("default").ProxyGet("", "p", "80", "/", nil).Stream(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "address not allowed: 127.0.0.1") {
+		t.Errorf("pod with the address of this host: %v", err)
+	}
+	_, err = c.client.CoreV1().Services("default").ProxyGet("", "kubernetes", "", "/", nil).Stream(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "address not allowed: 127.0.0.1") {
+		t.Errorf("service with an endpoint on this host: %v", err)
+	}
+}

@@ -137,7 +137,7 @@ func start(c *embed.Config) (etcd *embed.Etcd, err error) {
 
 func explain(dir string, cause error) error {
 	text := cause.Error()
-	if strings.Contains(text, "downgrade") || strings.Contains(text, "storage version") {
+	if strings.Contains(text, "downgrade") || strings.Contains(text, "version") && strings.Contains(text, "is not supported") {
 		return fmt.Errorf("store: the data in %s was written by a newer release: run that release again, or start with an empty data directory: %w", dir, cause)
 	}
 	return fmt.Errorf("store: open %s: %w", dir, cause)

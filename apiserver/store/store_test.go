@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -99,5 +100,38 @@ func TestSocketPathTooLong(t *testing.T) {
 	err := New(dir, slog.New(slog.DiscardHandler)).Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "shorter data directory") {
 		t.Errorf("long path: %v", err)
+	}
+}
+
+func TestDataOfANewerRelease(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := run(t, dir)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if _, err := client(t, s).Put(ctx, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	for _, mark := range []struct{ bucket, key string }{{"cluster", "clusterVersion"}, {"meta", "storageVersion"}} {
+		t.Run(mark.key, func(t *testing.T) {
+			newer := t.TempDir()
+			if err := os.CopyFS(newer, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			db, err := bbolt.Open(filepath.Join(newer, "etcd/member/snap/db"), 0o600, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Update(func(tx *bbolt.Tx) error {
+				return tx.Bucket([]byte(mark.bucket)).Put([]byte(mark.key), []byte("3.99.0"))
+			}); err != nil {
+				t.Fatal(err)
+			}
+			db.Close()
+			err = New(newer, slog.New(slog.DiscardHandler)).Run(ctx)
+			if err == nil || !strings.Contains(err.Error(), "written by a newer release") {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
