@@ -1,0 +1,203 @@
+package workload_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"fairlead.dev/fairlead/workload"
+)
+
+// deadline bounds every wait; on a quiet machine each takes milliseconds.
+const deadline = 30 * time.Second
+
+// eventually waits until holds returns "", else fails with what it returned last.
+func eventually(t *testing.T, holds func() string) {
+	t.Helper()
+	why := holds()
+	for end := time.Now().Add(deadline); why != "" && time.Now().Before(end); why = holds() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if why != "" {
+		t.Fatal(why)
+	}
+}
+
+// background runs f until the returned function is called, which waits for its end.
+func background(t *testing.T, f func(context.Context)) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { f(ctx) })
+	stop = func() { cancel(); wg.Wait() }
+	t.Cleanup(stop)
+	return stop
+}
+
+// controllers starts the controllers with caches of their own.
+func controllers(t *testing.T, client kubernetes.Interface) (stop func()) {
+	t.Helper()
+	shared := informers.NewSharedInformerFactory(client, 0)
+	c := workload.New(client, shared, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return background(t, func(ctx context.Context) {
+		shared.Start(ctx.Done())
+		if err := c.Run(ctx); err != nil {
+			t.Errorf("controllers: %v", err)
+		}
+		shared.Shutdown()
+	})
+}
+
+// agent plays the nodes of one namespace: pods become ready, terminating pods go.
+type agent struct {
+	t         *testing.T
+	client    kubernetes.Interface
+	namespace string
+
+	mu     sync.Mutex // guards below
+	pods   map[types.UID]*corev1.Pod
+	made   int  // pods ever seen
+	frozen bool // pods do not become ready
+	most   int  // the largest number of pods alive at once
+	fewest int  // the smallest number of ready pods
+}
+
+func newAgent(t *testing.T, client kubernetes.Interface, namespace string) *agent {
+	t.Helper()
+	a := &agent{t: t, client: client, namespace: namespace, pods: map[types.UID]*corev1.Pod{}}
+	shared := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
+	var work sync.WaitGroup
+	changed := func(obj any) {
+		p := obj.(*corev1.Pod)
+		a.note(p, false)
+		work.Go(func() { a.serve(p) })
+	}
+	if _, err := shared.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: changed, UpdateFunc: func(_, obj any) { changed(obj) },
+		DeleteFunc: func(obj any) {
+			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+				obj = last.Obj
+			}
+			a.note(obj.(*corev1.Pod), true)
+		},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	background(t, func(ctx context.Context) {
+		shared.Start(ctx.Done())
+		<-ctx.Done()
+		shared.Shutdown()
+		work.Wait()
+	})
+	return a
+}
+
+// note keeps the counts.
+func (a *agent) note(p *corev1.Pod, gone bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, known := a.pods[p.UID]; !known {
+		a.made++
+	}
+	a.pods[p.UID] = p
+	if gone {
+		a.pods[p.UID] = nil
+	}
+	alive, ready := a.count()
+	a.most, a.fewest = max(a.most, alive), min(a.fewest, ready)
+}
+
+func (a *agent) count() (alive, ready int) {
+	for _, p := range a.pods {
+		if p == nil || p.DeletionTimestamp != nil {
+			continue
+		}
+		alive++
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+				ready++
+			}
+		}
+	}
+	return alive, ready
+}
+
+// begin starts a new observation and returns the number of pods made so far.
+func (a *agent) begin() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.most, a.fewest = a.count()
+	return a.made
+}
+
+func (a *agent) observed() (made, most, fewest int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.made, a.most, a.fewest
+}
+
+func (a *agent) freeze(frozen bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.frozen = frozen
+}
+
+// serve does for the pod what a node would.
+func (a *agent) serve(p *corev1.Pod) {
+	a.mu.Lock()
+	frozen := a.frozen
+	a.mu.Unlock()
+	now := int64(0)
+	pods := a.client.CoreV1().Pods(p.Namespace)
+	var err error
+	switch {
+	case p.DeletionTimestamp != nil:
+		err = pods.Delete(context.Background(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now, Preconditions: metav1.NewUIDPreconditions(string(p.UID))})
+	case p.Status.Phase != corev1.PodRunning && !frozen:
+		patch, merr := json.Marshal(map[string]any{"status": map[string]any{"phase": corev1.PodRunning, "conditions": []corev1.PodCondition{
+			{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()},
+		}}})
+		if merr != nil {
+			a.t.Error(merr)
+			return
+		}
+		_, err = pods.Patch(context.Background(), p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	}
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		a.t.Errorf("agent: %v", err)
+	}
+}
+
+// rolledOut says what keeps the Deployment from being complete, as kubectl rollout
+// status decides it (rule D38).
+func rolledOut(t *testing.T, client kubernetes.Interface, namespace, name string) string {
+	d, err := client.AppsV1().Deployments(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, want := d.Status, *d.Spec.Replicas
+	progress := ""
+	for _, c := range s.Conditions {
+		if c.Type == appsv1.DeploymentProgressing {
+			progress = c.Reason
+		}
+	}
+	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas != want || s.Replicas != want || s.AvailableReplicas != want || progress != "NewReplicaSetAvailable" {
+		return fmt.Sprintf("deployment %s: generation %d, want %d replicas, status %+v", name, d.Generation, want, s)
+	}
+	return ""
+}
