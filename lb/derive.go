@@ -56,6 +56,9 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 		for _, scope := range scopesOf(r.Frontends[first:]) {
 			r.Sets = append(r.Sets, newSet(service, port, scope, endpoints, node))
 		}
+		if protocolOf(port.Protocol) == UDP {
+			r.Serving = append(r.Serving, servingOn(port, endpoints))
+		}
 	}
 	return r
 }
@@ -194,6 +197,14 @@ func newSet(service *corev1.Service, port *corev1.ServicePort, scope Scope, endp
 		s.Verdict = Drop
 	default:
 		s.Verdict = Refuse
+	}
+	return s
+}
+
+func servingOn(port *corev1.ServicePort, endpoints []endpoint) Serving {
+	s := Serving{Port: port.Name}
+	for _, b := range backendsOf(endpoints, endpoint.usable) {
+		s.Endpoints = append(s.Endpoints, b.Addr)
 	}
 	return s
 }

@@ -130,6 +130,15 @@ type Rows struct {
 	Created   time.Time // of the Service: the elder wins an address claimed twice
 	Frontends []Frontend
 	Sets      []Set
+	Serving   []Serving // per UDP port
+}
+
+// Serving is where the existing flows of a UDP port may go on to: endpoints
+// that serve, whatever the policies say about new flows (P80, P82). A flow to
+// anywhere else has to be cut, or it would go on for ever.
+type Serving struct {
+	Port      string
+	Endpoints []netip.AddrPort // by address
 }
 
 // Set returns the set a port uses under a scope, nil when there is none.

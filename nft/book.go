@@ -1,0 +1,322 @@
+package nft
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"fairlead.dev/fairlead/lb"
+	"fairlead.dev/fairlead/world"
+)
+
+// book is the desired content of the maps, kept per Service, and what of it
+// differs from the kernel. It is plain data: update changes it, take hands out
+// the difference, and neither touches the kernel.
+type book struct {
+	services map[world.ServiceName]*service
+	claims   map[key]claims // of the elements that several Services may want
+	nodes    map[netip.Addr]struct{}
+	counts   [mapCount]int // elements desired
+
+	classes   classes
+	setIDs    numbers
+	endpoints uint32 // last endpoint id given out; never given out twice
+
+	staged    map[key]delta
+	lingering map[key]*entry // hairpins in the kernel that nobody wants any more
+	retired   []uint32       // set ids to be reused only after the next commit
+}
+
+// service is what one Service contributes.
+type service struct {
+	name    world.ServiceName
+	created time.Time
+	entries []entry // by key
+	sets    []*set
+	words   []class // the classes its frontends use, for their reference counts
+	flows   []flows // UDP frontends, for conntrack
+}
+
+// set is a lb.Set that has been given an id and an order of slots.
+type set struct {
+	port  string
+	scope lb.Scope
+	id    uint32
+	slots []slot
+}
+
+// slot is a backend in its place. Only sets with affinity give it an id.
+type slot struct {
+	addr netip.AddrPort
+	id   uint32
+}
+
+// entry is an element with its value.
+type entry struct {
+	key
+	value   value
+	comment string
+}
+
+func compareKeys(a, b key) int {
+	return cmp.Or(cmp.Compare(a.in, b.in), bytes.Compare(a.bytes[:], b.bytes[:]))
+}
+
+// delta is an element's difference: what the kernel has and what it should have.
+type delta struct{ before, after *entry }
+
+// claims are the Services that want an element; the first gets its way. With
+// one claim, the usual case, others is nil.
+type claims struct {
+	first  *service
+	others []*service
+}
+
+func newBook() *book {
+	return &book{
+		services:  map[world.ServiceName]*service{},
+		claims:    map[key]claims{},
+		nodes:     map[netip.Addr]struct{}{},
+		classes:   newClasses(),
+		setIDs:    numbers{limit: setMask},
+		staged:    map[key]delta{},
+		lingering: map[key]*entry{},
+	}
+}
+
+// isShared reports whether several Services may want an element of the map:
+// addresses can be claimed twice, and pods be behind many Services.
+func (m mapID) isShared() bool {
+	switch m {
+	case services, shortcuts, clusterIPs, hairpins, restricted, allowed:
+		return true
+	}
+	return false
+}
+
+// update makes the Service's entries those of its rows and stages what changed.
+// It returns whether anything did. After an error the Service is as before.
+func (b *book) update(rows lb.Rows) (bool, error) {
+	old := b.services[rows.Service]
+	if old == nil && rows.IsEmpty() {
+		return false, nil
+	}
+	next := &service{name: rows.Service, created: rows.Created, flows: flowsOf(&rows)}
+	if old == nil {
+		old = &service{}
+	}
+	if err := b.fill(next, old, &rows); err != nil {
+		b.forget(next, old)
+		return false, fmt.Errorf("service %s: %w", rows.Service, err)
+	}
+	// An address that several ports or sets of the Service need is one entry.
+	slices.SortFunc(next.entries, func(x, y entry) int { return compareKeys(x.key, y.key) })
+	next.entries = slices.CompactFunc(next.entries, func(x, y entry) bool { return x.key == y.key })
+	changed := b.stage(old, next)
+	for _, c := range old.words {
+		b.classes.release(c)
+	}
+	b.retired = append(b.retired, idsOnlyIn(old, next)...)
+	b.replace(old, next, rows.IsEmpty())
+	return changed, nil
+}
+
+// forget takes back what a failed fill handed out.
+func (b *book) forget(next, old *service) {
+	for _, c := range next.words {
+		b.classes.release(c)
+	}
+	b.setIDs.free = append(b.setIDs.free, idsOnlyIn(next, old)...)
+}
+
+// idsOnlyIn returns the set ids that a has and b has not.
+func idsOnlyIn(a, b *service) []uint32 {
+	var ids []uint32
+	for _, s := range a.sets {
+		if !slices.ContainsFunc(b.sets, func(o *set) bool { return o.id == s.id }) {
+			ids = append(ids, s.id)
+		}
+	}
+	return ids
+}
+
+// replace puts next in the place of old, in the index and in every claim.
+func (b *book) replace(old, next *service, gone bool) {
+	for _, e := range old.entries {
+		if e.in.isShared() {
+			b.unclaim(e.key, old)
+		}
+	}
+	for _, e := range next.entries {
+		if e.in.isShared() {
+			b.claim(e.key, next)
+		}
+	}
+	if gone {
+		delete(b.services, next.name)
+		return
+	}
+	b.services[next.name] = next
+}
+
+// fill derives next's sets and entries from rows, keeping the ids and the
+// order of slots that old had.
+func (b *book) fill(next, old *service, rows *lb.Rows) error {
+	fresh := map[*lb.Set]*set{}
+	for i := range rows.Sets {
+		s, err := b.newSet(&rows.Sets[i], old)
+		if err != nil {
+			return err
+		}
+		fresh[&rows.Sets[i]] = s
+		next.sets = append(next.sets, s)
+		next.addBackends(s, &rows.Sets[i])
+	}
+	word := func(f *lb.Frontend, scope lb.Scope) (value, error) {
+		s := rows.Set(f.Port, scope)
+		c := class{verdict: s.Verdict}
+		if s.Verdict == lb.Forward {
+			// The shortcut is for clients of this node, which are told apart
+			// when the packet leaves.
+			c.size, c.affinity, c.keep = len(s.Backends), s.Affinity, f.KeepSource && scope == f.Scope
+		}
+		index, err := b.classes.acquire(c)
+		if err != nil {
+			return value{}, err
+		}
+		next.words = append(next.words, c)
+		return numberValue(index<<setBits | fresh[s].id), nil
+	}
+	for i := range rows.Frontends {
+		f := &rows.Frontends[i]
+		comment := rows.Service.String()
+		if f.Port != "" {
+			comment += ":" + f.Port
+		}
+		v, err := word(f, f.Scope)
+		if err != nil {
+			return err
+		}
+		next.add(frontendKey(services, f.Addr, f.Proto), v, comment)
+		if f.Shortcut {
+			if v, err = word(f, lb.Cluster); err != nil {
+				return err
+			}
+			next.add(frontendKey(shortcuts, f.Addr, f.Proto), v, comment)
+		}
+		next.addGuards(f)
+	}
+	return nil
+}
+
+func (s *service) add(k key, v value, comment string) {
+	s.entries = append(s.entries, entry{k, v, comment})
+}
+
+// addGuards adds what protects a frontend's address.
+func (s *service) addGuards(f *lb.Frontend) {
+	if f.Kind == lb.ClusterIP {
+		s.add(addrKey(clusterIPs, f.Addr.Addr()), value{}, "")
+	}
+	if len(f.Sources) > 0 {
+		s.add(frontendKey(restricted, f.Addr, f.Proto), value{}, "")
+	}
+	for _, p := range f.Sources {
+		k := frontendKey(allowed, f.Addr, f.Proto)
+		a := p.Addr().As4()
+		copy(k.bytes[12:], a[:])
+		s.add(k, value{byte(p.Bits())}, "")
+	}
+}
+
+// newSet gives a set its id and slots: those it had, as far as possible.
+func (b *book) newSet(from *lb.Set, old *service) (*set, error) {
+	s := &set{port: from.Port, scope: from.Scope}
+	var had []slot
+	if i := slices.IndexFunc(old.sets, func(o *set) bool { return o.port == s.port && o.scope == s.scope }); i >= 0 {
+		s.id, had = old.sets[i].id, old.sets[i].slots
+	} else {
+		id, err := b.setIDs.take()
+		if err != nil {
+			return nil, fmt.Errorf("set ids: %w", err)
+		}
+		s.id = id
+	}
+	s.slots = reslot(had, from.Backends)
+	for i := range s.slots {
+		if from.Affinity > 0 && s.slots[i].id == 0 {
+			b.endpoints++
+			s.slots[i].id = b.endpoints
+		}
+	}
+	return s, nil
+}
+
+// reslot places backends in slots so that as few slots as possible change:
+// survivors stay, the last move into the holes, newcomers go to the end.
+func reslot(had []slot, want []lb.Backend) []slot {
+	missing := make(map[netip.AddrPort]struct{}, len(want))
+	for _, w := range want {
+		missing[w.Addr] = struct{}{}
+	}
+	slots := make([]slot, 0, len(want))
+	kept := slices.Clone(had)
+	for i := 0; i < len(kept); i++ {
+		for i < len(kept) {
+			if _, wanted := missing[kept[i].addr]; wanted {
+				break
+			}
+			kept[i] = kept[len(kept)-1]
+			kept = kept[:len(kept)-1]
+		}
+		if i < len(kept) {
+			delete(missing, kept[i].addr)
+			slots = append(slots, kept[i])
+		}
+	}
+	for _, w := range want {
+		if _, ok := missing[w.Addr]; ok {
+			slots = append(slots, slot{addr: w.Addr})
+		}
+	}
+	return slots
+}
+
+func (s *service) addBackends(to *set, from *lb.Set) {
+	for i, p := range to.slots {
+		if from.Affinity == 0 {
+			s.add(slotOf(endpoints, to.id, i), backendValueOf(p.addr), "")
+			continue
+		}
+		s.add(slotOf(stickySlots, to.id, i), numberValue(p.id), "")
+		s.add(numberKey(stickyTargets, p.id), backendValueOf(p.addr), "")
+		s.add(numberKey(sticky, p.id), value{}, "")
+	}
+	for _, backend := range from.Backends {
+		if backend.Local {
+			s.add(addrKey(hairpins, backend.Addr.Addr(), backend.Addr.Addr()), value{}, "")
+		}
+	}
+}
+
+// numbers hands out the smallest free numbers from 1 to limit.
+type numbers struct {
+	limit, last uint32
+	free        []uint32
+}
+
+func (n *numbers) take() (uint32, error) {
+	if k := len(n.free); k > 0 {
+		v := n.free[k-1]
+		n.free = n.free[:k-1]
+		return v, nil
+	}
+	if n.last == n.limit {
+		return 0, fmt.Errorf("all %d in use", n.limit)
+	}
+	n.last++
+	return n.last, nil
+}

@@ -1,0 +1,320 @@
+package nft
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
+
+	"fairlead.dev/fairlead/internal/netlab"
+)
+
+// quick is long enough for any answer inside one machine; silence is what
+// lasts longer.
+const quick = 500 * time.Millisecond
+
+var anyClient netip.Addr
+
+// reaches connects until each of the named servers has answered, and fails if
+// any other does or if one saw another client than the one given.
+func (l *lab) reaches(from *netlab.Netns, network, to string, client netip.Addr, names ...string) {
+	l.t.Helper()
+	seen := map[string]bool{}
+	for range 200 {
+		answer, err := from.TCP(netip.Addr{}, at(to), quick)
+		if network == "udp" {
+			answer, err = from.UDP(netip.Addr{}, at(to), quick)
+		}
+		if err != nil {
+			l.t.Errorf("%s %s: %v", network, to, err)
+			return
+		}
+		if !contains(names, answer.Name) {
+			l.t.Errorf("%s %s was answered by %q, want one of %q", network, to, answer.Name, names)
+			return
+		}
+		if client != anyClient && answer.Client != client {
+			l.t.Errorf("%s %s: %q saw client %s, want %s", network, to, answer.Name, answer.Client, client)
+			return
+		}
+		if seen[answer.Name] = true; len(seen) == len(names) {
+			return
+		}
+	}
+	l.t.Errorf("%s %s: in 200 connections only %v answered, want all of %q", network, to, seen, names)
+}
+
+func contains(all []string, s string) bool {
+	for _, x := range all {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// refused expects a refusal at once, silent expects none and no answer either.
+func (l *lab) refused(from *netlab.Netns, to string) {
+	l.t.Helper()
+	start := time.Now()
+	if _, err := from.TCP(netip.Addr{}, at(to), 2*time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
+		l.t.Errorf("tcp %s: %v, want connection refused", to, err)
+	}
+	if d := time.Since(start); d > time.Second { // a lost reset would take a retransmission
+		l.t.Errorf("tcp %s: refused only after %v", to, d)
+	}
+}
+
+func (l *lab) refusedUDP(from *netlab.Netns, to string) {
+	l.t.Helper()
+	if _, err := from.UDP(netip.Addr{}, at(to), quick); !errors.Is(err, syscall.ECONNREFUSED) {
+		l.t.Errorf("udp %s: %v, want port unreachable", to, err)
+	}
+}
+
+func (l *lab) silent(from *netlab.Netns, to string) {
+	l.t.Helper()
+	if a, err := from.TCP(netip.Addr{}, at(to), quick); !isTimeout(err) {
+		l.t.Errorf("tcp %s: %v, %v, want silence", to, a, err)
+	}
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()
+}
+
+func nodePort(s *corev1.Service, policy corev1.ServiceExternalTrafficPolicy) *corev1.Service {
+	s.Spec.Type = corev1.ServiceTypeNodePort
+	s.Spec.ExternalTrafficPolicy = policy
+	for i := range s.Spec.Ports {
+		s.Spec.Ports[i].NodePort = 30080
+	}
+	return s
+}
+
+func external(s *corev1.Service, ip string, policy corev1.ServiceExternalTrafficPolicy) *corev1.Service {
+	s.Spec.ExternalIPs = []string{ip}
+	s.Spec.ExternalTrafficPolicy = policy
+	return s
+}
+
+const (
+	clusterPolicy = corev1.ServiceExternalTrafficPolicyCluster
+	localPolicy   = corev1.ServiceExternalTrafficPolicyLocal
+)
+
+func TestP30_PodToClusterIPKeepsSource(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(newService("web", "10.96.0.1"), newSlice("web", podB, podFar, podFar2))
+	for _, network := range []string{"tcp", "udp"} {
+		l.reaches(l.a, network, "10.96.0.1:80", podA, "b", "far", "far2")
+	}
+}
+
+func TestP30_NoEndpointsIsRefusedAtOnce(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(newService("web", "10.96.0.1"))
+	l.refused(l.a, "10.96.0.1:80")
+	l.refused(l.node, "10.96.0.1:80")
+	l.refused(l.outsideNs, "10.96.0.1:80")
+	l.refusedUDP(l.a, "10.96.0.1:80")
+	// The node's own datagram is stopped inside the system call that sends it.
+	if _, err := l.node.UDP(netip.Addr{}, at("10.96.0.1:80"), quick); !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("udp from the node: %v, want an error at once", err)
+	}
+}
+
+func TestP31_NodeToClusterIP(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(newService("web", "10.96.0.1"), newSlice("web", podA, podFar), newService("host", "10.96.0.2"), newSlice("host", nodeIP))
+	l.reaches(l.node, "tcp", "10.96.0.1:80", anyClient, "a", "far")
+	l.reaches(l.node, "udp", "10.96.0.1:80", anyClient, "a", "far")
+	l.reaches(l.node, "tcp", "10.96.0.2:80", anyClient, "host")
+	l.reaches(l.a, "tcp", "10.96.0.2:80", podA, "host")
+	l.reaches(l.outsideNs, "tcp", "10.96.0.2:80", anyClient, "host")
+	far, err := l.node.TCP(nodeIP, at("10.96.0.1:80"), quick)
+	if err != nil || (far.Name == "far" && far.Client != nodeIP) {
+		t.Errorf("node to far pod: %+v, %v; want client %s", far, err, nodeIP)
+	}
+}
+
+func TestP32_OutsideToClusterIPIsMasqueraded(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(newService("web", "10.96.0.1"), newSlice("web", podFar))
+	l.reaches(l.outsideNs, "tcp", "10.96.0.1:80", nodeIP, "far")
+	// A pod of another node whose packets come here untranslated is no pod of
+	// this node: its answer has to come back this way.
+	if a, err := l.neighbour.TCP(podFar2, at("10.96.0.1:80"), quick); err != nil || a.Client != nodeIP {
+		t.Errorf("pod of n2: %+v, %v", a, err)
+	}
+}
+
+func TestP33_Hairpin(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(newService("self", "10.96.0.1"), newSlice("self", podA))
+	for _, network := range []string{"tcp", "udp"} {
+		l.reaches(l.a, network, "10.96.0.1:80", gateway, "a")
+	}
+	l.reaches(l.b, "tcp", "10.96.0.1:80", podB, "a") // another pod's source stays
+	// Without the rule it does not work: an endpoint not known to be here has
+	// no element in the hairpins set.
+	foreign := newSlice("self", podA)
+	foreign.Endpoints[0].NodeName = nil
+	l.put(foreign)
+	l.silent(l.a, "10.96.0.1:80")
+}
+
+func TestP34_NodePort(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(nodePort(newService("web", "10.96.0.1"), clusterPolicy), newSlice("web", podA, podFar))
+	l.reaches(l.outsideNs, "tcp", "192.0.2.1:30080", anyClient, "a", "far")
+	l.reaches(l.outsideNs, "udp", "192.0.2.1:30080", anyClient, "a", "far")
+	l.put(newSlice("web", podFar))
+	l.reaches(l.outsideNs, "tcp", "192.0.2.1:30080", nodeIP, "far")
+	l.reaches(l.a, "tcp", "192.0.2.1:30080", podA, "far") // rule P36
+	l.reaches(l.node, "tcp", "192.0.2.1:30080", nodeIP, "far")
+	l.put(newSlice("web"))
+	l.refused(l.outsideNs, "192.0.2.1:30080")
+	l.refusedUDP(l.outsideNs, "192.0.2.1:30080")
+	// Rule P47: only on the addresses that node ports are for.
+	l.put(newSlice("web", podFar))
+	l.refused(l.outsideNs, "198.51.100.1:30080")
+}
+
+func TestP35_NodePortLocal(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(nodePort(newService("web", "10.96.0.1"), localPolicy), newSlice("web", podA, podFar))
+	l.reaches(l.outsideNs, "tcp", "192.0.2.1:30080", outsideIP, "a")
+	l.reaches(l.outsideNs, "udp", "192.0.2.1:30080", outsideIP, "a")
+	l.reaches(l.b, "tcp", "192.0.2.1:30080", podB, "a", "far")           // P36
+	l.reaches(l.node, "tcp", "192.0.2.1:30080", anyClient, "a", "far")   // P38
+	l.reaches(l.outsideNs, "tcp", "10.96.0.1:80", anyClient, "a", "far") // P56
+	if a, err := l.neighbour.TCP(podFar, at("192.0.2.1:30080"), quick); err != nil || a.Name != "a" || a.Client != podFar {
+		t.Errorf("P37: pod of n2 to n1: %+v, %v; want a with the pod's own address", a, err)
+	}
+	l.put(newSlice("web", podFar))
+	l.silent(l.outsideNs, "192.0.2.1:30080")
+	l.silent(l.neighbour, "192.0.2.1:30080")
+	l.reaches(l.b, "tcp", "192.0.2.1:30080", podB, "far")
+	l.put(newSlice("web"))
+	l.refused(l.outsideNs, "192.0.2.1:30080")
+	l.refused(l.b, "192.0.2.1:30080")
+}
+
+func TestP43_ExternalAndLoadBalancerIPs(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	lbService := newService("lb", "10.96.0.2")
+	lbService.Spec.Type = corev1.ServiceTypeLoadBalancer
+	lbService.Spec.ExternalTrafficPolicy = localPolicy
+	lbService.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.2"}, {IP: "203.0.113.3", IPMode: ptr.To(corev1.LoadBalancerIPModeProxy)}}
+	l.put(external(newService("ext", "10.96.0.1"), "203.0.113.1", clusterPolicy), newSlice("ext", podFar), lbService, newSlice("lb", podA, podFar))
+	l.reaches(l.outsideNs, "tcp", "203.0.113.1:80", nodeIP, "far")
+	l.reaches(l.a, "tcp", "203.0.113.1:80", podA, "far")
+	l.reaches(l.outsideNs, "tcp", "203.0.113.2:80", outsideIP, "a") // P40
+	l.reaches(l.b, "tcp", "203.0.113.2:80", podB, "a", "far")       // P41
+	if _, err := l.outsideNs.TCP(netip.Addr{}, at("203.0.113.3:80"), quick); err == nil {
+		t.Error("P44: an ingress address of mode Proxy was served by the node")
+	}
+}
+
+func TestP45_SourceRanges(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	s := nodePort(newService("lb", "10.96.0.1"), clusterPolicy)
+	s.Spec.Type = corev1.ServiceTypeLoadBalancer
+	s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.2"}}
+	s.Spec.LoadBalancerSourceRanges = []string{"198.51.100.0/30", "10.244.1.3/32"}
+	l.put(s, newSlice("lb", podFar))
+	l.reaches(l.outsideNs, "tcp", "203.0.113.2:80", anyClient, "far")
+	l.reaches(l.b, "tcp", "203.0.113.2:80", podB, "far")
+	l.silent(l.a, "203.0.113.2:80")
+	l.reaches(l.a, "tcp", "192.0.2.1:30080", podA, "far")
+	s = s.DeepCopy()
+	s.Spec.LoadBalancerSourceRanges = []string{"198.51.100.128/25"}
+	l.put(s)
+	l.silent(l.outsideNs, "203.0.113.2:80")
+	s = s.DeepCopy()
+	s.Spec.LoadBalancerSourceRanges = nil
+	l.put(s)
+	l.reaches(l.a, "tcp", "203.0.113.2:80", podA, "far")
+}
+
+func TestP48_P49_AddressesWithoutPorts(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
+	l.refused(l.a, "10.96.0.1:81")
+	l.refused(l.node, "10.96.0.1:81")
+	l.refusedUDP(l.a, "10.96.0.1:81")
+	l.silent(l.a, "10.96.9.9:80")
+	l.world.Delete(newService("web", ""))
+	l.settle()
+	l.silent(l.a, "10.96.0.1:80")
+}
+
+func TestP54_ProtocolsAreIndependent(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	tcpOnly := newSlice("web", podB)
+	tcpOnly.Ports = tcpOnly.Ports[:1]
+	l.put(newService("web", "10.96.0.1"), tcpOnly)
+	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b")
+	l.refusedUDP(l.a, "10.96.0.1:80")
+}
+
+func TestP58_InternalPolicyLocal(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	s := newService("web", "10.96.0.1")
+	s.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyLocal)
+	l.put(s, newSlice("web", podB, podFar))
+	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b")
+	l.reaches(l.node, "tcp", "10.96.0.1:80", anyClient, "b")
+	l.put(newSlice("web", podFar))
+	l.silent(l.a, "10.96.0.1:80")
+	l.silent(l.node, "10.96.0.1:80")
+}
+
+func TestP10_TerminatingFallback(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	s := newSlice("web", podB, podFar)
+	s.Endpoints[0].Conditions = discoveryv1.EndpointConditions{Ready: ptr.To(false), Serving: ptr.To(true), Terminating: ptr.To(true)}
+	l.put(newService("web", "10.96.0.1"), s)
+	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "far")
+	s = s.DeepCopy()
+	s.Endpoints = s.Endpoints[:1]
+	l.put(s)
+	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b")
+}
+
+// Pods leave the cluster with their node's address, but show nodes their own.
+func TestEgress(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.reaches(l.a, "tcp", "198.51.100.2:8080", outerIP, "outside")
+	l.reaches(l.a, "tcp", "192.0.2.1:8080", podA, "host")
+	l.reaches(l.a, "tcp", "10.244.2.2:8080", podA, "far")
+	l.neighbour.Serve(netip.AddrPortFrom(node2IP, 8080), "host2")
+	l.reaches(l.a, "tcp", "192.0.2.2:8080", podA, "host2")
+	// An endpoint outside the cluster has no way back to a pod's address.
+	outside := newSlice("ext", outsideIP)
+	l.put(newService("ext", "10.96.0.1"), outside)
+	l.reaches(l.a, "tcp", "10.96.0.1:80", outerIP, "outside")
+}

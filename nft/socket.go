@@ -1,0 +1,203 @@
+package nft
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is a netfilter netlink socket. A whole batch of nf_tables messages
+// has to reach the kernel in one datagram to be one transaction, and a large
+// table is tens of megabytes, so this talks to the socket directly: one buffer,
+// one send, and the acknowledgements that are there when it returns.
+type socket struct {
+	fd int
+
+	mu  sync.Mutex // guards below; one request at a time
+	seq uint32
+	in  []byte
+}
+
+// dial opens a netfilter socket in the calling thread's network namespace.
+func dial() (*socket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("netfilter netlink socket: %w", err)
+	}
+	s := &socket{fd: fd, in: make([]byte, 1<<20)}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		s.close()
+		return nil, fmt.Errorf("netfilter netlink socket: bind: %w", err)
+	}
+	// The kernel answers while the request is being sent; an answer that is not
+	// there after this long is a bug, not a delay.
+	wait := unix.NsecToTimeval((5 * time.Second).Nanoseconds())
+	err = errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20),
+	)
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("netfilter netlink socket: options: %w", err)
+	}
+	return s, nil
+}
+
+func (s *socket) close() { _ = unix.Close(s.fd) } // nothing is buffered
+
+// reserve makes room for a datagram of n bytes.
+func (s *socket) reserve(n int) error {
+	const slack = 1 << 16
+	if got, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil && got >= n+slack {
+		return nil
+	}
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, n+slack); err != nil {
+		return fmt.Errorf("send buffer of %d bytes (needs CAP_NET_ADMIN in the initial user namespace): %w", n, err)
+	}
+	return nil
+}
+
+func (s *socket) send(p []byte) error {
+	if err := s.reserve(len(p)); err != nil {
+		return err
+	}
+	for {
+		err := unix.Sendto(s.fd, p, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// receive returns the messages of the next datagram.
+func (s *socket) receive(flags int) ([]message, error) {
+	for {
+		n, _, err := unix.Recvfrom(s.fd, s.in, flags)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		return split(s.in[:n])
+	}
+}
+
+// message is one netlink message as received; body aliases the read buffer.
+type message struct {
+	kind, flags uint16
+	seq         uint32
+	body        []byte
+}
+
+func split(p []byte) ([]message, error) {
+	var all []message
+	for len(p) >= unix.SizeofNlMsghdr {
+		size := int(binary.NativeEndian.Uint32(p))
+		if size < unix.SizeofNlMsghdr || size > len(p) {
+			return nil, fmt.Errorf("netlink message of %d bytes in %d", size, len(p))
+		}
+		all = append(all, message{
+			kind:  binary.NativeEndian.Uint16(p[4:]),
+			flags: binary.NativeEndian.Uint16(p[6:]),
+			seq:   binary.NativeEndian.Uint32(p[8:]),
+			body:  p[unix.SizeofNlMsghdr:size],
+		})
+		p = p[min((size+3)&^3, len(p)):]
+	}
+	return all, nil
+}
+
+// errno reads the body of an NLMSG_ERROR or NLMSG_DONE; nil means success.
+func (m message) errno() error {
+	if len(m.body) < 4 {
+		return nil
+	}
+	if code := int32(binary.NativeEndian.Uint32(m.body)); code != 0 {
+		return syscall.Errno(-code)
+	}
+	return nil
+}
+
+// commit sends a batch and returns nil if the kernel has committed all of it.
+// After an error none of it is in effect.
+func (s *socket) commit(b *batch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, first, last := b.finish(s.seq + 1)
+	s.seq = last + 1
+	if err := s.send(p); err != nil {
+		return fmt.Errorf("nf_tables transaction of %d bytes: %w", len(p), err)
+	}
+	var failed error
+	for {
+		messages, err := s.receive(0)
+		if err != nil {
+			return errors.Join(failed, fmt.Errorf("nf_tables transaction: no answer: %w", err))
+		}
+		for _, m := range messages {
+			if m.kind != unix.NLMSG_ERROR || m.seq < first || m.seq > last {
+				continue
+			}
+			if err := m.errno(); err != nil && failed == nil {
+				failed = fmt.Errorf("nf_tables: %s: %w", b.describe(m.seq-first), err)
+			}
+			if m.seq == last || (m.seq == first && failed != nil) {
+				return errors.Join(failed, s.drain())
+			}
+		}
+	}
+}
+
+// drain discards answers that are still queued.
+func (s *socket) drain() error {
+	for {
+		_, err := s.receive(unix.MSG_DONTWAIT)
+		if errors.Is(err, unix.EAGAIN) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("nf_tables transaction: %w", err)
+		}
+	}
+}
+
+// request sends one message outside any batch and passes the messages of the
+// answer to each, which must not keep them.
+func (s *socket) request(kind, flags uint16, family uint8, each func(message) error, attrs ...attr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq++
+	seq := s.seq
+	b := &batch{}
+	b.begin(kind, flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK, family, 0)
+	b.put(attrs...)
+	b.end()
+	binary.NativeEndian.PutUint32(b.buf[8:], seq)
+	if err := s.send(b.buf); err != nil {
+		return err
+	}
+	for {
+		messages, err := s.receive(0)
+		if err != nil {
+			return err
+		}
+		for _, m := range messages {
+			if m.seq != seq {
+				continue
+			}
+			if m.kind == unix.NLMSG_ERROR || m.kind == unix.NLMSG_DONE {
+				return m.errno()
+			}
+			if err := each(m); err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package nft
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// stage records the entries in which old and next differ. It runs before the
+// claims move from old to next.
+func (b *book) stage(old, next *service) bool {
+	changed := false
+	i, j := 0, 0
+	for i < len(old.entries) || j < len(next.entries) {
+		var was, will *entry
+		switch c := order(old.entries, next.entries, i, j); {
+		case c < 0:
+			was, i = &old.entries[i], i+1
+		case c > 0:
+			will, j = &next.entries[j], j+1
+		default:
+			was, will, i, j = &old.entries[i], &next.entries[j], i+1, j+1
+			if was.value == will.value {
+				continue
+			}
+		}
+		changed = true
+		b.stageOne(was, will)
+	}
+	return changed
+}
+
+// order says which of the next entries of two sorted lists comes first.
+func order(a, b []entry, i, j int) int {
+	switch {
+	case i == len(a):
+		return 1
+	case j == len(b):
+		return -1
+	}
+	return compareKeys(a[i].key, b[j].key)
+}
+
+func (b *book) stageOne(was, will *entry) {
+	k := either(was, will).key
+	d, again := b.staged[k]
+	if k.in.isShared() {
+		if !again { // what the kernel has is what the winner wanted until now
+			b.staged[k] = delta{before: b.winning(k)}
+		}
+		return // what it should have is looked up when everybody has claimed
+	}
+	if !again {
+		d.before = was
+	}
+	d.after = will
+	b.staged[k] = d
+	b.counts[k.in] += count(will) - count(was)
+}
+
+func either(a, b *entry) *entry {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func count(e *entry) int {
+	if e != nil {
+		return 1
+	}
+	return 0
+}
+
+func (b *book) claim(k key, s *service) {
+	c, contested := b.claims[k]
+	if !contested {
+		b.claims[k] = claims{first: s}
+		b.counts[k.in]++
+		return
+	}
+	all := append(append([]*service{}, c.first), c.others...)
+	at, _ := slices.BinarySearchFunc(all, s, compareClaims)
+	all = slices.Insert(all, at, s)
+	b.claims[k] = claims{first: all[0], others: all[1:]}
+}
+
+func (b *book) unclaim(k key, s *service) {
+	c := b.claims[k]
+	if c.first == s && len(c.others) == 0 {
+		delete(b.claims, k)
+		b.counts[k.in]--
+		return
+	}
+	all := append(append([]*service{}, c.first), c.others...)
+	all = slices.DeleteFunc(all, func(o *service) bool { return o == s })
+	b.claims[k] = claims{first: all[0], others: slices.Clip(all[1:])}
+}
+
+// compareClaims puts the elder Service first, as users expect of an address
+// that worked before somebody else claimed it too.
+func compareClaims(a, b *service) int {
+	return cmp.Or(a.created.Compare(b.created),
+		strings.Compare(a.name.Namespace, b.name.Namespace), strings.Compare(a.name.Name, b.name.Name))
+}
+
+// winning returns the entry of the Service whose claim on a shared element
+// counts, nil if nobody claims it.
+func (b *book) winning(k key) *entry {
+	c, ok := b.claims[k]
+	if !ok {
+		return nil
+	}
+	at, found := slices.BinarySearchFunc(c.first.entries, k, func(e entry, k key) int { return compareKeys(e.key, k) })
+	if !found {
+		return nil
+	}
+	return &c.first.entries[at]
+}
+
+// setNodes makes the set of node addresses the one given.
+func (b *book) setNodes(addrs map[netip.Addr]struct{}) {
+	for a := range b.nodes {
+		if _, ok := addrs[a]; !ok {
+			b.stageOne(&entry{key: addrKey(nodes, a)}, nil)
+		}
+	}
+	for a := range addrs {
+		if _, ok := b.nodes[a]; !ok {
+			b.stageOne(nil, &entry{key: addrKey(nodes, a)})
+		}
+	}
+	b.nodes = addrs
+}
+
+// difference is what a transaction has to do to the elements: first delete,
+// then add. An element whose value changes is in both.
+type difference struct {
+	removed, added []*entry
+	classes        []class // whose chains are new
+}
+
+func (d difference) isEmpty() bool {
+	return len(d.removed) == 0 && len(d.added) == 0 && len(d.classes) == 0
+}
+
+// take returns the difference and forgets it: the caller either brings it into
+// the kernel or writes everything.
+func (b *book) take() difference {
+	d := difference{classes: b.classes.takeNew()}
+	if len(b.lingering) > maxLingering {
+		for _, e := range b.lingering {
+			d.removed = append(d.removed, e)
+		}
+		clear(b.lingering)
+	}
+	for k, change := range b.staged {
+		if k.in.isShared() {
+			change.after = b.winning(k)
+		}
+		if change.before != nil && change.after != nil && change.before.value == change.after.value {
+			continue
+		}
+		if k.in == hairpins && b.linger(k, change) {
+			continue
+		}
+		if change.before != nil {
+			d.removed = append(d.removed, change.before)
+		}
+		if change.after != nil {
+			d.added = append(d.added, change.after)
+		}
+	}
+	clear(b.staged)
+	return d
+}
+
+// maxLingering is how many hairpins may stay beyond their time.
+const maxLingering = 256
+
+// linger keeps a hairpin that is no longer wanted for a later transaction, and
+// reports whether the change needs nothing now. A packet may have been sent to
+// an endpoint before the transaction that removes it and leave after; without
+// its hairpin it would be lost, and so would all its retransmissions.
+func (b *book) linger(k key, change delta) bool {
+	if change.after == nil {
+		if change.before != nil {
+			b.lingering[k] = change.before
+		}
+		return true
+	}
+	if _, there := b.lingering[k]; there {
+		delete(b.lingering, k)
+		return true
+	}
+	return false
+}
+
+// size returns how many elements of each map the kernel will have.
+func (b *book) size() [mapCount]int {
+	n := b.counts
+	n[hairpins] += len(b.lingering)
+	return n
+}
+
+// committed releases what only the previous state of the kernel still used.
+func (b *book) committed() {
+	b.setIDs.free = append(b.setIDs.free, b.retired...)
+	b.retired = b.retired[:0]
+}
+
+// all calls each for every element the kernel should have.
+func (b *book) all(each func(*entry)) {
+	for _, s := range b.services {
+		for i := range s.entries {
+			e := &s.entries[i]
+			if !e.in.isShared() || b.claims[e.key].first == s {
+				each(e)
+			}
+		}
+	}
+	for a := range b.nodes {
+		each(&entry{key: addrKey(nodes, a)})
+	}
+}
