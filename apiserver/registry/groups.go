@@ -31,10 +31,14 @@ type Config struct {
 }
 
 // Groups builds the storage of every resource and returns it as API groups to install, core first. Nothing is read
-// from etcd before the first request, so ctx is kept only for what the storages do later.
-func Groups(ctx context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, error) {
-	b := &builder{config: cfg}
-	core := b.core(ctx)
+// from etcd before the first request. It fails when a range of the configuration is unusable.
+func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, error) {
+	numbers, err := newNumbers(cfg.ServiceCIDR, cfg.NodePorts)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{config: cfg, numbers: numbers}
+	core := b.core()
 	events := map[string]rest.Storage{"events": core["events"]}
 	groups := []*genericapiserver.APIGroupInfo{
 		groupInfo(corev1.GroupName, core),
@@ -54,8 +58,9 @@ func groupInfo(group string, resources map[string]rest.Storage) *genericapiserve
 
 // builder builds storages and keeps the first error, so that the tables below read as tables.
 type builder struct {
-	config Config
-	err    error
+	config  Config
+	numbers *numbers
+	err     error
 }
 
 func build[T object](b *builder, k *kind[T]) store[T] {
@@ -78,24 +83,36 @@ func put[T object](resources map[string]rest.Storage, s store[T]) {
 	}
 }
 
-func (b *builder) core(context.Context) map[string]rest.Storage {
+func (b *builder) core() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
 	put(resources, build(b, configMaps()))
 	put(resources, build(b, secrets()))
 	put(resources, build(b, serviceAccounts()))
 	put(resources, build(b, events()))
 	put(resources, build(b, nodes()))
-	put(resources, build(b, endpoints()))
-	put(resources, build(b, namespaces()))
-	put(resources, build(b, pods()))
-	put(resources, build(b, services()))
+	pods := build(b, pods())
+	put(resources, pods)
+	resources["pods/binding"] = binding{pods.Store}
+	resources["pods/eviction"] = eviction{pods.Store}
+	ends := build(b, endpoints())
+	resources["endpoints"] = endpointsStore{ends}
+	if plain := build(b, namespaces()); b.err == nil {
+		resources["namespaces"], resources["namespaces/status"], resources["namespaces/finalize"] = newNamespaceStore(plain)
+	}
+	if plain := build(b, services(serviceRules{b.config.AllowExternalIPs})); b.err == nil {
+		resources["services"], resources["services/status"] = newServiceStore(plain, ends.Store, b.numbers)
+	}
 	return resources
 }
 
 func (b *builder) apps() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
-	put(resources, build(b, deployments()))
-	put(resources, build(b, replicaSets()))
+	deployments := build(b, deployments())
+	put(resources, deployments)
+	resources["deployments/scale"] = deploymentScale(deployments)
+	replicaSets := build(b, replicaSets())
+	put(resources, replicaSets)
+	resources["replicasets/scale"] = replicaSetScale(replicaSets)
 	return resources
 }
 

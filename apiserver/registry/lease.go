@@ -1,18 +1,42 @@
 package registry
 
 import (
-	coordinationv1 "k8s.io/api/coordination/v1"
+	"context"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func leases() *kind[*coordinationv1.Lease] {
 	return &kind[*coordinationv1.Lease]{
-		group: coordinationv1.GroupName, plural: "leases", singular: "lease", createOnUpdate: true,
-		new:     func() *coordinationv1.Lease { return &coordinationv1.Lease{} },
-		list:    func() runtime.Object { return &coordinationv1.LeaseList{} },
-		columns: []metav1.TableColumnDefinition{name(), age()},
-		row:     func(o *coordinationv1.Lease) []any { return []any{o.Name, since(o.CreationTimestamp)} },
+		group: coordinationv1.GroupName, plural: "leases", singular: "lease", createOnUpdate: true, conditional: true,
+		new:      func() *coordinationv1.Lease { return &coordinationv1.Lease{} },
+		list:     func() runtime.Object { return &coordinationv1.LeaseList{} },
+		validate: validateLease,
+		columns: []metav1.TableColumnDefinition{
+			name(), column("Holder", "string", coordinationv1.LeaseSpec{}.SwaggerDoc()["holderIdentity"]), age(),
+		},
+		row: func(l *coordinationv1.Lease) []any {
+			holder := ""
+			if l.Spec.HolderIdentity != nil {
+				holder = *l.Spec.HolderIdentity
+			}
+			return []any{l.Name, holder, since(l.CreationTimestamp)}
+		},
 	}
+}
+
+func validateLease(_ context.Context, l *coordinationv1.Lease) field.ErrorList {
+	errs := validateMeta(&l.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)
+	path := field.NewPath("spec")
+	if s := l.Spec.LeaseDurationSeconds; s != nil && *s <= 0 {
+		errs = append(errs, field.Invalid(path.Child("leaseDurationSeconds"), *s, "must be greater than 0"))
+	}
+	if n := l.Spec.LeaseTransitions; n != nil && *n < 0 {
+		errs = append(errs, field.Invalid(path.Child("leaseTransitions"), *n, "must be greater than or equal to 0"))
+	}
+	return errs
 }

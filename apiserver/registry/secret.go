@@ -1,18 +1,101 @@
 package registry
 
 import (
-	corev1 "k8s.io/api/core/v1"
+	"context"
+	"maps"
+	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func secrets() *kind[*corev1.Secret] {
 	return &kind[*corev1.Secret]{
 		plural: "secrets", singular: "secret",
-		new:     func() *corev1.Secret { return &corev1.Secret{} },
-		list:    func() runtime.Object { return &corev1.SecretList{} },
-		columns: []metav1.TableColumnDefinition{name(), age()},
-		row:     func(o *corev1.Secret) []any { return []any{o.Name, since(o.CreationTimestamp)} },
+		new:            func() *corev1.Secret { return &corev1.Secret{} },
+		list:           func() runtime.Object { return &corev1.SecretList{} },
+		prepare:        func(_ context.Context, s *corev1.Secret) { mergeStringData(s) },
+		prepareUpdate:  func(_ context.Context, s, old *corev1.Secret) { mergeStringData(s); setDefault(&s.Type, old.Type) },
+		validate:       validateSecret,
+		validateUpdate: validateSecretUpdate,
+		selectable:     func(s *corev1.Secret, set fields.Set) { set["type"] = string(s.Type) },
+		columns: []metav1.TableColumnDefinition{
+			name(),
+			column("Type", "string", corev1.Secret{}.SwaggerDoc()["type"]),
+			column("Data", "string", corev1.Secret{}.SwaggerDoc()["data"]),
+			age(),
+		},
+		row: func(s *corev1.Secret) []any {
+			return []any{s.Name, string(s.Type), int64(len(s.Data)), since(s.CreationTimestamp)}
+		},
 	}
+}
+
+func defaultSecret(s *corev1.Secret) { setDefault(&s.Type, corev1.SecretTypeOpaque) }
+
+// mergeStringData moves stringData, which is for writing only, into data.
+func mergeStringData(s *corev1.Secret) {
+	for key, value := range s.StringData {
+		if s.Data == nil {
+			s.Data = map[string][]byte{}
+		}
+		s.Data[key] = []byte(value)
+	}
+	s.StringData = nil
+}
+
+func validateSecret(_ context.Context, s *corev1.Secret) field.ErrorList {
+	errs := validateMeta(&s.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)
+	path := field.NewPath("data")
+	size := 0
+	for _, key := range slices.Sorted(maps.Keys(s.Data)) {
+		errs = append(errs, invalid(path.Key(key), key, validation.IsConfigMapKey(key))...)
+		size += len(s.Data[key])
+	}
+	if size > corev1.MaxSecretSize {
+		errs = append(errs, field.TooLong(path, "", corev1.MaxSecretSize))
+	}
+	for _, key := range requiredKeys(s.Type) {
+		if _, ok := s.Data[key]; !ok {
+			errs = append(errs, field.Required(path.Key(key), ""))
+		}
+	}
+	if s.Type == corev1.SecretTypeServiceAccountToken && s.Annotations[corev1.ServiceAccountNameKey] == "" {
+		errs = append(errs, field.Required(field.NewPath("metadata", "annotations").Key(corev1.ServiceAccountNameKey), ""))
+	}
+	return errs
+}
+
+// requiredKeys are the entries a secret of a known type must have.
+func requiredKeys(kind corev1.SecretType) []string {
+	switch kind {
+	case corev1.SecretTypeTLS:
+		return []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey}
+	case corev1.SecretTypeDockercfg:
+		return []string{corev1.DockerConfigKey}
+	case corev1.SecretTypeDockerConfigJson:
+		return []string{corev1.DockerConfigJsonKey}
+	case corev1.SecretTypeSSHAuth:
+		return []string{corev1.SSHAuthPrivateKey}
+	}
+	return nil
+}
+
+func validateSecretUpdate(ctx context.Context, s, old *corev1.Secret) field.ErrorList {
+	errs := unchanged(field.NewPath("type"), s.Type, old.Type)
+	if old.Immutable != nil && *old.Immutable {
+		const message = "field is immutable when `immutable` is set"
+		if s.Immutable == nil || !*s.Immutable {
+			errs = append(errs, field.Forbidden(field.NewPath("immutable"), message))
+		}
+		if !maps.EqualFunc(s.Data, old.Data, slices.Equal) {
+			errs = append(errs, field.Forbidden(field.NewPath("data"), message))
+		}
+	}
+	return append(errs, validateSecret(ctx, s)...)
 }

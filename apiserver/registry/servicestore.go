@@ -1,0 +1,197 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/util/dryrun"
+)
+
+// serviceStore is the storage of Services. It gives them their addresses and ports.
+//
+// Which numbers are taken is kept in memory alone and read from the stored Services before the first write. With one
+// API server that is all there is to know: every Service is written through this process, so the Services in etcd and
+// the bitmaps cannot disagree, there is no second record to repair, and a number is free the moment its Service is
+// gone. Several API servers over one etcd could hand the same number to two Services between them; they would need
+// the taken numbers in etcd as well, claimed in a transaction (upstream's IPAddress objects, one per address, created
+// before the Service), and a loop that repairs what a crash between the two writes leaves behind.
+type serviceStore struct {
+	store[*corev1.Service]
+	numbers *numbers
+
+	endpoints *genericregistry.Store // of the same-named Endpoints, which go with the Service
+
+	mu     sync.Mutex
+	loaded bool // the numbers of the stored Services are marked as taken
+}
+
+var (
+	_ rest.StandardStorage    = &serviceStore{}
+	_ rest.ShortNamesProvider = &serviceStore{}
+)
+
+// newServiceStore puts allocation around the plain storage of Services, whose status subresource allocates nothing.
+func newServiceStore(plain store[*corev1.Service], endpoints *genericregistry.Store, n *numbers) (*serviceStore, serviceStatus) {
+	s := &serviceStore{store: plain, numbers: n, endpoints: endpoints}
+	plain.AfterDelete = s.afterDelete
+	status := serviceStatus{plain.status(), s}
+	plain.BeginCreate = s.beginCreate
+	plain.BeginUpdate = s.beginUpdate
+	return s, status
+}
+
+// claimKey is where a request keeps its claim, so that the hooks inside the generic store find it.
+type claimKey struct{}
+
+// load marks the numbers of the stored Services as taken, once. It runs before the first write, so no Service can come
+// or go between the listing and the marking.
+func (s *serviceStore) load(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loaded {
+		return nil
+	}
+	ctx = genericapirequest.WithNamespace(ctx, metav1.NamespaceAll)
+	all := s.PredicateFunc(labels.Everything(), fields.Everything())
+	list, err := s.ListPredicate(ctx, all, &internalversion.ListOptions{})
+	if err != nil {
+		return apierrors.NewInternalError(fmt.Errorf("reading which service addresses are taken: %w", err))
+	}
+	services := list.(*corev1.ServiceList)
+	for i := range services.Items {
+		s.numbers.hold(&services.Items[i])
+	}
+	s.loaded = true
+	return nil
+}
+
+// Create stores a new Service with its addresses and ports.
+func (s *serviceStore) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
+	if err := s.load(ctx); err != nil {
+		return nil, err
+	}
+	c := &claim{numbers: s.numbers, dry: dryrun.IsDryRun(options.DryRun)}
+	out, err := s.store.Create(context.WithValue(ctx, claimKey{}, c), obj, validate, options)
+	if err != nil {
+		c.undo()
+		return nil, err
+	}
+	c.done()
+	return out, nil
+}
+
+// Update changes a Service, or creates it (rule S12). What the change sets free is free once it is written (rule S91).
+func (s *serviceStore) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc,
+	update rest.ValidateObjectUpdateFunc, force bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	if err := s.load(ctx); err != nil {
+		return nil, false, err
+	}
+	c := &claim{numbers: s.numbers, dry: dryrun.IsDryRun(options.DryRun)}
+	out, created, err := s.store.Update(context.WithValue(ctx, claimKey{}, c), name, info, create, update, force, options)
+	if err != nil {
+		c.undo()
+		return nil, false, err
+	}
+	c.done()
+	return out, created, nil
+}
+
+// Delete removes a Service; afterDelete gives back what it had.
+func (s *serviceStore) Delete(ctx context.Context, name string, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
+	if err := s.load(ctx); err != nil {
+		return nil, false, err
+	}
+	return s.store.Delete(ctx, name, validate, options)
+}
+
+// DeleteCollection removes the Services selected (rule S143).
+func (s *serviceStore) DeleteCollection(ctx context.Context, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions, list *internalversion.ListOptions) (runtime.Object, error) {
+	if err := s.load(ctx); err != nil {
+		return nil, err
+	}
+	return s.store.DeleteCollection(ctx, validate, options, list)
+}
+
+// beginCreate allocates for a new Service. The store calls it before it validates, since the addresses are validated
+// too, and once more for each try of a request, so what an earlier try took is given back first.
+func (s *serviceStore) beginCreate(ctx context.Context, obj runtime.Object, _ *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
+	svc := obj.(*corev1.Service)
+	syncClusterIPs(svc, nil)
+	return finishElsewhere, s.allocate(ctx, svc, nil)
+}
+
+// beginUpdate allocates what an update of a Service needs.
+func (s *serviceStore) beginUpdate(ctx context.Context, obj, existing runtime.Object, _ *metav1.UpdateOptions) (genericregistry.FinishFunc, error) {
+	svc, old := obj.(*corev1.Service), existing.(*corev1.Service)
+	wipeForType(svc, old)
+	carryOver(svc, old)
+	syncClusterIPs(svc, old)
+	return finishElsewhere, s.allocate(ctx, svc, old)
+}
+
+// finishElsewhere is the finish of the store's hooks, which it calls before the object is written. Create and Update
+// above know the outcome, so they finish the claim.
+func finishElsewhere(context.Context, bool) {}
+
+func (s *serviceStore) allocate(ctx context.Context, svc, old *corev1.Service) error {
+	c, ok := ctx.Value(claimKey{}).(*claim)
+	if !ok {
+		return apierrors.NewInternalError(fmt.Errorf("service %s/%s: written past its storage", svc.Namespace, svc.Name))
+	}
+	c.undo()
+	if errs := validateAddresses(svc); len(errs) > 0 {
+		return invalidService(svc, errs...)
+	}
+	if old != nil && needsClusterIP(svc) && needsClusterIP(old) { // before a changed address is taken
+		if errs := validateClusterIPChange(svc, old); len(errs) > 0 {
+			return invalidService(svc, errs...)
+		}
+	}
+	if errs := fillFamilies(svc, old, s.numbers.families()); len(errs) > 0 {
+		return invalidService(svc, errs...)
+	}
+	return c.service(svc, old)
+}
+
+// afterDelete gives back the numbers of a Service that is gone and removes its Endpoints, so that a Service of the same
+// name does not start with them (rules S33, E32).
+func (s *serviceStore) afterDelete(obj runtime.Object, options *metav1.DeleteOptions) {
+	svc := obj.(*corev1.Service)
+	if options != nil && dryrun.IsDryRun(options.DryRun) {
+		return
+	}
+	s.mu.Lock()
+	if s.loaded {
+		s.numbers.release(svc)
+	}
+	s.mu.Unlock()
+	// The hook has no context. The controller of Endpoints removes them as well, should this fail.
+	ctx := genericapirequest.WithNamespace(genericapirequest.NewContext(), svc.Namespace)
+	_, _, _ = s.endpoints.Delete(ctx, svc.Name, rest.ValidateAllObjectFunc, &metav1.DeleteOptions{})
+}
+
+// serviceStatus is the status subresource of Services. A status write can remove the last finalizer and so a Service.
+type serviceStatus struct {
+	statusStore[*corev1.Service]
+	services *serviceStore
+}
+
+// Update changes the status of a Service.
+func (s serviceStatus) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc,
+	update rest.ValidateObjectUpdateFunc, force bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	if err := s.services.load(ctx); err != nil {
+		return nil, false, err
+	}
+	return s.statusStore.Update(ctx, name, info, create, update, force, options)
+}
