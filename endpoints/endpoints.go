@@ -34,7 +34,8 @@ type Controller struct {
 	endpoints cache.SharedIndexInformer
 	slices    cache.SharedIndexInformer
 
-	selectors selectors
+	selectors  selectors
+	topologies sync.Map // types.NamespacedName -> topology: what the events of a Service said last
 
 	slicesLoop    *loop // Services and pods -> EndpointSlices
 	endpointsLoop *loop // Services and pods -> Endpoints

@@ -6,22 +6,50 @@ import (
 	"k8s.io/utils/ptr"
 )
 
+// topology says what became of a Service's wish for hints in mode Auto, by address family: empty
+// when they were given, otherwise why not. It is nil when the Service has no such wish.
+type topology map[discoveryv1.AddressType]string
+
 // hint decides which zones and nodes each endpoint is meant for. A proxy follows hints only when
 // every ready endpoint has them (rule E95).
 //
 // trafficDistribution PreferClose and its newer name PreferSameZone give each ready endpoint its
 // own zone (rule E90), PreferSameNode its node as well (rule E91). Endpoints that are not ready
-// keep what they have. Anything else removes all hints (rule E92).
-func hint(svc *corev1.Service, groups map[group]*roster) {
-	zones, nodes := false, false
+// keep what they have. The annotation for mode Auto overrides it (rule E93). Anything else removes
+// all hints (rule E92).
+func hint(svc *corev1.Service, groups map[group]*roster, nodes map[string]*corev1.Node) topology {
+	if automatic(svc) {
+		return balanceFamilies(svc, groups, nodes)
+	}
 	switch ptr.Deref(svc.Spec.TrafficDistribution, "") {
 	case corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone:
-		zones = true
+		keepClose(groups, false)
 	case corev1.ServiceTrafficDistributionPreferSameNode:
-		zones, nodes = true, true
-	default:
-		return
+		keepClose(groups, true)
 	}
+	return nil
+}
+
+// balanceFamilies balances each address family by itself.
+func balanceFamilies(svc *corev1.Service, groups map[group]*roster, nodes map[string]*corev1.Node) topology {
+	outcome := topology{}
+	for _, family := range families(svc) {
+		var members []*member
+		for g, want := range groups {
+			if g.family != addressType(family) {
+				continue
+			}
+			for i := range want.members {
+				members = append(members, &want.members[i])
+			}
+		}
+		outcome[addressType(family)] = balance(members, nodes)
+	}
+	return outcome
+}
+
+// keepClose gives every ready endpoint its own zone, and its node if that is wanted.
+func keepClose(groups map[group]*roster, nodes bool) {
 	for _, want := range groups {
 		for i := range want.members {
 			m := &want.members[i]
@@ -29,15 +57,15 @@ func hint(svc *corev1.Service, groups map[group]*roster) {
 				m.anyHints = true
 				continue
 			}
-			m.endpoint.Hints = closeTo(&m.endpoint, zones, nodes)
+			m.endpoint.Hints = closeTo(&m.endpoint, nodes)
 		}
 	}
 }
 
 // closeTo returns the hints that keep traffic near an endpoint; nil when its place is unknown.
-func closeTo(ep *discoveryv1.Endpoint, zones, nodes bool) *discoveryv1.EndpointHints {
+func closeTo(ep *discoveryv1.Endpoint, nodes bool) *discoveryv1.EndpointHints {
 	hints := &discoveryv1.EndpointHints{}
-	if zones && ep.Zone != nil {
+	if ep.Zone != nil {
 		hints.ForZones = []discoveryv1.ForZone{{Name: *ep.Zone}}
 	}
 	if nodes && ep.NodeName != nil {

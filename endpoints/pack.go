@@ -226,12 +226,12 @@ func (r *roster) unplaced() []*member {
 	return left
 }
 
-// bestFit returns the untouched slice that n more endpoints bring closest to full, nil when they
-// fit into none (rule E63).
+// bestFit returns the slice that n more endpoints bring closest to full, nil when they fit into
+// none (rule E63). It is an untouched one: those that are written anyway are full by now.
 func bestFit(sheets []*sheet, n int) *sheet {
 	var best *sheet
 	for _, s := range sheets {
-		if s.dirty || s.room() < n {
+		if s.room() < n {
 			continue
 		}
 		if best == nil || s.room() < best.room() {

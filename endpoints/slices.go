@@ -30,8 +30,8 @@ type changes struct {
 }
 
 // planSlices decides which EndpointSlices of a Service to write. It receives the pods that the
-// Service selects, their nodes by name, and the existing slices that carry the Service's name and
-// this controller's managed-by label. It mutates none of them.
+// Service selects, their nodes by name (all nodes, for mode Auto), and the existing slices that carry
+// the Service's name and this controller's managed-by label. It mutates none of them.
 //
 // The steps, with the rules of Kubernetes' endpointslice controller that they implement:
 //
@@ -53,18 +53,22 @@ type changes struct {
 //     same family and owner; one write instead of two (E64).
 //  9. Stamp what is written with labels, owner and trigger time (E50-E53). Everything else stays
 //     byte for byte as it is (E65). A Service that is being deleted gets no new slices (E66).
-//
-// The second result names the pods that had to wait in step 1: the caller tries again (E57).
 func planSlices(svc *corev1.Service, pods []*corev1.Pod, nodes map[string]*corev1.Node,
-	existing []*discoveryv1.EndpointSlice) (changes, []string) {
+	existing []*discoveryv1.EndpointSlice) (changes, remarks) {
 
 	groups, waiting := deriveGroups(svc, pods, nodes)
-	m := serviceMould(svc)
-	plan := arrange(m, groups, existing)
+	outcome := hint(svc, groups, nodes)
+	plan := arrange(serviceMould(svc), groups, existing)
 	if svc.DeletionTimestamp != nil {
 		plan.create = nil
 	}
-	return plan, waiting
+	return plan, remarks{waiting: waiting, topology: outcome}
+}
+
+// remarks is what planSlices has to say beyond the slices.
+type remarks struct {
+	waiting  []string // names of pods whose node is unknown: the caller tries again (rule E57)
+	topology topology
 }
 
 // serviceMould returns what all slices of a Service have in common.
@@ -122,7 +126,6 @@ func deriveGroups(svc *corev1.Service, pods []*corev1.Pod, nodes map[string]*cor
 			want.add(endpointOf(svc, pod, node, addrs))
 		}
 	}
-	hint(svc, groups)
 	return groups, waiting
 }
 

@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 )
 
 // syncSlices brings the EndpointSlices of one Service into the state that planSlices asks for.
@@ -20,6 +19,7 @@ func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) e
 	svc := cached[corev1.Service](c.services, key)
 	if svc == nil {
 		c.slicesLoop.ledger.forget(key)
+		c.topologies.Delete(key)
 		return nil
 	}
 	if !selects(svc) {
@@ -30,13 +30,15 @@ func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) e
 		return nil
 	}
 	pods := c.podsOf(svc)
-	plan, waiting := planSlices(svc, pods, c.nodesOf(pods), existing)
+	plan, remarks := planSlices(svc, pods, c.nodesFor(svc, pods), existing)
 	if err := c.apply(ctx, c.slicesLoop, key, plan); err != nil {
 		c.failed(svc, err, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service")
 		return fmt.Errorf("endpointslices of service %s: %w", key, err)
 	}
-	if len(waiting) > 0 {
-		return fmt.Errorf("endpointslices of service %s: %w for the nodes of pods %s", key, errWaiting, strings.Join(waiting, ", "))
+	c.tellTopology(svc, remarks.topology)
+	if len(remarks.waiting) > 0 {
+		return fmt.Errorf("endpointslices of service %s: %w for the nodes of pods %s",
+			key, errWaiting, strings.Join(remarks.waiting, ", "))
 	}
 	return nil
 }
@@ -138,20 +140,19 @@ func namespaceGone(err error) bool {
 // syncEndpoints brings the Endpoints object of one Service into the state that planEndpoints asks
 // for, or removes it when there is no Service.
 func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName) error {
-	svc := cached[corev1.Service](c.services, key)
-	if svc == nil {
-		c.endpointsLoop.ledger.forget(key)
-		return c.removeOrphan(ctx, key)
-	}
-	if !selects(svc) {
-		return nil
-	}
 	l := c.endpointsLoop
 	current := l.ledger.current(key, func() (string, []types.UID) {
 		return c.endpoints.GetStore().LastStoreSyncResourceVersion(), nil
 	})
 	if !current {
 		l.postpone(key)
+		return nil
+	}
+	svc := cached[corev1.Service](c.services, key)
+	if svc == nil {
+		return c.removeOrphan(ctx, key)
+	}
+	if !selects(svc) {
 		return nil
 	}
 	want := planEndpoints(svc, c.podsOf(svc), cached[corev1.Endpoints](c.endpoints, key))
@@ -224,63 +225,26 @@ func (c *Controller) failed(svc *corev1.Service, err error, reason, message stri
 	c.events.Eventf(svc, corev1.EventTypeWarning, reason, "%s %s/%s: %v", message, svc.Namespace, svc.Name, err)
 }
 
-// podsOf returns the pods that a Service selects. The index is asked for every pair of the
-// selector, and the shortest answer is searched.
-func (c *Controller) podsOf(svc *corev1.Service) []*corev1.Pod {
-	var candidates []any
-	first := true
-	for key, value := range svc.Spec.Selector {
-		objs, err := c.pods.GetIndexer().ByIndex(podsByLabel, labelValue(svc.Namespace, key, value))
-		if err != nil {
-			return nil // the index exists: Run has added it
-		}
-		if first || len(objs) < len(candidates) {
-			candidates, first = objs, false
-		}
+// tellTopology tells the people who asked for hints in mode Auto what became of it, when that has
+// changed (rule E94).
+func (c *Controller) tellTopology(svc *corev1.Service, outcome topology) {
+	key := keyOfObject(svc)
+	told, _ := c.topologies.Load(key)
+	before, _ := told.(topology)
+	if outcome == nil {
+		c.topologies.Delete(key)
+		return
 	}
-	pods := make([]*corev1.Pod, 0, len(candidates))
-	for _, obj := range candidates {
-		if pod := obj.(*corev1.Pod); matches(svc.Spec.Selector, pod.Labels) {
-			pods = append(pods, pod)
-		}
-	}
-	return pods
-}
-
-// nodesOf returns the nodes that pods are bound to, as far as the cache has them.
-func (c *Controller) nodesOf(pods []*corev1.Pod) map[string]*corev1.Node {
-	nodes := map[string]*corev1.Node{}
-	for _, pod := range pods {
-		name := pod.Spec.NodeName
-		if _, known := nodes[name]; known || name == "" {
-			continue
-		}
-		if node := cached[corev1.Node](c.nodes, types.NamespacedName{Name: name}); node != nil {
-			nodes[name] = node
+	c.topologies.Store(key, outcome)
+	for family, problem := range outcome {
+		was, known := before[family]
+		switch {
+		case known && was == problem:
+		case problem == "":
+			c.events.Eventf(svc, corev1.EventTypeNormal, "TopologyAwareHintsEnabled",
+				"Topology Aware Hints has been enabled, addressType: %s", family)
+		default:
+			c.events.Eventf(svc, corev1.EventTypeWarning, "TopologyAwareHintsDisabled", "%s, addressType: %s", problem, family)
 		}
 	}
-	return nodes
-}
-
-// cached returns an object from a cache, nil when it is not there.
-func cached[T any](informer cache.SharedIndexInformer, key types.NamespacedName) *T {
-	name := key.Name
-	if key.Namespace != "" {
-		name = key.Namespace + "/" + key.Name
-	}
-	obj, ok, err := informer.GetStore().GetByKey(name)
-	if err != nil || !ok {
-		return nil
-	}
-	found, _ := obj.(*T)
-	return found
-}
-
-// labelValue and sliceValue build the values of the indexes.
-func labelValue(namespace, key, value string) string {
-	return namespace + indexSeparator + key + indexSeparator + value
-}
-
-func sliceValue(manager string, svc types.NamespacedName) string {
-	return manager + indexSeparator + svc.Namespace + indexSeparator + svc.Name
 }

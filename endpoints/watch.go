@@ -160,22 +160,33 @@ func symmetricDifference(a, b map[string]struct{}) []string {
 }
 
 // nodeChanged asks for the Services of the node's pods when the node appears or moves to another
-// zone: their endpoints had to wait for it, or name the old zone (rule E57).
+// zone: their endpoints had to wait for it, or name the old zone (rule E57). The Services in mode
+// Auto depend on the size of all zones (rule E94).
 func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
-	if first || after == nil || before != nil && zoneOf(before) == zoneOf(after) {
+	if first {
 		return
 	}
-	pods, err := c.pods.GetIndexer().ByIndex(podsByNode, after.Name)
-	if err != nil {
-		return // the index exists: Run has added it
+	if after != nil && (before == nil || zoneOf(before) != zoneOf(after)) {
+		pods, err := c.pods.GetIndexer().ByIndex(podsByNode, after.Name)
+		if err != nil {
+			return // the index exists: Run has added it
+		}
+		for _, obj := range pods {
+			c.podChanged(nil, obj.(*corev1.Pod), false)
+		}
 	}
-	for _, obj := range pods {
-		c.podChanged(nil, obj.(*corev1.Pod), false)
+	if before != nil && after != nil && capacityOf(before) == capacityOf(after) {
+		return
+	}
+	for _, obj := range c.services.GetStore().List() {
+		if svc := obj.(*corev1.Service); automatic(svc) {
+			c.slicesLoop.wanted(keyOfObject(svc))
+		}
 	}
 }
 
 // endpointsChanged mirrors a hand-written object at once, brings a deleted one back (rule E33) and
-// looks after an edited one.
+// looks after an edited one. One that was written by hand before its Service exists is left alone.
 func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first bool) {
 	if after == nil {
 		key := keyOfObject(before)
@@ -185,7 +196,8 @@ func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first boo
 	}
 	key := keyOfObject(after)
 	c.mirrorLoop.wanted(key)
-	if !first {
+	ours := after.Labels[labelEndpointsManagedBy] == endpointsManager
+	if !first && (ours || cached[corev1.Service](c.services, key) != nil) {
 		c.endpointsLoop.written(key)
 	}
 }

@@ -1,0 +1,138 @@
+package endpoints
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+func TestE55_OverfullSlicesAreSplit(t *testing.T) {
+	var s store
+	s.sync(t, webService(), webPods(0, 100))
+	more, _ := planSlices(webService(), webPods(100, 30), someNodes(), nil)
+	s.slices["web-1"].Endpoints = append(s.slices["web-1"].Endpoints, more.create[0].Endpoints...)
+	equal(t, s.sync(t, webService(), webPods(0, 130)),
+		"create IPv4 http:8080/TCP -> 30 endpoints",
+		"update web-1 IPv4 http:8080/TCP -> 100 endpoints")
+}
+
+func TestE59_Placeholder(t *testing.T) {
+	var s store
+	svc := webService(dualStack)
+	equal(t, s.sync(t, svc, nil), "create IPv4 ->", "create IPv6 ->")
+	equal(t, s.sync(t, svc, nil))
+	equal(t, s.sync(t, svc, webPods(0, 1)), "update web-1 IPv4 http:8080/TCP -> 10.244.0.1(ready,serving)")
+	equal(t, s.sync(t, svc, nil), "update web-1 IPv4 ->")
+}
+
+func TestE60_SameEndpointIsReplacedInPlace(t *testing.T) {
+	var s store
+	pods := webPods(0, 3)
+	s.sync(t, webService(), pods)
+	pods[1] = webPod("p0001", "10.244.0.2", unready, onNode("n2"), func(p *corev1.Pod) { p.UID = "other" })
+	equal(t, s.sync(t, webService(), pods),
+		"update web-1 IPv4 http:8080/TCP -> 10.244.0.1(ready,serving) 10.244.0.2() 10.244.0.3(ready,serving)")
+	ep := s.slices["web-1"].Endpoints[1]
+	if ep.TargetRef.UID != "other" || *ep.NodeName != "n2" || *ep.Zone != "b" {
+		t.Errorf("got %v", ep)
+	}
+}
+
+func TestE61_EmptiedSlicesAreDeleted(t *testing.T) {
+	var s store
+	pods := webPods(0, 150)
+	s.sync(t, webService(), pods)
+	equal(t, s.sync(t, webService(), pods[:100]), "delete web-2")
+}
+
+func TestE62_NewEndpointsFillSlicesThatAreWrittenAnyway(t *testing.T) {
+	var s store
+	pods := webPods(0, 250)
+	s.sync(t, webService(), pods)
+	// One endpoint leaves web-1 and one leaves web-3; of the three that come, one fits into web-1,
+	// the fullest, and the others into web-3.
+	next := slices.Concat(pods[1:200], pods[201:], webPods(300, 3))
+	equal(t, s.sync(t, webService(), next),
+		"update web-1 IPv4 http:8080/TCP -> 100 endpoints",
+		"update web-3 IPv4 http:8080/TCP -> 51 endpoints")
+}
+
+func TestE63_TheRestGoesWhereItComesClosestToFull(t *testing.T) {
+	var s store
+	pods := webPods(0, 250)
+	s.sync(t, webService(), pods)
+	rest := slices.Concat(pods[60:100], pods[120:]) // web-1 has 40, web-2 80, web-3 50
+	s.sync(t, webService(), rest)
+	equal(t, s.sync(t, webService(), slices.Concat(rest, webPods(300, 20))), "update web-2 IPv4 http:8080/TCP -> 100 endpoints")
+	equal(t, s.sync(t, webService(), slices.Concat(rest, webPods(300, 21))), "update web-3 IPv4 http:8080/TCP -> 51 endpoints")
+	equal(t, s.sync(t, webService(), slices.Concat(rest, webPods(300, 76))), "update web-1 IPv4 http:8080/TCP -> 95 endpoints")
+	equal(t, s.sync(t, webService(), slices.Concat(rest, webPods(300, 131))), "create IPv4 http:8080/TCP -> 55 endpoints")
+}
+
+func TestE63_SlicesAreNeverRebalanced(t *testing.T) {
+	var s store
+	pods := webPods(0, 300)
+	s.sync(t, webService(), pods)
+	few := []*corev1.Pod{pods[0], pods[100], pods[200]}
+	equal(t, s.sync(t, webService(), few),
+		"update web-1 IPv4 http:8080/TCP -> 10.244.0.1(ready,serving)",
+		"update web-2 IPv4 http:8080/TCP -> 10.244.0.101(ready,serving)",
+		"update web-3 IPv4 http:8080/TCP -> 10.244.0.201(ready,serving)")
+	equal(t, s.sync(t, webService(), few))
+}
+
+func TestE64_CreateRecyclesDelete(t *testing.T) {
+	var s store
+	s.sync(t, webService(), webPods(0, 150))
+	uid := s.slices["web-1"].UID
+	moved := webService(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromInt32(9090) })
+	equal(t, s.sync(t, moved, webPods(0, 150)),
+		"update web-1 IPv4 http:9090/TCP -> 100 endpoints",
+		"update web-2 IPv4 http:9090/TCP -> 50 endpoints")
+	if s.slices["web-1"].UID != uid {
+		t.Error("the object was not reused")
+	}
+	// An IPv4 slice cannot become an IPv6 one.
+	v6 := webService(func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} })
+	equal(t, s.sync(t, v6, nil), "create IPv6 ->", "delete web-1", "delete web-2")
+}
+
+func TestE65_OnePodChangesOneSlice(t *testing.T) {
+	var s store
+	pods := webPods(0, 1000)
+	s.sync(t, webService(), pods)
+	before := maps.Clone(s.slices)
+	pods[555] = webPod("p0555", pods[555].Status.PodIP, unready)
+	equal(t, s.sync(t, webService(), pods), "update web-6 IPv4 http:8080/TCP -> 100 endpoints")
+	for name, slice := range before {
+		if same := s.slices[name] == slice; same != (name != "web-6") {
+			t.Errorf("%s is untouched: %v", name, same)
+		}
+	}
+}
+
+func TestE65_NothingChangesNothing(t *testing.T) {
+	var s store
+	pods := webPods(0, 250)
+	s.sync(t, webService(), pods)
+	slices.Reverse(pods)
+	equal(t, s.sync(t, webService(), pods))
+}
+
+func TestPlanSlicesTrustsNothingInTheStore(t *testing.T) {
+	var s store
+	s.sync(t, webService(), webPods(0, 2))
+	bad := s.slices["web-1"]
+	bad.Endpoints = append(bad.Endpoints,
+		discoveryv1.Endpoint{},                                // no address at all
+		discoveryv1.Endpoint{Addresses: []string{"10.9.9.9"}}, // somebody's own
+		bad.Endpoints[0],                                      // twice
+		discoveryv1.Endpoint{Addresses: []string{"10.244.0.1"}, TargetRef: &corev1.ObjectReference{Name: "p0000", UID: types.UID("x")}})
+	equal(t, s.sync(t, webService(), webPods(0, 2)),
+		"update web-1 IPv4 http:8080/TCP -> 10.244.0.1(ready,serving) 10.244.0.2(ready,serving)")
+}

@@ -1,0 +1,118 @@
+package endpoints
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+)
+
+func TestE3_EndedPodsAreNoEndpoints(t *testing.T) {
+	evicted := webPod("a", "10.0.0.1", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed })
+	completed := webPod("b", "10.0.0.2", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })
+	for _, svc := range []*corev1.Service{webService(), webService(publishNotReady)} {
+		equal(t, planned(t, svc, evicted, completed), "create IPv4 ->")
+	}
+}
+
+func TestE4_PodsWithoutAddressAreNoEndpoints(t *testing.T) {
+	pod := webPod("a", "", func(p *corev1.Pod) { p.Status.PodIPs = nil })
+	equal(t, planned(t, webService(publishNotReady), pod), "create IPv4 ->")
+}
+
+func TestE6_ReadyIsTheReadyCondition(t *testing.T) {
+	silent := webPod("b", "10.0.0.2", func(p *corev1.Pod) { p.Status.Conditions = nil })
+	equal(t, planned(t, webService(), webPod("a", "10.0.0.1"), silent, webPod("c", "10.0.0.3", unready)),
+		"create IPv4 http:8080/TCP -> 10.0.0.1(ready,serving) 10.0.0.2() 10.0.0.3()")
+}
+
+// namedTarget makes the Service's port refer to the container port "serve".
+func namedTarget(svc *corev1.Service) { svc.Spec.Ports[0].TargetPort = intstr.FromString("serve") }
+
+// serves gives the pod's first container a port named "serve".
+func serves(port int32, protocol corev1.Protocol) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) {
+		c := &pod.Spec.Containers[0]
+		c.Ports = append(c.Ports, corev1.ContainerPort{Name: "serve", ContainerPort: port, Protocol: protocol})
+	}
+}
+
+func TestE7_NumericTargetNeedsNoDeclaration(t *testing.T) {
+	equal(t, planned(t, webService(), webPod("a", "10.0.0.1")), "create IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
+}
+
+func TestE8_NamedTargetMatchesNameAndProtocol(t *testing.T) {
+	sidecar := func(policy *corev1.ContainerRestartPolicy) *corev1.Pod {
+		return webPod("a", "10.0.0.1", func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{
+				Name: "i", RestartPolicy: policy,
+				Ports: []corev1.ContainerPort{{Name: "serve", ContainerPort: 9}},
+			}}
+		})
+	}
+	for _, c := range []struct {
+		name string
+		pod  *corev1.Pod
+		want string
+	}{
+		{"of the same protocol", webPod("a", "10.0.0.1", serves(1, corev1.ProtocolUDP), serves(2, corev1.ProtocolTCP)), "create IPv4 http:2/TCP -> 10.0.0.1(ready,serving)"},
+		{"no protocol is TCP", webPod("a", "10.0.0.1", serves(3, "")), "create IPv4 http:3/TCP -> 10.0.0.1(ready,serving)"},
+		{"of a sidecar", sidecar(ptr.To(corev1.ContainerRestartPolicyAlways)), "create IPv4 http:9/TCP -> 10.0.0.1(ready,serving)"},
+		{"not of an init container", sidecar(nil), "create IPv4 -> 10.0.0.1(ready,serving)"},
+		{"containers come first", func() *corev1.Pod {
+			p := sidecar(ptr.To(corev1.ContainerRestartPolicyAlways))
+			serves(4, corev1.ProtocolTCP)(p)
+			return p
+		}(), "create IPv4 http:4/TCP -> 10.0.0.1(ready,serving)"},
+	} {
+		t.Run(c.name, func(t *testing.T) { equal(t, planned(t, webService(namedTarget), c.pod), c.want) })
+	}
+}
+
+func TestE9_NamedTargetMayDifferFromPodToPod(t *testing.T) {
+	equal(t, planned(t, webService(namedTarget),
+		webPod("a", "10.0.0.1", serves(8080, "TCP")), webPod("b", "10.0.0.2", serves(9090, "TCP"))),
+		"create IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)",
+		"create IPv4 http:9090/TCP -> 10.0.0.2(ready,serving)")
+}
+
+func TestE10_PodWithoutTheNamedPortIsInASliceWithoutPorts(t *testing.T) {
+	equal(t, planned(t, webService(namedTarget), webPod("a", "10.0.0.1")), "create IPv4 -> 10.0.0.1(ready,serving)")
+}
+
+func TestE11_PortsAreNamedAfterTheServicePort(t *testing.T) {
+	svc := webService(func(s *corev1.Service) {
+		s.Spec.Ports[0].Name = ""
+		s.Spec.Ports[0].AppProtocol = ptr.To("kubernetes.io/h2c")
+	})
+	port := onlySlice(t, svc, webPod("a", "10.0.0.1")).Ports[0]
+	if port.Name == nil || *port.Name != "" {
+		t.Errorf("name = %v, want a pointer to the empty name", port.Name)
+	}
+	if ptr.Deref(port.AppProtocol, "") != "kubernetes.io/h2c" {
+		t.Errorf("appProtocol = %v", port.AppProtocol)
+	}
+}
+
+func TestE12_HostnameNeedsTheServiceAsSubdomain(t *testing.T) {
+	for _, c := range []struct{ hostname, subdomain, want string }{
+		{"a-0", "web", "a-0"},
+		{"a-0", "", ""},
+		{"a-0", "other", ""},
+		{"", "web", ""},
+	} {
+		pod := webPod("a", "10.0.0.1", func(p *corev1.Pod) { p.Spec.Hostname, p.Spec.Subdomain = c.hostname, c.subdomain })
+		got := onlySlice(t, webService(), pod).Endpoints[0].Hostname
+		if ptr.Deref(got, "") != c.want || got != nil && *got == "" {
+			t.Errorf("hostname %q, subdomain %q: got %v, want %q", c.hostname, c.subdomain, got, c.want)
+		}
+	}
+}
+
+func TestE13_TargetRefNamesThePod(t *testing.T) {
+	got := onlySlice(t, webService(), webPod("a", "10.0.0.1")).Endpoints[0].TargetRef
+	if want := (corev1.ObjectReference{Kind: "Pod", Namespace: "default", Name: "a", UID: "uid-a"}); *got != want {
+		t.Errorf("got %v, want %v", *got, want)
+	}
+}
