@@ -46,7 +46,8 @@ func newIdentity(cfg Config, listening net.Addr) (*identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api server: serving certificate: %w", err)
 	}
-	if id.serving, err = dynamiccertificates.NewStaticCertKeyContent("serving", certPEM, keyPEM); err != nil {
+	// The chain ends in the authority itself, so that a joining node can compare it with its token.
+	if id.serving, err = dynamiccertificates.NewStaticCertKeyContent("serving", append(certPEM, cfg.CA.CertPEM()...), keyPEM); err != nil {
 		return nil, fmt.Errorf("api server: serving certificate: %w", err)
 	}
 	if id.clients, err = dynamiccertificates.NewStaticCAContent("clients", id.rootsPEM); err != nil {

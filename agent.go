@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"fairlead.dev/fairlead/config"
+	"fairlead.dev/fairlead/host"
+	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/join"
+	"fairlead.dev/fairlead/lab"
+	"fairlead.dev/fairlead/netns"
+)
+
+// agentFlags say how a machine, or a lab's namespace, becomes a node.
+type agentFlags struct {
+	config.Config
+	server, token, name string
+	// Of a lab only: the node's directory, and the namespace that upstream DNS is asked from. The process
+	// ends when its standard input does, so that no agent outlives its lab.
+	labDir, upstream string
+}
+
+func agentCommand() *cobra.Command {
+	var f agentFlags
+	c := &cobra.Command{
+		Use:   "agent --server URL --token TOKEN",
+		Short: "Make this machine a node of a cluster, in the foreground",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return runAgent(c.Context(), f) },
+	}
+	whereFlags(c, &f.Config)
+	c.Flags().StringVar(&f.server, "server", "", "the API server, https://ADDR:PORT")
+	c.Flags().StringVar(&f.token, "token", "", "the token that 'fairlead server' prints")
+	c.Flags().StringVar(&f.name, "node-name", "", "name of the node (default: the host name)")
+	c.Flags().StringVar(&f.NodeIP, "node-ip", "", "address of the node (default: that of the default route)")
+	c.Flags().IntVar(&f.AgentPort, "agent-port", 0, "port of the agent (default 10250)")
+	c.Flags().StringVar(&f.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
+	c.Flags().StringVar(&f.labDir, "lab-dir", "", "")
+	c.Flags().StringVar(&f.upstream, "upstream-netns", "", "")
+	for _, hidden := range []string{"lab-dir", "upstream-netns"} {
+		c.Flags().MarkHidden(hidden)
+	}
+	for _, required := range []string{"server", "token"} {
+		c.MarkFlagRequired(required)
+	}
+	return c
+}
+
+func runAgent(ctx context.Context, f agentFlags) error {
+	if err := needRoot(); err != nil {
+		return err
+	}
+	s, err := config.Resolve(f.Config)
+	if err != nil {
+		return err
+	}
+	log, err := logger(s.LogLevel)
+	if err != nil {
+		return err
+	}
+	if f.name == "" {
+		if f.name, err = nodeName(); err != nil {
+			return err
+		}
+	}
+	addr, err := hostAddr(s)
+	if err != nil {
+		return err
+	}
+	base := agentBase{record: func(string, string) error { return nil }, dir: f.labDir}
+	if f.labDir == "" {
+		var lock io.Closer
+		if base, lock, err = standalone(s, f.name); err != nil {
+			return err
+		}
+		defer lock.Close()
+	} else {
+		ctx = endsWithInput(ctx)
+		if err := setSysctls(writeSysctl); err != nil {
+			return err
+		}
+	}
+	cred, err := credentials(ctx, base.dir, f, addr)
+	if err != nil {
+		return err
+	}
+	serving, err := tls.X509KeyPair(cred.ServingCert, cred.ServingKey)
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(cred.CA)
+	spec := nodeSpec{name: f.name, addr: addr, port: s.AgentPort, dir: base.dir, cgroups: nodeCgroup(s.Name, f.name), cluster: cred.Cluster, serving: serving, clientCAs: pool}
+	if f.upstream != "" {
+		spec.dial = dialFrom(f.upstream)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if err := startNode(ctx, g, spec, nodeClient(f.server, cred.CA, cred.ClientCert, cred.ClientKey), base.record, log, newStages(io.Discard)); err != nil {
+		return err
+	}
+	return g.Wait()
+}
+
+// agentBase is where an agent keeps its state and where it records what it changes on the host.
+type agentBase struct {
+	dir    string
+	record func(kind, path string) error
+}
+
+// standalone prepares a machine of its own for an agent.
+func standalone(s config.Settings, name string) (agentBase, io.Closer, error) {
+	inst := instance.Instance{Dir: s.DataDir}
+	if err := inst.Prepare(); err != nil {
+		return agentBase{}, nil, err
+	}
+	lock, err := inst.Lock()
+	if err != nil {
+		return agentBase{}, nil, err
+	}
+	journal, err := host.OpenJournal(inst.Path("journal"))
+	if err == nil {
+		err = errors.Join(inst.SaveSettings(s.Config), setSysctls(journal.Sysctl))
+	}
+	if err != nil {
+		lock.Close()
+		return agentBase{}, nil, err
+	}
+	return agentBase{dir: nodeDir(inst, name), record: journal.Record}, lock, nil
+}
+
+// credentials joins the cluster, trying until the server can be reached. A server that refuses ends the attempt.
+func credentials(ctx context.Context, dir string, f agentFlags, addr netip.Addr) (*join.Credentials, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	secret, err := instance.Instance{Dir: dir}.Secret("node-secret")
+	if err != nil {
+		return nil, err
+	}
+	for {
+		cred, err := join.Node(ctx, f.server, f.token, f.name, secret, addr)
+		var unreachable *net.OpError
+		if err == nil || !errors.As(err, &unreachable) || unreachable.Op != "dial" {
+			return cred, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// endsWithInput is a context that ends when standard input does.
+func endsWithInput(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	return ctx
+}
+
+// writeSysctl sets a kernel setting of the current network namespace, which is thrown away as a whole.
+func writeSysctl(key, value string) error {
+	return os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0o644)
+}
+
+// dialFrom connects from another network namespace: a lab's nodes have no way out of the lab, but names
+// outside the cluster are asked of the host's name servers.
+func dialFrom(space string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		err = netns.Do(space, func() error {
+			conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+			return err
+		})
+		return conn, err
+	}
+}
+
+// startLabAgent starts the agent of one lab node inside its namespace. The returned function waits for its
+// end; it ends when ctx does.
+func startLabAgent(inst instance.Instance, s config.Settings, cp *controlPlane, n lab.Node) (func(context.Context) error, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "agent", "--server", cp.server, "--token", join.Token(cp.ca, cp.secret), "--name", s.Name,
+		"--node-name", n.Name, "--node-ip", n.Addr.String(), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
+		"--data-dir", inst.Dir, "--lab-dir", nodeDir(inst, n.Name), "--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := netns.Start(n.Netns, cmd); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, func() { input.Close() })
+		defer stop()
+		return cmd.Wait()
+	}, nil
+}

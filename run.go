@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+
+	"fairlead.dev/fairlead/config"
+	"fairlead.dev/fairlead/host"
+	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/join"
+	"fairlead.dev/fairlead/lab"
+	"fairlead.dev/fairlead/pki"
+)
+
+// runCluster is the life of a cluster started by `up`: this host as control plane and node, or a lab. It
+// returns when ctx ends. Containers and kernel rules stay: `down` removes them, the next start adopts them.
+func runCluster(ctx context.Context, inst instance.Instance, saved config.Config, st *stages) error {
+	saved.DataDir = inst.Dir
+	s, err := config.Resolve(saved)
+	if err != nil {
+		return err
+	}
+	log, err := logger(s.LogLevel)
+	if err != nil {
+		return err
+	}
+	lock, err := inst.Lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	start := startHost
+	if s.Nodes > 0 {
+		start = startLab
+	}
+	if err := start(ctx, g, inst, s, log, st); err != nil {
+		if failed := context.Cause(ctx); failed != nil && !errors.Is(failed, context.Canceled) {
+			err = failed // a part failed first; the start only noticed
+		}
+		return err
+	}
+	st.ready()
+	if err := dropStartupPages(); err != nil {
+		log.Warn("memory of the start is kept", "err", err)
+	}
+	return g.Wait()
+}
+
+// settings every node's network namespace needs.
+var nodeSysctls = map[string]string{
+	"net/ipv4/ip_forward": "1",
+	// A packet outside the window of a translated connection would otherwise pass untranslated and reset it.
+	"net/netfilter/nf_conntrack_tcp_be_liberal": "1",
+}
+
+// hostAddr is this host's address as a node: the one given, or that of the default route.
+func hostAddr(s config.Settings) (netip.Addr, error) {
+	if s.Node.IsValid() {
+		return s.Node, nil
+	}
+	routes, err := netlink.RouteGet(net.IPv4(192, 0, 2, 1)) // any address outside; nothing is sent
+	if err == nil {
+		for _, r := range routes {
+			if addr, ok := netip.AddrFromSlice(r.Src.To4()); ok && !addr.IsLoopback() {
+				return addr, nil
+			}
+		}
+	}
+	return netip.Addr{}, errors.New("this host has no default route to take its address from; give it with --node-ip")
+}
+
+// nodeName is this host's name as a node.
+func nodeName() (string, error) {
+	name, err := os.Hostname()
+	return strings.ToLower(name), err
+}
+
+func nodeDir(inst instance.Instance, name string) string { return inst.Path("nodes", name) }
+
+func nodeCgroup(cluster, node string) string { return "/fairlead/" + cluster + "/" + node }
+
+// issue is an identity in the form a TLS server uses.
+func issue(ca *pki.Authority, r pki.Request) (tls.Certificate, error) {
+	cert, key, err := ca.Issue(r)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
+// nodeClient is how a node's parts reach the API server.
+func nodeClient(server string, caPEM, cert, key []byte) *rest.Config {
+	return &rest.Config{
+		Host:            server,
+		TLSClientConfig: rest.TLSClientConfig{CAData: caPEM, CertData: cert, KeyData: key},
+		ContentConfig:   rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json"},
+		UserAgent:       "fairlead-agent/" + version,
+		QPS:             500, // a node's own writes are few; the limit only guards against a loop gone wild
+		Burst:           1000,
+	}
+}
+
+// startHost runs the control plane and makes this host the node.
+func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, log *slog.Logger, st *stages) error {
+	addr, err := hostAddr(s)
+	if err != nil {
+		return err
+	}
+	cp, err := startControlPlane(ctx, g, inst, s, netip.IPv4Unspecified(), addr, log, st)
+	if err != nil {
+		return err
+	}
+	name, err := nodeName()
+	if err != nil {
+		return err
+	}
+	cert, key, err := cp.ca.Issue(join.ClientIdentity(name))
+	if err != nil {
+		return err
+	}
+	serving, err := issue(cp.ca, join.ServingIdentity(name, addr))
+	if err != nil {
+		return err
+	}
+	journal, err := host.OpenJournal(inst.Path("journal"))
+	if err != nil {
+		return err
+	}
+	if err := setSysctls(journal.Sysctl); err != nil {
+		return err
+	}
+	spec := nodeSpec{name: name, addr: addr, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool()}
+	cfg := nodeClient(cp.server, cp.ca.CertPEM(), cert, key)
+	if err := startNode(ctx, g, spec, cfg, journal.Record, log, st); err != nil {
+		return err
+	}
+	if err := waitNodes(ctx, cp.client, 1); err != nil {
+		return err
+	}
+	st.done("node " + name + " ready")
+	return nil
+}
+
+func setSysctls(set func(key, value string) error) error {
+	for key, value := range nodeSysctls {
+		if err := set(key, value); err != nil {
+			return fmt.Errorf("sysctl %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// startLab builds the lab's network, runs the control plane on the host's end of it, and one agent process
+// in each node's namespace.
+func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, log *slog.Logger, st *stages) error {
+	l, err := labOf(inst, s.Name)
+	if err != nil {
+		return err
+	}
+	if err := l.Create(s.Nodes); err != nil {
+		return err
+	}
+	st.done(fmt.Sprintf("lab of %d nodes on %s", s.Nodes, l.Subnet))
+	cp, err := startControlPlane(ctx, g, inst, s, l.Host(), l.Host(), log, st)
+	if err != nil {
+		return err
+	}
+	for _, n := range l.Nodes(s.Nodes) {
+		agent, err := startLabAgent(inst, s, cp, n)
+		if err != nil {
+			return fmt.Errorf("%s: %w", n.Name, err)
+		}
+		g.Go(named(n.Name, ctx, agent))
+	}
+	if err := waitNodes(ctx, cp.client, s.Nodes); err != nil {
+		return err
+	}
+	st.done(fmt.Sprintf("%d nodes ready", s.Nodes))
+	return nil
+}
+
+// labOf is the lab of an instance. Its subnet is chosen once and kept.
+func labOf(inst instance.Instance, name string) (lab.Lab, error) {
+	l := lab.Lab{Name: name, Dir: inst.Path("netns")}
+	text, err := os.ReadFile(inst.Path("lab.json"))
+	if err == nil {
+		return l, json.Unmarshal(text, &l.Subnet)
+	}
+	if l.Subnet, err = lab.FreeSubnet(); err != nil {
+		return l, err
+	}
+	text, err = json.Marshal(l.Subnet)
+	if err != nil {
+		return l, err
+	}
+	return l, os.WriteFile(inst.Path("lab.json"), text, 0o600)
+}
+
+func readyNodes(list *corev1.NodeList) int {
+	n := 0
+	for _, node := range list.Items {
+		for _, c := range node.Status.Conditions {
+			if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,95 @@
+package scenario
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestNothingStaysBehind compares a listing of the host from before `up` with one from after `down`: rules, links,
+// addresses, routes, namespaces, mounts, control groups, settings, processes and files.
+func TestNothingStaysBehind(t *testing.T) {
+	before := trace(t)
+	c := newCluster(t)
+	c.up()
+	c.web(2)
+	c.down()
+	unchanged(t, before)
+}
+
+// TestNothingStaysBehindAfterKill is the same with the program and containerd killed before `down`.
+func TestNothingStaysBehindAfterKill(t *testing.T) {
+	before := trace(t)
+	c := newCluster(t)
+	c.up()
+	c.web(2)
+	containerd := c.containerd()
+	kill(t, c.pid())
+	kill(t, containerd)
+	c.down()
+	unchanged(t, before)
+}
+
+// TestCrash kills the program with running pods: traffic flows meanwhile, and the next start creates nothing twice,
+// restarts nothing and loses nothing.
+func TestCrash(t *testing.T) {
+	c := newCluster(t)
+	c.up()
+	url := c.web(3)
+	c.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+	pods := c.pods()
+	if strings.Count(pods, "\n") != 3 {
+		t.Fatalf("pods before the crash:\n%s", pods)
+	}
+	kill(t, c.pid())
+	for range 30 {
+		if err := ask(url); err != nil {
+			t.Fatalf("traffic while the program is dead: %v", err)
+		}
+	}
+	c.up()
+	if now := c.pods(); now != pods {
+		t.Errorf("pods changed over the crash:\nbefore\n%safter\n%s", pods, now)
+	}
+	if got := c.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}"); got != "b" {
+		t.Errorf("configmap: %q", got)
+	}
+	if err := ask(url); err != nil {
+		t.Errorf("traffic after the restart: %v", err)
+	}
+	c.kubectl("scale", "deployment", "web", "--replicas=4")
+	c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+}
+
+// TestAcknowledgedWritesSurviveKill writes until the program is killed and finds every acknowledged object again.
+func TestAcknowledgedWritesSurviveKill(t *testing.T) {
+	c := newCluster(t)
+	c.up()
+	for i := range 5 {
+		c.kubectl("create", "configmap", "n"+string(rune('a'+i)), "--from-literal=k=v")
+	}
+	if err := syscall.Kill(c.pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it starts again", func() error { r := c.fairlead("up", "--data-dir", c.dir); return failure(r) })
+	got := c.kubectl("get", "configmaps", "-o", "name")
+	for i := range 5 {
+		if want := "configmap/n" + string(rune('a'+i)) + "\n"; !strings.Contains(got, want) {
+			t.Errorf("%s is lost; there are\n%s", want, got)
+		}
+	}
+}
+
+// TestKeepData takes the cluster down with its data kept: nothing runs, and the next `up` brings everything back.
+func TestKeepData(t *testing.T) {
+	c := newCluster(t)
+	c.up()
+	url := c.web(2)
+	c.down("--keep-data")
+	if err := ask(url); err == nil {
+		t.Error("the Service still answers after down --keep-data")
+	}
+	c.up()
+	c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+	eventually(t, "the Service answers again", func() error { return ask(url) })
+}

@@ -1,0 +1,247 @@
+// Package scenario runs the whole program on this host as a person does, and looks at what it promises beyond any
+// single command: that it leaves nothing behind, loses nothing, and refuses wrong input with one clear sentence.
+//
+// The tests need root, the built program and its images (make build images), and this host to themselves.
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"fairlead.dev/fairlead/host"
+)
+
+// cluster is a cluster of which this host is the node.
+type cluster struct {
+	t    *testing.T
+	dir  string
+	home string
+}
+
+// newCluster names a cluster that has not been started. It is removed at the end of the test.
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("needs root")
+	}
+	c := &cluster{t: t, dir: filepath.Join("/var/lib", fmt.Sprintf("fl-scenario-%d", os.Getpid())), home: t.TempDir()}
+	t.Cleanup(func() {
+		if _, err := os.Stat(c.dir); err == nil {
+			if t.Failed() {
+				log, _ := os.ReadFile(c.path("server.log"))
+				t.Logf("server.log:\n%s", tail(log, 60))
+			}
+			c.fairlead("down", "--data-dir", c.dir)
+			os.RemoveAll(c.dir)
+		}
+	})
+	return c
+}
+
+func tail(text []byte, n int) string {
+	lines := strings.Split(string(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func (c *cluster) path(elem ...string) string {
+	return filepath.Join(append([]string{c.dir}, elem...)...)
+}
+
+// result is how a command ended.
+type result struct {
+	code     int
+	out, err string
+}
+
+func (r result) String() string { return fmt.Sprintf("exit %d\n%s%s", r.code, r.out, r.err) }
+
+func binary(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs("../bin/fairlead")
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		t.Fatalf("%v; build it with 'make build images'", err)
+	}
+	return path
+}
+
+// fairlead runs the program with a home directory of its own.
+func (c *cluster) fairlead(args ...string) result {
+	return c.command(exec.Command(binary(c.t), args...))
+}
+
+func (c *cluster) command(cmd *exec.Cmd) result {
+	c.t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Env = append(os.Environ(), "HOME="+c.home, "KUBECONFIG=", "KUBECACHEDIR="+filepath.Join(c.home, "cache"))
+	err := cmd.Run()
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		c.t.Fatal(err)
+	}
+	return result{code: cmd.ProcessState.ExitCode(), out: out.String(), err: errs.String()}
+}
+
+func (c *cluster) must(args ...string) string {
+	c.t.Helper()
+	r := c.fairlead(args...)
+	if r.code != 0 {
+		c.t.Fatalf("fairlead %s: %v", strings.Join(args, " "), r)
+	}
+	return r.out
+}
+
+func (c *cluster) up() { c.t.Helper(); c.must("up", "--data-dir", c.dir) }
+func (c *cluster) down(args ...string) {
+	c.t.Helper()
+	c.must(append([]string{"down", "--data-dir", c.dir}, args...)...)
+}
+
+func (c *cluster) kubectl(args ...string) string {
+	c.t.Helper()
+	return c.must(append([]string{"kubectl", "--kubeconfig", c.path("admin.kubeconfig")}, args...)...)
+}
+
+// images loads what the tests run.
+func (c *cluster) images(names ...string) {
+	c.t.Helper()
+	for _, name := range names {
+		c.must("image", "import", "--data-dir", c.dir, "../build/images/"+name+".tar")
+	}
+}
+
+// web deploys demoapp behind a Service and returns the Service's address once it answers.
+func (c *cluster) web(replicas int) string {
+	c.t.Helper()
+	c.images("demoapp")
+	c.kubectl("create", "deployment", "web", "--image=ikubernetes/demoapp:v1.0", "--replicas="+strconv.Itoa(replicas))
+	c.kubectl("expose", "deployment", "web", "--port=80")
+	c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+	url := "http://" + c.kubectl("get", "svc", "web", "-o", "jsonpath={.spec.clusterIP}") + "/"
+	eventually(c.t, "the Service answers", func() error { return ask(url) })
+	return url
+}
+
+func ask(url string) error {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+func eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// pods describes every pod by what must survive a crash: identity, address, containers, restarts.
+func (c *cluster) pods() string {
+	c.t.Helper()
+	return c.kubectl("get", "pods", "-A", "-o", `jsonpath={range .items[*]}{.metadata.uid} {.status.podIP} {.status.containerStatuses[*].containerID} {.status.containerStatuses[*].restartCount}{"\n"}{end}`)
+}
+
+// pid is the cluster's own process.
+func (c *cluster) pid() int {
+	c.t.Helper()
+	text, err := os.ReadFile(c.path("lock"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return pid
+}
+
+// kill ends a process at once and waits until it is gone.
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
+		t.Fatalf("kill %d: %v", pid, err)
+	}
+	eventually(t, "the killed process is gone", func() error {
+		if p.Signal(nil) != nil || zombie(pid) {
+			return nil
+		}
+		return fmt.Errorf("process %d lives", pid)
+	})
+}
+
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+// containerd is the process of the cluster's own containerd.
+func (c *cluster) containerd() int {
+	c.t.Helper()
+	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range entries {
+		text, _ := os.ReadFile(file)
+		args := strings.Split(string(text), "\x00")
+		if filepath.Base(args[0]) == "containerd" && strings.Contains(string(text), c.dir) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			return pid
+		}
+	}
+	c.t.Fatal("the cluster's containerd does not run")
+	return 0
+}
+
+// trace lists the host; changed fails the test with what is not as before.
+func trace(t *testing.T) []string {
+	t.Helper()
+	lines, err := host.Trace(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+func unchanged(t *testing.T, before []string) {
+	t.Helper()
+	if diff := host.Diff(before, trace(t)); len(diff) > 0 {
+		t.Errorf("the host is not as before:\n%s", strings.Join(diff, "\n"))
+	}
+}
+
+func decode[T any](t *testing.T, text string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"fairlead.dev/fairlead/config"
+	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/join"
+)
+
+func serverCommand() *cobra.Command {
+	var flags config.Config
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Run the control plane of a cluster in the foreground; machines join it with 'fairlead agent'",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return runServer(c.Context(), flags, c.OutOrStdout()) },
+	}
+	flags.Flags(c.Flags())
+	c.Flags().MarkHidden("nodes") // a server has the nodes that join it
+	return c
+}
+
+func runServer(ctx context.Context, flags config.Config, out io.Writer) error {
+	s, err := config.Resolve(flags)
+	if err != nil {
+		return err
+	}
+	log, err := logger(s.LogLevel)
+	if err != nil {
+		return err
+	}
+	inst := instance.Instance{Dir: s.DataDir}
+	if err := inst.Prepare(); err != nil {
+		return err
+	}
+	lock, err := inst.Lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := inst.SaveSettings(s.Config); err != nil {
+		return err
+	}
+	addr, err := hostAddr(s)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	cp, err := startControlPlane(ctx, g, inst, s, netip.IPv4Unspecified(), addr, log, newStages(io.Discard))
+	if err != nil {
+		return err
+	}
+	tokenFile := inst.Path("join-token")
+	if err := os.WriteFile(tokenFile, []byte(join.Token(cp.ca, cp.secret)+"\n"), 0o600); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "The API server answers at %s. Next, on each machine that is to be a node:\n\n  fairlead agent --server %s --token %s\n\n", cp.server, cp.server, join.Token(cp.ca, cp.secret))
+	return g.Wait()
+}

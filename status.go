@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"fairlead.dev/fairlead/config"
+	"fairlead.dev/fairlead/instance"
+)
+
+func statusCommand() *cobra.Command {
+	var flags config.Config
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show what is running and healthy now",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			inst, s, err := locate(flags)
+			if err != nil {
+				return err
+			}
+			rows := status(c.Context(), inst, s)
+			return show(c.OutOrStdout(), rows)
+		},
+	}
+	whereFlags(c, &flags)
+	return c
+}
+
+// part is one line of `status`.
+type part struct {
+	name, state, detail string
+	ok                  bool
+}
+
+var errUnhealthy = errors.New("not everything is healthy")
+
+func show(out io.Writer, rows []part) error {
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "PART\tSTATE\tDETAIL")
+	healthy := true
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", r.name, r.state, r.detail)
+		healthy = healthy && r.ok
+	}
+	w.Flush()
+	if !healthy {
+		return errUnhealthy
+	}
+	return nil
+}
+
+func status(ctx context.Context, inst instance.Instance, s config.Settings) []part {
+	pid, running := inst.Running()
+	if !running {
+		return []part{{name: "cluster " + s.Name, state: "stopped", detail: "'fairlead up' starts it again, 'fairlead down' removes it; data in " + inst.Dir}}
+	}
+	rows := []part{{name: "cluster " + s.Name, state: "running", detail: fmt.Sprintf("process %d, data in %s", pid, inst.Dir), ok: true}}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cfg, err := clientcmd.BuildConfigFromFlags("", inst.Path("admin.kubeconfig"))
+	if err != nil {
+		return append(rows, part{name: "API server", state: "unknown", detail: err.Error()})
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err == nil {
+		_, err = client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+	}
+	if err != nil {
+		return append(rows, part{name: "API server", state: "not ready", detail: err.Error()})
+	}
+	rows = append(rows, part{name: "API server", state: "ready", detail: cfg.Host, ok: true})
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return append(rows, part{name: "nodes", state: "unknown", detail: err.Error()})
+	}
+	for _, n := range list.Items {
+		rows = append(rows, nodeStatus(n))
+	}
+	return rows
+}
+
+func nodeStatus(n corev1.Node) part {
+	row := part{name: "node " + n.Name, state: "unknown"}
+	for _, c := range n.Status.Conditions {
+		if c.Type != corev1.NodeReady {
+			continue
+		}
+		row.ok = c.Status == corev1.ConditionTrue
+		row.state, row.detail = "not ready", c.Message
+		if row.ok {
+			row.state, row.detail = "ready", n.Spec.PodCIDR
+		}
+	}
+	for _, a := range n.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP {
+			row.detail = a.Address + ", " + row.detail
+		}
+	}
+	return row
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"fairlead.dev/fairlead/alloc"
+	"fairlead.dev/fairlead/apiserver"
+	"fairlead.dev/fairlead/collect"
+	"fairlead.dev/fairlead/config"
+	"fairlead.dev/fairlead/cri"
+	"fairlead.dev/fairlead/dns"
+	"fairlead.dev/fairlead/endpoints"
+	"fairlead.dev/fairlead/fleet"
+	"fairlead.dev/fairlead/image"
+	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/join"
+	"fairlead.dev/fairlead/kubeconfig"
+	"fairlead.dev/fairlead/nft"
+	"fairlead.dev/fairlead/node"
+	"fairlead.dev/fairlead/pki"
+	"fairlead.dev/fairlead/route"
+	"fairlead.dev/fairlead/schedule"
+	"fairlead.dev/fairlead/workload"
+	"fairlead.dev/fairlead/world"
+)
+
+// controlPlane is a running API server with its controllers.
+type controlPlane struct {
+	ca     *pki.Authority
+	secret string // what a joining node must know
+	client kubernetes.Interface
+	server string // https://ADDR:PORT
+}
+
+// startControlPlane brings up the store, the API server and the controllers, and returns when they answer.
+// They run in g until ctx ends.
+func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, bind, advertise netip.Addr, log *slog.Logger, st *stages) (*controlPlane, error) {
+	ca, err := pki.LoadOrCreate(inst.Path("pki"))
+	if err != nil {
+		return nil, err
+	}
+	secret, err := inst.Secret("token")
+	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	port := uint16(s.Port)
+	api, err := apiserver.New(apiserver.Config{
+		DataDir:          s.DataDir,
+		EtcdServers:      s.EtcdServers,
+		Bind:             netip.AddrPortFrom(bind, port),
+		Advertise:        advertise,
+		ServiceCIDR:      s.Services,
+		ClusterDNS:       s.DNS,
+		Domain:           s.Domain,
+		NodePorts:        alloc.PortRange{First: s.FirstPort, Last: s.LastPort},
+		AllowExternalIPs: s.AllowExternalIPs,
+		CA:               ca,
+		Join:             &join.Handler{CA: ca, Secret: secret, Cluster: cluster(s), Dir: inst.Path("joined")},
+	}, log.With("part", "apiserver"))
+	if err != nil {
+		return nil, err
+	}
+	g.Go(named("apiserver", ctx, api.Run))
+	select {
+	case <-api.Ready():
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	st.done("API server")
+	cp := &controlPlane{ca: ca, secret: secret, server: "https://" + netip.AddrPortFrom(advertise, port).String()}
+	if cp.client, err = startControllers(ctx, g, api.ClientConfig(), ca, s, log); err != nil {
+		return nil, err
+	}
+	st.done("controllers")
+	return cp, writeAdminKubeconfig(inst, s.Name, cp)
+}
+
+func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, log *slog.Logger) (kubernetes.Interface, error) {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	shared := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(withoutManagedFields))
+	collector, err := collect.New(cfg, shared, ca.CertPEM(), log.With("part", "collect"))
+	if err != nil {
+		return nil, err
+	}
+	runs := map[string]func(context.Context) error{
+		"workload":  workload.New(client, shared, log.With("part", "workload")).Run,
+		"schedule":  schedule.New(client, shared, log.With("part", "schedule")).Run,
+		"endpoints": endpoints.New(client, shared, log.With("part", "endpoints")).Run,
+		"fleet":     fleet.New(client, shared, s.Pods, log.With("part", "fleet")).Run,
+		"collect":   collector.Run,
+	}
+	shared.Start(ctx.Done())
+	for name, run := range runs {
+		g.Go(named(name, ctx, run))
+	}
+	return client, nil
+}
+
+// withoutManagedFields drops what no controller reads and what makes up much of an object's size.
+func withoutManagedFields(obj any) (any, error) {
+	if m, ok := obj.(metav1.Object); ok {
+		m.SetManagedFields(nil)
+	}
+	return obj, nil
+}
+
+func cluster(s config.Settings) join.Cluster {
+	return join.Cluster{Pods: s.Pods, Services: s.Services, DNS: s.DNS, Domain: s.Domain}
+}
+
+func writeAdminKubeconfig(inst instance.Instance, name string, cp *controlPlane) error {
+	cert, key, err := cp.ca.Issue(pki.Request{CommonName: "fairlead-admin", Organizations: []string{"system:masters"}, Client: true})
+	if err != nil {
+		return err
+	}
+	return kubeconfig.Entry{Name: name, Server: cp.server, CA: cp.ca.CertPEM(), Cert: cert, Key: key}.Write(inst.Path("admin.kubeconfig"))
+}
+
+// nodeSpec is what one node is.
+type nodeSpec struct {
+	name      string
+	addr      netip.Addr
+	port      int
+	dir       string // its containers, pods and logs
+	cgroups   string // the control group that holds its pods
+	cluster   join.Cluster
+	serving   tls.Certificate
+	clientCAs *x509.CertPool                                                       // who may call the agent
+	dial      func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
+}
+
+// startNode brings up everything one node needs: containers, routes, Service rules, DNS and the agent. It acts
+// on the network namespace it runs in.
+func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Config, record func(kind, path string) error, log *slog.Logger, st *stages) error {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	runtime := &cri.Runtime{Dir: filepath.Join(n.dir, "containerd"), CgroupRoot: n.cgroups, Record: record}
+	if err := runtime.Start(ctx); err != nil {
+		return err
+	}
+	pause, err := image.Pause()
+	if err != nil {
+		return err
+	}
+	if err := runtime.Ensure(ctx, pause); err != nil {
+		return err
+	}
+	st.done("containerd")
+
+	w := world.New()
+	routes := route.New(route.Config{NodeName: n.name, NodeIP: n.addr, ServiceCIDR: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "route"))
+	if err := routes.Setup(); err != nil {
+		return err
+	}
+	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: []netip.Addr{n.addr}, ClusterCIDR: n.cluster.Pods, ServiceCIDR: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "nft"))
+	names := dns.New(dns.Config{Addr: netip.AddrPortFrom(n.cluster.DNS, 53), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
+	agent := node.New(node.Config{
+		Name: n.name, IP: n.addr, Dir: n.dir, Listen: netip.AddrPortFrom(n.addr, uint16(n.port)),
+		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs,
+	}, runtime, client, log.With("part", "node"))
+	for name, run := range map[string]func(context.Context) error{
+		"world": func(ctx context.Context) error { return w.Run(ctx, client) },
+		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run,
+	} {
+		g.Go(named(name, ctx, run))
+	}
+	select {
+	case <-names.Ready():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	st.done("network: routes, rules, DNS")
+	return nil
+}
+
+// named runs a part and says which one failed. A part that returns before it was told to stop has failed.
+func named(name string, ctx context.Context, run func(context.Context) error) func() error {
+	return func() error {
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			err = errors.New("stopped by itself")
+		}
+		return fmt.Errorf("%s: %w", name, err)
+	}
+}
+
+// waitNodes returns when n nodes are Ready.
+func waitNodes(ctx context.Context, client kubernetes.Interface, n int) error {
+	for {
+		list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err == nil && readyNodes(list) >= n {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
