@@ -79,7 +79,8 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	}
 	serveOpenAPI(api, generic)
 	api.AddPostStartHookOrDie("fairlead-bootstrap", func(hook genericapiserver.PostStartHookContext) error {
-		return k.bootstrap(hook, log)
+		k.bootstrap(hook, log)
+		return nil
 	})
 	return api, nil
 }

@@ -26,19 +26,19 @@ type keeper struct {
 }
 
 // bootstrap makes every object once. It retries until ctx ends: the storage of a kind may still be filling
-// its cache when the server begins to serve.
-func (k keeper) bootstrap(ctx context.Context, log *slog.Logger) error {
+// its cache when the server begins to serve. It returns no error, which would end the process on the spot.
+func (k keeper) bootstrap(ctx context.Context, log *slog.Logger) {
 	for attempt := 0; ; attempt++ {
 		err := k.keep(ctx)
 		if err == nil {
-			return nil
+			return
 		}
 		if attempt > 0 && attempt%100 == 0 {
 			log.Warn("bootstrap objects cannot be written yet", "err", err)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("bootstrap objects: %w", err)
+			return
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

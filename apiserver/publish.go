@@ -47,7 +47,8 @@ func (k keeper) publish(ctx context.Context, log *slog.Logger) error {
 			return nil
 		case <-changed:
 		}
-		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
+		// A round under way is finished, not broken off, at a stop: the server waits for its requests.
+		if err := k.keep(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
 			log.Warn("the cluster's own objects cannot be kept, trying again", "err", err)
 			time.AfterFunc(time.Second, notify)
 		}

@@ -118,6 +118,12 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, endpoints []s
 	}
 	own := keeper{cfg: s.cfg, id: identity, client: clientset}
 	api, err := assemble(ctx, s.cfg, identity, listener, endpoints, own, s.log)
+	if ctx.Err() != nil {
+		if api != nil {
+			api.Destroy()
+		}
+		return nil // whatever failed, failed because it was broken off
+	}
 	if err != nil {
 		return err
 	}
@@ -129,7 +135,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, endpoints []s
 		return nil
 	})
 	group.Go(func() error {
-		if err := awaitReady(ctx, client); err != nil {
+		if err := awaitReady(ctx, client); err != nil || ctx.Err() != nil {
 			return err
 		}
 		s.client = client
@@ -151,7 +157,7 @@ func listen(ctx context.Context, bind netip.AddrPort) (net.Listener, error) {
 	return listener, nil
 }
 
-// awaitReady polls /readyz over the network, as any client would see it.
+// awaitReady polls /readyz over the network, as any client would see it, until it is ok or ctx ends.
 func awaitReady(ctx context.Context, config *rest.Config) error {
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/apiserver"
+	"fairlead.dev/fairlead/apiserver/store"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/pki"
 )
@@ -161,4 +164,57 @@ func as(t *testing.T, cfg apiserver.Config, name string, groups ...string) *rest
 		t.Fatal(err)
 	}
 	return &rest.Config{Host: "https://" + cfg.Bind.String(), TLSClientConfig: rest.TLSClientConfig{CAData: cfg.CA.CertPEM(), CertData: cert, KeyData: key}}
+}
+
+// TestStopAtAnyMoment ends servers in every stage of their start: each must end in order, and leave a data
+// directory the next one can use.
+func TestStopAtAnyMoment(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	for after := time.Duration(0); after < 200*time.Millisecond; after += 10 * time.Millisecond {
+		server, err := apiserver.New(cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		ended := make(chan error, 1)
+		go func() { ended <- server.Run(ctx) }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("stopped after %v: %v", after, err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("stopped after %v: still running", after)
+		}
+		cancel()
+	}
+	apitest.Run(t, cfg)
+}
+
+func TestExternalEtcd(t *testing.T) {
+	dir := t.TempDir()
+	external := store.New(dir, slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- external.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-external.Ready():
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	cfg := apitest.Config(t, t.TempDir())
+	cfg.EtcdServers = []string{external.Endpoint()}
+	server, _ := apitest.Run(t, cfg)
+	if _, err := clientOf(t, server.ClientConfig()).CoreV1().ConfigMaps("default").Create(t.Context(), configMap("a"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, "etcd")); !os.IsNotExist(err) {
+		t.Errorf("an embedded store was opened beside the external one: %v", err)
+	}
 }

@@ -28,6 +28,8 @@ import (
 const (
 	// quota bounds the database file; etcd raises an alarm and refuses writes beyond it.
 	quota = 4 << 30
+	// heartbeat is raft's tick in milliseconds.
+	heartbeat = 500
 	// maxSocketPath is what sockaddr_un holds on Linux, less its terminating zero (unix(7)).
 	maxSocketPath = 107
 )
@@ -66,12 +68,19 @@ func (s *Store) Run(ctx context.Context) error {
 		return err
 	}
 	defer listener.Close()
-	etcd, err := start(embedConfig(filepath.Join(s.dir, "etcd"), s.Endpoint(), s.log))
+	birth, err := begin(s.dir)
+	if err != nil {
+		return err
+	}
+	etcd, err := start(embedConfig(birth.data, s.Endpoint(), s.log))
 	if err != nil {
 		return err
 	}
 	defer etcd.Close()
-	if err := elect(ctx, etcd); err != nil {
+	if err := elect(ctx, etcd); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := birth.done(); err != nil {
 		return err
 	}
 	server := v3rpc.Server(etcd.Server, nil, nil,
@@ -110,6 +119,8 @@ func embedConfig(dir, endpoint string, log *slog.Logger) *embed.Config {
 	c.AdvertisePeerUrls = []url.URL{peer}
 	c.AdvertiseClientUrls = []url.URL{*client}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	// Without peers there is nobody to send heartbeats to; each tick would only wake the process.
+	c.TickMs, c.ElectionMs = heartbeat, 5*heartbeat
 	c.QuotaBackendBytes = quota
 	c.SnapshotCatchUpEntries = 1000 // kept in memory for slow followers; there are none
 	c.EnableGRPCGateway = false
@@ -125,9 +136,6 @@ func start(c *embed.Config) (etcd *embed.Etcd, err error) {
 			etcd, err = nil, explain(c.Dir, fmt.Errorf("%v", cause))
 		}
 	}()
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("store: data directory: %w", err)
-	}
 	etcd, err = embed.StartEtcd(c)
 	if err != nil {
 		return nil, explain(c.Dir, err)
@@ -145,7 +153,7 @@ func explain(dir string, cause error) error {
 
 // elect waits until the member leads. Left alone, raft waits a random part of an election timeout (up to a
 // second) for a leader that cannot exist; MsgTimeoutNow, raft's order to campaign at once, ends the wait
-// while the ticks stay long and cheap.
+// while the ticks stay long and cheap. It returns early, without an error, when ctx ends.
 func elect(ctx context.Context, etcd *embed.Etcd) error {
 	self := uint64(etcd.Server.MemberID())
 	nudge := time.NewTicker(time.Millisecond)
@@ -162,7 +170,7 @@ func elect(ctx context.Context, etcd *embed.Etcd) error {
 			return nil
 		case <-nudge.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case <-etcd.Server.StopNotify():
 			return errors.New("store: etcd stopped before it became ready")
 		}

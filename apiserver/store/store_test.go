@@ -135,3 +135,31 @@ func TestDataOfANewerRelease(t *testing.T) {
 		})
 	}
 }
+
+// TestBrokenOffFirstStart starts over what a first start left that died before it served anybody, and keeps
+// every directory that was ever served.
+func TestBrokenOffFirstStart(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	b, err := begin(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(b.data, "member", "wal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.data, "member", "wal", "0000000000000000-0000000000000000.wal"), []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, stop := run(t, dir)
+	if _, err := client(t, s).Put(ctx, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	s, _ = run(t, dir)
+	got, err := client(t, s).Get(ctx, "a")
+	if err != nil || got.Count != 1 {
+		t.Fatalf("data of a store that was served: %v, %v", got, err)
+	}
+}
