@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -42,14 +43,21 @@ func checkCommand() *cobra.Command {
 // requirements are what a cluster with these settings needs of the host. A lab needs no port or range of it: its
 // nodes have networks of their own.
 func requirements(s config.Settings) host.Requirements {
-	req := host.Requirements{Dir: s.DataDir, OwnLinks: []string{route.Link}}
+	req := host.Requirements{Dir: s.DataDir, OwnLinks: []string{route.LinkName}}
 	if s.Nodes > 0 {
 		return req
+	}
+	if _, err := net.InterfaceByName(route.LinkName); err == nil {
+		return withPorts(req, s) // this host is a node already, or was until a crash: the addresses in use are its own
 	}
 	req.Ranges = []host.Range{
 		{Name: "pods", Prefix: s.Pods, Flag: "--pod-cidr"},
 		{Name: "Services", Prefix: s.Services, Flag: "--service-cidr"},
 	}
+	return withPorts(req, s)
+}
+
+func withPorts(req host.Requirements, s config.Settings) host.Requirements {
 	everywhere := netip.IPv4Unspecified()
 	req.Ports = []host.Port{
 		{Network: "tcp", Addr: netip.AddrPortFrom(everywhere, uint16(s.Port)), For: "API server", Flag: "--port"},

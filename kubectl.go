@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bufio"
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/component-base/cli"
 	kubectlcmd "k8s.io/kubectl/pkg/cmd"
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
+	"sigs.k8s.io/yaml"
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/instance"
@@ -41,6 +46,10 @@ func kubectl(args []string) int {
 			}
 		}
 	}
+	if err := refuseRepeatedKeys(args); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		return 1
+	}
 	os.Args = append([]string{"kubectl"}, args...) // kubectl reads them itself when it looks for plugins
 	command := kubectlcmd.NewDefaultKubectlCommandWithArgs(kubectlcmd.KubectlOptions{
 		PluginHandler: kubectlcmd.NewDefaultPluginHandler([]string{"kubectl"}),
@@ -53,4 +62,42 @@ func kubectl(args []string) int {
 		kubectlutil.CheckErr(err) // prints it the way kubectl does and exits with kubectl's code
 	}
 	return 0
+}
+
+// refuseRepeatedKeys checks the manifests that arguments name. kubectl itself lets the last of two equal keys win and
+// does not send the other, so no server can notice.
+func refuseRepeatedKeys(args []string) error {
+	for i, arg := range args {
+		path, ok := strings.CutPrefix(arg, "--filename=")
+		if arg == "-f" || arg == "--filename" {
+			ok = i+1 < len(args)
+			path = args[min(i+1, len(args)-1)]
+		} else if short, isShort := strings.CutPrefix(arg, "-f"); isShort && !ok {
+			path, ok = strings.TrimPrefix(short, "="), true
+		}
+		if info, err := os.Stat(path); !ok || err != nil || !info.Mode().IsRegular() {
+			continue // directories, URLs and standard input are kubectl's own affair, as is a file that is missing
+		}
+		if err := repeatedKeys(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func repeatedKeys(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for docs := utilyaml.NewYAMLReader(bufio.NewReader(file)); ; {
+		doc, err := docs.Read()
+		if err != nil {
+			return nil // the end, or nothing that kubectl would read either
+		}
+		if _, err := yaml.YAMLToJSONStrict(doc); err != nil && strings.Contains(err.Error(), "already set") {
+			return fmt.Errorf("%s: %s; a field may be given once only", path, strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n  "))
+		}
+	}
 }

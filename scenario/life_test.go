@@ -85,11 +85,15 @@ func TestKeepData(t *testing.T) {
 	c := newCluster(t)
 	c.up()
 	url := c.web(2)
+	before := c.kubectl("get", "svc,deploy", "-o", "name")
 	c.down("--keep-data")
-	if err := ask(url); err == nil {
-		t.Error("the Service still answers after down --keep-data")
+	if diff := running(c.dir); len(diff) > 0 {
+		t.Errorf("still running after down --keep-data: %v", diff)
 	}
 	c.up()
+	if now := c.kubectl("get", "svc,deploy", "-o", "name"); now != before {
+		t.Errorf("objects before\n%safter\n%s", before, now)
+	}
 	c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 	eventually(t, "the Service answers again", func() error { return ask(url) })
 }

@@ -7,7 +7,6 @@ package scenario
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -142,7 +141,10 @@ func ask(url string) error {
 		return err
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && !strings.Contains(string(body), "ServerName: web-") {
+		err = fmt.Errorf("%s answers %q, which is no pod of the Deployment", url, body)
+	}
 	return err
 }
 
@@ -204,6 +206,18 @@ func zombie(pid int) bool {
 	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
+// running lists the processes that name the directory in their command line.
+func running(dir string) []string {
+	var found []string
+	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range entries {
+		if text, _ := os.ReadFile(file); strings.Contains(string(text), dir) {
+			found = append(found, strings.ReplaceAll(string(text), "\x00", " "))
+		}
+	}
+	return found
+}
+
 // containerd is the process of the cluster's own containerd.
 func (c *cluster) containerd() int {
 	c.t.Helper()
@@ -235,13 +249,4 @@ func unchanged(t *testing.T, before []string) {
 	if diff := host.Diff(before, trace(t)); len(diff) > 0 {
 		t.Errorf("the host is not as before:\n%s", strings.Join(diff, "\n"))
 	}
-}
-
-func decode[T any](t *testing.T, text string) T {
-	t.Helper()
-	var v T
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatal(err)
-	}
-	return v
 }
