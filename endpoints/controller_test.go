@@ -172,14 +172,14 @@ func testServiceDeleted(t *testing.T, s *space) {
 
 func testEndpointsBeforeService(t *testing.T, s *space) {
 	api := s.client.CoreV1().Endpoints(s.name)
+	s.createService(t)
+	eventually(t, s.objectLines, "web")
 	early := handWritten(subset([]string{"10.5.0.1"}, 80))
 	early.ObjectMeta = metav1.ObjectMeta{Name: "early"}
 	if _, err := api.Create(t.Context(), early, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	// The correction of a later edit is the sign that the loop has looked at what came before.
-	s.createService(t)
-	eventually(t, s.objectLines, "web")
 	edited, err := api.Get(t.Context(), "web", metav1.GetOptions{})
 	if err == nil {
 		edited.Subsets = early.Subsets

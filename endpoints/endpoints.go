@@ -76,7 +76,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.queueOrphans()
 
 	var loops sync.WaitGroup
 	for _, l := range []*loop{c.slicesLoop, c.endpointsLoop, c.mirrorLoop} {

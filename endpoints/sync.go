@@ -206,16 +206,6 @@ func (c *Controller) removeOrphan(ctx context.Context, key types.NamespacedName)
 	return nil
 }
 
-// queueOrphans finds the Endpoints objects whose Service was deleted while nobody looked (rule E34).
-func (c *Controller) queueOrphans() {
-	for _, obj := range c.endpoints.GetStore().List() {
-		key := keyOfObject(obj.(*corev1.Endpoints))
-		if cached[corev1.Service](c.services, key) == nil {
-			c.endpointsLoop.wanted(key)
-		}
-	}
-}
-
 // failed tells the people who look at a Service that its endpoints could not be written (rules E36
 // and E72). A conflict is none of their concern: the next try settles it.
 func (c *Controller) failed(svc *corev1.Service, err error, reason, message string) {

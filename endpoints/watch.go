@@ -186,7 +186,9 @@ func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
 }
 
 // endpointsChanged mirrors a hand-written object at once, brings a deleted one back (rule E33) and
-// looks after an edited one. One that was written by hand before its Service exists is left alone.
+// looks after an edited one. The objects that exist at the start are looked at because their Service
+// may have been deleted while nobody looked (rule E34); later, one that is written by hand before its
+// Service exists is left alone.
 func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first bool) {
 	if after == nil {
 		key := keyOfObject(before)
@@ -197,7 +199,10 @@ func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first boo
 	key := keyOfObject(after)
 	c.mirrorLoop.wanted(key)
 	ours := after.Labels[labelEndpointsManagedBy] == endpointsManager
-	if !first && (ours || cached[corev1.Service](c.services, key) != nil) {
+	switch {
+	case first:
+		c.endpointsLoop.wanted(key)
+	case ours || cached[corev1.Service](c.services, key) != nil:
 		c.endpointsLoop.written(key)
 	}
 }
