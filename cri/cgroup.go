@@ -157,6 +157,19 @@ func waitExit(polls []unix.PollFd, limit time.Duration) {
 	}
 }
 
+// RemovePodGroup removes the cgroup of a pod that has no processes any more; group is a name below CgroupRoot.
+func (r *Runtime) RemovePodGroup(ctx context.Context, group string) error {
+	trees, err := mountedHierarchies()
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, h := range trees {
+		failed = append(failed, removeTree(ctx, filepath.Join(h.mount, r.CgroupRoot, group)))
+	}
+	return errors.Join(failed...)
+}
+
 // removeGroup removes the group, everything below it and, when they are empty, the groups above it, in every tree.
 func removeGroup(ctx context.Context, all []hierarchy, group string) error {
 	var failed []error

@@ -157,6 +157,25 @@ func hasMount(mountinfo, path string) bool {
 	return false
 }
 
+// InMounts runs f in the mount namespace of the running containerd. What f mounts is seen by the containers that get it from
+// there and not by the host, and ends with the node's last process.
+func (r *Runtime) InMounts(f func() error) error {
+	trees, err := mountedHierarchies()
+	if err != nil {
+		return err
+	}
+	pid := r.daemon(trees)
+	if pid == 0 {
+		return errors.New("containerd is not running")
+	}
+	return onOwnThread(func() error {
+		if err := joinMounts(pid); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
 // joinMounts moves the calling thread into the mount namespace of a process.
 func joinMounts(pid int) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))

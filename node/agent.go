@@ -1,0 +1,171 @@
+// Package node is the agent of one node: it runs the pods that the API assigns to the node through the container runtime, probes
+// them, reports their status and the node's, and serves logs, exec, attach and port-forward to the API server.
+//
+// Decisions are pure and live in package life; translation to the runtime's terms in package spec; this package holds the
+// effects. Each pod has one goroutine, which owns everything the agent knows about it.
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"fairlead.dev/fairlead/cri"
+	"fairlead.dev/fairlead/image"
+	"fairlead.dev/fairlead/node/spec"
+)
+
+// Config says which node this is and how it serves.
+type Config struct {
+	Name       string
+	IP         netip.Addr
+	Dir        string         // pods, their volumes and logs live in Dir/pods
+	Listen     netip.AddrPort // of the agent's HTTPS API
+	ClusterDNS netip.Addr
+	Domain     string
+	CgroupRoot string          // /fairlead/NAME, as the Runtime's
+	Cert       tls.Certificate // serving
+	ClientCAs  *x509.CertPool  // who may call the agent
+	Labels     map[string]string
+	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
+	ResolvConf string
+}
+
+// Agent runs one node.
+type Agent struct {
+	cfg    Config
+	rt     *cri.Runtime
+	client kubernetes.Interface
+	log    *slog.Logger
+	engine *engine
+	events record.EventRecorder
+	// starts bounds how many sandboxes and containers are being started at once.
+	starts chan struct{}
+
+	mu      sync.Mutex
+	pods    map[types.UID]*worker
+	owners  map[string]types.UID // containers and sandboxes, by id
+	early   map[string]time.Time // containers whose end was announced before they were known
+	running sync.WaitGroup       // goroutines of pods
+}
+
+// New makes an agent; nothing runs yet. The runtime has to be started before Run.
+func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Logger) *Agent {
+	if cfg.ResolvConf == "" {
+		cfg.ResolvConf = "/etc/resolv.conf"
+	}
+	return &Agent{
+		cfg:    cfg,
+		rt:     rt,
+		client: client,
+		log:    log,
+		starts: make(chan struct{}, max(2, 2*runtime.NumCPU())),
+		pods:   map[types.UID]*worker{},
+		owners: map[string]types.UID{},
+		early:  map[string]time.Time{},
+	}
+}
+
+// Run registers the node and serves it until the context is done. Pods keep running after that; a later Run takes them over.
+func (a *Agent) Run(ctx context.Context) error {
+	conn, err := a.rt.Conn()
+	if err != nil {
+		return err
+	}
+	a.engine = newEngine(conn)
+	pause, err := image.Pause()
+	if err != nil {
+		return err
+	}
+	if err := a.rt.Ensure(ctx, pause); err != nil {
+		return fmt.Errorf("pause image: %w", err)
+	}
+	if err := os.MkdirAll(a.podsDir(), 0o711); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	defer broadcaster.Shutdown()
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: a.client.CoreV1().Events("")})
+	a.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: a.cfg.Name})
+
+	defer a.running.Wait()
+	g, ctx := errgroup.WithContext(ctx)
+	for name, part := range map[string]func(context.Context) error{
+		"server": a.serve, "node": a.keepNode, "lease": a.keepLease, "runtime": a.keepRuntime, "pods": a.keepPods, "logs": a.rotateLogs,
+	} {
+		g.Go(func() error {
+			err := part(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("node agent: %s: %w", name, err)
+		})
+	}
+	return g.Wait()
+}
+
+// keepRuntime starts containerd again whenever it ends.
+func (a *Agent) keepRuntime(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := a.rt.Wait(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("containerd cannot be watched", "error", err)
+			wait(ctx, time.Second)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		a.log.Warn("containerd has ended, starting it again")
+		if err := a.rt.Start(ctx); err != nil {
+			a.log.Error("containerd does not start", "error", err)
+			wait(ctx, time.Second)
+		}
+	}
+	return ctx.Err()
+}
+
+// wait waits for a time or for the end of the context, and tells whether the time has passed.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func (a *Agent) podsDir() string { return filepath.Join(a.cfg.Dir, "pods") }
+
+// node is what the translation of pods has to know of this node.
+func (a *Agent) node() spec.Node {
+	text, err := os.ReadFile(a.cfg.ResolvConf)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		a.log.Warn("the node's resolv.conf cannot be read", "error", err)
+	}
+	return spec.Node{
+		Name:       a.cfg.Name,
+		IP:         a.cfg.IP.String(),
+		CgroupRoot: a.cfg.CgroupRoot,
+		Cluster:    spec.DNS{Server: a.cfg.ClusterDNS.String(), Zone: a.cfg.Domain},
+		Host:       spec.ParseResolvConf(string(text)),
+		Capacity:   [2]int64{int64(runtime.NumCPU()) * 1000, memoryBytes()},
+	}
+}

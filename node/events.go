@@ -1,0 +1,58 @@
+package node
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/node/life"
+)
+
+// reference names a pod, or one of its containers, as the object of an event.
+func reference(pod *corev1.Pod, field string) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID,
+		ResourceVersion: pod.ResourceVersion, FieldPath: field,
+	}
+}
+
+// event records an event about the pod. It may be called from any goroutine that was given the worker.
+func (w *worker) event(kind, reason, message string) {
+	w.a.events.Event(reference(w.subject(), ""), kind, reason, message)
+}
+
+// containerEvent records an event about a container of the pod.
+func (w *worker) containerEvent(name, kind, reason, message string) {
+	pod := w.subject()
+	field := "spec.containers{" + name + "}"
+	for i := range pod.Spec.InitContainers {
+		if pod.Spec.InitContainers[i].Name == name {
+			field = "spec.initContainers{" + name + "}"
+		}
+	}
+	w.a.events.Event(reference(pod, field), kind, reason, message)
+}
+
+// subject is the pod as it was first seen: name, uid and containers never change.
+func (w *worker) subject() *corev1.Pod { return w.first }
+
+// tellBackOff records that a container is held back, once for each of its ends.
+func (w *worker) tellBackOff(status *corev1.PodStatus) {
+	for _, list := range [][]corev1.ContainerStatus{status.InitContainerStatuses, status.ContainerStatuses} {
+		for i := range list {
+			s := &list[i]
+			if s.State.Waiting == nil || s.State.Waiting.Reason != life.CrashLoop || w.heldBack[s.Name] == s.ContainerID {
+				continue
+			}
+			w.heldBack[s.Name] = s.ContainerID
+			w.containerEvent(s.Name, corev1.EventTypeWarning, "BackOff",
+				fmt.Sprintf("Back-off restarting failed container %s in pod %s", s.Name, life.PodRef(w.pod)))
+		}
+	}
+}
+
+// nodeReference names the node as the object of an event. Upstream uses the name as the uid, and kubectl describe looks for that.
+func (a *Agent) nodeReference() *corev1.ObjectReference {
+	return &corev1.ObjectReference{Kind: "Node", Name: a.cfg.Name, UID: types.UID(a.cfg.Name)}
+}

@@ -1,0 +1,131 @@
+package life
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// conditions computes the node's conditions and leaves all others, such as PodScheduled and readiness gates, as they are.
+func (v View) conditions(s *corev1.PodStatus, old []corev1.PodCondition) []corev1.PodCondition {
+	containers := v.containersReady(s)
+	own := []corev1.PodCondition{
+		{Type: corev1.PodReadyToStartContainers, Status: boolean(len(v.ips()) > 0)},
+		v.initializedCondition(s),
+		v.readyCondition(containers, old),
+		containers,
+	}
+	out := append([]corev1.PodCondition(nil), old...)
+	for _, c := range own {
+		c.ObservedGeneration = v.Pod.Generation
+		out = upsert(out, c, v)
+	}
+	return out
+}
+
+// upsert puts a condition in place of the one of its type. lastTransitionTime moves only with the status (rule R34).
+func upsert(list []corev1.PodCondition, c corev1.PodCondition, v View) []corev1.PodCondition {
+	c.LastTransitionTime = metav1.NewTime(v.Now).Rfc3339Copy()
+	for i := range list {
+		if list[i].Type != c.Type {
+			continue
+		}
+		if list[i].Status == c.Status {
+			c.LastTransitionTime = list[i].LastTransitionTime
+		}
+		c.LastProbeTime = list[i].LastProbeTime
+		list[i] = c
+		return list
+	}
+	return append(list, c)
+}
+
+func boolean(ok bool) corev1.ConditionStatus {
+	if ok {
+		return corev1.ConditionTrue
+	}
+	return corev1.ConditionFalse
+}
+
+func (v View) initializedCondition(s *corev1.PodStatus) corev1.PodCondition {
+	c := corev1.PodCondition{Type: corev1.PodInitialized, Status: corev1.ConditionTrue}
+	if s.Phase == corev1.PodSucceeded {
+		c.Reason = "PodCompleted"
+		return c
+	}
+	if v.initialized() {
+		return c
+	}
+	var open []string
+	for i := range v.Pod.Spec.InitContainers {
+		if spec := &v.Pod.Spec.InitContainers[i]; !v.initDone(spec) {
+			open = append(open, spec.Name)
+		}
+	}
+	c.Status, c.Reason = corev1.ConditionFalse, "ContainersNotInitialized"
+	c.Message = fmt.Sprintf("containers with incomplete status: %s", names(open))
+	return c
+}
+
+// containersReady: all containers, sidecars included, are ready (rule R31).
+func (v View) containersReady(s *corev1.PodStatus) corev1.PodCondition {
+	c := corev1.PodCondition{Type: corev1.ContainersReady, Status: corev1.ConditionFalse}
+	switch s.Phase {
+	case corev1.PodSucceeded:
+		c.Reason = "PodCompleted"
+		return c
+	case corev1.PodFailed:
+		c.Reason = "PodFailed"
+		return c
+	}
+	var unready []string
+	for i := range s.InitContainerStatuses {
+		if st := &s.InitContainerStatuses[i]; v.isSidecar(st.Name) && !st.Ready {
+			unready = append(unready, st.Name)
+		}
+	}
+	for i := range s.ContainerStatuses {
+		if st := &s.ContainerStatuses[i]; !st.Ready {
+			unready = append(unready, st.Name)
+		}
+	}
+	if len(unready) > 0 {
+		c.Reason = "ContainersNotReady"
+		c.Message = fmt.Sprintf("containers with unready status: %s", names(unready))
+		return c
+	}
+	c.Status = corev1.ConditionTrue
+	return c
+}
+
+// readyCondition: the containers are ready and every readiness gate is True (rule R32, KEP-580).
+func (v View) readyCondition(containers corev1.PodCondition, old []corev1.PodCondition) corev1.PodCondition {
+	c := containers
+	c.Type = corev1.PodReady
+	if c.Status != corev1.ConditionTrue {
+		return c
+	}
+	var closed []string
+	for _, gate := range v.Pod.Spec.ReadinessGates {
+		status, found := corev1.ConditionUnknown, false
+		for i := range old {
+			if old[i].Type == gate.ConditionType {
+				status, found = old[i].Status, true
+			}
+		}
+		if !found {
+			closed = append(closed, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.", gate.ConditionType))
+		} else if status != corev1.ConditionTrue {
+			closed = append(closed, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v", gate.ConditionType, status))
+		}
+	}
+	if len(closed) > 0 {
+		c.Status, c.Reason, c.Message = corev1.ConditionFalse, "ReadinessGatesNotReady", strings.Join(closed, ", ")
+	}
+	return c
+}
+
+// names prints a list as upstream's messages do: [a b].
+func names(list []string) string { return "[" + strings.Join(list, " ") + "]" }

@@ -1,0 +1,242 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// maxBody is how much of an answer is read for the event text (rule R6).
+const maxBody = 10 << 10
+
+// Target is where a container is probed.
+type Target struct {
+	IP    string // of the pod; the node's for hostNetwork
+	Ports []corev1.ContainerPort
+	// Exec runs a command in the container and returns its output; err is set when it could not be run.
+	Exec func(ctx context.Context, command []string, timeout time.Duration) (output string, code int32, err error)
+}
+
+// New makes the check that a handler describes.
+func New(h *corev1.ProbeHandler, t Target, timeout time.Duration) (Check, error) {
+	switch {
+	case h.HTTPGet != nil:
+		return HTTP(h.HTTPGet, t)
+	case h.TCPSocket != nil:
+		port, err := t.port(h.TCPSocket.Port)
+		if err != nil {
+			return nil, err
+		}
+		return TCP(net.JoinHostPort(either(h.TCPSocket.Host, t.IP), port)), nil
+	case h.GRPC != nil:
+		service := ""
+		if h.GRPC.Service != nil {
+			service = *h.GRPC.Service
+		}
+		return GRPC(net.JoinHostPort(t.IP, strconv.Itoa(int(h.GRPC.Port))), service, timeout), nil
+	case h.Exec != nil:
+		return execCheck(h.Exec.Command, t, timeout), nil
+	}
+	return nil, errors.New("missing probe handler")
+}
+
+func either(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// port resolves a number or the name of a container port (rule R4).
+func (t Target) port(p intstr.IntOrString) (string, error) {
+	if p.Type == intstr.Int {
+		return strconv.Itoa(p.IntValue()), nil
+	}
+	for i := range t.Ports {
+		if t.Ports[i].Name == p.StrVal {
+			return strconv.Itoa(int(t.Ports[i].ContainerPort)), nil
+		}
+	}
+	if n, err := strconv.Atoi(p.StrVal); err == nil {
+		return strconv.Itoa(n), nil
+	}
+	return "", fmt.Errorf("couldn't find port: %q", p.StrVal)
+}
+
+// HTTP checks with a GET request on a new connection; 200 up to 399 is a success, certificates are not verified (rules R4-R7).
+func HTTP(h *corev1.HTTPGetAction, t Target) (Check, error) {
+	port, err := t.port(h.Port)
+	if err != nil {
+		return nil, err
+	}
+	target := probeURL(h, net.JoinHostPort(either(h.Host, t.IP), port))
+	header, host := probeHeader(h.HTTPHeaders)
+	transport := &http.Transport{
+		DisableKeepAlives:  true,
+		DisableCompression: true,
+		DialContext:        dialer().DialContext,
+		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
+	}
+	return func(ctx context.Context) Answer {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+		if err != nil {
+			return Answer{Outcome: Broken, Text: err.Error()}
+		}
+		request.Header, request.Host = header.Clone(), host
+		var elsewhere bool
+		client := &http.Client{Transport: transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
+			if elsewhere = next.URL.Hostname() != via[0].URL.Hostname(); elsewhere {
+				return http.ErrUseLastResponse
+			}
+			if len(via) >= 10 {
+				return errors.New("stopped after 10 redirects")
+			}
+			return nil
+		}}
+		response, err := client.Do(request)
+		if err != nil {
+			return failed(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
+		if err != nil {
+			return failed(err)
+		}
+		if elsewhere || (response.StatusCode >= 200 && response.StatusCode < 400) {
+			return Answer{Text: string(body)}
+		}
+		return Answer{Outcome: Failure, Text: fmt.Sprintf("HTTP probe failed with statuscode: %d", response.StatusCode)}
+	}, nil
+}
+
+func probeURL(h *corev1.HTTPGetAction, hostPort string) string {
+	scheme := strings.ToLower(string(h.Scheme))
+	if scheme == "" {
+		scheme = "http"
+	}
+	u, err := url.Parse(h.Path)
+	if err != nil { // the path is used as it is, as upstream does
+		u = &url.URL{Path: h.Path}
+	}
+	u.Scheme, u.Host = scheme, hostPort
+	if !strings.HasPrefix(u.Path, "/") {
+		u.Path = "/" + u.Path
+	}
+	return u.String()
+}
+
+func probeHeader(own []corev1.HTTPHeader) (http.Header, string) {
+	header, host := http.Header{}, ""
+	for _, h := range own {
+		if strings.EqualFold(h.Name, "Host") {
+			host = h.Value
+			continue
+		}
+		header.Add(h.Name, h.Value)
+	}
+	if _, ok := header["User-Agent"]; !ok {
+		header.Set("User-Agent", "kube-probe/1.37")
+	}
+	if _, ok := header["Accept"]; !ok {
+		header.Set("Accept", "*/*")
+	}
+	return header, host
+}
+
+// TCP checks that a connection can be made. It is closed by a reset, which leaves no TIME_WAIT behind (rule R8).
+func TCP(address string) Check {
+	return func(ctx context.Context) Answer {
+		conn, err := dialer().DialContext(ctx, "tcp", address)
+		if err != nil {
+			return failed(err)
+		}
+		conn.Close()
+		return Answer{}
+	}
+}
+
+// dialer makes connections that end with a reset.
+func dialer() *net.Dialer {
+	return &net.Dialer{
+		KeepAlive: -1,
+		Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) {
+				syscall.SetsockoptLinger(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
+			})
+		},
+	}
+}
+
+func failed(err error) Answer {
+	return Answer{Outcome: Failure, Text: err.Error(), Refused: errors.Is(err, syscall.ECONNREFUSED)}
+}
+
+// GRPC checks with the standard health service (rule R10).
+func GRPC(address, service string, timeout time.Duration) Check {
+	return func(ctx context.Context) Answer {
+		var refused bool
+		dial := func(ctx context.Context, to string) (net.Conn, error) {
+			conn, err := dialer().DialContext(ctx, "tcp", to)
+			refused = errors.Is(err, syscall.ECONNREFUSED)
+			return conn, err
+		}
+		conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(dial), grpc.WithNoProxy(), grpc.WithUserAgent("kube-probe/1.37"))
+		if err != nil {
+			return Answer{Outcome: Failure, Text: fmt.Sprintf("error: failed to connect service at %q: %v", address, err)}
+		}
+		defer conn.Close()
+		answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+		switch {
+		case err == nil && answer.Status == grpc_health_v1.HealthCheckResponse_SERVING:
+			return Answer{Text: "service healthy"}
+		case err == nil:
+			return Answer{Outcome: Failure, Text: fmt.Sprintf("service unhealthy (responded with %q)", answer.Status)}
+		case refused:
+			return Answer{Outcome: Failure, Refused: true, Text: fmt.Sprintf("timeout: failed to connect service %q within %v: connection refused", address, timeout)}
+		}
+		switch status.Code(err) {
+		case codes.Unimplemented:
+			return Answer{Outcome: Failure, Text: "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): " + status.Convert(err).Message()}
+		case codes.DeadlineExceeded:
+			return Answer{Outcome: Failure, Text: fmt.Sprintf("timeout: health rpc did not complete within %v", timeout)}
+		}
+		return Answer{Outcome: Failure, Text: fmt.Sprintf("error: health rpc probe failed: %v", err)}
+	}
+}
+
+// execCheck runs a command in the container: 0 is a success, anything else and a timeout are failures (rule R9).
+func execCheck(command []string, t Target, timeout time.Duration) Check {
+	return func(ctx context.Context) Answer {
+		output, code, err := t.Exec(ctx, command, timeout)
+		if len(output) > maxBody {
+			output = output[:maxBody]
+		}
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return Answer{Outcome: Failure, Text: fmt.Sprintf("command timed out: %q timed out after %v", command, timeout)}
+		case err != nil:
+			return Answer{Outcome: Broken, Text: err.Error()}
+		case code != 0:
+			return Answer{Outcome: Failure, Text: output}
+		}
+		return Answer{Text: output}
+	}
+}

@@ -1,0 +1,132 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/probe"
+)
+
+// probeKey is one probe of one container.
+type probeKey struct {
+	id   string
+	kind probe.Kind
+}
+
+// tendProbes starts the probes that should run now and ends the others.
+func (w *worker) tendProbes(ctx context.Context) {
+	want := map[probeKey]*corev1.Probe{}
+	for _, list := range [][]corev1.Container{w.pod.Spec.InitContainers, w.pod.Spec.Containers} {
+		for i := range list {
+			w.wantedProbes(&list[i], want)
+		}
+	}
+	for key, stop := range w.probes {
+		if want[key] == nil {
+			stop()
+			delete(w.probes, key)
+		}
+	}
+	for _, list := range [][]corev1.Container{w.pod.Spec.InitContainers, w.pod.Spec.Containers} {
+		for i := range list {
+			c := w.seen.Newest(list[i].Name)
+			if c == nil {
+				continue
+			}
+			for _, kind := range []probe.Kind{probe.Startup, probe.Liveness, probe.Readiness} {
+				key := probeKey{c.ID, kind}
+				if want[key] != nil && w.probes[key] == nil {
+					w.startProbe(ctx, key, want[key], &list[i], c)
+				}
+			}
+		}
+	}
+}
+
+// wantedProbes: while the startup probe has not succeeded nothing else is asked (rule R17); a pod that is ending is asked for
+// its readiness only (rule R21); a container that is to be replaced is not asked whether it lives (rule R19).
+func (w *worker) wantedProbes(spec *corev1.Container, want map[probeKey]*corev1.Probe) {
+	c := w.seen.Newest(spec.Name)
+	if c == nil || c.State != life.Running || w.gone {
+		return
+	}
+	_, doomed := w.mem.Doomed[c.ID]
+	ending := doomed || w.leaving() || w.mem.Rejected != nil
+	if spec.StartupProbe != nil && !w.mem.Started[c.ID] {
+		if !ending {
+			want[probeKey{c.ID, probe.Startup}] = spec.StartupProbe
+		}
+		return
+	}
+	if spec.LivenessProbe != nil && !ending {
+		want[probeKey{c.ID, probe.Liveness}] = spec.LivenessProbe
+	}
+	if spec.ReadinessProbe != nil {
+		want[probeKey{c.ID, probe.Readiness}] = spec.ReadinessProbe
+	}
+}
+
+// startProbe runs a probe in a goroutine of its own until tendProbes or the end of the worker stops it.
+func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, spec *corev1.Container, c *life.Container) {
+	ctx, stop := context.WithCancel(ctx)
+	w.probes[key] = stop
+	_, _, timeout := probe.Timing(p)
+	target := probe.Target{IP: w.podIP(), Ports: spec.Ports, Exec: func(ctx context.Context, command []string, timeout time.Duration) (string, int32, error) {
+		return w.a.engine.execSync(ctx, key.id, command, timeout)
+	}}
+	check, err := probe.New(&p.ProbeHandler, target, timeout)
+	if err != nil {
+		w.containerEvent(spec.Name, corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %v", key.kind, err))
+		return
+	}
+	runner := &probe.Runner{
+		Kind: key.kind, Spec: p, Check: check, Started: c.Started,
+		Known:   key.kind == probe.Readiness && w.mem.Ready[c.ID],
+		Flipped: func(good bool, _ string) { w.mail.post(func() { w.flipped(key, p, spec, good) }) },
+		Failed: func(a probe.Answer) {
+			text := fmt.Sprintf("%s probe failed: %s", key.kind, a.Text)
+			if a.Outcome == probe.Broken {
+				text = fmt.Sprintf("%s probe errored and resulted in unknown state: %s", key.kind, a.Text)
+			}
+			w.containerEvent(spec.Name, corev1.EventTypeWarning, "Unhealthy", text)
+		},
+	}
+	w.a.running.Add(1)
+	go func() {
+		defer w.a.running.Done()
+		runner.Run(ctx)
+	}()
+}
+
+func (w *worker) podIP() string {
+	if s := w.seen.Ready(); s != nil && len(s.IPs) > 0 && !w.pod.Spec.HostNetwork {
+		return s.IPs[0]
+	}
+	return w.a.cfg.IP.String()
+}
+
+// flipped takes in a new state of a probe.
+func (w *worker) flipped(key probeKey, p *corev1.Probe, spec *corev1.Container, good bool) {
+	if w.probes[key] == nil {
+		return // it was stopped in the meantime
+	}
+	switch {
+	case key.kind == probe.Readiness:
+		w.mem.Ready[key.id] = good
+	case good:
+		w.mem.Started[key.id] = key.kind == probe.Startup || w.mem.Started[key.id]
+	default:
+		what := "liveness"
+		if key.kind == probe.Startup {
+			what = "startup"
+		}
+		w.mem.Doomed[key.id] = life.Doom{
+			Message: fmt.Sprintf("Container %s failed %s probe, will be restarted", spec.Name, what),
+			Grace:   p.TerminationGracePeriodSeconds,
+		}
+	}
+}

@@ -1,0 +1,224 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"runtime"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Periods of the node's reports (kubelet): the state is measured every 10 s and told when it has changed, or every 5 minutes; the
+// lease, by which the node is known to be alive, is renewed every 10 s and holds for 40 s.
+const (
+	statusPeriod   = 10 * time.Second
+	statusReport   = 5 * time.Minute
+	leasePeriod    = 10 * time.Second
+	leaseSeconds   = 40
+	leaseNamespace = corev1.NamespaceNodeLease
+)
+
+// keepNode registers the node, connects its pods' network when it has got its range of addresses, and reports its state.
+func (a *Agent) keepNode(ctx context.Context) error {
+	node, err := a.register(ctx)
+	if err != nil {
+		return err
+	}
+	a.events.Event(a.nodeReference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+	cidr, err := a.podCIDR(ctx, node)
+	if err != nil {
+		return err
+	}
+	if err := a.rt.WriteCNI(cidr, 0); err != nil {
+		return err
+	}
+	retry(ctx, func() error {
+		if problem := a.runtimeProblem(ctx); problem != "" {
+			return fmt.Errorf("%s", problem)
+		}
+		return nil
+	})
+	var told time.Time
+	for {
+		if err := a.reportNode(ctx, &told); err != nil && ctx.Err() == nil {
+			a.log.Warn("the node's status cannot be reported", "error", err)
+			wait(ctx, 200*time.Millisecond)
+			continue
+		}
+		if !wait(ctx, statusPeriod) {
+			return ctx.Err()
+		}
+	}
+}
+
+// retry calls f until it succeeds, after 5 ms, 10 ms and so on up to 500 ms. It returns the last error when the context ends.
+func retry(ctx context.Context, f func() error) error {
+	for delay := 5 * time.Millisecond; ; delay = min(2*delay, 500*time.Millisecond) {
+		err := f()
+		if err == nil || !wait(ctx, delay) {
+			return err
+		}
+	}
+}
+
+// labels are the well-known labels of this node and those it was given.
+func (a *Agent) labels() map[string]string {
+	labels := map[string]string{
+		corev1.LabelHostname:             a.cfg.Name,
+		corev1.LabelOSStable:             runtime.GOOS,
+		corev1.LabelArchStable:           runtime.GOARCH,
+		"beta." + corev1.LabelOSStable:   runtime.GOOS,
+		"beta." + corev1.LabelArchStable: runtime.GOARCH,
+	}
+	maps.Copy(labels, a.cfg.Labels)
+	return labels
+}
+
+// register creates the Node object, or brings the labels of an existing one up to date. Its range of pod addresses stays.
+func (a *Agent) register(ctx context.Context) (*corev1.Node, error) {
+	var node *corev1.Node
+	err := retry(ctx, func() error {
+		nodes := a.client.CoreV1().Nodes()
+		created, err := nodes.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: a.cfg.Name, Labels: a.labels()}}, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			patch, encodeErr := json.Marshal(map[string]any{"metadata": map[string]any{"labels": a.labels()}})
+			if encodeErr != nil {
+				return encodeErr
+			}
+			created, err = nodes.Patch(ctx, a.cfg.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		}
+		if err != nil {
+			a.log.Debug("the node cannot be registered yet", "error", err)
+			return err
+		}
+		node = created
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("register node %s: %w", a.cfg.Name, err)
+	}
+	return node, nil
+}
+
+// podCIDR waits until the node has a range of pod addresses.
+func (a *Agent) podCIDR(ctx context.Context, node *corev1.Node) (netip.Prefix, error) {
+	var cidr netip.Prefix
+	err := retry(ctx, func() error {
+		if node.Spec.PodCIDR == "" {
+			got, err := a.client.CoreV1().Nodes().Get(ctx, a.cfg.Name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			node = got
+		}
+		var err error
+		cidr, err = netip.ParsePrefix(node.Spec.PodCIDR)
+		return err
+	})
+	if err != nil {
+		return cidr, fmt.Errorf("node %s has no range of pod addresses: %w", a.cfg.Name, err)
+	}
+	return cidr, nil
+}
+
+// reportNode measures the node and patches its status when something has changed, or when the last report is old.
+func (a *Agent) reportNode(ctx context.Context, told *time.Time) error {
+	node, err := a.client.CoreV1().Nodes().Get(ctx, a.cfg.Name, metav1.GetOptions{ResourceVersion: "0"})
+	if err != nil {
+		return err
+	}
+	version, err := a.engine.Version(ctx, &runtimeapi.VersionRequest{})
+	engine := "containerd://unknown"
+	if err == nil {
+		engine = version.RuntimeName + "://" + version.RuntimeVersion
+	}
+	images, err := a.rt.Images(ctx)
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("the node's images cannot be listed", "error", err)
+	}
+	now := time.Now()
+	want := nodeStatus(&node.Status, a.cfg, measure(a.cfg.Dir), readiness(a.runtimeProblem(ctx)), engine, images, now)
+	if now.Sub(*told) < statusReport && sameNodeStatus(&node.Status, &want) {
+		return nil
+	}
+	before, err := json.Marshal(corev1.Node{Status: node.Status})
+	if err != nil {
+		return err
+	}
+	after, err := json.Marshal(corev1.Node{Status: want})
+	if err != nil {
+		return err
+	}
+	patch, err := strategicpatch.CreateTwoWayMergePatch(before, after, corev1.Node{})
+	if err != nil {
+		return err
+	}
+	if _, err := a.client.CoreV1().Nodes().Patch(ctx, a.cfg.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
+		return err
+	}
+	*told = now
+	return nil
+}
+
+// sameNodeStatus compares without the times of heartbeats.
+func sameNodeStatus(a, b *corev1.NodeStatus) bool {
+	plain := func(s *corev1.NodeStatus) *corev1.NodeStatus {
+		s = s.DeepCopy()
+		for i := range s.Conditions {
+			s.Conditions[i].LastHeartbeatTime = metav1.Time{}
+		}
+		return s
+	}
+	return equality.Semantic.DeepEqual(plain(a), plain(b))
+}
+
+// keepLease renews the node's lease.
+func (a *Agent) keepLease(ctx context.Context) error {
+	leases := a.client.CoordinationV1().Leases(leaseNamespace)
+	var held *coordinationv1.Lease
+	for {
+		next, err := a.renew(ctx, held)
+		if err != nil && ctx.Err() == nil {
+			a.log.Debug("the node's lease cannot be renewed", "error", err)
+			held = nil
+			if got, err := leases.Get(ctx, a.cfg.Name, metav1.GetOptions{}); err == nil {
+				held = got
+			}
+			wait(ctx, 200*time.Millisecond)
+			continue
+		}
+		held = next
+		if !wait(ctx, leasePeriod) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (a *Agent) renew(ctx context.Context, held *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+	leases := a.client.CoordinationV1().Leases(leaseNamespace)
+	now, seconds := metav1.NowMicro(), int32(leaseSeconds)
+	if held != nil {
+		next := held.DeepCopy()
+		next.Spec.HolderIdentity, next.Spec.LeaseDurationSeconds, next.Spec.RenewTime = &a.cfg.Name, &seconds, &now
+		return leases.Update(ctx, next, metav1.UpdateOptions{})
+	}
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: a.cfg.Name, Namespace: leaseNamespace},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &a.cfg.Name, LeaseDurationSeconds: &seconds, RenewTime: &now},
+	}
+	if node, err := a.client.CoreV1().Nodes().Get(ctx, a.cfg.Name, metav1.GetOptions{}); err == nil {
+		lease.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}}
+	}
+	return leases.Create(ctx, lease, metav1.CreateOptions{})
+}

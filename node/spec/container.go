@@ -1,0 +1,110 @@
+package spec
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// LogPath is the path of a container's log below the pod's log directory.
+func LogPath(container string, attempt uint32) string {
+	return fmt.Sprintf("%s/%d.log", container, attempt)
+}
+
+// Inputs are the parts of a container's configuration that come from outside of the pod spec.
+type Inputs struct {
+	Attempt     uint32
+	ImageID     string // the image to run, by its id
+	User        User
+	Env         []*runtimeapi.KeyValue
+	Mounts      []*runtimeapi.Mount
+	MessageFile string // where the container's termination message will be found on the node
+	MemoryNode  int64  // the node's memory in bytes
+}
+
+// Container is the configuration of one container.
+func Container(pod *corev1.Pod, c *corev1.Container, in Inputs) (*runtimeapi.ContainerConfig, error) {
+	security, err := Security(pod, c, in.User)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]string, len(in.Env))
+	for _, kv := range in.Env {
+		values[kv.Key] = string(kv.Value)
+	}
+	labels := PodLabels(pod)
+	labels[LabelContainerName] = c.Name
+	return &runtimeapi.ContainerConfig{
+		Metadata:   &runtimeapi.ContainerMetadata{Name: c.Name, Attempt: in.Attempt},
+		Image:      &runtimeapi.ImageSpec{Image: in.ImageID, UserSpecifiedImage: c.Image},
+		Command:    expandAll(c.Command, values),
+		Args:       expandAll(c.Args, values),
+		WorkingDir: c.WorkingDir,
+		Envs:       in.Env,
+		Mounts:     in.Mounts,
+		Labels:     labels,
+		Annotations: map[string]string{
+			AnnotationGrace:         Grace(pod),
+			AnnotationImage:         c.Image,
+			AnnotationMessagePath:   in.MessageFile,
+			AnnotationMessagePolicy: string(c.TerminationMessagePolicy),
+			AnnotationRestartCount:  fmt.Sprint(in.Attempt),
+		},
+		LogPath:   LogPath(c.Name, in.Attempt),
+		Stdin:     c.Stdin,
+		StdinOnce: c.StdinOnce,
+		Tty:       c.TTY,
+		Linux:     &runtimeapi.LinuxContainerConfig{Resources: Resources(pod, c, in.MemoryNode), SecurityContext: security},
+	}, nil
+}
+
+func expandAll(list []string, values map[string]string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = Expand(s, values)
+	}
+	return out
+}
+
+// Limits of the kernel and of kubelet's arithmetic for CPU: microseconds per period, shares per core.
+const (
+	cpuPeriod = 100_000
+	minQuota  = 1_000
+	minShares = 2
+	maxShares = 262_144
+)
+
+// Resources translates requests and limits: CPU requests to shares, CPU limits to quota, memory limits, and the score by which
+// the kernel chooses whom to kill when memory runs out.
+func Resources(pod *corev1.Pod, c *corev1.Container, nodeMemory int64) *runtimeapi.LinuxContainerResources {
+	r := &runtimeapi.LinuxContainerResources{CpuShares: minShares, OomScoreAdj: oomScore(pod, c, nodeMemory)}
+	request, limit := c.Resources.Requests.Cpu(), c.Resources.Limits.Cpu()
+	if request.IsZero() {
+		request = limit
+	}
+	if !request.IsZero() {
+		r.CpuShares = min(max(request.MilliValue()*1024/1000, minShares), maxShares)
+	}
+	if !limit.IsZero() {
+		r.CpuPeriod = cpuPeriod
+		r.CpuQuota = max(limit.MilliValue()*cpuPeriod/1000, minQuota)
+	}
+	r.MemoryLimitInBytes = c.Resources.Limits.Memory().Value()
+	return r
+}
+
+// oomScore follows kubelet: guaranteed pods go last, best-effort ones first, others by the share of memory they asked for.
+func oomScore(pod *corev1.Pod, c *corev1.Container, nodeMemory int64) int64 {
+	switch pod.Status.QOSClass {
+	case corev1.PodQOSGuaranteed:
+		return -997
+	case corev1.PodQOSBestEffort:
+		return 1000
+	}
+	if nodeMemory <= 0 {
+		return 999
+	}
+	score := 1000 - 1000*c.Resources.Requests.Memory().Value()/nodeMemory
+	return min(max(score, 3), 999)
+}

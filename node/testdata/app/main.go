@@ -1,0 +1,105 @@
+// Command app is the program inside the containers of the tests of package node. Its first argument says what it does.
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+func main() {
+	args := os.Args[1:]
+	if len(args) == 0 {
+		args = []string{"serve"}
+	}
+	switch args[0] {
+	case "serve":
+		serve()
+	case "exit":
+		code, _ := strconv.Atoi(args[1])
+		fmt.Println(strings.Join(args[2:], " "))
+		os.Exit(code)
+	case "message":
+		os.WriteFile("/dev/termination-log", []byte(args[1]), 0o644)
+		os.Exit(3)
+	case "wait":
+		select {}
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("ready")
+		select {}
+	case "env":
+		for _, name := range args[1:] {
+			fmt.Printf("%s=%s\n", name, os.Getenv(name))
+		}
+		select {}
+	case "cat":
+		for _, path := range args[1:] {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			os.Stdout.Write(text)
+		}
+	case "write":
+		if err := os.WriteFile(args[1], []byte(args[2]), 0o644); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	case "id":
+		fmt.Println(os.Getuid(), os.Getgid())
+		host, _ := os.Hostname()
+		fmt.Println(host)
+	case "eat":
+		var all [][]byte
+		for {
+			all = append(all, make([]byte, 1<<20))
+			for i := range all[len(all)-1] {
+				all[len(all)-1][i] = 1
+			}
+		}
+	case "echo":
+		io.Copy(os.Stdout, os.Stdin)
+	}
+}
+
+// serve answers on :8080. A POST to a path makes it fail until the next one.
+func serve() {
+	var bad [2]atomic.Bool
+	for i, path := range []string{"/readyz", "/livez"} {
+		http.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				bad[i].Store(!bad[i].Load())
+			} else if bad[i].Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			fmt.Fprintln(w, "ok")
+		})
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	go func() {
+		<-stop
+		fmt.Println("stopping")
+		if d, err := time.ParseDuration(os.Getenv("LINGER")); err == nil {
+			time.Sleep(d)
+		}
+		os.Exit(0)
+	}()
+	listener, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("serving")
+	http.Serve(listener, nil)
+}

@@ -1,0 +1,253 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/node/life"
+)
+
+// mailbox carries work to the goroutine that owns a pod. Posting never blocks.
+type mailbox struct {
+	mu    sync.Mutex
+	queue []func()
+	bell  chan struct{}
+}
+
+func (m *mailbox) post(f func()) {
+	m.mu.Lock()
+	m.queue = append(m.queue, f)
+	m.mu.Unlock()
+	select {
+	case m.bell <- struct{}{}:
+	default:
+	}
+}
+
+func (m *mailbox) take() []func() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	queue := m.queue
+	m.queue = nil
+	return queue
+}
+
+// worker is the one goroutine of a pod. Its fields belong to that goroutine; everything else reaches it through the mailbox.
+type worker struct {
+	a    *Agent
+	uid  types.UID
+	log  *slog.Logger
+	mail mailbox
+
+	first    *corev1.Pod       // the version first seen, which any goroutine may read
+	heldBack map[string]string // the container whose back-off was told, by name
+
+	pod     *corev1.Pod // the newest version known
+	gone    bool        // the API no longer has it
+	seen    life.Observed
+	looked  bool // seen is filled
+	stale   bool // the runtime has to be looked at again
+	tries   int  // looks in a row that did not yet show an exit that was announced
+	exiting map[string]bool
+	mem     *life.Memory
+	pulls   map[string]life.Trouble // back-off of image pulls, by image
+	probes  map[probeKey]context.CancelFunc
+	cancel  context.CancelFunc // of the start under way
+	report  report
+	done    bool
+}
+
+func (a *Agent) newWorker(pod *corev1.Pod) *worker {
+	return &worker{
+		a: a, uid: pod.UID, first: pod, pod: pod, stale: true,
+		heldBack: map[string]string{},
+		log:      a.log.With("pod", pod.Namespace+"/"+pod.Name),
+		mail:     mailbox{bell: make(chan struct{}, 1)},
+		exiting:  map[string]bool{},
+		mem:      life.NewMemory(time.Now()),
+		pulls:    map[string]life.Trouble{},
+		probes:   map[probeKey]context.CancelFunc{},
+	}
+}
+
+// run works until nothing of the pod is left, or the context is done.
+func (w *worker) run(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !w.done {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.mail.bell:
+		case <-timer.C:
+		}
+		for _, f := range w.mail.take() {
+			f()
+		}
+		timer.Reset(w.step(ctx))
+	}
+}
+
+// idle is how long a pod may go without a look at its plan.
+const idle = time.Minute
+
+// step looks, decides, acts and reports; it returns the time until the next step if nothing is heard before.
+func (w *worker) step(ctx context.Context) time.Duration {
+	again := idle
+	if w.stale {
+		if soon := w.look(ctx); soon > 0 {
+			again = soon
+		}
+		if !w.looked {
+			return again // nothing is decided about a pod whose containers are not known
+		}
+	}
+	w.checkAdmission()
+	plan := life.Next(w.view())
+	for _, action := range plan.Actions {
+		w.act(ctx, action)
+	}
+	w.tendProbes(ctx)
+	again = min(again, w.tell(ctx))
+	if !plan.Wake.IsZero() {
+		again = min(again, max(time.Until(plan.Wake), time.Millisecond))
+	}
+	return again
+}
+
+func (w *worker) view() life.View {
+	return life.View{Pod: w.pod, Gone: w.gone, Seen: w.seen, Mem: w.mem, NodeIP: w.a.cfg.IP.String(), Now: time.Now()}
+}
+
+// look reads the runtime. It returns a time to wait before the next look when there has to be one: after an error, or when an
+// exit was announced that the CRI service does not show yet.
+func (w *worker) look(ctx context.Context) time.Duration {
+	seen, err := w.a.engine.look(ctx, w.uid, w.seen)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.log.Warn("the runtime cannot be read", "error", err)
+		}
+		return 500 * time.Millisecond
+	}
+	w.seen, w.stale = seen, false
+	for _, id := range w.a.own(w.uid, seen) {
+		w.exiting[id] = true
+	}
+	if !w.looked {
+		w.looked = true
+		w.adopt()
+	}
+	w.forgetOld()
+	for id := range w.exiting {
+		if !stillUp(seen, id) {
+			delete(w.exiting, id)
+		}
+	}
+	if len(w.exiting) == 0 || w.tries >= 8 {
+		w.tries, w.exiting = 0, map[string]bool{}
+		return 0
+	}
+	w.tries++
+	w.stale = true
+	return time.Millisecond << w.tries
+}
+
+func stillUp(seen life.Observed, id string) bool {
+	for _, s := range seen.Sandboxes {
+		if s.ID == id {
+			return s.Ready
+		}
+	}
+	for _, list := range seen.Containers {
+		for i := range list {
+			if list[i].ID == id {
+				return list[i].State == life.Running
+			}
+		}
+	}
+	return false
+}
+
+// adopt takes over what an earlier agent had found out about containers that are still running (rule R25).
+func (w *worker) adopt() {
+	for _, list := range [][]corev1.ContainerStatus{w.pod.Status.InitContainerStatuses, w.pod.Status.ContainerStatuses} {
+		for i := range list {
+			c := w.seen.Newest(list[i].Name)
+			if c == nil || c.State != life.Running || list[i].ContainerID != "containerd://"+c.ID {
+				continue
+			}
+			w.mem.Ready[c.ID] = list[i].Ready
+			w.mem.Started[c.ID] = list[i].Started != nil && *list[i].Started
+		}
+	}
+}
+
+// forgetOld drops memories of containers and sandboxes that no longer exist.
+func (w *worker) forgetOld() {
+	present := map[string]bool{}
+	for _, s := range w.seen.Sandboxes {
+		present[s.ID] = true
+	}
+	for _, list := range w.seen.Containers {
+		for i := range list {
+			present[list[i].ID] = true
+		}
+	}
+	for id := range w.mem.Ready {
+		if !present[id] {
+			delete(w.mem.Ready, id)
+			delete(w.mem.Started, id)
+			delete(w.mem.Doomed, id)
+		}
+	}
+}
+
+// update takes a version of the object from the API, unless it is older than the one at hand.
+func (w *worker) update(pod *corev1.Pod) {
+	if version(pod) >= version(w.pod) {
+		w.pod = pod
+	}
+	if pod.DeletionTimestamp != nil && w.cancel != nil {
+		w.cancel() // what is being started is not wanted any more
+	}
+}
+
+// version orders the versions of one object; the API's resource versions are numbers that grow.
+func version(pod *corev1.Pod) uint64 {
+	n, err := strconv.ParseUint(pod.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// vanish notes that the object is gone from the API.
+func (w *worker) vanish() {
+	w.gone = true
+	if w.cancel != nil {
+		w.cancel()
+	}
+}
+
+// exited notes that the runtime has announced the end of a container or sandbox.
+func (w *worker) exited(id string) {
+	w.stale, w.tries = true, 0
+	w.exiting[id] = true
+}
+
+// async runs f beside the worker; what it returns is then run by the worker.
+func (w *worker) async(f func() func()) {
+	w.a.running.Add(1)
+	go func() {
+		defer w.a.running.Done()
+		w.mail.post(f())
+	}()
+}
