@@ -188,37 +188,41 @@ func (a *Agent) keepLease(ctx context.Context) error {
 	leases := a.client.CoordinationV1().Leases(leaseNamespace)
 	var held *coordinationv1.Lease
 	for {
-		next, err := a.renew(ctx, held)
-		if err != nil && ctx.Err() == nil {
-			a.log.Debug("the node's lease cannot be renewed", "error", err)
-			held = nil
-			if got, err := leases.Get(ctx, a.cfg.Name, metav1.GetOptions{}); err == nil {
-				held = got
-			}
-			wait(ctx, 200*time.Millisecond)
-			continue
+		var err error
+		if held == nil {
+			held, err = leases.Get(ctx, a.cfg.Name, metav1.GetOptions{})
 		}
-		held = next
-		if !wait(ctx, leasePeriod) {
+		switch {
+		case apierrors.IsNotFound(err):
+			held, err = leases.Create(ctx, a.renewed(&coordinationv1.Lease{
+				ObjectMeta: metav1.ObjectMeta{Name: a.cfg.Name, Namespace: leaseNamespace, OwnerReferences: a.nodeOwner(ctx)},
+			}), metav1.CreateOptions{})
+		case err == nil:
+			held, err = leases.Update(ctx, a.renewed(held), metav1.UpdateOptions{})
+		}
+		if err == nil {
+			wait(ctx, leasePeriod)
+		} else if held = nil; wait(ctx, 200*time.Millisecond) {
+			a.log.Debug("the node's lease cannot be renewed", "error", err)
+		}
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
 }
 
-func (a *Agent) renew(ctx context.Context, held *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	leases := a.client.CoordinationV1().Leases(leaseNamespace)
-	now, seconds := metav1.NowMicro(), int32(leaseSeconds)
-	if held != nil {
-		next := held.DeepCopy()
-		next.Spec.HolderIdentity, next.Spec.LeaseDurationSeconds, next.Spec.RenewTime = &a.cfg.Name, &seconds, &now
-		return leases.Update(ctx, next, metav1.UpdateOptions{})
+// renewed is the lease with the present time.
+func (a *Agent) renewed(lease *coordinationv1.Lease) *coordinationv1.Lease {
+	next, now, seconds := lease.DeepCopy(), metav1.NowMicro(), int32(leaseSeconds)
+	next.Spec.HolderIdentity, next.Spec.LeaseDurationSeconds, next.Spec.RenewTime = &a.cfg.Name, &seconds, &now
+	return next
+}
+
+// nodeOwner makes the lease go with the node.
+func (a *Agent) nodeOwner(ctx context.Context) []metav1.OwnerReference {
+	node, err := a.client.CoreV1().Nodes().Get(ctx, a.cfg.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil
 	}
-	lease := &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: a.cfg.Name, Namespace: leaseNamespace},
-		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &a.cfg.Name, LeaseDurationSeconds: &seconds, RenewTime: &now},
-	}
-	if node, err := a.client.CoreV1().Nodes().Get(ctx, a.cfg.Name, metav1.GetOptions{}); err == nil {
-		lease.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}}
-	}
-	return leases.Create(ctx, lease, metav1.CreateOptions{})
+	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}}
 }

@@ -31,16 +31,16 @@ func main() {
 		os.WriteFile("/dev/termination-log", []byte(args[1]), 0o644)
 		os.Exit(3)
 	case "wait":
-		select {}
+		forever()
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")
-		select {}
+		forever()
 	case "env":
 		for _, name := range args[1:] {
 			fmt.Printf("%s=%s\n", name, os.Getenv(name))
 		}
-		select {}
+		forever()
 	case "cat":
 		for _, path := range args[1:] {
 			text, err := os.ReadFile(path)
@@ -69,6 +69,13 @@ func main() {
 		}
 	case "echo":
 		io.Copy(os.Stdout, os.Stdin)
+	}
+}
+
+// forever does not use select {}: a program that only waits would be ended as deadlocked.
+func forever() {
+	for {
+		time.Sleep(time.Hour)
 	}
 }
 
