@@ -167,6 +167,11 @@ func (a *agent) serve(p *corev1.Pod) {
 	switch {
 	case p.DeletionTimestamp != nil:
 		err = pods.Delete(context.Background(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now, Preconditions: metav1.NewUIDPreconditions(string(p.UID))})
+	case p.Spec.NodeName == "": // bound pods are deleted with grace, as rule D22 needs
+		err = pods.Bind(context.Background(), &corev1.Binding{
+			ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace, UID: p.UID},
+			Target:     corev1.ObjectReference{Kind: "Node", Name: "node1"},
+		}, metav1.CreateOptions{})
 	case p.Status.Phase != corev1.PodRunning && !frozen:
 		patch, merr := json.Marshal(map[string]any{"status": map[string]any{"phase": corev1.PodRunning, "conditions": []corev1.PodCondition{
 			{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()},
