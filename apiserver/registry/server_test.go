@@ -6,12 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/yaml"
 
 	"fairlead.dev/fairlead/internal/apitest"
 )
@@ -51,6 +51,13 @@ func connect(t *testing.T, config *rest.Config) *server {
 // kubectl runs the real kubectl with input on its standard input.
 func (s *server) kubectl(t *testing.T, input string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
+	if strings.HasPrefix(input, "{") { // kubectl reads what begins like this as JSON, but the tests write YAML
+		data, err := yaml.YAMLToJSON([]byte(input))
+		if err != nil {
+			t.Fatalf("%v in %s", err, input)
+		}
+		input = string(data)
+	}
 	cmd := exec.CommandContext(t.Context(), "/usr/bin/kubectl", append([]string{"--kubeconfig", s.kubeconfig, "--cache-dir", filepath.Dir(s.kubeconfig)}, args...)...)
 	cmd.Stdin = strings.NewReader(input)
 	var out, errs bytes.Buffer
@@ -77,14 +84,4 @@ func (s *server) refused(t *testing.T, input string, args ...string) string {
 		t.Fatalf("kubectl %s was accepted:\n%s", strings.Join(args, " "), stdout)
 	}
 	return stderr
-}
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
 }

@@ -37,12 +37,27 @@ func complaint(err error) string {
 	return after
 }
 
-// TestServiceValidation checks the sentence of every rule about the form of a Service. The third field is the whole
-// complaint; "" means that the Service is accepted.
-func TestServiceValidation(t *testing.T) {
-	s := start(t)
-	const http = "ports: [{port: 80}]"
-	for _, test := range []struct{ id, spec, want string }{
+// serviceRefusals are specifications of Services and the beginning of what the API says about each; "" means that it is
+// accepted.
+type serviceRefusals []struct{ id, spec, want string }
+
+func (r serviceRefusals) run(t *testing.T, s *server) {
+	for _, test := range r {
+		t.Run(test.id, func(t *testing.T) { s.checkService(t, service(t, "checked", test.spec), test.want) })
+	}
+}
+
+// checkService creates the Service without keeping it and compares the complaint.
+func (s *server) checkService(t *testing.T, svc *corev1.Service, want string) {
+	t.Helper()
+	_, err := s.CoreV1().Services("default").Create(t.Context(), svc, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if got := complaint(err); (want == "") != (got == "") || !strings.HasPrefix(got, want) {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+func TestS100_S109_Ports(t *testing.T) {
+	serviceRefusals{
 		{"S100 no ports", "{}", "spec.ports: Required value"},
 		{"S100 headless without ports", "clusterIP: None", ""},
 		{"S100 external name without ports", "{type: ExternalName, externalName: a.example.com}", ""},
@@ -58,6 +73,13 @@ func TestServiceValidation(t *testing.T) {
 		{"S108", "ports: [{port: 80, targetPort: too-long-port-name}]", `spec.ports[0].targetPort: Invalid value: "too-long-port-name": must be no more than 15 characters`},
 		{"S109", "ports: [{port: 80, appProtocol: 'a/b/c'}]", `spec.ports[0].appProtocol: Invalid value: "a/b/c":`},
 		{"S109 known", "ports: [{port: 80, appProtocol: kubernetes.io/h2c}]", ""},
+		{"S114", "ports: [{port: 80, nodePort: 30080}]", "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"},
+		{"a load balancer may not expose the agent", "{type: LoadBalancer, ports: [{port: 10250}]}", "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet"},
+	}.run(t, start(t))
+}
+
+func TestS110_S117_Types(t *testing.T) {
+	serviceRefusals{
 		{"S110", "{type: Cluster, ports: [{port: 80}]}", `spec.type: Unsupported value: "Cluster": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"`},
 		{"S111 LoadBalancer", "{type: LoadBalancer, clusterIP: None, ports: [{port: 80}]}", `spec.clusterIPs[0]: Invalid value: "None": may not be set to 'None' for LoadBalancer services`},
 		{"S111 NodePort", "{type: NodePort, clusterIP: None, ports: [{port: 80}]}", `spec.clusterIPs[0]: Invalid value: "None": may not be set to 'None' for NodePort services`},
@@ -67,17 +89,31 @@ func TestServiceValidation(t *testing.T) {
 		{"S113 clusterIP", "{type: ExternalName, externalName: a.b, clusterIP: 10.96.9.9}", "spec.clusterIPs: Forbidden: may not be set for ExternalName services"},
 		{"S113 families", "{type: ExternalName, externalName: a.b, ipFamilies: [IPv4]}", "spec.ipFamilies: Forbidden: may not be set for ExternalName services"},
 		{"S113 policy", "{type: ExternalName, externalName: a.b, ipFamilyPolicy: SingleStack}", "spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services"},
-		{"S114", "ports: [{port: 80, nodePort: 30080}]", "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"},
 		{"S115", "{sessionAffinity: Cookie, ports: [{port: 80}]}", `spec.sessionAffinity: Unsupported value: "Cookie": supported values: "ClientIP", "None"`},
 		{"S117 zero", "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}, ports: [{port: 80}]}", "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than 86400"},
 		{"S117 a day", "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86400}}, ports: [{port: 80}]}", ""},
 		{"S117 more", "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}, ports: [{port: 80}]}", "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400"},
+	}.run(t, start(t))
+}
+
+func TestS45_S47_S118_S123_S134_Addresses(t *testing.T) {
+	serviceRefusals{
 		{"S118", "{clusterIP: 10.96.9.1, clusterIPs: [10.96.9.2], ports: [{port: 80}]}", "spec.clusterIPs: Invalid value: [\"10.96.9.2\"]: first value must match `clusterIP`"},
 		{"S119", "{clusterIPs: [10.96.9.2], ports: [{port: 80}]}", "spec.clusterIPs: Invalid value: [\"10.96.9.2\"]: must be empty when `clusterIP` is not specified"},
 		{"S120", "{clusterIP: None, clusterIPs: [None, 10.96.9.2], ports: [{port: 80}]}", `spec.clusterIPs: Invalid value: ["None","10.96.9.2"]: 'None' must be the first and only value`},
 		{"S121", "{clusterIP: 10.96.9.1, clusterIPs: [10.96.9.1, 'fd00::1', 10.96.9.2], ports: [{port: 80}]}", `spec.clusterIPs: Invalid value: ["10.96.9.1","fd00::1","10.96.9.2"]: may only hold up to 2 values`},
 		{"S122", "{clusterIP: 10.96.9.1, clusterIPs: [10.96.9.1, 10.96.9.2], ports: [{port: 80}]}", `spec.clusterIPs: Invalid value: ["10.96.9.1","10.96.9.2"]: may specify no more than one IP for each IP family`},
 		{"S123", "{clusterIP: 'fd00::1', ipFamilies: [IPv4], ports: [{port: 80}]}", "spec.clusterIPs[0]: Invalid value: \"fd00::1\": expected an IPv4 value as indicated by `ipFamilies[0]`"},
+		{"S134", "{clusterIP: 010.96.9.1, ports: [{port: 80}]}", `spec.clusterIPs[0]: Invalid value: "010.96.9.1": must not have leading 0s`},
+		{"S45", "{ipFamilyPolicy: RequireDualStack, ports: [{port: 80}]}", `spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`},
+		{"S46 family", "{ipFamilies: [IPv6], ports: [{port: 80}]}", `spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster`},
+		{"S46 address", "{clusterIP: 'fd00::9', ports: [{port: 80}]}", `spec.clusterIPs[0]: Invalid value: ["fd00::9"]: IPv6 is not configured on this cluster`},
+		{"S47", "{ipFamilies: [IPv4, IPv6], ports: [{port: 80}]}", `[spec.ipFamilyPolicy: Invalid value: "SingleStack": must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified, spec.ipFamilies[1]: Invalid value: "IPv6": not configured on this cluster]`},
+	}.run(t, start(t))
+}
+
+func TestS124_S133_Policies(t *testing.T) {
+	serviceRefusals{
 		{"S124 refused", "{externalIPs: [203.0.113.9], ports: [{port: 80}]}", "spec.externalIPs: Forbidden: external IPs are refused, because they let a user take over the traffic of any address (CVE-2020-8554); start the server with --allow-external-ips to allow them"},
 		{"S125", "{loadBalancerSourceRanges: [10.0.0.0/8], ports: [{port: 80}]}", "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'"},
 		{"S125 form", "{type: LoadBalancer, loadBalancerSourceRanges: [everyone], ports: [{port: 80}]}", `spec.LoadBalancerSourceRanges[0]: Invalid value: "everyone": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)`},
@@ -91,21 +127,12 @@ func TestServiceValidation(t *testing.T) {
 		{"S130", "{loadBalancerClass: a/b, ports: [{port: 80}]}", "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"},
 		{"S131", "{allocateLoadBalancerNodePorts: true, ports: [{port: 80}]}", "spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'"},
 		{"S133", "{selector: {app: 'a b'}, ports: [{port: 80}]}", `spec.selector: Invalid value: "a b": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`},
-		{"S134", "{clusterIP: 010.96.9.1, ports: [{port: 80}]}", `spec.clusterIPs[0]: Invalid value: "010.96.9.1": must not have leading 0s`},
-		{"S45", "{ipFamilyPolicy: RequireDualStack, ports: [{port: 80}]}", `spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`},
-		{"S46 family", "{ipFamilies: [IPv6], ports: [{port: 80}]}", `spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster`},
-		{"S46 address", "{clusterIP: 'fd00::9', ports: [{port: 80}]}", `spec.clusterIPs[0]: Invalid value: ["fd00::9"]: IPv6 is not configured on this cluster`},
-		{"S47", "{ipFamilies: [IPv4, IPv6], ports: [{port: 80}]}", `spec.ipFamilyPolicy: Invalid value: "SingleStack": must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified`},
-		{"a load balancer may not expose the agent", "{type: LoadBalancer, ports: [{port: 10250}]}", "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet"},
-	} {
-		t.Run(test.id, func(t *testing.T) {
-			_, err := s.CoreV1().Services("default").Create(t.Context(), service(t, "checked", test.spec), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-			got := complaint(err)
-			if (test.want == "") != (got == "") || !strings.HasPrefix(strings.TrimPrefix(got, "["), strings.TrimPrefix(test.want, "[")) {
-				t.Errorf("\n got %s\nwant %s", got, test.want)
-			}
-		})
-	}
+	}.run(t, start(t))
+}
+
+func TestS15_S16_S132_M16_Metadata(t *testing.T) {
+	s := start(t)
+	const http = "ports: [{port: 80}]"
 	for _, test := range []struct {
 		id   string
 		svc  *corev1.Service
@@ -129,11 +156,6 @@ func TestServiceValidation(t *testing.T) {
 			return svc
 		}(), `metadata.labels: Invalid value: "/x": prefix part must be non-empty`},
 	} {
-		t.Run(test.id, func(t *testing.T) {
-			_, err := s.CoreV1().Services("default").Create(t.Context(), test.svc, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-			if got := complaint(err); (test.want == "") != (got == "") || !strings.HasPrefix(got, test.want) {
-				t.Errorf("\n got %s\nwant %s", got, test.want)
-			}
-		})
+		t.Run(test.id, func(t *testing.T) { s.checkService(t, test.svc, test.want) })
 	}
 }

@@ -1,0 +1,284 @@
+//lint:file-ignore SA1019 Endpoints are deprecated but part of the API that people use.
+
+package registry_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+)
+
+// refusals are manifests and what kubectl says about each; "" means that it is accepted.
+type refusals []struct{ id, manifest, want string }
+
+// run creates each manifest without keeping it.
+func (r refusals) run(t *testing.T, s *server) {
+	for _, test := range r {
+		t.Run(test.id, func(t *testing.T) {
+			stdout, stderr, err := s.kubectl(t, test.manifest, "create", "--dry-run=server", "--validate=false", "-f", "-")
+			if test.want == "" {
+				if err != nil {
+					t.Errorf("refused: %s", stderr)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatalf("accepted: %s", stdout)
+			}
+			// kubectl prints several complaints as a list, one alone in the line.
+			if !strings.Contains(stderr, test.want) {
+				t.Errorf("\n got %s\nwant %s", stderr, test.want)
+			}
+		})
+	}
+}
+
+func endpointsManifest(subsets string) string {
+	return "{apiVersion: v1, kind: Endpoints, metadata: {name: x}, subsets: " + subsets + "}"
+}
+
+func sliceManifest(fields string) string {
+	return "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: x}, " + fields + "}"
+}
+
+func TestE39_EndpointsValidation(t *testing.T) {
+	refusals{
+		{"nothing", endpointsManifest("[]"), ""},
+		{"no address", endpointsManifest("[{ports: [{port: 80}]}]"), "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`"},
+		{"unnamed ports", endpointsManifest("[{addresses: [{ip: 10.0.0.1}], ports: [{port: 80}, {port: 81}]}]"), "subsets[0].ports[0].name: Required value"},
+		{"one unnamed port", endpointsManifest("[{addresses: [{ip: 10.0.0.1}], ports: [{port: 80}]}]"), ""},
+		{"no ip", endpointsManifest("[{addresses: [{ip: ten}]}]"), `subsets[0].addresses[0].ip: Invalid value: "ten": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)`},
+		{"loopback", endpointsManifest("[{addresses: [{ip: 127.0.0.1}]}]"), `subsets[0].addresses[0].ip: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)`},
+		{"link-local", endpointsManifest("[{notReadyAddresses: [{ip: 169.254.169.254}]}]"), `subsets[0].notReadyAddresses[0].ip: Invalid value: "169.254.169.254": may not be in the link-local range (169.254.0.0/16, fe80::/10)`},
+		{"multicast", endpointsManifest("[{addresses: [{ip: 224.0.0.1}]}]"), "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"},
+		{"unspecified", endpointsManifest("[{addresses: [{ip: 0.0.0.0}]}]"), "may not be unspecified (0.0.0.0 or ::)"},
+		{"hostname", endpointsManifest("[{addresses: [{ip: 10.0.0.1, hostname: a.b}]}]"), `subsets[0].addresses[0].hostname: Invalid value: "a.b": must not contain dots`},
+		{"node of another world", endpointsManifest("[{addresses: [{ip: 10.0.0.1, nodeName: etc-master1}]}]"), ""},
+		{"port", endpointsManifest("[{addresses: [{ip: 10.0.0.1}], ports: [{port: 0}]}]"), "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"},
+		{"protocol", endpointsManifest("[{addresses: [{ip: 10.0.0.1}], ports: [{port: 80, protocol: HTTP}]}]"), `subsets[0].ports[0].protocol: Unsupported value: "HTTP": supported values: "SCTP", "TCP", "UDP"`},
+		{"every field", endpointsManifest("[{addresses: [{ip: 10.0.0.1, hostname: a, nodeName: n1, targetRef: {kind: Pod, name: p}}], notReadyAddresses: [{ip: 10.0.0.2}], ports: [{name: h, port: 80, protocol: TCP, appProtocol: http}]}]"), ""},
+	}.run(t, start(t))
+}
+
+func TestE80_E83_EndpointSliceValidation(t *testing.T) {
+	many := strings.TrimSuffix(strings.Repeat("{addresses: [10.0.0.1]}, ", 1001), ", ")
+	refusals{
+		{"E80 missing", sliceManifest("endpoints: []"), "addressType: Required value"},
+		{"E80 unknown", sliceManifest("addressType: MAC, endpoints: []"), `addressType: Unsupported value: "MAC": supported values: "FQDN", "IPv4", "IPv6"`},
+		{"E81 endpoints", sliceManifest("addressType: IPv4, endpoints: [" + many + "]"), "endpoints: Too many: 1001: must have at most 1000 items"},
+		{"E81 no address", sliceManifest("addressType: IPv4, endpoints: [{addresses: []}]"), "endpoints[0].addresses: Required value: must contain at least 1 address"},
+		{"E82 names", sliceManifest("addressType: IPv4, ports: [{name: a, port: 1}, {name: a, port: 2}], endpoints: []"), `ports[1].name: Duplicate value: "a"`},
+		{"E82 number", sliceManifest("addressType: IPv4, ports: [{name: a, port: 70000}], endpoints: []"), "ports[0].port: Invalid value: 70000: must be between 1 and 65535, inclusive"},
+		{"E82 all ports", sliceManifest("addressType: IPv4, ports: [{name: a}], endpoints: []"), ""},
+		{"E83 family", sliceManifest("addressType: IPv4, endpoints: [{addresses: ['fd00::1']}]"), `endpoints[0].addresses[0]: Invalid value: "fd00::1": must be an IPv4 address`},
+		{"E83 special", sliceManifest("addressType: IPv4, endpoints: [{addresses: [127.0.0.1]}]"), "may not be in the loopback range"},
+		{"E83 hostname", sliceManifest("addressType: IPv4, endpoints: [{addresses: [10.0.0.1], hostname: A}]"), `endpoints[0].hostname: Invalid value: "A"`},
+		{"E83 zone", sliceManifest("addressType: IPv4, endpoints: [{addresses: [10.0.0.1], zone: 'a b'}]"), `endpoints[0].zone: Invalid value: "a b"`},
+		{"FQDN", sliceManifest("addressType: FQDN, endpoints: [{addresses: [a.example.com]}]"), ""},
+	}.run(t, start(t))
+}
+
+func TestE80_AddressTypeStays(t *testing.T) {
+	s := start(t)
+	s.must(t, sliceManifest("addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}, {addresses: [10.0.0.3]}, {addresses: [10.0.0.4]}]"), "create", "-f", "-")
+	stderr := s.refused(t, "", "patch", "endpointslice", "x", "--type=merge", "-p", `{"addressType":"FQDN"}`)
+	if !strings.Contains(stderr, "addressType: Invalid value: \"FQDN\": field is immutable") {
+		t.Error(stderr)
+	}
+	slice, err := s.DiscoveryV1().EndpointSlices("default").Get(t.Context(), "x", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slice.Ports[0].Name == nil || *slice.Ports[0].Name != "" || slice.Ports[0].Protocol == nil || *slice.Ports[0].Protocol != corev1.ProtocolTCP {
+		t.Errorf("S13: %+v", slice.Ports)
+	}
+	if slice.Generation != 1 {
+		t.Errorf("generation %d", slice.Generation)
+	}
+	slice.Endpoints = slice.Endpoints[:3]
+	if slice, err = s.DiscoveryV1().EndpointSlices("default").Update(t.Context(), slice, metav1.UpdateOptions{}); err != nil || slice.Generation != 2 {
+		t.Errorf("after a change: generation %d, %v", slice.Generation, err)
+	}
+	columns(t, s.must(t, "", "get", "endpointslices", "x"), "NAME ADDRESSTYPE PORTS ENDPOINTS AGE", "x IPv4 80 10.0.0.1,10.0.0.2,10.0.0.3 *")
+}
+
+func TestS160_EndpointsColumns(t *testing.T) {
+	s := start(t)
+	s.must(t, endpointsManifest("[{addresses: [{ip: 10.0.0.1}, {ip: 10.0.0.2}], ports: [{name: a, port: 80}, {name: b, port: 81}]}]"), "create", "-f", "-")
+	s.must(t, "{apiVersion: v1, kind: Endpoints, metadata: {name: empty}}", "create", "-f", "-")
+	columns(t, s.must(t, "", "get", "ep", "x", "empty"), "NAME ENDPOINTS AGE",
+		"x 10.0.0.1:80,10.0.0.2:80,10.0.0.1:81 + 1 more... *",
+		"empty <none> *")
+	s.must(t, sliceManifest("addressType: IPv4, endpoints: []"), "create", "-f", "-")
+	columns(t, s.must(t, "", "get", "endpointslice", "x"), "NAME ADDRESSTYPE PORTS ENDPOINTS AGE", "x IPv4 <unset> <unset> *")
+	for i := range 2 {
+		s.must(t, fmt.Sprintf("{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: y%d}, addressType: IPv4, ports: [{name: a, port: 1}, {name: b, port: 2}, {name: c, port: 3}, {name: d, port: 4}], endpoints: [{addresses: [10.0.0.1]}]}", i), "create", "-f", "-")
+	}
+	columns(t, s.must(t, "", "get", "endpointslice", "y0"), "NAME ADDRESSTYPE PORTS ENDPOINTS AGE", "y0 IPv4 1,2,3 + 1 more... 10.0.0.1 *")
+}
+
+func TestConfigMapsAndSecrets(t *testing.T) {
+	s := start(t)
+	big := strings.Repeat("a", corev1.MaxSecretSize+1)
+	refusals{
+		{"config map key", "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {'a b': c}}", `data[a b]: Invalid value: "a b": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')`},
+		{"config map key twice", "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {a: c}, binaryData: {a: Yg==}}", `data[a]: Invalid value: "a": duplicate of key present in binaryData`},
+		{"config map size", "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {a: " + big + "}}", "Too long: may not be more than 1048576 bytes"},
+		{"secret size", "{apiVersion: v1, kind: Secret, metadata: {name: x}, stringData: {a: " + big + "}}", "data: Too long: may not be more than 1048576 bytes"},
+		{"secret key", "{apiVersion: v1, kind: Secret, metadata: {name: x}, stringData: {'a/b': c}}", `data[a/b]: Invalid value: "a/b"`},
+		{"tls secret", "{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {name: x}, stringData: {tls.crt: c}}", "data[tls.key]: Required value"},
+		{"name", "{apiVersion: v1, kind: ConfigMap, metadata: {name: A}}", `metadata.name: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of`},
+	}.run(t, s)
+	s.must(t, "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {a: b, c: d}, immutable: true}", "create", "-f", "-")
+	s.must(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {a: b}, binaryData: {c: Yg==}, immutable: true}", "create", "-f", "-")
+	columns(t, s.must(t, "", "get", "secret", "s"), "NAME TYPE DATA AGE", "s Opaque 2 *")
+	columns(t, s.must(t, "", "get", "cm", "m"), "NAME DATA AGE", "m 2 *")
+	if stderr := s.refused(t, "", "patch", "secret", "s", "-p", `{"stringData":{"a":"x"}}`); !strings.Contains(stderr, "data: Forbidden: field is immutable when `immutable` is set") {
+		t.Error(stderr)
+	}
+	if stderr := s.refused(t, "", "patch", "cm", "m", "-p", `{"data":{"a":"x"}}`); !strings.Contains(stderr, "data: Forbidden: field is immutable when `immutable` is set") {
+		t.Error(stderr)
+	}
+	if stderr := s.refused(t, "", "patch", "secret", "s", "-p", `{"type":"other"}`); !strings.Contains(stderr, `type: Invalid value: "other": field is immutable`) {
+		t.Error(stderr)
+	}
+	if got := s.must(t, "", "get", "secrets", "--field-selector", "type=Opaque", "-o", "name"); got != "secret/s\n" {
+		t.Errorf("field selector: %q", got)
+	}
+}
+
+func TestD53_NamespacesGoInTwoSteps(t *testing.T) {
+	s := start(t)
+	s.must(t, "", "create", "namespace", "demo")
+	ns, err := s.CoreV1().Namespaces().Get(t.Context(), "demo", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ns.Labels["kubernetes.io/metadata.name"] != "demo" || len(ns.Spec.Finalizers) != 1 || ns.Spec.Finalizers[0] != "kubernetes" || ns.Status.Phase != corev1.NamespaceActive {
+		t.Errorf("new: %+v", ns)
+	}
+	columns(t, s.must(t, "", "get", "ns", "demo"), "NAME STATUS AGE", "demo Active *")
+	ns.Spec.Finalizers = nil
+	if ns, err = s.CoreV1().Namespaces().Update(t.Context(), ns, metav1.UpdateOptions{}); err != nil || len(ns.Spec.Finalizers) != 1 {
+		t.Errorf("an update changed the finalizers: %+v, %v", ns.Spec, err)
+	}
+	wrong := types.UID("another")
+	if err := s.CoreV1().Namespaces().Delete(t.Context(), "demo", *metav1.NewPreconditionDeleteOptions(string(wrong))); !apierrors.IsConflict(err) {
+		t.Errorf("with the uid of another: %v", err)
+	}
+	if err := s.CoreV1().Namespaces().Delete(t.Context(), "demo", metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.must(t, "", "get", "ns", "demo", "-o", "jsonpath={.status.phase}"); got != "Active" {
+		t.Errorf("after a dry run: %s", got)
+	}
+	if err := s.CoreV1().Namespaces().Delete(t.Context(), "demo", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	columns(t, s.must(t, "", "get", "ns", "demo"), "NAME STATUS AGE", "demo Terminating *")
+	if err := s.CoreV1().Namespaces().Delete(t.Context(), "demo", metav1.DeleteOptions{}); err != nil {
+		t.Errorf("deleting it again: %v", err)
+	}
+	if got := s.must(t, "", "get", "ns", "--field-selector", "status.phase=Terminating", "-o", "name"); got != "namespace/demo\n" {
+		t.Errorf("field selector: %q", got)
+	}
+	ns, err = s.CoreV1().Namespaces().Get(t.Context(), "demo", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Spec.Finalizers = nil
+	if _, err := s.CoreV1().Namespaces().Finalize(t.Context(), ns, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CoreV1().Namespaces().Get(t.Context(), "demo", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("after its finalizer was removed: %v", err)
+	}
+}
+
+func TestNodes(t *testing.T) {
+	s := start(t)
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"node-role.kubernetes.io/worker": "", "node-role.kubernetes.io/control-plane": ""}}}
+	node, err := s.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns(t, s.must(t, "", "get", "no"), "NAME STATUS ROLES AGE VERSION", "n1 Unknown control-plane,worker *")
+	node.Status = corev1.NodeStatus{
+		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+		Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.30"}},
+		NodeInfo:   corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", OSImage: "Debian", KernelVersion: "6.18", ContainerRuntimeVersion: "containerd://1.6.20"},
+	}
+	if _, err = s.CoreV1().Nodes().UpdateStatus(t.Context(), node, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.must(t, "", "cordon", "n1")
+	columns(t, s.must(t, "", "get", "nodes", "-o", "wide"),
+		"NAME STATUS ROLES AGE VERSION INTERNAL-IP EXTERNAL-IP OS-IMAGE KERNEL-VERSION CONTAINER-RUNTIME",
+		"n1 Ready,SchedulingDisabled control-plane,worker * v1.37.2 10.0.0.30 <none> Debian 6.18 containerd://1.6.20")
+	if got := s.must(t, "", "get", "nodes", "--field-selector", "spec.unschedulable=true", "-o", "name"); got != "node/n1\n" {
+		t.Errorf("field selector: %q", got)
+	}
+	s.must(t, "", "patch", "node", "n1", "-p", `{"spec":{"podCIDR":"10.244.0.0/24","podCIDRs":["10.244.0.0/24"]}}`)
+	if stderr := s.refused(t, "", "patch", "node", "n1", "--type=merge", "-p", `{"spec":{"podCIDR":"10.244.1.0/24","podCIDRs":["10.244.1.0/24"]}}`); !strings.Contains(stderr, `spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid`) {
+		t.Error(stderr)
+	}
+	s.must(t, "", "taint", "node", "n1", "dedicated=x:NoSchedule")
+}
+
+func TestEventsUnderBothNames(t *testing.T) {
+	s := start(t)
+	now := metav1.NowMicro()
+	event := &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: "e1", Namespace: "default"}, EventTime: now, Type: "Warning", Reason: "Unhealthy", Action: "Probing",
+		Note: "Readiness probe failed: HTTP probe failed with statuscode: 500\n", ReportingController: "kubelet", ReportingInstance: "n1",
+		Regarding: corev1.ObjectReference{Kind: "Pod", Name: "web", Namespace: "default", FieldPath: "spec.containers{app}"},
+	}
+	if _, err := s.EventsV1().Events("default").Create(t.Context(), event, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	core, err := s.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=web,reason=Unhealthy,type=Warning,source=kubelet"})
+	if err != nil || len(core.Items) != 1 || !strings.HasPrefix(core.Items[0].Message, "Readiness") {
+		t.Fatalf("core: %+v, %v", core, err)
+	}
+	news, err := s.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "regarding.name=web"})
+	if err != nil || len(news.Items) != 1 || news.Items[0].Note == "" {
+		t.Fatalf("events.k8s.io: %+v, %v", news, err)
+	}
+	columns(t, s.must(t, "", "get", "ev"), "LAST SEEN TYPE REASON OBJECT MESSAGE",
+		"* Warning Unhealthy pod/web Readiness probe failed: HTTP probe failed with statuscode: 500")
+	columns(t, s.must(t, "", "get", "events", "-o", "wide"), "LAST SEEN TYPE REASON OBJECT SUBOBJECT SOURCE MESSAGE FIRST SEEN COUNT NAME",
+		"* Warning Unhealthy pod/web spec.containers{app} kubelet, n1 Readiness probe failed: HTTP probe failed with statuscode: 500 * 1 e1")
+	patch := `{"series":{"count":4,"lastObservedTime":"` + now.UTC().Format("2006-01-02T15:04:05.000000Z") + `"}}`
+	if _, err := s.EventsV1().Events("default").Patch(t.Context(), "e1", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	misplaced := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "e2"}, InvolvedObject: corev1.ObjectReference{Namespace: "kube-system"}}
+	if _, err := s.CoreV1().Events("default").Create(t.Context(), misplaced, metav1.CreateOptions{}); !strings.Contains(complaint(err), "involvedObject.namespace: Invalid value: \"kube-system\": does not match event.namespace") {
+		t.Errorf("misplaced: %v", err)
+	}
+}
+
+func TestLeases(t *testing.T) {
+	s := start(t)
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1", Namespace: "default"}, Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To("n1"), LeaseDurationSeconds: ptr.To[int32](40)}}
+	lease, err := s.CoordinationV1().Leases("default").Create(t.Context(), lease, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns(t, s.must(t, "", "get", "leases"), "NAME HOLDER AGE", "n1 n1 *")
+	lease.ResourceVersion = ""
+	if _, err := s.CoordinationV1().Leases("default").Update(t.Context(), lease, metav1.UpdateOptions{}); !strings.Contains(fmt.Sprint(err), "metadata.resourceVersion: Invalid value") {
+		t.Errorf("an update without a resource version: %v", err)
+	}
+	refusals{
+		{"duration", "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: x}, spec: {leaseDurationSeconds: 0}}", "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"},
+	}.run(t, s)
+}
