@@ -4,8 +4,9 @@
 VERSION := $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || \
 	echo "$$(sed -n 's/^var version = "\(.*\)"/\1/p' main.go)+$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)")
 
+# The same for building and testing, so that nothing is compiled twice.
 export CGO_ENABLED = 0
-export GOFLAGS = -mod=readonly
+export GOFLAGS = -mod=readonly -trimpath
 
 # Packages whose tests need neither root nor a kernel feature.
 QUICK = ./alloc/... ./collect/... ./config/... ./demoapp/... ./dns/... ./endpoints/... ./fleet/... \
@@ -21,7 +22,7 @@ help: ## list the targets
 
 .PHONY: build
 build: go ## bin/fairlead, one static program
-	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/fairlead .
+	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/fairlead .
 
 .PHONY: images
 images: go ## build/images/*.tar: demoapp, nginx, busybox, from this repository and Debian's packages
