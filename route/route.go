@@ -1,11 +1,3 @@
-// Package route gives a node its ways: a link that holds the address of the cluster DNS, a route that makes Service
-// addresses reachable for programs on the node itself, and a plain route to the pods of every other node.
-//
-// The link, fairlead0, is a bridge without ports: it carries nothing and exists to hold an address, as a dummy device
-// would on kernels that have one. Service addresses never appear on it; a packet to one is rewritten before it would
-// leave, but the kernel must know some way for it first, or a local program's connect fails before the rules are asked.
-//
-// Routes to other nodes carry a protocol number of ours, so that those of nodes that went can be told from anybody else's.
 package route
 
 import (
@@ -13,207 +5,199 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-	corev1 "k8s.io/api/core/v1"
 
 	"fairlead.dev/fairlead/world"
 )
 
-const (
-	// Link is the name of the node's own link.
-	Link = "fairlead0"
-	// protocol marks our routes (RTPROT_*); 70 is 'F' and assigned to nobody.
-	protocol = netlink.RouteProtocol(70)
-	// retryAfter is how long to wait before a failed change is tried again.
-	retryAfter = time.Second
-)
+// LinkName is the link that holds the cluster DNS address.
+const LinkName = "fairlead0"
 
-// Config is what a node's routes depend on.
+// Protocol marks our routes, as "proto 70" in ip route's output.
+const Protocol = 'F'
+
+// recheck is how often routes are compared with the kernel's even if nothing
+// changed: a link that goes down takes its routes along.
+const recheck = 10 * time.Second
+
+// Config says which node this is and what the node serves itself.
 type Config struct {
 	NodeName    string
-	NodeIP      netip.Addr
+	NodeIP      netip.Addr // the source of the node's own connections to Services
 	ServiceCIDR netip.Prefix
 	ClusterDNS  netip.Addr
 }
 
-// Routes keeps one node's routes. It acts on the network namespace it is used in.
+// Routes keeps the routes to other nodes' pods. Make one with New.
 type Routes struct {
 	cfg   Config
 	world *world.World
 	log   *slog.Logger
 }
 
-// New returns the routes of a node; it changes nothing yet.
+// New returns Routes for the World. It does nothing until Setup and Run.
 func New(cfg Config, w *world.World, log *slog.Logger) *Routes {
 	return &Routes{cfg: cfg, world: w, log: log}
 }
 
-// Setup makes the link, its address and the route to Services. The DNS server can bind to its address afterwards.
+// Setup makes the link, its address and the route to the Service range in the
+// current network namespace. What is there already stays. The node's address
+// must exist.
 func (r *Routes) Setup() error {
-	link, err := ensureLink()
+	link, err := makeLink()
 	if err != nil {
-		return fmt.Errorf("link %s: %w", Link, err)
+		return fmt.Errorf("link %s: %w", LinkName, err)
 	}
-	addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(r.cfg.ClusterDNS, r.cfg.ClusterDNS.BitLen()))}
-	if err := netlink.AddrReplace(link, addr); err != nil {
-		return fmt.Errorf("link %s: address %s: %w", Link, r.cfg.ClusterDNS, err)
+	dns := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(r.cfg.ClusterDNS, 32))}
+	if err := netlink.AddrReplace(link, dns); err != nil {
+		return fmt.Errorf("address %s on %s: %w", r.cfg.ClusterDNS, LinkName, err)
 	}
-	route := &netlink.Route{
-		LinkIndex: link.Attrs().Index, Dst: ipNet(r.cfg.ServiceCIDR), Src: r.cfg.NodeIP.AsSlice(),
-		Scope: netlink.SCOPE_LINK, Protocol: protocol,
+	service := &netlink.Route{
+		LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Protocol: Protocol,
+		Dst: ipNet(r.cfg.ServiceCIDR), Src: r.cfg.NodeIP.AsSlice(),
 	}
-	if err := netlink.RouteReplace(route); err != nil {
-		return fmt.Errorf("route to Services %s: %w", r.cfg.ServiceCIDR, err)
+	if err := netlink.RouteReplace(service); err != nil {
+		return fmt.Errorf("route %s dev %s src %s: %w; is %s an address of this node?",
+			r.cfg.ServiceCIDR, LinkName, r.cfg.NodeIP, err, r.cfg.NodeIP)
 	}
 	return nil
 }
 
-func ensureLink() (netlink.Link, error) {
-	err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: Link}})
-	if err != nil && !errors.Is(err, os.ErrExist) {
+func makeLink() (netlink.Link, error) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = LinkName
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, err
 	}
-	link, err := netlink.LinkByName(Link)
+	link, err := netlink.LinkByName(LinkName)
 	if err != nil {
 		return nil, err
+	}
+	if link.Type() != "bridge" {
+		return nil, fmt.Errorf("exists and is a %s, not a bridge; remove it with ip link delete %s", link.Type(), LinkName)
 	}
 	return link, netlink.LinkSetUp(link)
 }
 
-// Run keeps the routes to other nodes' pods as the Nodes say, until ctx ends. They stay when it does.
+// Run keeps the routes to other nodes' pods, in the network namespace of the
+// calling goroutine's thread, until ctx is done, which is not an error. It
+// leaves the routes behind.
 func (r *Routes) Run(ctx context.Context) error {
-	select {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("routes: %w", err)
+	}
+	defer handle.Close()
+	select { // a node not listed yet must not lose its route
 	case <-r.world.Synced():
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil
 	}
-	changes := r.world.Subscribe()
-	defer changes.Close()
+	subscription := r.world.Subscribe()
+	defer subscription.Close()
+	tick := time.NewTicker(recheck)
+	defer tick.Stop()
+	failing := false
 	for {
-		var again <-chan time.Time
-		if err := r.apply(Derive(r.world.Nodes(), r.cfg.NodeName)); err != nil {
-			r.log.Error("routes to other nodes", "err", err)
-			again = time.After(retryAfter)
+		err := apply(handle, Plan(r.world.Nodes(), r.cfg.NodeName))
+		switch {
+		case err != nil && !failing:
+			r.log.Error("cannot set routes to other nodes' pods; retrying", "err", err)
+		case err == nil && failing:
+			r.log.Info("routes to other nodes' pods are set again")
 		}
-		if err := awaitNodes(ctx, changes, again); err != nil {
-			return err
-		}
-	}
-}
-
-// awaitNodes returns when the Nodes changed or it is time to try again.
-func awaitNodes(ctx context.Context, changes *world.Subscription, again <-chan time.Time) error {
-	for {
-		select {
-		case <-changes.Wake():
-			if changes.Take().Nodes {
+		failing = err != nil
+		for again := false; !again; {
+			select {
+			case <-ctx.Done():
 				return nil
+			case <-tick.C:
+				again = true
+			case <-subscription.Wake():
+				again = subscription.Take().Nodes
 			}
-		case <-again:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 }
 
-// Derive is the way to every other node's pods: the pods' network, and the node's address behind which it lies.
-func Derive(nodes []*corev1.Node, self string) map[netip.Prefix]netip.Addr {
-	ways := map[netip.Prefix]netip.Addr{}
-	for _, n := range nodes {
-		addr, ok := internalIP(n)
-		pods, err := netip.ParsePrefix(n.Spec.PodCIDR)
-		if n.Name != self && ok && err == nil {
-			ways[pods.Masked()] = addr
-		}
-	}
-	return ways
-}
-
-func internalIP(n *corev1.Node) (netip.Addr, bool) {
-	for _, a := range n.Status.Addresses {
-		if a.Type != corev1.NodeInternalIP {
-			continue
-		}
-		if addr, err := netip.ParseAddr(a.Address); err == nil && addr.Is4() {
-			return addr, true
-		}
-	}
-	return netip.Addr{}, false
-}
-
-// apply makes the kernel hold exactly the wanted ways: missing and changed ones are set, ours that nobody wants removed.
-func (r *Routes) apply(want map[netip.Prefix]netip.Addr) error {
-	have, err := ours()
+// apply makes our routes the ones wanted. It does all it can and returns all
+// errors.
+func apply(handle *netlink.Handle, want []Hop) error {
+	there, err := ours(handle)
 	if err != nil {
 		return err
 	}
-	missing := maps.Clone(want)
+	missing, stale := Diff(there, want)
 	var errs []error
-	for _, route := range have {
-		dst, gw, ok := way(route)
+	for _, h := range stale {
+		if err := handle.RouteDel(h.route()); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("remove route %s via %s: %w", h.To, h.Via, err))
+		}
+	}
+	for _, h := range missing {
+		err := handle.RouteAdd(h.route())
 		switch {
-		case !ok: // the route to Services
-		case want[dst] == gw:
-			delete(missing, dst)
-		case !want[dst].IsValid():
-			errs = append(errs, netlink.RouteDel(&route))
+		case errors.Is(err, unix.EEXIST):
+			errs = append(errs, fmt.Errorf("route %s exists and is not ours: remove it or choose another pod range", h.To))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("route %s via %s: %w; nodes have to share a network segment", h.To, h.Via, err))
 		}
-	}
-	for dst, gw := range missing {
-		err := netlink.RouteReplace(&netlink.Route{Dst: ipNet(dst), Gw: gw.AsSlice(), Protocol: protocol})
-		if err != nil {
-			err = fmt.Errorf("route to pods %s by way of node %s: %w", dst, gw, err)
-		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// ours are the routes that carry our protocol number.
-func ours() ([]netlink.Route, error) {
-	return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: protocol}, netlink.RT_FILTER_PROTOCOL)
+func (h Hop) route() *netlink.Route {
+	return &netlink.Route{Dst: ipNet(h.To), Gw: h.Via.AsSlice(), Protocol: Protocol}
 }
 
-// way is where a route to a node's pods leads; false for a route without a gateway.
-func way(r netlink.Route) (dst netip.Prefix, gw netip.Addr, ok bool) {
-	if r.Dst == nil || r.Gw == nil {
-		return dst, gw, false
+// ours returns the routes to pods that carry our protocol number.
+func ours(handle *netlink.Handle) ([]Hop, error) {
+	routes, err := handle.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
 	}
-	addr, ok1 := netip.AddrFromSlice(r.Dst.IP.To4())
-	gw, ok2 := netip.AddrFromSlice(r.Gw.To4())
-	bits, _ := r.Dst.Mask.Size()
-	return netip.PrefixFrom(addr, bits), gw, ok1 && ok2
-}
-
-// Clean removes every route and the link of ours from the current network namespace. Nothing there is no error.
-func Clean() error {
-	routes, err := ours()
-	errs := []error{err}
+	var hops []Hop
 	for _, route := range routes {
-		if err := netlink.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
-			errs = append(errs, err)
+		via, ok := netip.AddrFromSlice(route.Gw)
+		if !ok || route.Dst == nil { // the route to the Service range
+			continue
 		}
+		to, _ := netip.AddrFromSlice(route.Dst.IP)
+		bits, _ := route.Dst.Mask.Size()
+		hops = append(hops, Hop{netip.PrefixFrom(to.Unmap(), bits), via.Unmap()})
 	}
-	link, err := netlink.LinkByName(Link)
-	var none netlink.LinkNotFoundError
+	return hops, nil
+}
+
+// Clean removes the link and every route of ours from the current network
+// namespace. It is not an error if there are none.
+func Clean() error {
+	var errs []error
+	link, err := netlink.LinkByName(LinkName)
+	var missing netlink.LinkNotFoundError
 	switch {
-	case errors.As(err, &none):
-	case err != nil:
-		errs = append(errs, err)
-	default:
+	case err == nil:
 		errs = append(errs, netlink.LinkDel(link))
+	case !errors.As(err, &missing):
+		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	defer handle.Close()
+	errs = append(errs, apply(handle, nil))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove routes: %w", err)
+	}
+	return nil
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+	return &net.IPNet{IP: p.Masked().Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

@@ -3,165 +3,182 @@ package route
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/netip"
-	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"fairlead.dev/fairlead/netns"
+	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/world"
 )
 
-var config = Config{
-	NodeName: "a", NodeIP: netip.MustParseAddr("192.0.2.10"),
-	ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), ClusterDNS: netip.MustParseAddr("10.96.0.10"),
-}
-
-func node(name, addr, pods string) *corev1.Node {
-	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDR: pods}}
-	if addr != "" {
-		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: name}, {Type: corev1.NodeInternalIP, Address: addr}}
+func node(name, ip, cidr string) *corev1.Node {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDR: cidr}}
+	if ip != "" {
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: name}, {Type: corev1.NodeInternalIP, Address: ip}}
 	}
 	return n
 }
 
-func TestDerive(t *testing.T) {
-	got := Derive([]*corev1.Node{
-		node("a", "192.0.2.10", "10.244.0.0/24"), // this node
-		node("b", "192.0.2.11", "10.244.1.0/24"),
-		node("new", "192.0.2.12", ""), // has no pod network yet
-		node("mute", "", "10.244.3.0/24"),
-	}, "a")
-	want := netip.MustParsePrefix("10.244.1.0/24")
-	if len(got) != 1 || got[want] != netip.MustParseAddr("192.0.2.11") {
-		t.Errorf("got %v", got)
+func hop(to, via string) Hop { return Hop{netip.MustParsePrefix(to), netip.MustParseAddr(via)} }
+
+func TestPlan(t *testing.T) {
+	nodes := []*corev1.Node{
+		node("n3", "192.0.2.3", "10.244.3.7/24"),
+		node("n1", "192.0.2.1", "10.244.1.0/24"),
+		node("n2", "192.0.2.2", "10.244.2.0/24"),
+		node("n4", "", "10.244.4.0/24"),          // no address yet
+		node("n5", "192.0.2.5", ""),              // no range yet
+		node("n6", "192.0.2.6", "10.244.2.0/24"), // n2's range
+		node("n7", "192.0.2.7", "10.244.1.0/24"), // our own range
+		node("n8", "192.0.2.8", "fd00::/64"),
+	}
+	want := []Hop{hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.3.0/24", "192.0.2.3")}
+	if got := Plan(nodes, "n1"); !slices.Equal(got, want) {
+		t.Errorf("Plan = %v, want %v", got, want)
 	}
 }
 
-// inside runs the test in a network namespace with one link, eth0, that holds the node's address.
-func inside(t *testing.T, test func()) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "ns")
-	if err := netns.Create(path); err != nil {
-		t.Fatal(err)
+func TestDiff(t *testing.T) {
+	a, b, c, moved := hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.3.0/24", "192.0.2.3"), hop("10.244.4.0/24", "192.0.2.4"), hop("10.244.3.0/24", "192.0.2.9")
+	missing, stale := Diff([]Hop{a, b}, []Hop{a, moved, c})
+	if !slices.Equal(missing, []Hop{moved, c}) || !slices.Equal(stale, []Hop{b}) {
+		t.Errorf("missing %v, stale %v", missing, stale)
 	}
-	t.Cleanup(func() { netns.Remove(path) })
-	err := netns.Do(path, func() error {
-		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "peer"}); err != nil {
-			return err
-		}
-		for _, name := range []string{"lo", "eth0", "peer"} {
-			link, err := netlink.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			if name == "eth0" {
-				if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("192.0.2.10/24"))}); err != nil {
-					return err
-				}
-			}
-			if err := netlink.LinkSetUp(link); err != nil {
-				return err
-			}
-		}
-		test()
-		return nil
-	})
+}
+
+var testConfig = Config{NodeName: "n1", NodeIP: netip.MustParseAddr("192.0.2.1"),
+	ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), ClusterDNS: netip.MustParseAddr("10.96.0.10")}
+
+// lab is a node on a segment with another host.
+func lab(t *testing.T) (n, other *netlab.Netns) {
+	n, other = netlab.New(t, "n1"), netlab.New(t, "n2")
+	netlab.Connect(n, netip.MustParsePrefix("192.0.2.1/24"), other, netip.MustParsePrefix("192.0.2.2/24"))
+	return n, other
+}
+
+func show(t *testing.T, n *netlab.Netns) string {
+	t.Helper()
+	routes, err := n.Command("ip", "route", "show", "table", "all")
 	if err != nil {
 		t.Fatal(err)
 	}
+	links, err := n.Command("ip", "-brief", "link")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return links + routes
 }
 
-func TestSetupGivesTheDNSAddressAndAWayToServices(t *testing.T) {
-	inside(t, func() {
-		r := New(config, world.New(), slog.New(slog.DiscardHandler))
-		for range 2 { // the second time changes nothing
-			if err := r.Setup(); err != nil {
-				t.Error(err)
+// The cluster DNS address answers on a link without carrier, to the node itself
+// and to a pod, and Clean leaves no trace.
+func TestSetupAndClean(t *testing.T) {
+	n, _ := lab(t)
+	before := show(t, n)
+	r := New(testConfig, world.New(), slog.New(slog.DiscardHandler))
+	for range 2 { // the second time finds everything in place
+		var err error
+		n.Do(func() { err = r.Setup() })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dns := netip.AddrPortFrom(testConfig.ClusterDNS, 53)
+	n.Serve(dns, "dns")
+	pod := netlab.Pod(n, "pod", netip.MustParseAddr("10.244.1.2"), netip.MustParseAddr("10.244.1.1"))
+	for _, from := range []*netlab.Netns{n, pod} {
+		if a, err := from.TCP(netip.Addr{}, dns, time.Second); err != nil || a.Name != "dns" {
+			t.Errorf("tcp: %+v, %v", a, err)
+		}
+		if a, err := from.UDP(netip.Addr{}, dns, time.Second); err != nil || a.Name != "dns" {
+			t.Errorf("udp: %+v, %v", a, err)
+		}
+	}
+	if out, err := n.Command("ip", "route", "get", "10.96.3.4"); err != nil || !strings.Contains(out, "dev fairlead0 src 192.0.2.1") {
+		t.Errorf("route to a cluster address: %v %s", err, out)
+	}
+	if out, err := n.Command("ip", "link", "delete", "eth1"); err != nil { // the pod's
+		t.Fatal(err, out)
+	}
+	for range 2 {
+		var err error
+		n.Do(func() { err = Clean() })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := show(t, n); after != before {
+		t.Errorf("before:\n%s\nafter Clean:\n%s", before, after)
+	}
+}
+
+func TestSetupNamesAMissingNodeAddress(t *testing.T) {
+	n, _ := lab(t)
+	cfg := testConfig
+	cfg.NodeIP = netip.MustParseAddr("192.0.2.77")
+	var err error
+	n.Do(func() { err = New(cfg, world.New(), slog.New(slog.DiscardHandler)).Setup() })
+	if err == nil || !strings.Contains(err.Error(), "is 192.0.2.77 an address of this node?") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// Routes follow the nodes; stale ones of ours go, also those of an earlier
+// process, and nobody else's do.
+func TestRunFollowsNodes(t *testing.T) {
+	n, other := lab(t)
+	other.Address(netip.MustParsePrefix("10.244.2.2/32"))
+	other.Serve(netip.MustParseAddrPort("10.244.2.2:8080"), "far")
+	n.Route("10.244.9.0/24", "via", "192.0.2.2", "proto", "70") // left behind
+	n.Route("10.244.8.0/24", "via", "192.0.2.2")                // somebody else's
+	w := world.New()
+	w.Put(node("n1", "192.0.2.1", "10.244.1.0/24"))
+	w.Put(node("n2", "192.0.2.2", "10.244.2.0/24"))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go n.Do(func() { done <- New(testConfig, w, slog.New(slog.DiscardHandler)).Run(ctx) })
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	if !strings.Contains(show(t, n), "10.244.9.0/24") {
+		t.Error("a route was removed before the World was complete")
+	}
+	w.MarkSynced()
+	until := func(what string, ok func(routes string) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+			routes := show(t, n)
+			if ok(routes) {
 				return
 			}
-		}
-		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.96.0.10:53")))
-		if err != nil {
-			t.Errorf("the DNS address cannot be bound: %v", err)
-			return
-		}
-		defer conn.Close()
-		routes, err := netlink.RouteGet(net.ParseIP("10.96.5.5"))
-		if err != nil || !routes[0].Src.Equal(net.ParseIP("192.0.2.10")) {
-			t.Errorf("way to a Service: %v, %v", routes, err)
-		}
-		if err := Clean(); err != nil {
-			t.Error(err)
-		}
-		if _, err := netlink.LinkByName(Link); err == nil {
-			t.Error("the link stayed")
-		}
-		if err := Clean(); err != nil {
-			t.Errorf("a second clean: %v", err)
-		}
-	})
-}
-
-func TestRoutesFollowTheNodes(t *testing.T) {
-	inside(t, func() {
-		r := New(config, world.New(), slog.New(slog.DiscardHandler))
-		if err := r.Setup(); err != nil {
-			t.Error(err)
-			return
-		}
-		foreign := &netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.200.0.0/24")), Gw: net.ParseIP("192.0.2.77")}
-		if err := netlink.RouteAdd(foreign); err != nil {
-			t.Error(err)
-			return
-		}
-		for _, step := range [][]*corev1.Node{
-			{node("b", "192.0.2.11", "10.244.1.0/24"), node("c", "192.0.2.12", "10.244.2.0/24")},
-			{node("b", "192.0.2.21", "10.244.1.0/24")}, // b moved, c went
-			{},
-		} {
-			want := Derive(step, "a")
-			if err := r.apply(want); err != nil {
-				t.Error(err)
-			}
-			routes, err := ours()
-			if err != nil {
-				t.Error(err)
-			}
-			got := map[netip.Prefix]netip.Addr{}
-			for _, route := range routes {
-				if dst, gw, ok := way(route); ok {
-					got[dst] = gw
-				}
-			}
-			if len(got) != len(want) {
-				t.Errorf("got %v, want %v", got, want)
-			}
-			for dst, gw := range want {
-				if got[dst] != gw {
-					t.Errorf("%s: got %v, want %v", dst, got[dst], gw)
-				}
+			if time.Now().After(deadline) {
+				t.Fatalf("waited in vain for %s:\n%s", what, routes)
 			}
 		}
-		if found, err := netlink.RouteGet(net.ParseIP("10.200.0.1")); err != nil || found[0].Gw == nil {
-			t.Errorf("a foreign route was removed: %v, %v", found, err)
-		}
-	})
-}
-
-func TestRunEndsWithItsContext(t *testing.T) {
-	inside(t, func() {
-		w := world.New()
-		w.MarkSynced()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-		defer cancel()
-		if err := New(config, w, slog.New(slog.DiscardHandler)).Run(ctx); err == nil {
-			t.Error("no error")
-		}
-	})
+	}
+	has := func(s string) func(string) bool { return func(r string) bool { return strings.Contains(r, s) } }
+	lacks := func(s string) func(string) bool { return func(r string) bool { return !strings.Contains(r, s) } }
+	until("the route to n2", has("10.244.2.0/24 via 192.0.2.2 dev eth0 proto 70"))
+	until("the stale route to go", lacks("10.244.9.0/24"))
+	if a, err := n.TCP(netip.Addr{}, netip.MustParseAddrPort("10.244.2.2:8080"), time.Second); err != nil || a.Name != "far" {
+		t.Errorf("to a pod of n2: %+v, %v", a, err)
+	}
+	w.Put(node("n3", "203.0.113.3", "10.244.3.0/24")) // out of reach: must not stop the rest
+	w.Put(node("n2", "192.0.2.2", "10.244.4.0/24"))
+	until("n2's new range", has("10.244.4.0/24 via 192.0.2.2"))
+	until("n2's old range to go", lacks("10.244.2.0/24"))
+	w.Put(node("n2", "192.0.2.22", "10.244.4.0/24"))
+	until("n2's new address", has("10.244.4.0/24 via 192.0.2.22"))
+	w.Delete(node("n2", "", ""))
+	until("n2's route to go", lacks("10.244.4.0/24"))
+	if !has("10.244.8.0/24")(show(t, n)) {
+		t.Error("somebody else's route was removed")
+	}
 }
