@@ -20,7 +20,8 @@ func (c *Controller) nodeChanged(old, n *corev1.Node) {
 		return
 	}
 	was, is := condition(old.Status.Conditions, corev1.NodeReady), condition(n.Status.Conditions, corev1.NodeReady)
-	if is != nil && is.Status != corev1.ConditionUnknown && (was == nil || !was.LastHeartbeatTime.Equal(&is.LastHeartbeatTime)) {
+	// Only the agent writes anything but Unknown.
+	if is != nil && is.Status != corev1.ConditionUnknown && !apiequality.Semantic.DeepEqual(was, is) {
 		c.heard[n.Name] = time.Now()
 	}
 	if was != nil && was.Status == corev1.ConditionTrue && (is == nil || is.Status != corev1.ConditionTrue) {
