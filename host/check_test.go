@@ -57,7 +57,7 @@ func TestProbesFindWhatIsMissing(t *testing.T) {
 	if got := strings.Join(unknown, " "); got != "wishful hopeful" || err != nil {
 		t.Errorf("unknown are %q, %v", got, err)
 	}
-	if found, err := hasTable(unix.NFPROTO_INET, probeTable); found || err != nil {
+	if found, err := hasTable(unix.NFPROTO_IPV4, probeTable); found || err != nil {
 		t.Errorf("the probe left its table: %v, %v", found, err)
 	}
 }

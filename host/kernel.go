@@ -77,8 +77,8 @@ func judgeKernel(release string) Finding {
 // the kernel option that brings each.
 var expressions = []struct{ name, option string }{
 	{"payload", "NF_TABLES"}, {"meta", "NF_TABLES"}, {"cmp", "NF_TABLES"}, {"lookup", "NF_TABLES"}, {"bitwise", "NF_TABLES"},
-	{"immediate", "NF_TABLES"}, {"dynset", "NF_TABLES"}, {"counter", "NF_TABLES"}, {"ct", "NFT_CT"}, {"nat", "NFT_NAT"}, {"masq", "NFT_MASQ"},
-	{"numgen", "NFT_NUMGEN"}, {"hash", "NFT_HASH"}, {"notrack", "NFT_CT"}, {"fib", "NFT_FIB_INET"}, {"reject", "NFT_REJECT"},
+	{"immediate", "NF_TABLES"}, {"dynset", "NF_TABLES"}, {"ct", "NFT_CT"}, {"notrack", "NFT_CT"}, {"nat", "NFT_NAT"}, {"masq", "NFT_MASQ"},
+	{"numgen", "NFT_NUMGEN"}, {"reject", "NFT_REJECT_IPV4"},
 }
 
 // checkProbes tries kernel features in a thread with a network and a mount
@@ -107,10 +107,10 @@ func probeNamespaces() Finding {
 
 func probeNftables() Finding {
 	const name = "nf_tables"
-	if err := transact(unix.NFPROTO_INET, newTable(), newChain("nat")); err != nil {
-		return fail(name, "a nat chain is refused: %v: the kernel needs NF_TABLES, NF_TABLES_INET and NFT_NAT ('modprobe nf_tables nft_chain_nat')", err)
+	if err := transact(unix.NFPROTO_IPV4, newTable(), newChain("nat")); err != nil {
+		return fail(name, "a nat chain is refused: %v: the kernel needs NF_TABLES, NF_TABLES_IPV4 and NFT_NAT ('modprobe nf_tables nft_chain_nat')", err)
 	}
-	if err := deleteTable(unix.NFPROTO_INET, probeTable); err != nil {
+	if err := deleteTable(unix.NFPROTO_IPV4, probeTable); err != nil {
 		return fail(name, "a table cannot be removed: %v", err)
 	}
 	var names []string

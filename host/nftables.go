@@ -168,7 +168,7 @@ func unknownExpressions(names ...string) ([]string, error) {
 	for _, name := range names {
 		messages = append(messages, newRule(name))
 	}
-	answers, err := exchange(unix.NFPROTO_INET, append(messages, newRule("none")))
+	answers, err := exchange(unix.NFPROTO_IPV4, append(messages, newRule("none")))
 	if err != nil {
 		return nil, err
 	}
