@@ -33,6 +33,9 @@ func deployments() *kind[*appsv1.Deployment] {
 		},
 		validate:       validateDeployment,
 		validateUpdate: validateDeploymentUpdate,
+		warn: func(d, _ *appsv1.Deployment) []string {
+			return podWarnings(&d.ObjectMeta, &d.Spec.Template.Spec, field.NewPath("spec", "template", "spec"))
+		},
 		prepareStatus: func(_ context.Context, d, old *appsv1.Deployment) {
 			d.Spec, d.Labels = old.Spec, old.Labels
 		},

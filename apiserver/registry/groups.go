@@ -92,10 +92,15 @@ func (b *builder) core() map[string]rest.Storage {
 	put(resources, build(b, nodes()))
 	pods := build(b, pods())
 	put(resources, pods)
-	resources["pods/binding"] = binding{pods.Store}
-	resources["pods/eviction"] = eviction{pods.Store}
+	if b.err == nil {
+		resources["pods/binding"] = binding{pods.Store}
+		resources["pods/eviction"] = eviction{pods.Store}
+		resources["pods/ephemeralcontainers"] = pods.part(ephemeral())
+	}
 	ends := build(b, endpoints())
-	resources["endpoints"] = endpointsStore{ends}
+	if b.err == nil {
+		resources["endpoints"] = endpointsStore{ends}
+	}
 	if plain := build(b, namespaces()); b.err == nil {
 		resources["namespaces"], resources["namespaces/status"], resources["namespaces/finalize"] = newNamespaceStore(plain)
 	}

@@ -37,13 +37,11 @@ var (
 )
 
 // newNamespaceStore returns the storages of namespaces and of their status and finalize subresources.
-func newNamespaceStore(plain store[*corev1.Namespace]) (all namespaceStore, status, finalized statusStore[*corev1.Namespace]) {
+func newNamespaceStore(plain store[*corev1.Namespace]) (all namespaceStore, status, finalized partStore[*corev1.Namespace]) {
 	plain.ShouldDeleteDuringUpdate = func(_ context.Context, _ string, obj, _ runtime.Object) bool {
 		return len(obj.(*corev1.Namespace).Spec.Finalizers) == 0
 	}
-	f := *plain.Store
-	f.UpdateStrategy = newStrategy(finalize())
-	return namespaceStore{plain}, plain.status(), statusStore[*corev1.Namespace]{&f}
+	return namespaceStore{plain}, plain.status(), plain.part(finalize())
 }
 
 // Delete marks a namespace Terminating, or removes one that is and has no finalizers left.

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/utils/ptr"
 )
@@ -21,8 +22,11 @@ func pods() *kind[*corev1.Pod] {
 		prepareUpdate:  preparePodUpdate,
 		validate:       validatePod,
 		validateUpdate: validatePodUpdate,
-		prepareStatus:  preparePodStatus,
-		selectable:     podFields,
+		warn: func(pod, _ *corev1.Pod) []string {
+			return podWarnings(&pod.ObjectMeta, &pod.Spec, field.NewPath("spec"))
+		},
+		prepareStatus: preparePodStatus,
+		selectable:    podFields,
 		triggers: storage.IndexerFuncs{"spec.nodeName": func(obj runtime.Object) string {
 			return obj.(*corev1.Pod).Spec.NodeName // each node agent watches the pods of its node
 		}},

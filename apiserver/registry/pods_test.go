@@ -67,7 +67,7 @@ func TestPodValidation(t *testing.T) {
 		{"probe of a sidecar", podManifest("initContainers: [{name: i, image: x, restartPolicy: Always, livenessProbe: {tcpSocket: {port: 80}}}], containers: [{name: a, image: x}]"), ""},
 		{"user", container("securityContext: {runAsUser: -1}"), "spec.containers[0].securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive"},
 		{"escalation", container("securityContext: {privileged: true, allowPrivilegeEscalation: false}"), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"},
-		{"grace", podManifest("terminationGracePeriodSeconds: -1, containers: [{name: a, image: x}]"), "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0"},
+		{"grace", podManifest("terminationGracePeriodSeconds: -1, containers: [{name: a, image: x}]"), ""},
 		{"hostname", podManifest("hostname: A, containers: [{name: a, image: x}]"), `spec.hostname: Invalid value: "A"`},
 		{"node selector", podManifest("nodeSelector: {a: 'b c'}, containers: [{name: a, image: x}]"), `spec.nodeSelector: Invalid value: "b c"`},
 		{"toleration", podManifest("tolerations: [{operator: Equal}], containers: [{name: a, image: x}]"), "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty"},
@@ -278,4 +278,55 @@ func TestPodStatusKeepsTheRest(t *testing.T) {
 	columns(t, s.must(t, "", "get", "po", "-o", "wide", "--field-selector", "status.podIP=10.244.0.5,spec.restartPolicy=Always"),
 		"NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES",
 		"a 0/1 Running 0 * 10.244.0.5 n1 <none> <none>")
+}
+
+func TestEphemeralContainersAreOnlyAdded(t *testing.T) {
+	s := start(t)
+	pods := s.CoreV1().Pods("default")
+	pod := s.pod(t, "a", "nodeName: n1, containers: [{name: a, image: x}]")
+	debug := corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "y:1"}}
+	pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, debug)
+	pod.Spec.Containers[0].Image = "other"
+	pod, err := pods.UpdateEphemeralContainers(t.Context(), "a", pod, metav1.UpdateOptions{})
+	if err != nil || pod.Spec.Containers[0].Image != "x" || pod.Spec.EphemeralContainers[0].ImagePullPolicy != corev1.PullIfNotPresent {
+		t.Fatalf("%+v, %v", pod.Spec, err)
+	}
+	for _, test := range []struct {
+		want   string
+		change func(*corev1.PodSpec)
+	}{
+		{"may not be removed", func(s *corev1.PodSpec) { s.EphemeralContainers = nil }},
+		{"may not be changed", func(s *corev1.PodSpec) { s.EphemeralContainers[0].Image = "z" }},
+		{`spec.ephemeralContainers[0].name: Duplicate value: "a"`, func(s *corev1.PodSpec) { s.EphemeralContainers[0].Name = "a" }},
+		{"spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container", func(s *corev1.PodSpec) {
+			s.EphemeralContainers[0].Ports = []corev1.ContainerPort{{ContainerPort: 80, Protocol: "TCP"}}
+		}},
+	} {
+		changed := pod.DeepCopy()
+		test.change(&changed.Spec)
+		if _, err := pods.UpdateEphemeralContainers(t.Context(), "a", changed, metav1.UpdateOptions{}); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("\n got %v\nwant %s", err, test.want)
+		}
+	}
+	stderr := s.refused(t, "{apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {containers: [{name: a, image: x}], ephemeralContainers: [{name: d, image: x}]}}", "create", "-f", "-")
+	if !strings.Contains(stderr, "spec.ephemeralContainers: Forbidden: cannot be set on create") {
+		t.Error(stderr)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	s := start(t)
+	for _, test := range []struct{ manifest, want string }{
+		{"{apiVersion: v1, kind: Pod, metadata: {name: a.b}, spec: {containers: [{name: a, image: x}]}}", "Warning: metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]"},
+		{podManifest("terminationGracePeriodSeconds: -1, containers: [{name: a, image: x}]"), "Warning: spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"},
+		{container("env: [{name: A, value: x}, {name: A, value: z}]"), `Warning: spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply`},
+		{podManifest("containers: [{name: a, image: x, ports: [{name: h, containerPort: 1}]}, {name: b, image: x, ports: [{name: h, containerPort: 2}]}]"), `Warning: spec.containers[1].ports[0]: duplicate port name "h" with spec.containers[0].ports[0], services and probes that select ports by name will use spec.containers[0].ports[0]`},
+		{"{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None, sessionAffinity: ClientIP}}", "Warning: spec.SessionAffinity is ignored for headless services"},
+		{"{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {externalName: a.b, ports: [{port: 80}]}}", `Warning: spec.externalName is ignored when spec.type is not "ExternalName"`},
+	} {
+		_, stderr, err := s.kubectl(t, test.manifest, "create", "--dry-run=server", "-f", "-")
+		if err != nil || strings.TrimSpace(stderr) != test.want {
+			t.Errorf("%v\n got %swant %s", err, stderr, test.want)
+		}
+	}
 }

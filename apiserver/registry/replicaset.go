@@ -36,6 +36,9 @@ func replicaSets() *kind[*appsv1.ReplicaSet] {
 			errs := validateReplicaSet(ctx, rs)
 			return append(errs, unchanged(field.NewPath("spec", "selector"), rs.Spec.Selector, old.Spec.Selector)...)
 		},
+		warn: func(rs, _ *appsv1.ReplicaSet) []string {
+			return podWarnings(&rs.ObjectMeta, &rs.Spec.Template.Spec, field.NewPath("spec", "template", "spec"))
+		},
 		prepareStatus: func(_ context.Context, rs, old *appsv1.ReplicaSet) { rs.Spec = old.Spec },
 		selectable: func(rs *appsv1.ReplicaSet, set fields.Set) {
 			set["status.replicas"] = strconv.Itoa(int(rs.Status.Replicas))

@@ -29,6 +29,7 @@ func services(rules serviceRules) *kind[*corev1.Service] {
 		prepareUpdate:  prepareServiceUpdate,
 		validate:       rules.validate,
 		validateUpdate: rules.validateUpdate,
+		warn:           serviceWarnings,
 		prepareStatus:  func(_ context.Context, svc, old *corev1.Service) { svc.Spec = old.Spec },
 		validateStatus: validateServiceStatus,
 		selectable: func(svc *corev1.Service, set fields.Set) {

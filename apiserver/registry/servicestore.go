@@ -183,7 +183,7 @@ func (s *serviceStore) afterDelete(obj runtime.Object, options *metav1.DeleteOpt
 
 // serviceStatus is the status subresource of Services. A status write can remove the last finalizer and so a Service.
 type serviceStatus struct {
-	statusStore[*corev1.Service]
+	partStore[*corev1.Service]
 	services *serviceStore
 }
 
@@ -193,5 +193,5 @@ func (s serviceStatus) Update(ctx context.Context, name string, info rest.Update
 	if err := s.services.load(ctx); err != nil {
 		return nil, false, err
 	}
-	return s.statusStore.Update(ctx, name, info, create, update, force, options)
+	return s.partStore.Update(ctx, name, info, create, update, force, options)
 }

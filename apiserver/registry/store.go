@@ -99,48 +99,56 @@ func predicate(attrs storage.AttrFunc, triggers storage.IndexerFuncs) func(label
 	}
 }
 
-// statusStore is the status subresource of a resource: it reads the same objects and updates their status.
-type statusStore[T object] struct {
+// partStore is a subresource that is a part of the object, such as its status: it reads the same objects and updates
+// that part.
+type partStore[T object] struct {
 	store *genericregistry.Store
 }
 
 var (
-	_ rest.Patcher             = statusStore[object]{}
-	_ rest.TableConvertor      = statusStore[object]{}
-	_ rest.ResetFieldsStrategy = statusStore[object]{}
+	_ rest.Patcher             = partStore[object]{}
+	_ rest.TableConvertor      = partStore[object]{}
+	_ rest.ResetFieldsStrategy = partStore[object]{}
 )
 
 // status is the status subresource of s.
-func (s store[T]) status() statusStore[T] {
+func (s store[T]) status() partStore[T] {
 	status := *s.Store
 	status.UpdateStrategy = statusStrategy[T]{newStrategy(s.kind)}
 	status.ResetFieldsStrategy = resetFields(s.kind.resets("spec"))
-	return statusStore[T]{&status}
+	return partStore[T]{&status}
+}
+
+// part is a subresource that changes what the row says of the objects of s, and nothing else.
+func (s store[T]) part(k *kind[T]) partStore[T] {
+	part := *s.Store
+	part.UpdateStrategy = newStrategy(k)
+	return partStore[T]{&part}
 }
 
 // New returns an empty object to decode a request into.
-func (s statusStore[T]) New() runtime.Object { return s.store.New() }
+func (s partStore[T]) New() runtime.Object { return s.store.New() }
 
 // Destroy does nothing: the storage belongs to the resource.
-func (statusStore[T]) Destroy() {}
+func (partStore[T]) Destroy() {}
 
 // Get reads the object.
-func (s statusStore[T]) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
+func (s partStore[T]) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
 	return s.store.Get(ctx, name, options)
 }
 
-// Update changes the status. It never creates an object.
-func (s statusStore[T]) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc,
+// Update changes the part. It never creates an object.
+func (s partStore[T]) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc,
 	update rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	return s.store.Update(ctx, name, info, create, update, false, options)
 }
 
 // GetResetFields returns the fields the endpoint ignores.
-func (s statusStore[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+func (s partStore[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
 	return s.store.GetResetFields()
 }
 
 // ConvertToTable prints the object as the resource does.
-func (s statusStore[T]) ConvertToTable(ctx context.Context, obj, options runtime.Object) (*metav1.Table, error) {
+func (s partStore[T]) ConvertToTable(ctx context.Context, obj, options runtime.Object) (*metav1.Table, error) {
 	return s.store.ConvertToTable(ctx, obj, options)
 }

@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// The functions of this file tell a user, in Warning headers, what is accepted and yet will not do what it seems to say.
+// The sentences are upstream's.
+
+// serviceWarnings are about fields a Service of its type has no use for, and addresses not in their usual form.
+func serviceWarnings(svc, _ *corev1.Service) []string {
+	spec, path := &svc.Spec, field.NewPath("spec")
+	var warnings []string
+	if headless(svc) {
+		if spec.LoadBalancerIP != "" {
+			warnings = append(warnings, "spec.loadBalancerIP is ignored for headless services")
+		}
+		if len(spec.ExternalIPs) > 0 {
+			warnings = append(warnings, "spec.externalIPs is ignored for headless services")
+		}
+		if spec.SessionAffinity != corev1.ServiceAffinityNone {
+			warnings = append(warnings, "spec.SessionAffinity is ignored for headless services")
+		}
+	} else {
+		for i, ip := range spec.ClusterIPs {
+			warnings = append(warnings, validation.GetWarningsForIP(path.Child("clusterIPs").Index(i), ip)...)
+		}
+	}
+	for i, ip := range spec.ExternalIPs {
+		warnings = append(warnings, validation.GetWarningsForIP(path.Child("externalIPs").Index(i), ip)...)
+	}
+	if spec.Type != corev1.ServiceTypeExternalName && spec.ExternalName != "" {
+		warnings = append(warnings, fmt.Sprintf("spec.externalName is ignored when spec.type is not %q", corev1.ServiceTypeExternalName))
+	}
+	return warnings
+}
+
+// podWarnings are about a pod or, with its path, a template.
+func podWarnings(meta *metav1.ObjectMeta, spec *corev1.PodSpec, path *field.Path) []string {
+	var warnings []string
+	if messages := validation.IsDNS1123Label(meta.Name); meta.Name != "" && len(messages) > 0 {
+		warnings = append(warnings, fmt.Sprintf("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: %v", messages))
+	}
+	if grace := spec.TerminationGracePeriodSeconds; grace != nil && *grace < 0 {
+		warnings = append(warnings, fmt.Sprintf("%s: must be >= 0; negative values are invalid and will be treated as 1", path.Child("terminationGracePeriodSeconds")))
+	}
+	ports := map[string]*field.Path{}
+	for _, group := range []struct {
+		name       string
+		containers []corev1.Container
+	}{{"initContainers", spec.InitContainers}, {"containers", spec.Containers}} {
+		for i := range group.containers {
+			c, at := &group.containers[i], path.Child(group.name).Index(i)
+			warnings = append(warnings, envWarnings(c.Env, at.Child("env"))...)
+			warnings = append(warnings, portWarnings(c.Ports, ports, at.Child("ports"))...)
+		}
+	}
+	return warnings
+}
+
+// envWarnings are about variables set twice, of which a client-side apply keeps one.
+func envWarnings(env []corev1.EnvVar, path *field.Path) []string {
+	var warnings []string
+	seen := map[string]bool{}
+	for i := range env {
+		if seen[env[i].Name] {
+			warnings = append(warnings, fmt.Sprintf("%s: hides previous definition of %q, which may be dropped when using apply", path.Index(i), env[i].Name))
+		}
+		seen[env[i].Name] = true
+	}
+	return warnings
+}
+
+// portWarnings are about port names two containers share: a Service that names the port gets the first. seen is carried
+// from container to container.
+func portWarnings(ports []corev1.ContainerPort, seen map[string]*field.Path, path *field.Path) []string {
+	var warnings []string
+	for i := range ports {
+		name, at := ports[i].Name, path.Index(i)
+		if first, ok := seen[name]; ok && name != "" {
+			warnings = append(warnings, fmt.Sprintf("%s: duplicate port name %q with %s, services and probes that select ports by name will use %s", at, name, first, first))
+			continue
+		}
+		seen[name] = at
+	}
+	return warnings
+}
