@@ -14,8 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"k8s.io/klog/v2"
 
+	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/instance"
 )
@@ -102,21 +102,13 @@ func needRoot() error {
 	return nil
 }
 
-// logger writes to standard error. The Kubernetes libraries log through it as well, from warnings up: what they say at
-// the lower levels is about themselves.
+// logger writes to standard error; the Kubernetes libraries log through it as well.
 func logger(level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
 		return nil, fmt.Errorf("log-level %q: must be debug, info, warn or error", level)
 	}
-	libraries := max(l, slog.LevelWarn)
-	if l == slog.LevelDebug {
-		libraries = l
-	}
-	klog.SetSlogLogger(slog.New(textHandler(libraries)).With("part", "kubernetes"))
-	return slog.New(textHandler(l)), nil
-}
-
-func textHandler(l slog.Level) slog.Handler {
-	return slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+	apiserver.RedirectLogs(log.With("part", "kubernetes"))
+	return log, nil
 }

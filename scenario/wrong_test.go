@@ -130,7 +130,7 @@ func TestWrongInputWhileRunning(t *testing.T) {
 	for manifest, want := range map[string]string{
 		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {prots: [{port: 80}]}\n":                        `unknown field "spec.prots"`,
 		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports: [{port: 80}]\n  ports: [{port: 1}]\n": `"ports" already set`,
-		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: eighty}]}\n":                    "eighty",
+		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: eighty}]}\n":                    "cannot unmarshal string into Go struct field ServicePort.spec.ports.port of type int32",
 		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {}\n":                                           "spec.ports: Required value",
 		"apiVersion: v1\nkind: Sevrice\nmetadata: {name: a}\n":                                                     `no matches for kind "Sevrice"`,
 		"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n":                                 "spec.containers: Required value",
