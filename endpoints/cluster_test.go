@@ -65,6 +65,7 @@ func (c *cluster) createNode(t testing.TB, name, zone string) {
 type wire struct {
 	writes atomic.Int32                              // requests that change Endpoints or EndpointSlices
 	before atomic.Pointer[func(*http.Request) error] // is asked before each request
+	sent   atomic.Int64                              // when the last write of a slice began, in Unix nanoseconds
 	lag    atomic.Int64                              // nanoseconds by which each piece of a watch is late
 }
 
@@ -90,6 +91,9 @@ func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 		}
 		if write(r, "") {
 			w.writes.Add(1)
+		}
+		if write(r, "endpointslices") {
+			w.sent.Store(time.Now().UnixNano())
 		}
 		response, err := next.RoundTrip(r)
 		if err == nil && r.URL.Query().Get("watch") != "" && strings.Contains(r.URL.Path, "/endpoint") {

@@ -40,7 +40,7 @@ func (m *mould) object(s *sheet, trigger time.Time) *discoveryv1.EndpointSlice {
 		slice.Endpoints[i] = m.endpoint
 	}
 	if s.object != nil {
-		s.object.ObjectMeta.DeepCopyInto(&slice.ObjectMeta)
+		slice.ObjectMeta = metadataOf(&s.object.ObjectMeta)
 	} else {
 		slice.Namespace, slice.GenerateName = m.namespace, generateName(m.name)
 		slice.OwnerReferences = []metav1.OwnerReference{m.owner}
@@ -51,6 +51,17 @@ func (m *mould) object(s *sheet, trigger time.Time) *discoveryv1.EndpointSlice {
 	}
 	slice.Annotations = withTrigger(slice.Annotations, trigger)
 	return slice
+}
+
+// metadataOf returns a copy of an object's metadata for its update. The list of one empty entry tells
+// the API server not to track which client owns which field: nobody but this controller writes the
+// object, and for a thousand addresses the tracking costs more than all the rest of the write.
+func metadataOf(old *metav1.ObjectMeta) metav1.ObjectMeta {
+	metadata := *old
+	metadata.ManagedFields = nil
+	metadata = *metadata.DeepCopy()
+	metadata.ManagedFields = []metav1.ManagedFieldsEntry{{}}
+	return metadata
 }
 
 // withTrigger sets the trigger time in annotations, which it may change; the zero time removes it

@@ -47,7 +47,7 @@ func planEndpoints(svc *corev1.Service, pods []*corev1.Pod, existing *corev1.End
 	want := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Name: svc.Name, Namespace: svc.Namespace}}
 	cause := svc.CreationTimestamp.Time
 	if existing != nil {
-		existing.ObjectMeta.DeepCopyInto(&want.ObjectMeta)
+		want.ObjectMeta = metadataOf(&existing.ObjectMeta)
 		cause = earliestChange(existing.Subsets, subsets, pods)
 	}
 	want.Labels = labels
