@@ -72,7 +72,7 @@ func TestCollector(t *testing.T) {
 	start(t, cfg, client)
 	for name, test := range map[string]func(*yard){
 		"background": background, "late": lateDependent, "foreground": foreground, "orphan": orphan,
-		"twoowners": twoOwners, "recreated": recreatedOwner, "furnished": furnished, "namespace": namespaceDeletion,
+		"twoowners": twoOwners, "recreated": recreatedOwner, "furnished": furnished, "namespace": namespaceDeletion, "pods": podsFirst,
 	} {
 		t.Run(name, func(t *testing.T) {
 			y := &yard{T: t, client: client, ns: name}
@@ -283,4 +283,46 @@ func namespaceDeletion(y *yard) {
 	if got := y.left(); len(got) != 0 {
 		y.Errorf("left %v", got)
 	}
+}
+
+// The pods of a deleted namespace stop before anything else in it goes.
+func podsFirst(y *yard) {
+	y.configMap("settings")
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: corev1.PodSpec{NodeName: "node1", Containers: []corev1.Container{{Name: "c", Image: "i"}}}}
+	if _, err := y.client.CoreV1().Pods(y.ns).Create(y.Context(), pod, metav1.CreateOptions{}); err != nil {
+		y.Fatal(err)
+	}
+	if err := y.client.CoreV1().Namespaces().Delete(y.Context(), y.ns, metav1.DeleteOptions{}); err != nil {
+		y.Fatal(err)
+	}
+	eventually(y.T, func() string {
+		ns, err := y.client.CoreV1().Namespaces().Get(y.Context(), y.ns, metav1.GetOptions{})
+		if err != nil {
+			y.Fatal(err)
+		}
+		for _, c := range ns.Status.Conditions {
+			if c.Type == corev1.NamespaceContentRemaining && c.Message == "Some resources are remaining: pods. has 1 resource instances" {
+				return ""
+			}
+		}
+		return fmt.Sprintf("conditions %+v", ns.Status.Conditions)
+	})
+	p, err := y.client.CoreV1().Pods(y.ns).Get(y.Context(), "p", metav1.GetOptions{})
+	if err != nil || p.DeletionTimestamp == nil {
+		y.Errorf("pod is not being deleted: %v", err)
+	}
+	if got := y.left(); !slices.Equal(got, []string{"settings"}) {
+		y.Errorf("left %v while the pod stops, want the config map", got)
+	}
+	now := int64(0) // the node's agent has stopped it
+	if err := y.client.CoreV1().Pods(y.ns).Delete(y.Context(), "p", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		y.Fatal(err)
+	}
+	eventually(y.T, func() string {
+		_, err := y.client.CoreV1().Namespaces().Get(y.Context(), y.ns, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return ""
+		}
+		return fmt.Sprintf("the namespace is still there (%v)", err)
+	})
 }
