@@ -31,7 +31,6 @@ var errWaiting = errors.New("waiting")
 // loop brings one kind of object into the wanted state, Service by Service. Different Services are
 // worked on in parallel, one Service never is.
 type loop struct {
-	name    string
 	sync    func(context.Context, types.NamespacedName) error
 	workers int
 	log     *slog.Logger
@@ -41,7 +40,6 @@ type loop struct {
 
 func newLoop(name string, workers int, log *slog.Logger, sync func(context.Context, types.NamespacedName) error) *loop {
 	return &loop{
-		name:    name,
 		sync:    sync,
 		workers: workers,
 		log:     log.With("loop", name),

@@ -136,3 +136,16 @@ func TestPlanSlicesTrustsNothingInTheStore(t *testing.T) {
 	equal(t, s.sync(t, webService(), webPods(0, 2)),
 		"update web-1 IPv4 http:8080/TCP -> 10.244.0.1(ready,serving) 10.244.0.2(ready,serving)")
 }
+
+// A create whose answer got lost is repeated and leaves two slices of the same endpoints: the next
+// plan removes one.
+func TestSlicesThatWereCreatedTwice(t *testing.T) {
+	var s store
+	pods := webPods(0, 3)
+	for range 2 {
+		plan, _ := planSlices(webService(), pods, someNodes(), nil)
+		s.apply(t, plan)
+	}
+	equal(t, s.sync(t, webService(), pods), "delete web-2")
+	equal(t, s.sync(t, webService(), pods))
+}

@@ -1,0 +1,79 @@
+package endpoints
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// queued returns which Services a loop has been asked to look at, and empties its queue.
+func queued(l *loop) string {
+	var names []string
+	for l.queue.Len() > 0 {
+		key, _ := l.queue.Get()
+		names = append(names, key.Name)
+		l.queue.Done(key)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func TestE14_WhichPodChangesMatter(t *testing.T) {
+	idle := func(context.Context, types.NamespacedName) error { return nil }
+	c := &Controller{
+		slicesLoop:    newLoop("slices", 1, slog.New(slog.DiscardHandler), idle),
+		endpointsLoop: newLoop("endpoints", 1, slog.New(slog.DiscardHandler), idle),
+	}
+	defer c.slicesLoop.queue.ShutDown()
+	defer c.endpointsLoop.queue.ShutDown()
+	c.selectors.set(key("default", "web"), map[string]string{"app": "web"})
+	c.selectors.set(key("default", "blue"), map[string]string{"color": "blue"})
+	c.selectors.set(key("default", "green"), map[string]string{"color": "green"})
+	c.selectors.set(key("elsewhere", "web2"), map[string]string{"app": "web"})
+
+	blue := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "web", "color": "blue"} }
+	green := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "web", "color": "green"} }
+	for _, e := range []struct {
+		name   string
+		before []func(*corev1.Pod)
+		after  []func(*corev1.Pod)
+		want   string
+	}{
+		{"nothing", nil, nil, ""},
+		{"an annotation", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }}, ""},
+		{"when it became ready", nil, []func(*corev1.Pod){func(p *corev1.Pod) { setReady(p, true, epoch.Add(time.Hour)) }}, ""},
+		{"a container starts", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.ContainerStatuses = []corev1.ContainerStatus{{}} }}, ""},
+		{"readiness", nil, []func(*corev1.Pod){unready}, "web"},
+		{"deletion", nil, []func(*corev1.Pod){terminating}, "web"},
+		{"the end", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }}, "web"},
+		{"an address", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.PodIPs = nil }}, "web"},
+		{"the host name", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Hostname = "h" }}, "web"},
+		{"the subdomain", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Subdomain = "web" }}, "web"},
+		{"another pod of the same name", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.UID = "other" }}, "web"},
+		{"labels alone: those that it enters and leaves", []func(*corev1.Pod){blue}, []func(*corev1.Pod){green}, "blue green"},
+		{"labels and readiness: all of them", []func(*corev1.Pod){blue}, []func(*corev1.Pod){green, unready}, "blue green web"},
+	} {
+		before, after := webPod("a", "10.0.0.1", e.before...), webPod("a", "10.0.0.1", e.after...)
+		before.ResourceVersion, after.ResourceVersion = "1", "2"
+		onChange(c.podChanged).OnUpdate(before, after)
+		if slices, endpoints := queued(c.slicesLoop), queued(c.endpointsLoop); slices != e.want || endpoints != e.want {
+			t.Errorf("%s: slices of %q, Endpoints of %q, want %q", e.name, slices, endpoints, e.want)
+		}
+	}
+	same := webPod("a", "10.0.0.1", unready)
+	onChange(c.podChanged).OnUpdate(webPod("a", "10.0.0.1"), same)
+	if got := queued(c.slicesLoop); got != "" {
+		t.Errorf("a repeated version: %q", got)
+	}
+	onChange(c.podChanged).OnAdd(same, true)
+	onChange(c.podChanged).OnDelete(same)
+	if got := queued(c.slicesLoop); got != "web" {
+		t.Errorf("a pod comes and goes: %q", got)
+	}
+}
