@@ -8,10 +8,9 @@ VERSION := $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || 
 export CGO_ENABLED = 0
 export GOFLAGS = -mod=readonly -trimpath
 
-# Packages whose tests need neither root nor a kernel feature.
-QUICK = ./alloc/... ./collect/... ./config/... ./demoapp/... ./dns/... ./endpoints/... ./fleet/... \
-	./instance/... ./internal/policy/... ./join/... ./kubeconfig/... ./lb/... ./pki/... \
-	./schedule/... ./workload/... ./world/...
+# Packages whose tests need neither root, nor a kernel feature, nor a running API server.
+QUICK = ./alloc/... ./config/... ./demoapp/... ./dns/... ./instance/... ./internal/policy/... ./join/... \
+	./kubeconfig/... ./lb/... ./pki/... ./world/...
 
 # Packages whose tests compare the whole host before and after: nothing else may run beside them.
 ALONE = ./demos/... ./scenario/...
@@ -43,7 +42,7 @@ test: setup build images lint ## everything: real kernel, real containers, kubec
 	@echo 'make test: everything passed'
 
 .PHONY: quick
-quick: go ## the tests that need neither root nor a kernel feature
+quick: go ## the tests that need neither root, nor a kernel feature, nor an API server
 	go test -short $(QUICK)
 
 .PHONY: bench
