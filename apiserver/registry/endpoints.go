@@ -175,3 +175,9 @@ func (s endpointsStore) Delete(ctx context.Context, name string, validate rest.V
 	warnEndpoints(ctx)
 	return s.store.Delete(ctx, name, validate, options)
 }
+
+// DeleteCollection removes the objects selected.
+func (s endpointsStore) DeleteCollection(ctx context.Context, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions, list *internalversion.ListOptions) (runtime.Object, error) {
+	warnEndpoints(ctx)
+	return s.store.DeleteCollection(ctx, validate, options, list)
+}
