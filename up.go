@@ -40,7 +40,7 @@ func up(ctx context.Context, flags config.Config, out io.Writer) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
-	s, err := config.Resolve(flags)
+	s, err := resume(flags)
 	if err != nil {
 		return err
 	}
@@ -71,6 +71,23 @@ func up(ctx context.Context, flags config.Config, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "Cluster %q is up after %.1f s. Next:\n\n  fairlead kubectl%s get nodes\n\n", s.Name, time.Since(start).Seconds(), contextFlag(s))
 	return nil
+}
+
+// resume completes flags with what an existing cluster was last started with, so that `up` alone brings it back as it
+// was. Its nodes may become more, but a cluster on the host itself cannot become a lab: its containers are elsewhere.
+func resume(flags config.Config) (config.Settings, error) {
+	s, err := config.Resolve(flags)
+	if err != nil {
+		return s, err
+	}
+	saved, err := instance.Instance{Dir: s.DataDir}.LoadSettings()
+	if err != nil {
+		return s, nil // a new cluster
+	}
+	if flags.Nodes > 0 && flags.Nodes < saved.Nodes || flags.Nodes > 0 && saved.Nodes == 0 {
+		return s, fmt.Errorf("cluster %q in %s was started with --nodes %d; take it down first, or give the new one another --name", saved.Name, s.DataDir, saved.Nodes)
+	}
+	return config.Resume(flags, saved)
 }
 
 // contextFlag is what kubectl needs to reach a cluster that is not the default one.

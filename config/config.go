@@ -69,7 +69,10 @@ type Settings struct {
 
 // Resolve completes flags with DIR/config.yaml and the defaults, and checks the result. Each error names
 // the setting, what is wrong with it and what would be right.
-func Resolve(flags Config) (Settings, error) {
+func Resolve(flags Config) (Settings, error) { return Resume(flags, Config{}) }
+
+// Resume is Resolve for a cluster that was started before: what neither flags nor file say stays as saved.
+func Resume(flags, saved Config) (Settings, error) {
 	c := flags
 	c.Name = or(c.Name, DefaultName)
 	if !nameForm.MatchString(c.Name) {
@@ -85,7 +88,7 @@ func Resolve(flags Config) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
-	return merge(c, file).check()
+	return c.Else(file).Else(saved).Else(defaults).check()
 }
 
 var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,8}[a-z0-9])?$`)
@@ -116,22 +119,27 @@ func clean(err error) string {
 	return s
 }
 
-// merge takes each field from flags, else from file, else its default.
-func merge(flags, file Config) Config {
-	c := flags
-	c.Nodes = or(flags.Nodes, file.Nodes)
-	c.PodCIDR = or(flags.PodCIDR, file.PodCIDR, "10.244.0.0/16")
-	c.ServiceCIDR = or(flags.ServiceCIDR, file.ServiceCIDR, "10.96.0.0/12")
-	c.ClusterDNS = or(flags.ClusterDNS, file.ClusterDNS, "10.96.0.10")
-	c.Domain = or(flags.Domain, file.Domain, "cluster.local")
-	c.NodePorts = or(flags.NodePorts, file.NodePorts, "30000-32767")
-	c.Port = or(flags.Port, file.Port, 6443)
-	c.AgentPort = or(flags.AgentPort, file.AgentPort, 10250)
-	c.NodeIP = or(flags.NodeIP, file.NodeIP)
-	c.LogLevel = or(flags.LogLevel, file.LogLevel, "info")
-	c.AllowExternalIPs = flags.AllowExternalIPs || file.AllowExternalIPs
+// defaults are the settings of a user who sets nothing.
+var defaults = Config{
+	PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/12", ClusterDNS: "10.96.0.10", Domain: "cluster.local",
+	NodePorts: "30000-32767", Port: 6443, AgentPort: 10250, LogLevel: "info",
+}
+
+// Else is c with every field that is not set taken from other.
+func (c Config) Else(other Config) Config {
+	c.Nodes = or(c.Nodes, other.Nodes)
+	c.PodCIDR = or(c.PodCIDR, other.PodCIDR)
+	c.ServiceCIDR = or(c.ServiceCIDR, other.ServiceCIDR)
+	c.ClusterDNS = or(c.ClusterDNS, other.ClusterDNS)
+	c.Domain = or(c.Domain, other.Domain)
+	c.NodePorts = or(c.NodePorts, other.NodePorts)
+	c.Port = or(c.Port, other.Port)
+	c.AgentPort = or(c.AgentPort, other.AgentPort)
+	c.NodeIP = or(c.NodeIP, other.NodeIP)
+	c.LogLevel = or(c.LogLevel, other.LogLevel)
+	c.AllowExternalIPs = c.AllowExternalIPs || other.AllowExternalIPs
 	if len(c.EtcdServers) == 0 {
-		c.EtcdServers = file.EtcdServers
+		c.EtcdServers = other.EtcdServers
 	}
 	return c
 }

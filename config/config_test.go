@@ -62,3 +62,10 @@ func TestWrongInputIsNamed(t *testing.T) {
 		t.Errorf("bad name: %v", err)
 	}
 }
+
+func TestElseKeepsWhatIsSet(t *testing.T) {
+	got := Config{Port: 1, Domain: "a"}.Else(Config{Port: 2, Nodes: 3, EtcdServers: []string{"x"}})
+	if got.Port != 1 || got.Domain != "a" || got.Nodes != 3 || len(got.EtcdServers) != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
