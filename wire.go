@@ -91,6 +91,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 }
 
 func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, log *slog.Logger) (kubernetes.Interface, error) {
+	cfg.WarningHandler = rest.NoWarnings{} // that v1 Endpoints is deprecated is for people to read
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return nil, err
