@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,25 +11,15 @@ import (
 	"fairlead.dev/fairlead/image/trial"
 )
 
-// TestImagesRun bakes every image, twice, and runs each in a real containerd.
+// TestImagesRun bakes every image and runs each in a real containerd.
 func TestImagesRun(t *testing.T) {
-	out, again := t.TempDir(), t.TempDir()
-	cache := filepath.Join("..", "..", "build", "packages")
-	for _, dir := range []string{out, again} {
-		if err := bake(t.Context(), dir, cache); err != nil {
-			t.Fatal(err)
-		}
+	out := t.TempDir()
+	if err := bake(t.Context(), out, filepath.Join("..", "..", "build", "packages")); err != nil {
+		t.Fatal(err)
 	}
 	c := trial.Start(t)
 	var refs []string
 	for _, name := range []string{"nginx.tar", "busybox.tar", "demoapp.tar", "demoapp-v1.1.tar"} {
-		first, err := os.ReadFile(filepath.Join(out, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if second, err := os.ReadFile(filepath.Join(again, name)); err != nil || !bytes.Equal(first, second) {
-			t.Errorf("%s: baked twice, two different archives: %v", name, err)
-		}
 		refs = c.Import(t, filepath.Join(out, name))
 	}
 	for _, want := range []string{"docker.io/library/nginx:latest", "docker.io/library/nginx:1.14.1",

@@ -18,11 +18,33 @@ import (
 
 // Fetch downloads packages into the directory cache, unless they are there in
 // the version that apt would install, and returns the .deb files in the order
-// of the names. With no package lists yet it fetches those first.
+// of the names. When apt has no package lists yet, or lists so old that the
+// mirror has gone on, it fetches new ones first.
 func Fetch(ctx context.Context, cache string, packages ...string) ([]string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return nil, fmt.Errorf("fetch packages: %w", err)
 	}
+	debs, err := fetch(ctx, cache, packages)
+	if err == nil || errors.Is(err, errUnknown) && haveLists() {
+		return debs, err
+	}
+	if _, upErr := run(ctx, "", "apt-get", "-q", "update"); upErr != nil {
+		return nil, errors.Join(err, upErr)
+	}
+	return fetch(ctx, cache, packages)
+}
+
+// errUnknown says that apt does not know a package.
+var errUnknown = errors.New("apt offers no download")
+
+// haveLists tells whether apt has package lists.
+func haveLists() bool {
+	lists, err := filepath.Glob("/var/lib/apt/lists/*_Packages*")
+	return err == nil && len(lists) > 0
+}
+
+// fetch downloads what the cache lacks.
+func fetch(ctx context.Context, cache string, packages []string) ([]string, error) {
 	wanted, err := locate(ctx, packages)
 	if err != nil {
 		return nil, err
@@ -51,18 +73,12 @@ type download struct {
 	size       int64
 }
 
-// locate asks apt what it would download, after `apt-get update` when it does
-// not know a package.
+// locate asks apt what it would download.
 func locate(ctx context.Context, packages []string) ([]download, error) {
 	args := append([]string{"-q", "--print-uris", "download"}, packages...)
 	out, err := run(ctx, "", "apt-get", args...)
 	if err != nil {
-		if _, err := run(ctx, "", "apt-get", "-q", "update"); err != nil {
-			return nil, fmt.Errorf("locate packages: %w", err)
-		}
-		if out, err = run(ctx, "", "apt-get", args...); err != nil {
-			return nil, fmt.Errorf("locate packages: %w", err)
-		}
+		return nil, fmt.Errorf("locate packages: %w: %w", errUnknown, err)
 	}
 	byName := map[string]download{}
 	for line := range strings.Lines(out) {
@@ -78,7 +94,7 @@ func locate(ctx context.Context, packages []string) ([]download, error) {
 	for _, p := range packages {
 		d, ok := byName[p]
 		if !ok {
-			return nil, fmt.Errorf("locate package %s: apt offers no download for it", p)
+			return nil, fmt.Errorf("locate package %s: %w", p, errUnknown)
 		}
 		wanted = append(wanted, d)
 	}
@@ -99,6 +115,11 @@ func Unpack(ctx context.Context, dir string, debs ...string) error {
 // through other libraries, sorted. Alternatives and virtual packages are left
 // out: shared libraries are depended on by their own name.
 func Libraries(ctx context.Context, packages ...string) ([]string, error) {
+	if !haveLists() {
+		if _, err := run(ctx, "", "apt-get", "-q", "update"); err != nil {
+			return nil, fmt.Errorf("libraries of %s: %w", strings.Join(packages, " "), err)
+		}
+	}
 	var libs []string
 	for next := packages; len(next) > 0; {
 		args := append([]string{"depends", "--important"}, next...)
