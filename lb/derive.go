@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -163,7 +164,21 @@ func sourceRanges(s *corev1.Service, node Node) []netip.Prefix {
 		}
 		return []netip.Prefix{netip.PrefixFrom(nobody, nobody.BitLen())}
 	}
-	return ranges
+	return withoutCovered(ranges)
+}
+
+// withoutCovered drops prefixes that lie within others.
+func withoutCovered(all []netip.Prefix) []netip.Prefix {
+	slices.SortFunc(all, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	var kept []netip.Prefix
+	for _, p := range all {
+		if n := len(kept); n == 0 || !kept[n-1].Overlaps(p) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
 
 // scopesOf lists the scopes that the frontends of one port use.

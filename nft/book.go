@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"fairlead.dev/fairlead/lb"
@@ -26,6 +27,7 @@ type book struct {
 	endpoints uint32 // last endpoint id given out; never given out twice
 
 	staged    map[key]delta
+	unstaged  bool           // everything will be written anyhow: do not keep the difference
 	lingering map[key]*entry // hairpins in the kernel that nobody wants any more
 	retired   []uint32       // set ids to be reused only after the next commit
 }
@@ -54,11 +56,41 @@ type slot struct {
 	id   uint32
 }
 
-// entry is an element with its value.
+// entry is an element with its value. A restricted frontend lists in its comment
+// the sources it is open to, and stands for their elements as well: they go
+// together, also when two Services claim the frontend.
 type entry struct {
 	key
 	value   value
 	comment string
+}
+
+func (e *entry) equal(o *entry) bool { return e.value == o.value && e.comment == o.comment }
+
+func joinPrefixes(all []netip.Prefix) string {
+	words := make([]string, len(all))
+	for i, p := range all {
+		words[i] = p.String()
+	}
+	return strings.Join(words, " ")
+}
+
+// sources returns the elements of the allowed set that a restricted frontend
+// brings along.
+func (e *entry) sources() []*entry {
+	if e.in != restricted {
+		return nil
+	}
+	var all []*entry
+	for _, word := range strings.Fields(e.comment) {
+		p := netip.MustParsePrefix(word) // joinPrefixes wrote it
+		s := &entry{key: e.key, value: value{byte(p.Bits())}}
+		s.in = allowed
+		a := p.Addr().As4()
+		copy(s.bytes[12:], a[:])
+		all = append(all, s)
+	}
+	return all
 }
 
 func compareKeys(a, b key) int {
@@ -91,7 +123,7 @@ func newBook() *book {
 // addresses can be claimed twice, and pods be behind many Services.
 func (m mapID) isShared() bool {
 	switch m {
-	case services, shortcuts, clusterIPs, hairpins, restricted, allowed:
+	case services, shortcuts, clusterIPs, hairpins, restricted:
 		return true
 	}
 	return false
@@ -114,7 +146,7 @@ func (b *book) update(rows lb.Rows) (bool, error) {
 	}
 	// An address that several ports or sets of the Service need is one entry.
 	slices.SortFunc(next.entries, func(x, y entry) int { return compareKeys(x.key, y.key) })
-	next.entries = slices.CompactFunc(next.entries, func(x, y entry) bool { return x.key == y.key })
+	next.entries = slices.Clip(slices.CompactFunc(next.entries, func(x, y entry) bool { return x.key == y.key }))
 	changed := b.stage(old, next)
 	for _, c := range old.words {
 		b.classes.release(c)
@@ -165,13 +197,18 @@ func (b *book) replace(old, next *service, gone bool) {
 // fill derives next's sets and entries from rows, keeping the ids and the
 // order of slots that old had.
 func (b *book) fill(next, old *service, rows *lb.Rows) error {
-	fresh := map[*lb.Set]*set{}
+	size := 2 * len(rows.Frontends)
+	for i := range rows.Sets {
+		size += 3 * len(rows.Sets[i].Backends)
+	}
+	next.entries = make([]entry, 0, size)
+	ids := map[*lb.Set]uint32{}
 	for i := range rows.Sets {
 		s, err := b.newSet(&rows.Sets[i], old)
 		if err != nil {
 			return err
 		}
-		fresh[&rows.Sets[i]] = s
+		ids[&rows.Sets[i]] = s.id
 		next.sets = append(next.sets, s)
 		next.addBackends(s, &rows.Sets[i])
 	}
@@ -188,7 +225,7 @@ func (b *book) fill(next, old *service, rows *lb.Rows) error {
 			return value{}, err
 		}
 		next.words = append(next.words, c)
-		return numberValue(index<<setBits | fresh[s].id), nil
+		return numberValue(index<<setBits | ids[s]), nil
 	}
 	for i := range rows.Frontends {
 		f := &rows.Frontends[i]
@@ -222,13 +259,7 @@ func (s *service) addGuards(f *lb.Frontend) {
 		s.add(addrKey(clusterIPs, f.Addr.Addr()), value{}, "")
 	}
 	if len(f.Sources) > 0 {
-		s.add(frontendKey(restricted, f.Addr, f.Proto), value{}, "")
-	}
-	for _, p := range f.Sources {
-		k := frontendKey(allowed, f.Addr, f.Proto)
-		a := p.Addr().As4()
-		copy(k.bytes[12:], a[:])
-		s.add(k, value{byte(p.Bits())}, "")
+		s.add(frontendKey(restricted, f.Addr, f.Proto), value{}, joinPrefixes(f.Sources))
 	}
 }
 
@@ -258,11 +289,17 @@ func (b *book) newSet(from *lb.Set, old *service) (*set, error) {
 // reslot places backends in slots so that as few slots as possible change:
 // survivors stay, the last move into the holes, newcomers go to the end.
 func reslot(had []slot, want []lb.Backend) []slot {
+	slots := make([]slot, 0, len(want))
+	if len(had) == 0 {
+		for _, w := range want {
+			slots = append(slots, slot{addr: w.Addr})
+		}
+		return slots
+	}
 	missing := make(map[netip.AddrPort]struct{}, len(want))
 	for _, w := range want {
 		missing[w.Addr] = struct{}{}
 	}
-	slots := make([]slot, 0, len(want))
 	kept := slices.Clone(had)
 	for i := 0; i < len(kept); i++ {
 		for i < len(kept) {

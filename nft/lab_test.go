@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/route"
 	"fairlead.dev/fairlead/world"
 )
 
@@ -50,6 +51,7 @@ type lab struct {
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	l := &lab{t: t, world: world.New(), node: netlab.New(t, "n1")}
+	l.node.Sysctl("net/ipv4/icmp_ratelimit", "0") // every refusal is told, not six and then one a second
 	l.a = netlab.Pod(l.node, "a", podA, gateway)
 	l.b = netlab.Pod(l.node, "b", podB, gateway)
 	l.neighbour = netlab.New(t, "n2")
@@ -61,8 +63,12 @@ func newLab(t testing.TB) *lab {
 	l.outsideNs = netlab.New(t, "outside")
 	netlab.Connect(l.node, prefix("198.51.100.1/24"), l.outsideNs, prefix("198.51.100.2/24"))
 	l.outsideNs.Route("default", "via", outerIP.String())
-	// What package route does: a way for the node's own packets to be looked at.
-	l.node.Route("10.96.0.0/12", "dev", "eth2", "src", nodeIP.String())
+	l.node.Route("default", "via", outsideIP.String())
+	var err error
+	l.node.Do(func() { err = l.routes().Setup() })
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, pod := range map[string]struct {
 		in *netlab.Netns
 		ip netip.Addr
@@ -80,6 +86,11 @@ func newLab(t testing.TB) *lab {
 		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: node2IP.String()}}}})
 	l.world.MarkSynced()
 	return l
+}
+
+func (l *lab) routes() *route.Routes {
+	return route.New(route.Config{NodeName: "n1", NodeIP: nodeIP, ServiceCIDR: testConfig.ServiceCIDR, ClusterDNS: testConfig.ClusterDNS},
+		l.world, slog.New(slog.DiscardHandler))
 }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }

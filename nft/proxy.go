@@ -224,6 +224,7 @@ func (l *loop) step(changes world.Changes) error {
 	if changes.Nodes || l.kernel.sizes[0] == 0 {
 		names = l.lookAtNodes(names)
 	}
+	l.book.unstaged = l.stale
 	err := l.takeIn(l.skipped)
 	l.skipped = nil
 	err = errors.Join(err, l.takeIn(names))
@@ -232,8 +233,7 @@ func (l *loop) step(changes world.Changes) error {
 	l.record(started, written == nil, err)
 	if written == nil {
 		l.cleaner.add(l.cut) // rule P81: after the rules are in
-		clear(l.changed)
-		l.cut = nil
+		l.changed, l.cut = map[world.ServiceName]struct{}{}, nil
 	}
 	return err
 }

@@ -246,6 +246,14 @@ func TestP45_SourceRanges(t *testing.T) {
 	l.silent(l.a, "203.0.113.2:80")
 	l.reaches(l.a, "tcp", "192.0.2.1:30080", podA, "far")
 	s = s.DeepCopy()
+	s.Spec.LoadBalancerSourceRanges = []string{"198.51.0.0/16", "10.244.1.3/32", "198.51.100.2/32"} // overlapping
+	l.put(s)
+	l.reaches(l.outsideNs, "tcp", "203.0.113.2:80", anyClient, "far")
+	l.reaches(l.b, "tcp", "203.0.113.2:80", podB, "far")
+	if n := l.proxy.Stats(); n.Failures > 0 || n.Rewrites > 1 {
+		t.Errorf("changing the ranges took a rewrite: %+v", n)
+	}
+	s = s.DeepCopy()
 	s.Spec.LoadBalancerSourceRanges = []string{"198.51.100.128/25"}
 	l.put(s)
 	l.silent(l.outsideNs, "203.0.113.2:80")

@@ -21,7 +21,9 @@ func (b *book) stage(old, next *service) bool {
 			will, j = &next.entries[j], j+1
 		default:
 			was, will, i, j = &old.entries[i], &next.entries[j], i+1, j+1
-			if was.value == will.value {
+			// Another age can mean another winner of a shared element.
+			sameAge := !was.in.isShared() || old.created.Equal(next.created)
+			if was.equal(will) && sameAge {
 				continue
 			}
 		}
@@ -46,7 +48,7 @@ func (b *book) stageOne(was, will *entry) {
 	k := either(was, will).key
 	d, again := b.staged[k]
 	if k.in.isShared() {
-		if !again { // what the kernel has is what the winner wanted until now
+		if !again && !b.unstaged { // what the kernel has is what the winner wanted until now
 			b.staged[k] = delta{before: b.winning(k)}
 		}
 		return // what it should have is looked up when everybody has claimed
@@ -55,7 +57,9 @@ func (b *book) stageOne(was, will *entry) {
 		d.before = was
 	}
 	d.after = will
-	b.staged[k] = d
+	if !b.unstaged {
+		b.staged[k] = d
+	}
 	b.counts[k.in] += count(will) - count(was)
 }
 
@@ -74,6 +78,7 @@ func count(e *entry) int {
 }
 
 func (b *book) claim(k key, s *service) {
+	b.counts[allowed] += s.sourcesOf(k)
 	c, contested := b.claims[k]
 	if !contested {
 		b.claims[k] = claims{first: s}
@@ -87,6 +92,7 @@ func (b *book) claim(k key, s *service) {
 }
 
 func (b *book) unclaim(k key, s *service) {
+	b.counts[allowed] -= s.sourcesOf(k)
 	c := b.claims[k]
 	if c.first == s && len(c.others) == 0 {
 		delete(b.claims, k)
@@ -96,6 +102,23 @@ func (b *book) unclaim(k key, s *service) {
 	all := append(append([]*service{}, c.first), c.others...)
 	all = slices.DeleteFunc(all, func(o *service) bool { return o == s })
 	b.claims[k] = claims{first: all[0], others: slices.Clip(all[1:])}
+}
+
+// sourcesOf returns how many elements of the allowed set a claim stands for.
+// Those of all claims are counted, which is never too few.
+func (s *service) sourcesOf(k key) int {
+	if k.in != restricted {
+		return 0
+	}
+	return len(s.find(k).sources())
+}
+
+func (s *service) find(k key) *entry {
+	at, found := slices.BinarySearchFunc(s.entries, k, func(e entry, k key) int { return compareKeys(e.key, k) })
+	if !found {
+		return nil
+	}
+	return &s.entries[at]
 }
 
 // compareClaims puts the elder Service first, as users expect of an address
@@ -112,11 +135,7 @@ func (b *book) winning(k key) *entry {
 	if !ok {
 		return nil
 	}
-	at, found := slices.BinarySearchFunc(c.first.entries, k, func(e entry, k key) int { return compareKeys(e.key, k) })
-	if !found {
-		return nil
-	}
-	return &c.first.entries[at]
+	return c.first.find(k)
 }
 
 // setNodes makes the set of node addresses the one given.
@@ -159,20 +178,20 @@ func (b *book) take() difference {
 		if k.in.isShared() {
 			change.after = b.winning(k)
 		}
-		if change.before != nil && change.after != nil && change.before.value == change.after.value {
+		if change.before != nil && change.after != nil && change.before.equal(change.after) {
 			continue
 		}
 		if k.in == hairpins && b.linger(k, change) {
 			continue
 		}
 		if change.before != nil {
-			d.removed = append(d.removed, change.before)
+			d.removed = append(append(d.removed, change.before), change.before.sources()...)
 		}
 		if change.after != nil {
-			d.added = append(d.added, change.after)
+			d.added = append(append(d.added, change.after), change.after.sources()...)
 		}
 	}
-	clear(b.staged)
+	b.staged = map[key]delta{} // a large one, emptied, would stay as slow to walk
 	return d
 }
 
@@ -215,8 +234,12 @@ func (b *book) all(each func(*entry)) {
 	for _, s := range b.services {
 		for i := range s.entries {
 			e := &s.entries[i]
-			if !e.in.isShared() || b.claims[e.key].first == s {
-				each(e)
+			if e.in.isShared() && b.claims[e.key].first != s {
+				continue
+			}
+			each(e)
+			for _, source := range e.sources() {
+				each(source)
 			}
 		}
 	}

@@ -1,0 +1,321 @@
+package nft
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/lb"
+	"fairlead.dev/fairlead/lb/lbtest"
+)
+
+// TestKernelAgreesWithExpect walks through random Services and endpoints and
+// asks for random packets what the specification allows and what a real
+// connection does.
+func TestKernelAgreesWithExpect(t *testing.T) {
+	l := newLab(t)
+	l.a.Serve(netip.AddrPortFrom(podA, 8081), "a")
+	l.b.Serve(netip.AddrPortFrom(podB, 8081), "b")
+	l.neighbour.Serve(netip.AddrPortFrom(podFar, 8081), "far")
+	l.neighbour.Serve(netip.AddrPortFrom(podFar2, 8081), "far2")
+	l.start()
+	u := lbtest.Universe{Nodes: []string{"n1", "n2"}, Zones: []string{"a", "b"},
+		Here: []netip.Addr{podA, podB}, Away: []netip.Addr{podFar, podFar2},
+		External: []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("203.0.113.3")},
+		Ports:    []int32{8080, 8081}}
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	const services = 6
+	current := make([]*corev1.Service, services)
+	slices := make([][]*discoveryv1.EndpointSlice, services)
+	counts := map[lb.Verdict]int{}
+	silences := 0
+	for round := range 40 {
+		n := rnd.IntN(services)
+		if current[n] != nil && rnd.IntN(4) == 0 {
+			l.world.Delete(current[n])
+			current[n] = nil
+		} else {
+			current[n] = u.Service(rnd, n)
+			l.world.Put(current[n])
+		}
+		for _, s := range slices[n] {
+			l.world.Delete(s)
+		}
+		slices[n] = u.Slices(rnd, n)
+		for _, s := range slices[n] {
+			l.world.Put(s)
+		}
+		l.settle()
+		var all []*corev1.Service
+		var allSlices []*discoveryv1.EndpointSlice
+		for i := range current {
+			if current[i] != nil {
+				all = append(all, current[i])
+			}
+			allSlices = append(allSlices, slices[i]...)
+		}
+		node := lb.Node{Name: "n1", Addrs: []netip.Addr{nodeIP}}
+		packets := lbtest.Destinations(all, node)
+		for range 15 {
+			if len(packets) == 0 {
+				break
+			}
+			p := packets[rnd.IntN(len(packets))]
+			from := l.origin(rnd, &p)
+			want := lb.Expect(p, all, allSlices, node)
+			if want.Verdict == lb.Drop || !want.Served {
+				if silences++; silences > 40 { // each takes as long as a client waits
+					continue
+				}
+			}
+			if err := l.agrees(from, p, want); err != nil {
+				t.Fatalf("seed %d round %d: %+v\nexpected %+v\n%v\n%s", seed, round, p, want, err, lb.Table(l.proxy.Rows()...))
+			}
+			if want.Served {
+				counts[want.Verdict]++
+			}
+		}
+	}
+	t.Logf("packets by verdict: %v", counts)
+	if counts[lb.Forward] < 50 || counts[lb.Refuse] == 0 {
+		t.Errorf("seed %d: the walk saw too little: %v", seed, counts)
+	}
+}
+
+// origin picks where the packet comes from.
+func (l *lab) origin(rnd *rand.Rand, p *lb.Packet) *netlab.Netns {
+	switch rnd.IntN(4) {
+	case 0:
+		p.Origin, p.Source = lb.FromOutside, outsideIP
+		return l.outsideNs
+	case 1:
+		p.Origin, p.Source = lb.FromNode, nodeIP
+		return l.node
+	case 2:
+		p.Origin, p.Source = lb.FromPod, podB
+		return l.b
+	}
+	p.Origin, p.Source = lb.FromPod, podA
+	return l.a
+}
+
+// agrees makes the connection and says how it differs from what was expected.
+func (l *lab) agrees(from *netlab.Netns, p lb.Packet, want lb.Outcome) error {
+	network, ask := "tcp4", from.TCP
+	if p.Proto == lb.UDP {
+		network, ask = "udp4", from.UDP
+	}
+	answer, err := ask(netip.Addr{}, p.Dest, quick)
+	switch {
+	case !want.Served:
+		if err == nil {
+			return fmt.Errorf("nobody should answer, %q did", answer.Name)
+		}
+		return nil
+	case want.Verdict == lb.Refuse:
+		if err == nil || isTimeout(err) {
+			return fmt.Errorf("%s: %+v, %v; want a refusal", network, answer, err)
+		}
+		return nil
+	case want.Verdict == lb.Drop:
+		if err == nil || !isTimeout(err) && !strings.Contains(err.Error(), "not permitted") {
+			return fmt.Errorf("%s: %+v, %v; want silence", network, answer, err)
+		}
+		return nil
+	case err != nil:
+		return err
+	}
+	names := map[string]netip.Addr{"a": podA, "b": podB, "far": podFar, "far2": podFar2}
+	at := names[answer.Name]
+	ok := false
+	for b := range want.Backends {
+		ok = ok || b.Addr() == at
+	}
+	if !ok {
+		return fmt.Errorf("%q answered, at %s", answer.Name, at)
+	}
+	if at != p.Source && p.Origin != lb.FromNode && want.KeepsSource != (answer.Client == p.Source) {
+		return fmt.Errorf("%q saw client %s", answer.Name, answer.Client)
+	}
+	if at == p.Source && answer.Client == p.Source {
+		return fmt.Errorf("%q saw itself as the client", answer.Name)
+	}
+	return nil
+}
+
+// Everybody's nft has to be able to print what we write, and to read it again.
+func TestRulesetPrints(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	for i := range 3000 {
+		s := newService(fmt.Sprint("s", i), fmt.Sprintf("10.100.%d.%d", i/250, i%250+1))
+		var addrs []netip.Addr
+		for j := range i % 7 {
+			addrs = append(addrs, netip.AddrFrom4([4]byte{10, 244, byte(1 + j), byte(i%250 + 2)}))
+		}
+		switch i % 5 {
+		case 1:
+			withAffinity(s, int32(60*(i%3+1)))
+		case 2:
+			nodePort(s, localPolicy)
+			s.Spec.Ports = s.Spec.Ports[:1]
+			s.Spec.Ports[0].NodePort = int32(30000 + i/5)
+		case 3:
+			s.Spec.Type = corev1.ServiceTypeLoadBalancer
+			s.Spec.LoadBalancerSourceRanges = []string{"198.51.100.0/25", "203.0.113.7/32"}
+			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("203.0.%d.%d", i/250, i%250+1)}}
+		}
+		l.world.Put(s)
+		l.world.Put(newSlice(s.Name, addrs...))
+	}
+	l.settle()
+	out, err := l.node.Command("nft", "list", "ruleset")
+	if err != nil {
+		t.Fatalf("%v\n%.3000s", err, out)
+	}
+	for _, want := range []string{
+		`10.100.0.4 . tcp . 80 comment "default/s3:tcp"`,
+		"dnat ip to ct mark . numgen random mod 3 map @endpoints",
+		"chain lb-6-sticky-60s {", "-keep-source {",
+		"update @affinity { ip saddr . ct mark timeout 1m : meta mark }",
+		"203.0.0.4 . tcp . 80 . 198.51.100.0/25",
+		"ip daddr 10.96.0.10 meta l4proto { tcp, udp } th dport 53 notrack",
+		"flags owner",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the listing lacks %q", want)
+		}
+	}
+	if strings.Contains(out, "invalid type") || strings.Contains(out, "unknown") {
+		t.Error("the listing has parts nft cannot name")
+	}
+	if n := l.proxy.Stats(); strings.Count(out, "\tchain ") > n.Classes+20 {
+		t.Errorf("%d chains for %d classes", strings.Count(out, "\tchain "), n.Classes)
+	}
+	file := t.TempDir() + "/saved.nft"
+	if err := os.WriteFile(file, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := netlab.New(t, "elsewhere").Command("nft", "--check", "--file", file); err != nil {
+		t.Errorf("what nft prints it cannot read: %v\n%.3000s", err, out)
+	}
+	// Other programs' transactions go on beside ours.
+	if out, err := l.node.Command("nft", "add", "table", "ip", "other"); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Maps that become too small are replaced, and nobody notices.
+func TestMapsGrow(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
+	stop := l.load(l.a, "10.96.0.1:80")
+	before := l.proxy.Stats().Rewrites
+	for i := range 6000 {
+		l.world.Put(newService(fmt.Sprint("s", i), fmt.Sprintf("10.100.%d.%d", i/250, i%250+1)))
+	}
+	l.settle()
+	if n := l.proxy.Stats(); n.Rewrites == before || n.Failures > 0 {
+		t.Errorf("12000 frontends in a map of 4096: %+v", n)
+	}
+	for i := range 6000 {
+		l.world.Delete(newService(fmt.Sprint("s", i), ""))
+	}
+	l.settle()
+	if n, err := stop(); err != nil || n == 0 {
+		t.Errorf("%d connections meanwhile, %v", n, err)
+	}
+	if n := l.proxy.Stats(); n.Services != 1 {
+		t.Errorf("%d services left", n.Services)
+	}
+}
+
+// A class that was never used before needs new rules, and one that nobody uses
+// any more is cleaned up some day.
+func TestClassesComeAndGo(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
+	for i := range 100 {
+		l.put(withAffinity(newService("aff", "10.96.0.2"), int32(1000+i)), newSlice("aff", podB, podFar))
+	}
+	l.reaches(l.a, "tcp", "10.96.0.2:80", podA, l.sticks(l.a, "tcp", "10.96.0.2:80", 1))
+	if n := l.proxy.Stats().Classes; n > maxIdle+10 {
+		t.Errorf("%d classes are known", n)
+	}
+}
+
+// Queries to the node's own DNS server leave no trace in conntrack; whatever
+// else is sent to its address is treated like any cluster address.
+func TestDNSIsNotTracked(t *testing.T) {
+	l := newLab(t)
+	dns := netip.AddrPortFrom(testConfig.ClusterDNS, 53)
+	l.node.Serve(dns, "dns")
+	l.start()
+	l.put(newService("kube-dns", "10.96.0.10", corev1.ServicePort{Name: "tcp", Port: 53, Protocol: corev1.ProtocolTCP}), newSlice("kube-dns"))
+	for _, from := range []*netlab.Netns{l.a, l.node} {
+		for range 5 {
+			if a, err := from.UDP(netip.Addr{}, dns, quick); err != nil || a.Name != "dns" {
+				t.Fatalf("udp: %+v, %v", a, err)
+			}
+			if a, err := from.TCP(netip.Addr{}, dns, quick); err != nil || a.Name != "dns" {
+				t.Fatalf("tcp: %+v, %v", a, err)
+			}
+		}
+	}
+	if n := l.conntracked("dport=53 "); n != 0 {
+		t.Errorf("%d conntrack entries for DNS", n)
+	}
+	l.refused(l.a, "10.96.0.10:54")
+	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
+	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b")
+	if n := l.conntracked("dport=80 "); n == 0 {
+		t.Error("and no entry for a connection that is tracked: conntrack cannot be seen")
+	}
+}
+
+func (l *lab) conntracked(word string) int {
+	l.t.Helper()
+	out, err := l.node.Command("conntrack", "-L")
+	if err != nil {
+		l.t.Fatal(err, out)
+	}
+	return strings.Count(out, word)
+}
+
+// A node without a pod range takes all pods for its own until it has one.
+func TestPodRangeArrivesLater(t *testing.T) {
+	l := newLab(t)
+	bare := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
+	full := l.world.Node("n1")
+	l.world.Put(bare)
+	l.start()
+	l.put(newService("web", "10.96.0.1"), newSlice("web", podFar))
+	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "far")
+	before := l.proxy.Stats().Rewrites
+	l.world.Put(full)
+	l.until("the rules for the pod range", func() bool { return l.proxy.Stats().Rewrites > before })
+	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "far")
+	if a, err := l.neighbour.TCP(podFar2, at("10.96.0.1:80"), quick); err != nil || a.Client != nodeIP {
+		t.Errorf("pod of n2: %+v, %v; want it masqueraded now", a, err)
+	}
+	// A new neighbour shows in the set of nodes without a rewrite.
+	before = l.proxy.Stats().Rewrites
+	l.world.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n3"}, Status: corev1.NodeStatus{
+		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: outsideIP.String()}}}})
+	l.settle()
+	l.reaches(l.a, "tcp", "198.51.100.2:8080", podA, "outside")
+	if l.proxy.Stats().Rewrites != before {
+		t.Error("a new node took a rewrite")
+	}
+}
