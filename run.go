@@ -60,11 +60,9 @@ func runCluster(ctx context.Context, inst instance.Instance, saved config.Config
 	return g.Wait()
 }
 
-// settings every node's network namespace needs.
+// nodeSysctls are the settings that every node's network namespace needs.
 var nodeSysctls = map[string]string{
 	"net/ipv4/ip_forward": "1",
-	// A packet outside the window of a translated connection would otherwise pass untranslated and reset it.
-	"net/netfilter/nf_conntrack_tcp_be_liberal": "1",
 }
 
 // hostAddr is this host's address as a node: the one given, or that of the default route.
