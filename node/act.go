@@ -91,6 +91,7 @@ func (w *worker) setupResult(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		w.mem.Setup = life.Trouble{}
+		w.tellDNS()
 		return
 	case ctx.Err() != nil && w.leaving():
 		return

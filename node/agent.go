@@ -56,8 +56,9 @@ type Agent struct {
 	log    *slog.Logger
 	engine *engine
 	events record.EventRecorder
-	// starts bounds how many sandboxes and containers are being started at once.
-	starts chan struct{}
+	// Bounds on what is being started at once. Containers have slots of their own, so that pods whose sandbox runs are not held
+	// up by the sandboxes of later ones.
+	sandboxSlots, containerSlots slots
 
 	mu      sync.Mutex
 	pods    map[types.UID]*worker
@@ -72,14 +73,15 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		cfg.ResolvConf = "/etc/resolv.conf"
 	}
 	return &Agent{
-		cfg:    cfg,
-		rt:     rt,
-		client: client,
-		log:    log,
-		starts: make(chan struct{}, max(2, 2*runtime.NumCPU())),
-		pods:   map[types.UID]*worker{},
-		owners: map[string]types.UID{},
-		early:  map[string]time.Time{},
+		cfg:            cfg,
+		rt:             rt,
+		client:         client,
+		log:            log,
+		sandboxSlots:   make(slots, max(2, runtime.NumCPU())),
+		containerSlots: make(slots, max(2, runtime.NumCPU())),
+		pods:           map[types.UID]*worker{},
+		owners:         map[string]types.UID{},
+		early:          map[string]time.Time{},
 	}
 }
 

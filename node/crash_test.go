@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -224,5 +225,33 @@ func killMain(t *testing.T, b *bench, name string) {
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestR42_EverythingDied is a reboot: sandboxes and containers are made again, the pod stays the same object.
+func TestR42_EverythingDied(t *testing.T) {
+	b := newBench(t)
+	p := pod("web", "serve")
+	p.Spec.Containers[0].ReadinessProbe = httpProbe("/readyz")
+	b.create(p)
+	before := b.await("web", "ready", ready)
+	b.stop()
+	if err := b.rt.Stop(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.rt.Start(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.startAgent()
+	after := b.await("web", "ready again in a new container", func(p *corev1.Pod) bool {
+		return ready(p) && p.Status.ContainerStatuses[0].ContainerID != before.Status.ContainerStatuses[0].ContainerID
+	})
+	if s := after.Status.ContainerStatuses[0]; s.RestartCount != 1 || after.UID != before.UID || after.Status.PodIP == "" {
+		t.Errorf("got %+v", after.Status)
+	}
+	b.post(after.Status.PodIP, "/livez") // its network works
+	left, err := filepath.Glob(filepath.Join(b.rt.Dir, "cni-data", "*", "10.99.3.*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("addresses taken: %v, %v", left, err)
 	}
 }

@@ -33,7 +33,7 @@ const appImage = "example.org/app:1"
 
 // bench is a node with the real containerd and the real API server.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	ctx    context.Context
 	rt     *cri.Runtime
 	rest   *rest.Config
@@ -42,7 +42,7 @@ type bench struct {
 	stop   func() // ends the agent and waits for it
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
@@ -135,7 +135,7 @@ func (b *bench) startAgent() {
 	b.t.Cleanup(b.stop)
 }
 
-func freePort(t *testing.T) netip.AddrPort {
+func freePort(t testing.TB) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -145,7 +145,7 @@ func freePort(t *testing.T) netip.AddrPort {
 	return netip.MustParseAddrPort(l.Addr().String())
 }
 
-func serving(t *testing.T, ca *pki.Authority, ip netip.Addr) tls.Certificate {
+func serving(t testing.TB, ca *pki.Authority, ip netip.Addr) tls.Certificate {
 	t.Helper()
 	cert, key, err := ca.Issue(pki.Request{CommonName: "system:node:n1", Organizations: []string{"system:nodes"}, Addrs: []netip.Addr{ip}, Server: true})
 	if err != nil {
@@ -159,7 +159,7 @@ func serving(t *testing.T, ca *pki.Authority, ip netip.Addr) tls.Certificate {
 }
 
 // appArchive builds the test program into an image.
-func appArchive(t *testing.T) []byte {
+func appArchive(t testing.TB) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "app")
 	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "./testdata/app")

@@ -99,12 +99,14 @@ func (b *bench) exec(name string, stdin io.Reader, command ...string) string {
 	return out.String()
 }
 
-// post switches an endpoint of the program in a pod.
+// post switches an endpoint of the program in a pod, once it listens.
 func (b *bench) post(ip, path string) {
 	b.t.Helper()
-	answer, err := http.Post("http://"+ip+":8080"+path, "", nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	answer.Body.Close()
+	b.until(ip+" listens", func() bool {
+		answer, err := http.Post("http://"+ip+":8080"+path, "", nil)
+		if err == nil {
+			answer.Body.Close()
+		}
+		return err == nil
+	})
 }

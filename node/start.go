@@ -27,12 +27,14 @@ func (a *Agent) podDir(pod *corev1.Pod) string {
 
 func (a *Agent) logDir(pod *corev1.Pod) string { return filepath.Join(a.podDir(pod), "logs") }
 
-// slot waits for the right to start something, so that many pods at once do not starve each other. The second value is false
-// when the context ended first.
-func (a *Agent) slot(ctx context.Context) (release func(), ok bool) {
+// slots bound how many things are done at once, so that many pods starting together do not starve each other.
+type slots chan struct{}
+
+// take waits for a slot. The second value is false when the context ended first.
+func (s slots) take(ctx context.Context) (release func(), ok bool) {
 	select {
-	case a.starts <- struct{}{}:
-		return func() { <-a.starts }, true
+	case s <- struct{}{}:
+		return func() { <-s }, true
 	case <-ctx.Done():
 		return nil, false
 	}
@@ -52,12 +54,14 @@ func (a *Agent) runSandbox(ctx context.Context, pod *corev1.Pod, old []life.Sand
 	if err := a.setupVolumes(ctx, pod); err != nil {
 		return err
 	}
-	release, ok := a.slot(ctx)
+	release, ok := a.sandboxSlots.take(ctx)
 	if !ok {
 		return ctx.Err()
 	}
 	defer release()
+	begin := time.Now()
 	_, err := a.engine.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: spec.Sandbox(pod, a.node(), attempt, a.logDir(pod))})
+	a.log.Debug("sandbox", "pod", pod.Namespace+"/"+pod.Name, "took", time.Since(begin), "error", err)
 	return err
 }
 
@@ -75,6 +79,14 @@ func message(err error) string {
 		return fmt.Sprintf("rpc error: code = %s desc = %s", s.Code(), s.Message())
 	}
 	return err.Error()
+}
+
+// tellDNS records what of the name resolution did not fit (rule N56).
+func (w *worker) tellDNS() {
+	_, left := spec.PodResolver(w.pod, w.a.node())
+	for _, text := range left {
+		w.event(corev1.EventTypeWarning, "DNSConfigForming", text)
+	}
 }
 
 func (w *worker) beginStart(ctx context.Context, action life.Action) {
@@ -118,10 +130,11 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	if err != nil {
 		return &startError{"CreateContainerConfigError", err}
 	}
-	release, ok := a.slot(ctx)
+	release, ok := a.containerSlots.take(ctx)
 	if !ok {
 		return ctx.Err()
 	}
+	begin := time.Now()
 	created, err := a.engine.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{
 		PodSandboxId: sandbox.ID, Config: config, SandboxConfig: spec.Sandbox(pod, a.node(), sandbox.Attempt, a.logDir(pod)),
 	})
@@ -137,6 +150,7 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	}
 	_, err = a.engine.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: id})
 	release()
+	w.log.Debug("container", "name", c.Name, "took", time.Since(begin), "error", err)
 	if err != nil {
 		return &startError{"RunContainerError", err}
 	}

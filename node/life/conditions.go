@@ -17,12 +17,24 @@ func (v View) conditions(s *corev1.PodStatus, old []corev1.PodCondition) []corev
 		v.readyCondition(containers, old),
 		containers,
 	}
+	if !hasCondition(old, corev1.PodScheduled) { // a pod that was created with its node set has seen no scheduler
+		own = append(own, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue})
+	}
 	out := append([]corev1.PodCondition(nil), old...)
 	for _, c := range own {
 		c.ObservedGeneration = v.Pod.Generation
 		out = upsert(out, c, v)
 	}
 	return out
+}
+
+func hasCondition(list []corev1.PodCondition, kind corev1.PodConditionType) bool {
+	for i := range list {
+		if list[i].Type == kind {
+			return true
+		}
+	}
+	return false
 }
 
 // upsert puts a condition in place of the one of its type. lastTransitionTime moves only with the status (rule R34).

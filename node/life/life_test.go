@@ -226,7 +226,7 @@ func TestConditions(t *testing.T) {
 		view *View
 		want map[corev1.PodConditionType]string
 	}{
-		{"D4 new", view("a"), map[corev1.PodConditionType]string{"PodReadyToStartContainers": "False", "Initialized": "True", "Ready": unready, "ContainersReady": unready}},
+		{"D4 new", view("a"), map[corev1.PodConditionType]string{"PodScheduled": "True", "PodReadyToStartContainers": "False", "Initialized": "True", "Ready": unready, "ContainersReady": unready}},
 		{"D4 running", view("a").sandbox().runs("a"), map[corev1.PodConditionType]string{"PodReadyToStartContainers": "True", "Initialized": "True", "Ready": "True", "ContainersReady": "True"}},
 		{"R31 all containers", view("a", "b").sandbox().runs("b"), map[corev1.PodConditionType]string{"ContainersReady": unready}},
 		{"R31 sidecars count", view("m").init("a", true).sandbox().runs("a").runs("m").with(func(v *View) {

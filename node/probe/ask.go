@@ -2,15 +2,11 @@ package probe
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/url"
+	"net/netip"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,9 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
-
-// maxBody is how much of an answer is read for the event text (rule R6).
-const maxBody = 10 << 10
 
 // Target is where a container is probed.
 type Target struct {
@@ -80,90 +73,10 @@ func (t Target) port(p intstr.IntOrString) (string, error) {
 	return "", fmt.Errorf("couldn't find port: %q", p.StrVal)
 }
 
-// HTTP checks with a GET request on a new connection; 200 up to 399 is a success, certificates are not verified (rules R4-R7).
-func HTTP(h *corev1.HTTPGetAction, t Target) (Check, error) {
-	port, err := t.port(h.Port)
-	if err != nil {
-		return nil, err
-	}
-	target := probeURL(h, net.JoinHostPort(either(h.Host, t.IP), port))
-	header, host := probeHeader(h.HTTPHeaders)
-	transport := &http.Transport{
-		DisableKeepAlives:  true,
-		DisableCompression: true,
-		DialContext:        dialer().DialContext,
-		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
-	}
-	return func(ctx context.Context) Answer {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-		if err != nil {
-			return Answer{Outcome: Broken, Text: err.Error()}
-		}
-		request.Header, request.Host = header.Clone(), host
-		var elsewhere bool
-		client := &http.Client{Transport: transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
-			if elsewhere = next.URL.Hostname() != via[0].URL.Hostname(); elsewhere {
-				return http.ErrUseLastResponse
-			}
-			if len(via) >= 10 {
-				return errors.New("stopped after 10 redirects")
-			}
-			return nil
-		}}
-		response, err := client.Do(request)
-		if err != nil {
-			return failed(err)
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
-		if err != nil {
-			return failed(err)
-		}
-		if elsewhere || (response.StatusCode >= 200 && response.StatusCode < 400) {
-			return Answer{Text: string(body)}
-		}
-		return Answer{Outcome: Failure, Text: fmt.Sprintf("HTTP probe failed with statuscode: %d", response.StatusCode)}
-	}, nil
-}
-
-func probeURL(h *corev1.HTTPGetAction, hostPort string) string {
-	scheme := strings.ToLower(string(h.Scheme))
-	if scheme == "" {
-		scheme = "http"
-	}
-	u, err := url.Parse(h.Path)
-	if err != nil { // the path is used as it is, as upstream does
-		u = &url.URL{Path: h.Path}
-	}
-	u.Scheme, u.Host = scheme, hostPort
-	if !strings.HasPrefix(u.Path, "/") {
-		u.Path = "/" + u.Path
-	}
-	return u.String()
-}
-
-func probeHeader(own []corev1.HTTPHeader) (http.Header, string) {
-	header, host := http.Header{}, ""
-	for _, h := range own {
-		if strings.EqualFold(h.Name, "Host") {
-			host = h.Value
-			continue
-		}
-		header.Add(h.Name, h.Value)
-	}
-	if _, ok := header["User-Agent"]; !ok {
-		header.Set("User-Agent", "kube-probe/1.37")
-	}
-	if _, ok := header["Accept"]; !ok {
-		header.Set("Accept", "*/*")
-	}
-	return header, host
-}
-
 // TCP checks that a connection can be made. It is closed by a reset, which leaves no TIME_WAIT behind (rule R8).
 func TCP(address string) Check {
 	return func(ctx context.Context) Answer {
-		conn, err := dialer().DialContext(ctx, "tcp", address)
+		conn, err := dial(ctx, address)
 		if err != nil {
 			return failed(err)
 		}
@@ -172,9 +85,9 @@ func TCP(address string) Check {
 	}
 }
 
-// dialer makes connections that end with a reset.
-func dialer() *net.Dialer {
-	return &net.Dialer{
+// dial makes a connection that ends with a reset. An address in numbers is not looked up.
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{
 		KeepAlive: -1,
 		Control: func(_, _ string, c syscall.RawConn) error {
 			return c.Control(func(fd uintptr) {
@@ -182,6 +95,10 @@ func dialer() *net.Dialer {
 			})
 		},
 	}
+	if to, err := netip.ParseAddrPort(address); err == nil {
+		return d.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+	}
+	return d.DialContext(ctx, "tcp", address)
 }
 
 func failed(err error) Answer {
@@ -192,13 +109,13 @@ func failed(err error) Answer {
 func GRPC(address, service string, timeout time.Duration) Check {
 	return func(ctx context.Context) Answer {
 		var refused bool
-		dial := func(ctx context.Context, to string) (net.Conn, error) {
-			conn, err := dialer().DialContext(ctx, "tcp", to)
+		connect := func(ctx context.Context, to string) (net.Conn, error) {
+			conn, err := dial(ctx, to)
 			refused = errors.Is(err, syscall.ECONNREFUSED)
 			return conn, err
 		}
 		conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithContextDialer(dial), grpc.WithNoProxy(), grpc.WithUserAgent("kube-probe/1.37"))
+			grpc.WithContextDialer(connect), grpc.WithNoProxy(), grpc.WithUserAgent(userAgent))
 		if err != nil {
 			return Answer{Outcome: Failure, Text: fmt.Sprintf("error: failed to connect service at %q: %v", address, err)}
 		}

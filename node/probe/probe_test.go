@@ -78,7 +78,7 @@ func ask(t *testing.T, check Check, err error) Answer {
 	return check(ctx)
 }
 
-func server(t *testing.T, secure bool, f http.HandlerFunc) (Target, int32) {
+func server(t testing.TB, secure bool, f http.HandlerFunc) (Target, int32) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(f)
 	if secure {

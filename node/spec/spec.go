@@ -80,7 +80,7 @@ func Sandbox(pod *corev1.Pod, node Node, attempt uint32, logDir string) *runtime
 		host = fqdn
 	}
 	if pod.Spec.HostNetwork {
-		host = node.Name
+		host = "" // the name of the node, whose UTS namespace comes with its network
 	}
 	resolver, _ := PodResolver(pod, node)
 	security := pod.Spec.SecurityContext
