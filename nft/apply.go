@@ -45,32 +45,58 @@ func (k *kernel) fits(counts [mapCount]int) bool {
 	return true
 }
 
-// rewrite replaces the whole table by what the book says, in one transaction:
-// a packet sees either the old table or the new one. Connections that are
-// established live in conntrack and notice nothing.
-func (k *kernel) rewrite(b *book) error {
+// rewrite makes the whole table what the book says, in one transaction: a
+// packet sees either the old table or the new one. Connections that are
+// established live in conntrack and notice nothing. With keep, the affinity map
+// and what its entries refer to survive; that takes a table of ours that nobody
+// has touched, and if it does not work the table is replaced.
+func (k *kernel) rewrite(b *book, keep bool) error {
 	b.take()
 	clear(b.lingering)
 	b.classes.forgetIdle()
 	for m, n := range b.counts {
 		k.sizes[m] = sizeFor(n)
 	}
-	exists, err := k.socket.hasTable()
+	there, err := k.socket.contents()
 	if err != nil {
 		return err
 	}
+	keep = keep && slices.Contains(there.maps, affinityMap)
+	err = k.socket.commit(k.wholeTable(b, there, keep))
+	if err != nil && keep {
+		keep = false
+		err = k.socket.commit(k.wholeTable(b, there, false))
+	}
+	if errors.Is(err, unix.EOPNOTSUPP) && k.flags != 0 {
+		k.flags = 0
+		err = k.socket.commit(k.wholeTable(b, there, false))
+	}
+	if err != nil {
+		return fmt.Errorf("write table %s: %w", tableName, err)
+	}
+	b.committed()
+	return k.remember()
+}
+
+// wholeTable returns the transaction that makes the table, there as described,
+// what the book says.
+func (k *kernel) wholeTable(b *book, there contents, keep bool) *batch {
 	tx := &batch{}
-	if exists {
+	fixed := fixedChains(k.layout)
+	if there.exists && !keep {
 		tx.deleteTable()
 	}
 	tx.message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, "table "+tableName,
 		text(unix.NFTA_TABLE_NAME, tableName), be32(unix.NFTA_TABLE_FLAGS, k.flags))
+	if keep {
+		tx.empty(there)
+	} else {
+		tx.affinityMessage()
+	}
 	for m, s := range shapes {
 		tx.mapMessage(s, k.sizes[m])
 	}
-	tx.affinityMessage()
 	tx.dispatchMessage()
-	fixed := fixedChains(k.layout)
 	// A base chain acts from the moment it is there, so all others come first.
 	for _, c := range fixed {
 		if c.kind == "" {
@@ -88,18 +114,22 @@ func (k *kernel) rewrite(b *book) error {
 			tx.ruleMessage(c.name, r)
 		}
 	}
-	writers := tx.writers(unix.NFT_MSG_NEWSETELEM)
-	tx.elements(b, writers)
-	err = k.socket.commit(tx)
-	if errors.Is(err, unix.EOPNOTSUPP) && k.flags != 0 {
-		k.flags = 0
-		return k.rewrite(b)
+	tx.elements(b, tx.writers(unix.NFT_MSG_NEWSETELEM))
+	return tx
+}
+
+// empty removes everything from the table but the affinity map and the base
+// chains.
+func (tx *batch) empty(there contents) {
+	tx.message(unix.NFT_MSG_DELRULE, 0, "all rules", text(unix.NFTA_RULE_TABLE, tableName))
+	for _, name := range there.maps {
+		if name != affinityMap {
+			tx.message(unix.NFT_MSG_DELSET, 0, "delete map "+name, text(unix.NFTA_SET_TABLE, tableName), text(unix.NFTA_SET_NAME, name))
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("write table %s: %w", tableName, err)
+	for _, name := range there.chains {
+		tx.message(unix.NFT_MSG_DELCHAIN, 0, "delete chain "+name, text(unix.NFTA_CHAIN_TABLE, tableName), text(unix.NFTA_CHAIN_NAME, name))
 	}
-	b.committed()
-	return k.remember()
 }
 
 // elements writes all elements, map by map: writers of several maps cannot
@@ -213,19 +243,6 @@ func (tx *batch) classMessages(all *classes, add []class) {
 		w.add(native(all.known[c].index<<setBits), nil, nil, c.chainName(), "")
 	}
 	w.flush()
-}
-
-// hasTable reports whether the table is there.
-func (s *socket) hasTable() (bool, error) {
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, 0, unix.NFPROTO_IPV4,
-		func(message) error { return nil }, text(unix.NFTA_TABLE_NAME, tableName))
-	if errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for table %s: %w", tableName, err)
-	}
-	return true, nil
 }
 
 // generation asks for the number of transactions so far.

@@ -2,7 +2,6 @@ package nft
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -51,22 +50,6 @@ func crowdEndpoints(i, n int) []netip.Addr {
 
 func crowdName(i int) world.ServiceName {
 	return world.ServiceName{Namespace: "default", Name: fmt.Sprint("s", i)}
-}
-
-// newLoop returns a Proxy's loop that a benchmark steps by hand.
-func newLoop(b *testing.B, ns *netlab.Netns, w *world.World) *loop {
-	b.Helper()
-	l := &loop{
-		proxy: New(testConfig, w, slog.New(slog.DiscardHandler)), book: newBook(), changed: map[world.ServiceName]struct{}{},
-		kernel: &kernel{flags: tableOwner | tablePersist}, cleaner: newCleaner(nil), stale: true,
-	}
-	var err error
-	ns.Do(func() { l.kernel.socket, err = dial() })
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(l.kernel.socket.close)
-	return l
 }
 
 func BenchmarkLoad(b *testing.B) {

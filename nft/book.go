@@ -17,10 +17,11 @@ import (
 // differs from the kernel. It is plain data: update changes it, take hands out
 // the difference, and neither touches the kernel.
 type book struct {
-	services map[world.ServiceName]*service
-	claims   map[key]claims // of the elements that several Services may want
-	nodes    map[netip.Addr]struct{}
-	counts   [mapCount]int // elements desired
+	services  map[world.ServiceName]*service
+	claims    map[key]claims // of the elements that several Services may want
+	nodes     map[netip.Addr]struct{}
+	localPods netip.Prefix
+	counts    [mapCount]int // elements desired
 
 	classes   classes
 	setIDs    numbers
@@ -30,6 +31,7 @@ type book struct {
 	unstaged  bool           // everything will be written anyhow: do not keep the difference
 	lingering map[key]*entry // hairpins in the kernel that nobody wants any more
 	retired   []uint32       // set ids to be reused only after the next commit
+	heritage  heritage       // ids of a previous process, to be taken over
 }
 
 // service is what one Service contributes.
@@ -204,28 +206,14 @@ func (b *book) fill(next, old *service, rows *lb.Rows) error {
 	next.entries = make([]entry, 0, size)
 	ids := map[*lb.Set]uint32{}
 	for i := range rows.Sets {
-		s, err := b.newSet(&rows.Sets[i], old)
+		s, err := b.newSet(rows.Service, &rows.Sets[i], old)
 		if err != nil {
 			return err
 		}
 		ids[&rows.Sets[i]] = s.id
 		next.sets = append(next.sets, s)
-		next.addBackends(s, &rows.Sets[i])
-	}
-	word := func(f *lb.Frontend, scope lb.Scope) (value, error) {
-		s := rows.Set(f.Port, scope)
-		c := class{verdict: s.Verdict}
-		if s.Verdict == lb.Forward {
-			// The shortcut is for clients of this node, which are told apart
-			// when the packet leaves.
-			c.size, c.affinity, c.keep = len(s.Backends), s.Affinity, f.KeepSource && scope == f.Scope
-		}
-		index, err := b.classes.acquire(c)
-		if err != nil {
-			return value{}, err
-		}
-		next.words = append(next.words, c)
-		return numberValue(index<<setBits | ids[s]), nil
+		next.addBackends(s, rows.Sets[i].Affinity > 0)
+		b.addHairpins(next, s)
 	}
 	for i := range rows.Frontends {
 		f := &rows.Frontends[i]
@@ -233,13 +221,13 @@ func (b *book) fill(next, old *service, rows *lb.Rows) error {
 		if f.Port != "" {
 			comment += ":" + f.Port
 		}
-		v, err := word(f, f.Scope)
+		v, err := b.word(next, rows, f, f.Scope, ids)
 		if err != nil {
 			return err
 		}
 		next.add(frontendKey(services, f.Addr, f.Proto), v, comment)
 		if f.Shortcut {
-			if v, err = word(f, lb.Cluster); err != nil {
+			if v, err = b.word(next, rows, f, lb.Cluster, ids); err != nil {
 				return err
 			}
 			next.add(frontendKey(shortcuts, f.Addr, f.Proto), v, comment)
@@ -247,6 +235,24 @@ func (b *book) fill(next, old *service, rows *lb.Rows) error {
 		next.addGuards(f)
 	}
 	return nil
+}
+
+// word returns what the services map says about a frontend and the set of one
+// scope, and counts the class as used by the Service.
+func (b *book) word(next *service, rows *lb.Rows, f *lb.Frontend, scope lb.Scope, ids map[*lb.Set]uint32) (value, error) {
+	s := rows.Set(f.Port, scope)
+	c := class{verdict: s.Verdict}
+	if s.Verdict == lb.Forward {
+		// Behind a shortcut are clients of this node; those that are no pods
+		// are masqueraded like everybody.
+		c.size, c.affinity, c.keep = len(s.Backends), s.Affinity, f.KeepSource && scope == f.Scope
+	}
+	index, err := b.classes.acquire(c)
+	if err != nil {
+		return value{}, err
+	}
+	next.words = append(next.words, c)
+	return numberValue(index<<setBits | ids[s]), nil
 }
 
 func (s *service) add(k key, v value, comment string) {
@@ -264,11 +270,13 @@ func (s *service) addGuards(f *lb.Frontend) {
 }
 
 // newSet gives a set its id and slots: those it had, as far as possible.
-func (b *book) newSet(from *lb.Set, old *service) (*set, error) {
+func (b *book) newSet(name world.ServiceName, from *lb.Set, old *service) (*set, error) {
 	s := &set{port: from.Port, scope: from.Scope}
 	var had []slot
 	if i := slices.IndexFunc(old.sets, func(o *set) bool { return o.port == s.port && o.scope == s.scope }); i >= 0 {
 		s.id, had = old.sets[i].id, old.sets[i].slots
+	} else if id, slots, ok := b.inheritSet(setName(name, s.port, s.scope), from.Backends); ok {
+		s.id, had = id, slots
 	} else {
 		id, err := b.setIDs.take()
 		if err != nil {
@@ -322,19 +330,26 @@ func reslot(had []slot, want []lb.Backend) []slot {
 	return slots
 }
 
-func (s *service) addBackends(to *set, from *lb.Set) {
+func (s *service) addBackends(to *set, affinity bool) {
+	name := setName(s.name, to.port, to.scope)
 	for i, p := range to.slots {
-		if from.Affinity == 0 {
+		if !affinity {
 			s.add(slotOf(endpoints, to.id, i), backendValueOf(p.addr), "")
 			continue
 		}
-		s.add(slotOf(stickySlots, to.id, i), numberValue(p.id), "")
+		s.add(slotOf(stickySlots, to.id, i), numberValue(p.id), name)
 		s.add(numberKey(stickyTargets, p.id), backendValueOf(p.addr), "")
 		s.add(numberKey(sticky, p.id), value{}, "")
 	}
-	for _, backend := range from.Backends {
-		if backend.Local {
-			s.add(addrKey(hairpins, backend.Addr.Addr(), backend.Addr.Addr()), value{}, "")
+}
+
+// addHairpins adds the pods of this node among the backends, which may be their
+// own clients. The address tells, not the endpoint's node name: endpoints that
+// people write by hand often have none.
+func (b *book) addHairpins(to *service, s *set) {
+	for _, p := range s.slots {
+		if a := p.addr.Addr(); b.localPods.Contains(a) {
+			to.add(addrKey(hairpins, a, a), value{}, "")
 		}
 	}
 }

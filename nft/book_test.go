@@ -134,6 +134,7 @@ func TestBookDifferencesConverge(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	b, kernel := newBook(), model{}
+	b.localPods = prefix("10.244.1.0/24")
 	for step := range 5000 {
 		n := rnd.IntN(8)
 		rows := lb.Rows{Service: world.ServiceName{Namespace: "default", Name: fmt.Sprint("s", n)}}

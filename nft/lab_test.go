@@ -183,3 +183,19 @@ func newSlice(of string, addrs ...netip.Addr) *discoveryv1.EndpointSlice {
 }
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+// newLoop returns a Proxy's loop that a test steps by hand.
+func newLoop(t testing.TB, ns *netlab.Netns, w *world.World) *loop {
+	t.Helper()
+	l := &loop{
+		proxy: New(testConfig, w, slog.New(slog.DiscardHandler)), book: newBook(), changed: map[world.ServiceName]struct{}{},
+		kernel: &kernel{flags: tableOwner | tablePersist}, cleaner: newCleaner(nil), stale: true,
+	}
+	var err error
+	ns.Do(func() { l.kernel.socket, err = dial() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.kernel.socket.close)
+	return l
+}

@@ -141,6 +141,10 @@ func (p *Proxy) Run(ctx context.Context) error {
 		proxy: p, book: newBook(), cleaner: newCleaner(flows), changed: map[world.ServiceName]struct{}{},
 		kernel: &kernel{socket: rules, flags: tableOwner | tablePersist},
 	}
+	if h, err := rules.inherit(); err == nil {
+		l.book.adopt(h)
+		l.intact = true
+	} // else there is no table yet, or none to take over
 	var group sync.WaitGroup
 	group.Go(func() { p.clean(ctx, l.cleaner) })
 	defer group.Wait()
@@ -172,6 +176,7 @@ type loop struct {
 
 	node     lb.Node
 	stale    bool // the kernel may differ from the book: write everything
+	intact   bool // the table is as this Proxy or its predecessor left it
 	failures int  // in a row
 	checked  time.Time
 
@@ -220,11 +225,11 @@ func (l *loop) run(ctx context.Context) error {
 // step takes the changes into the book and the book into the kernel.
 func (l *loop) step(changes world.Changes) error {
 	started := time.Now()
+	l.book.unstaged = l.stale
 	names := changes.Services
 	if changes.Nodes || l.kernel.sizes[0] == 0 {
 		names = l.lookAtNodes(names)
 	}
-	l.book.unstaged = l.stale
 	err := l.takeIn(l.skipped)
 	l.skipped = nil
 	err = errors.Join(err, l.takeIn(names))
@@ -242,12 +247,13 @@ func (l *loop) step(changes world.Changes) error {
 // derive again: all of them if this node is not what it was.
 func (l *loop) lookAtNodes(names map[world.ServiceName]struct{}) map[world.ServiceName]struct{} {
 	node, layout := l.proxy.node()
+	moved := node.Zone != l.node.Zone || node.Name != l.node.Name
 	if layout != l.kernel.layout {
-		l.kernel.layout = layout
-		l.stale = true
+		l.kernel.layout, l.book.localPods = layout, layout.localPods
+		l.stale, moved = true, true
 	}
 	l.book.setNodes(l.proxy.nodeAddresses())
-	if node.Zone != l.node.Zone || node.Name != l.node.Name {
+	if moved {
 		all := map[world.ServiceName]struct{}{}
 		for _, name := range l.proxy.world.Services() {
 			all[name] = struct{}{}
@@ -304,12 +310,15 @@ func (l *loop) write() error {
 		// The kernel is not what we think it is. Writing everything does not
 		// depend on what it is.
 		l.count(false)
+		l.intact = false
 	}
 	l.stale = true
-	if err := l.kernel.rewrite(l.book); err != nil {
+	l.book.settleHeritage()
+	if err := l.kernel.rewrite(l.book, l.intact); err != nil {
+		l.intact = false
 		return err
 	}
-	l.stale = false
+	l.stale, l.intact = false, true
 	l.count(true)
 	return nil
 }
@@ -366,7 +375,7 @@ func (l *loop) audit() {
 		return
 	}
 	if id, err := l.kernel.socket.generation(); err != nil || id != l.kernel.generation {
-		l.stale = true
+		l.stale, l.intact = true, false
 		l.checked = time.Now()
 	}
 }

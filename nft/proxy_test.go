@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/world"
 )
 
 // quick is long enough for any answer inside one machine; silence is what
@@ -169,11 +170,27 @@ func TestP33_Hairpin(t *testing.T) {
 		l.reaches(l.a, network, "10.96.0.1:80", gateway, "a")
 	}
 	l.reaches(l.b, "tcp", "10.96.0.1:80", podB, "a") // another pod's source stays
-	// Without the rule it does not work: an endpoint not known to be here has
-	// no element in the hairpins set.
-	foreign := newSlice("self", podA)
-	foreign.Endpoints[0].NodeName = nil
-	l.put(foreign)
+	// Whether the endpoint names its node does not matter.
+	nameless := newSlice("self", podB)
+	nameless.Endpoints[0].NodeName = nil
+	l.put(nameless)
+	l.reaches(l.b, "tcp", "10.96.0.1:80", gateway, "b")
+}
+
+// The negative control of the test above: without its element in the hairpins
+// set the same connection gets no answer.
+func TestP33_WithoutHairpinThereIsNoAnswer(t *testing.T) {
+	l := newLab(t)
+	l.world.Put(newService("self", "10.96.0.1"))
+	l.world.Put(newSlice("self", podA))
+	byHand := newLoop(t, l.node, l.world)
+	if err := byHand.step(world.Changes{}); err != nil {
+		t.Fatal(err)
+	}
+	l.reaches(l.a, "tcp", "10.96.0.1:80", gateway, "a")
+	if err := byHand.kernel.update(byHand.book, difference{removed: []*entry{{key: addrKey(hairpins, podA, podA)}}}); err != nil {
+		t.Fatal(err)
+	}
 	l.silent(l.a, "10.96.0.1:80")
 }
 
