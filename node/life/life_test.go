@@ -64,7 +64,7 @@ func (v *View) ended(name string, code int32) *View {
 }
 
 func (v *View) deleted(grace int64) *View {
-	at := metav1.NewTime(now)
+	at := metav1.NewTime(now.Add(time.Duration(grace) * time.Second))
 	v.Pod.DeletionTimestamp, v.Pod.DeletionGracePeriodSeconds = &at, &grace
 	return v
 }
@@ -132,6 +132,8 @@ func TestNext(t *testing.T) {
 			v.Mem.Doomed["a/0"] = Doom{Grace: &five}
 		}), "kill a a/0 5s"},
 		{"D10 a changed image replaces the container", view("a").sandbox().runs("a").with(func(v *View) { v.Pod.Spec.Containers[0].Image = "new" }), "kill a a/0 30s"},
+		{"KEP-753 with what is left of the grace", view("a").init("s", true).sandbox().runs("s").ended("a", 0).deleted(30).with(func(v *View) { v.Now = now.Add(7 * time.Second) }), "kill s s/0 23s"},
+		{"KEP-753 but with two seconds", view("a").init("s", true).sandbox().runs("s").ended("a", 0).deleted(30).with(func(v *View) { v.Now = now.Add(time.Minute) }), "kill s s/0 2s"},
 		{"R42 a dead sandbox takes its containers along", view("a").sandbox().runs("a").sandboxDies(), "kill a a/0 30s"},
 		{"R42 and is replaced", view("a").sandbox().ended("a", 137).sandboxDies(), "run-sandbox #1"},
 		{"R42 init containers run again in the new one", view("a").init("i", false).sandbox().ended("i", 0).ended("a", 137).sandboxDies().sandbox(), "start i #1"},

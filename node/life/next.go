@@ -125,7 +125,7 @@ func (v View) endAll(p *Plan, grace time.Duration) bool {
 	for i := len(v.Pod.Spec.InitContainers) - 1; i >= 0 && !waiting; i-- {
 		if c := v.Seen.Newest(v.Pod.Spec.InitContainers[i].Name); alive(c) {
 			waiting = true
-			v.kill(p, c, grace, "")
+			v.kill(p, c, v.rest(c, grace), "")
 		}
 	}
 	if waiting || v.Mem.Starting {
@@ -137,6 +137,18 @@ func (v View) endAll(p *Plan, grace time.Duration) bool {
 		}
 	}
 	return false
+}
+
+// minGrace is what a sidecar gets at least when the main containers have used up the pod's grace (kubelet).
+const minGrace = 2 * time.Second
+
+// rest is what is left of the pod's grace for a sidecar whose turn to end has come. One that is ending already keeps what it got.
+func (v View) rest(c *Container, grace time.Duration) time.Duration {
+	if _, killing := v.Mem.Killing[c.ID]; killing || v.Pod.DeletionTimestamp == nil {
+		return grace
+	}
+	left := v.Pod.DeletionTimestamp.Sub(v.Now)
+	return min(max(left, minGrace), grace)
 }
 
 func (v View) isSidecar(name string) bool {

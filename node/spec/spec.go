@@ -89,7 +89,8 @@ func Sandbox(pod *corev1.Pod, node Node, attempt uint32, logDir string) *runtime
 		SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
 			NamespaceOptions: namespaces(pod),
 			Privileged:       anyPrivileged(pod),
-			Seccomp:          &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault},
+			// The sandbox runs nothing but our own pause program, and building a filter takes runc a fifth of a sandbox's time.
+			Seccomp: &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Unconfined},
 		},
 		Sysctls: map[string]string{},
 	}
