@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,8 +39,10 @@ func (a *Agent) keepPods(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	go informer.RunWithContext(ctx)
-	go a.followExits(ctx)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	parts.Go(func() { informer.RunWithContext(ctx) })
+	parts.Go(func() { a.followExits(ctx) })
 	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
 		return ctx.Err()
 	}
