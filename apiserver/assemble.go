@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -25,6 +26,7 @@ import (
 	"k8s.io/kube-openapi/pkg/common/restfuladapter"
 
 	"fairlead.dev/fairlead/apiserver/auth"
+	"fairlead.dev/fairlead/apiserver/custom"
 	"fairlead.dev/fairlead/apiserver/nodelink"
 	"fairlead.dev/fairlead/apiserver/openapi"
 	"fairlead.dev/fairlead/apiserver/registry"
@@ -50,12 +52,6 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	if err := storage(etcd).ApplyWithStorageFactoryTo(storageFactory(etcd), generic); err != nil {
 		return nil, fmt.Errorf("api server: storage: %w", err)
 	}
-	complete := generic.Complete(nil)
-	api, err := complete.New("fairlead", genericapiserver.NewEmptyDelegate())
-	if err != nil {
-		return nil, fmt.Errorf("api server: %w", err)
-	}
-	api.ShutdownTimeout = hangUpTimeout
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, ServiceCIDR: cfg.ServiceCIDR, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
 		AllowExternalIPs: cfg.AllowExternalIPs,
@@ -67,9 +63,19 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	if guard.namespaces, err = getter(core, "namespaces"); err != nil {
 		return nil, err
 	}
-	if err := addStreams(groups, id, cfg); err != nil {
+	webhooks, err := addStreams(groups, id, cfg)
+	if err != nil {
 		return nil, err
 	}
+	customs, err := customResources(generic, etcd, webhooks)
+	if err != nil {
+		return nil, err
+	}
+	api, err := generic.Complete(nil).New("fairlead", genericapiserver.NewEmptyDelegateWithCustomHandler(customs))
+	if err != nil {
+		return nil, fmt.Errorf("api server: %w", err)
+	}
+	api.ShutdownTimeout = hangUpTimeout
 	groups = append(groups, reviewGroups(generic)...)
 	if err := api.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, groups[0]); err != nil {
 		return nil, fmt.Errorf("api server: core group: %w", err)
@@ -77,7 +83,15 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	if err := api.InstallAPIGroups(groups[1:]...); err != nil {
 		return nil, fmt.Errorf("api server: groups: %w", err)
 	}
-	serveOpenAPI(api, generic)
+	if err := customs.ListGroups(api.DiscoveryGroupManager, groupNames(groups)); err != nil {
+		return nil, fmt.Errorf("api server: %w", err)
+	}
+	serveOpenAPI(api, customs, generic)
+	api.RegisterDestroyFunc(customs.Destroy)
+	api.AddPostStartHookOrDie("fairlead-custom-resources", func(hook genericapiserver.PostStartHookContext) error {
+		customs.Start(hook)
+		return nil
+	})
 	api.AddPostStartHookOrDie("fairlead-bootstrap", func(hook genericapiserver.PostStartHookContext) error {
 		k.bootstrap(hook, log)
 		return nil
@@ -96,6 +110,7 @@ func genericConfig(cfg Config, id *identity, listener net.Listener) *genericapis
 	c.Authorization.Authorizer = auth.Authorizer()
 	c.RuleResolver = auth.Rules{}
 	c.EnableProfiling = false
+	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis") // shared with custom resources
 	c.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(
 		sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
 	c.ShutdownWatchTerminationGracePeriod = drainTimeout
@@ -153,39 +168,41 @@ func reviewGroups(c *genericapiserver.Config) []*genericapiserver.APIGroupInfo {
 
 // serveOpenAPI installs the OpenAPI documents of the installed groups. The definitions, which server-side
 // apply needed for its merge rules while the groups were installed, are dropped: a document makes them anew.
-func serveOpenAPI(api *genericapiserver.GenericAPIServer, c *genericapiserver.Config) {
+func serveOpenAPI(api *genericapiserver.GenericAPIServer, customs *custom.Server, c *genericapiserver.Config) {
 	c.OpenAPIV3Config.Definitions = nil
+	c.OpenAPIConfig.GetDefinitions, c.OpenAPIV3Config.GetDefinitions = openapi.AllDefinitions, openapi.AllDefinitions
 	routes := func() []common.RouteContainer {
-		return restfuladapter.AdaptWebServices(api.Handler.GoRestfulContainer.RegisteredWebServices())
+		return append(restfuladapter.AdaptWebServices(api.Handler.GoRestfulContainer.RegisteredWebServices()), customs.Routes()...)
 	}
 	var groups []string
 	for _, r := range routes() {
 		groups = append(groups, strings.TrimPrefix(r.RootPath(), "/"))
 	}
-	openapi.NewDocuments(groups, routes, c.OpenAPIConfig, c.OpenAPIV3Config).Install(api.Handler.NonGoRestfulMux)
+	openapi.NewDocuments(groups, routes, customs.Definitions(), c.OpenAPIConfig, c.OpenAPIV3Config).Install(api.Handler.NonGoRestfulMux)
 }
 
-// addStreams adds the subresources of the core group that something outside of this server answers.
-func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Config) error {
+// addStreams adds the subresources of the core group that something outside of this server answers, and
+// returns what finds the endpoints of Services.
+func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Config) (nodelink.Resolver, error) {
+	var to nodelink.Resolver
 	core := groups[0].VersionedResourcesStorageMap["v1"]
 	pods, err := getter(core, "pods")
 	if err != nil {
-		return err
+		return to, err
 	}
 	nodes, err := getter(core, "nodes")
 	if err != nil {
-		return err
+		return to, err
 	}
-	services, err := getter(core, "services")
-	if err != nil {
-		return err
+	if to.Services, err = getter(core, "services"); err != nil {
+		return to, err
 	}
-	slices, ok := find(groups, "discovery.k8s.io")["endpointslices"].(rest.Lister)
-	if !ok {
-		return errors.New("api server: endpoint slices cannot be listed")
+	var ok bool
+	if to.Slices, ok = find(groups, "discovery.k8s.io")["endpointslices"].(rest.Lister); !ok {
+		return to, errors.New("api server: endpoint slices cannot be listed")
 	}
-	maps.Copy(core, nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool()).Storage(services, slices))
-	return nil
+	maps.Copy(core, nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool()).Storage(to))
+	return to, nil
 }
 
 // getter is the storage of a resource, to be read.

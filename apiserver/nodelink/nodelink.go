@@ -48,16 +48,16 @@ func New(pods, nodes rest.Getter, cert tls.Certificate, roots *x509.CertPool) *L
 	}}
 }
 
-// Storage is the subresources by name, ready to be added to the core group. services and slices tell where
-// requests to a Service may be relayed to.
-func (l *Link) Storage(services rest.Getter, slices rest.Lister) map[string]rest.Storage {
+// Storage is the subresources by name, ready to be added to the core group. to tells where requests to a
+// Service may be relayed to.
+func (l *Link) Storage(to Resolver) map[string]rest.Storage {
 	return map[string]rest.Storage{
 		"pods/log":         logStream{l},
 		"pods/exec":        l.exec(),
 		"pods/attach":      l.attach(),
 		"pods/portforward": l.portForward(),
 		"pods/proxy":       l.podProxy(),
-		"services/proxy":   l.serviceProxy(services, slices),
+		"services/proxy":   l.serviceProxy(to),
 		"nodes/proxy":      l.nodeProxy(),
 	}
 }

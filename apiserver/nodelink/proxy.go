@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,9 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/proxy"
@@ -121,7 +118,7 @@ func declaredPort(pod *corev1.Pod) string {
 
 // serviceProxy relays to a ready endpoint of SCHEME:SERVICE:PORT, where PORT is a name or a number of the
 // Service's ports and may be left out when there is only one.
-func (l *Link) serviceProxy(services rest.Getter, endpointSlices rest.Lister) relay {
+func (l *Link) serviceProxy(to Resolver) relay {
 	transport := direct()
 	return relay{
 		options: func() runtime.Object { return &corev1.ServiceProxyOptions{} },
@@ -130,22 +127,9 @@ func (l *Link) serviceProxy(services rest.Getter, endpointSlices rest.Lister) re
 			if !valid {
 				return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("invalid service request %q", id))
 			}
-			obj, err := services.Get(ctx, name, &metav1.GetOptions{})
+			at, err := to.endpoint(ctx, name, asked)
 			if err != nil {
 				return nil, nil, err
-			}
-			port, err := servicePort(obj.(*corev1.Service), asked)
-			if err != nil {
-				return nil, nil, err
-			}
-			of := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: name})
-			list, err := endpointSlices.List(ctx, &metainternalversion.ListOptions{LabelSelector: of})
-			if err != nil {
-				return nil, nil, err
-			}
-			at, ok := readyEndpoint(list.(*discoveryv1.EndpointSliceList).Items, port, rand.IntN)
-			if !ok {
-				return nil, nil, apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", id))
 			}
 			location, err := outside(scheme, at.Addr().String(), strconv.Itoa(int(at.Port())))
 			if err != nil {

@@ -24,6 +24,7 @@ import (
 
 // document is one OpenAPI document in both its encodings, each compressed and made when first asked for.
 type document struct {
+	mark  string // changes with the content; "" for what never changes
 	json  func() ([]byte, error)
 	proto func(json []byte) ([]byte, error)
 
@@ -94,6 +95,9 @@ func (d *Documents) buildAll() ([]byte, error) {
 		return nil, fmt.Errorf("openapi: build v2: %w", err)
 	}
 	spec.Definitions = handler.PruneDefaults(spec.Definitions)
+	if spec, err = d.custom.merge(spec); err != nil {
+		return nil, err
+	}
 	return json.Marshal(spec)
 }
 
@@ -110,6 +114,11 @@ func (d *Documents) buildIndex() []byte {
 	index := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
 	for group := range d.byGroup {
 		index.Paths[group] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: groupURL(group, d.hash(group))}
+	}
+	for group, mark := range d.custom.marks() {
+		if _, builtIn := d.byGroup[group]; !builtIn {
+			index.Paths[group] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: groupURL(group, d.hash(group+mark))}
+		}
 	}
 	out, _ := json.Marshal(index) // strings only
 	return out

@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/munnerz/goautoneg"
+	listers "k8s.io/apiextensions-apiserver/pkg/client/listers/apiextensions/v1"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/handler"
 	"k8s.io/kube-openapi/pkg/handler3"
@@ -28,27 +30,29 @@ const (
 // Documents serves /openapi/v2 and /openapi/v3. A document is built when it is first asked for and kept
 // compressed: together they take tenths of a second and tens of megabytes that most starts never need.
 //
-// The documents depend on the program only, so the hash by which clients cache them is the program's build
-// identity: the index of /openapi/v3 is known without building anything.
+// The documents of the built-in groups depend on the program only, so the hash by which clients cache them
+// is the program's build identity; those of custom resources on the definitions and their resource versions.
+// So the index of /openapi/v3 is known without building anything.
 type Documents struct {
 	routes  func() []common.RouteContainer
 	v2      *common.Config
 	v3      *common.OpenAPIV3Config
 	build   string
-	all     *document
-	byGroup map[string]*document // by group version, such as "apis/apps/v1"
-	index   []byte
+	byGroup map[string]*document // the built-in ones by group version, such as "apis/apps/v1"
+	custom  *custom
+
+	mu  sync.Mutex
+	all *document // of the definitions whose mark is in all.mark
 }
 
 // NewDocuments serves what routes returns when a document is first asked for, grouped by root path.
-// groups are those root paths without their leading slash.
-func NewDocuments(groups []string, routes func() []common.RouteContainer, v2 *common.Config, v3 *common.OpenAPIV3Config) *Documents {
+// groups are those root paths without their leading slash. definitions are those of custom resources.
+func NewDocuments(groups []string, routes func() []common.RouteContainer, definitions listers.CustomResourceDefinitionLister, v2 *common.Config, v3 *common.OpenAPIV3Config) *Documents {
 	d := &Documents{routes: routes, v2: v2, v3: v3, build: buildID(), byGroup: map[string]*document{}}
-	d.all = &document{json: d.buildAll, proto: handler.ToProtoBinary}
+	d.custom = &custom{definitions: definitions, documents: map[string]*document{}}
 	for _, group := range groups {
 		d.byGroup[group] = &document{json: func() ([]byte, error) { return d.buildGroup(group) }, proto: handler3.ToV3ProtoBinary}
 	}
-	d.index = d.buildIndex()
 	return d
 }
 
@@ -66,32 +70,48 @@ func (d *Documents) Install(mux Mux) {
 }
 
 func (d *Documents) serveAll(w http.ResponseWriter, r *http.Request) {
+	doc, hash := d.wholeNow()
 	switch negotiate(r, asJSON, asProto2, oldProto2) {
 	case asJSON:
-		d.all.serve(w, r, asJSON, d.hash("v2"))
+		doc.serve(w, r, asJSON, hash)
 	case asProto2, oldProto2:
-		d.all.serve(w, r, asProto2, d.hash("v2"))
+		doc.serve(w, r, asProto2, hash)
 	default:
 		w.WriteHeader(http.StatusNotAcceptable)
 	}
 }
 
+// wholeNow is the document of everything, under the definitions there are now.
+func (d *Documents) wholeNow() (*document, string) {
+	mark := d.custom.mark()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil || d.all.mark != mark {
+		d.all = &document{mark: mark, json: d.buildAll, proto: handler.ToProtoBinary}
+	}
+	return d.all, d.hash("v2" + mark)
+}
+
 func (d *Documents) serveIndex(w http.ResponseWriter, r *http.Request) {
-	if fresh(w, r, d.hash("index")) {
+	index := d.buildIndex()
+	if fresh(w, r, d.hash("index"+string(index))) {
 		return
 	}
 	w.Header().Set("Content-Type", asJSON)
-	w.Write(d.index)
+	w.Write(index)
 }
 
 func (d *Documents) serveGroup(w http.ResponseWriter, r *http.Request) {
 	group := strings.TrimPrefix(r.URL.Path, root3+"/")
 	doc, ok := d.byGroup[group]
 	if !ok {
+		doc, ok = d.custom.document(group)
+	}
+	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	hash := d.hash(group)
+	hash := d.hash(group + doc.mark)
 	switch asked := r.URL.Query().Get("hash"); asked {
 	case "":
 	case hash:
