@@ -22,8 +22,8 @@ import (
 
 const (
 	workers = 4
-	// rediscover is how often the list of served resources is read again; it
-	// changes only with custom resources.
+	// rediscover is how often the list of served resources is read again without a
+	// reason; a changed custom resource definition is one.
 	rediscover = 30 * time.Second
 )
 
@@ -38,6 +38,9 @@ type Collector struct {
 	resources  *resources
 	garbage    workqueue.TypedRateLimitingInterface[item]
 	spaces     workqueue.TypedRateLimitingInterface[string] // namespaces by name
+
+	discovering sync.Mutex    // one discovery at a time
+	defined     chan struct{} // a custom resource definition changed; holds one notice
 }
 
 // sharedKinds are the resources other controllers watch anyway: their informers
@@ -83,6 +86,7 @@ func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte,
 		resources:  newResources(),
 		garbage:    newQueue[item]("garbage"),
 		spaces:     newQueue[string]("namespace"),
+		defined:    make(chan struct{}, 1),
 	}
 	for _, r := range sharedKinds(shared) {
 		r.collection = true
@@ -129,6 +133,8 @@ func (c *Collector) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-tick.C:
 			c.discover(ctx)
+		case <-c.defined:
+			c.discover(ctx)
 		}
 	}
 	c.garbage.ShutDown()
@@ -163,6 +169,8 @@ func work[T comparable](ctx context.Context, q workqueue.TypedRateLimitingInterf
 // discover reads the served resources, starts watching new ones and stops watching
 // those that vanished. It reports whether discovery answered completely.
 func (c *Collector) discover(ctx context.Context) bool {
+	c.discovering.Lock()
+	defer c.discovering.Unlock()
 	lists, err := c.client.Discovery().ServerPreferredResources()
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("collect: discovery", "err", err)

@@ -55,6 +55,12 @@ func (c *Collector) watch(r *resource) error {
 // seen queues a new or changed object if its owners or its deletion changed.
 func (c *Collector) seen(r *resource, old, obj metav1.Object) {
 	c.furnishingChanged(r, obj)
+	if r.gvr.Resource == "customresourcedefinitions" {
+		select {
+		case c.defined <- struct{}{}:
+		default: // a notice waits already
+		}
+	}
 	deleting := obj.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) > 0
 	switch {
 	case deleting, old == nil && len(obj.GetOwnerReferences()) > 0:

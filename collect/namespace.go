@@ -117,6 +117,11 @@ func ignoreEnding(err error) error {
 // ConfigMaps they use outlive them, and finalizes the namespace when nothing is
 // left (namespace controller upstream).
 func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) error {
+	// A kind that is served since the last discovery must not be forgotten: what
+	// is left of it would stay for ever.
+	if !c.discover(ctx) {
+		return fmt.Errorf("namespace %s: not all served kinds are known", ns.Name)
+	}
 	var rest remains
 	pods := func(r *resource) bool { return r.gvr.Group == "" && r.gvr.Resource == "pods" }
 	for _, r := range c.resources.all() {
