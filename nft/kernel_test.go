@@ -17,61 +17,71 @@ import (
 	"fairlead.dev/fairlead/lb/lbtest"
 )
 
+// walk is a random sequence of objects in a lab's World.
+type walk struct {
+	lab      *lab
+	universe lbtest.Universe
+	rnd      *rand.Rand
+	services [6]*corev1.Service
+	slices   [6][]*discoveryv1.EndpointSlice
+}
+
+// step replaces or deletes one Service and its endpoints.
+func (w *walk) step() {
+	n := w.rnd.IntN(len(w.services))
+	if w.services[n] != nil && w.rnd.IntN(4) == 0 {
+		w.lab.world.Delete(w.services[n])
+		w.services[n] = nil
+	} else {
+		w.services[n] = w.universe.Service(w.rnd, n)
+		w.lab.world.Put(w.services[n])
+	}
+	for _, s := range w.slices[n] {
+		w.lab.world.Delete(s)
+	}
+	w.slices[n] = w.universe.Slices(w.rnd, n)
+	for _, s := range w.slices[n] {
+		w.lab.world.Put(s)
+	}
+	w.lab.settle()
+}
+
+func (w *walk) objects() (services []*corev1.Service, slices []*discoveryv1.EndpointSlice) {
+	for i := range w.services {
+		if w.services[i] != nil {
+			services = append(services, w.services[i])
+		}
+		slices = append(slices, w.slices[i]...)
+	}
+	return services, slices
+}
+
 // TestKernelAgreesWithExpect walks through random Services and endpoints and
 // asks for random packets what the specification allows and what a real
 // connection does.
 func TestKernelAgreesWithExpect(t *testing.T) {
 	l := newLab(t)
-	l.a.Serve(netip.AddrPortFrom(podA, 8081), "a")
-	l.b.Serve(netip.AddrPortFrom(podB, 8081), "b")
-	l.neighbour.Serve(netip.AddrPortFrom(podFar, 8081), "far")
-	l.neighbour.Serve(netip.AddrPortFrom(podFar2, 8081), "far2")
+	for name, pod := range l.pods() {
+		pod.in.Serve(netip.AddrPortFrom(pod.ip, 8081), name)
+	}
 	l.start()
-	u := lbtest.Universe{Nodes: []string{"n1", "n2"}, Zones: []string{"a", "b"},
+	seed := rand.Uint64()
+	w := &walk{lab: l, rnd: rand.New(rand.NewPCG(seed, 0)), universe: lbtest.Universe{
+		Nodes: []string{"n1", "n2"}, Zones: []string{"a", "b"}, Ports: []int32{8080, 8081},
 		Here: []netip.Addr{podA, podB}, Away: []netip.Addr{podFar, podFar2},
 		External: []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("203.0.113.3")},
-		Ports:    []int32{8080, 8081}}
-	seed := rand.Uint64()
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	const services = 6
-	current := make([]*corev1.Service, services)
-	slices := make([][]*discoveryv1.EndpointSlice, services)
+	}}
 	counts := map[lb.Verdict]int{}
 	silences := 0
 	for round := range 40 {
-		n := rnd.IntN(services)
-		if current[n] != nil && rnd.IntN(4) == 0 {
-			l.world.Delete(current[n])
-			current[n] = nil
-		} else {
-			current[n] = u.Service(rnd, n)
-			l.world.Put(current[n])
-		}
-		for _, s := range slices[n] {
-			l.world.Delete(s)
-		}
-		slices[n] = u.Slices(rnd, n)
-		for _, s := range slices[n] {
-			l.world.Put(s)
-		}
-		l.settle()
-		var all []*corev1.Service
-		var allSlices []*discoveryv1.EndpointSlice
-		for i := range current {
-			if current[i] != nil {
-				all = append(all, current[i])
-			}
-			allSlices = append(allSlices, slices[i]...)
-		}
+		w.step()
+		services, slices := w.objects()
 		node := lb.Node{Name: "n1", Addrs: []netip.Addr{nodeIP}}
-		packets := lbtest.Destinations(all, node)
-		for range 15 {
-			if len(packets) == 0 {
-				break
-			}
-			p := packets[rnd.IntN(len(packets))]
-			from := l.origin(rnd, &p)
-			want := lb.Expect(p, all, allSlices, node)
+		packets := lbtest.Destinations(services, node)
+		for range min(15, 15*len(packets)) {
+			p := packets[w.rnd.IntN(len(packets))]
+			from := l.origin(w.rnd, &p)
+			want := lb.Expect(p, services, slices, node)
 			if want.Verdict == lb.Drop || !want.Served {
 				if silences++; silences > 40 { // each takes as long as a client waits
 					continue
@@ -114,7 +124,11 @@ func (l *lab) agrees(from *netlab.Netns, p lb.Packet, want lb.Outcome) error {
 	if p.Proto == lb.UDP {
 		network, ask = "udp4", from.UDP
 	}
-	answer, err := ask(netip.Addr{}, p.Dest, quick)
+	timeout := patient
+	if !want.Served || want.Verdict == lb.Drop {
+		timeout = quick
+	}
+	answer, err := ask(netip.Addr{}, p.Dest, timeout)
 	switch {
 	case !want.Served:
 		if err == nil {
@@ -134,8 +148,7 @@ func (l *lab) agrees(from *netlab.Netns, p lb.Packet, want lb.Outcome) error {
 	case err != nil:
 		return err
 	}
-	names := map[string]netip.Addr{"a": podA, "b": podB, "far": podFar, "far2": podFar2}
-	at := names[answer.Name]
+	at := l.pods()[answer.Name].ip
 	ok := false
 	for b := range want.Backends {
 		ok = ok || b.Addr() == at
@@ -152,10 +165,8 @@ func (l *lab) agrees(from *netlab.Netns, p lb.Packet, want lb.Outcome) error {
 	return nil
 }
 
-// Everybody's nft has to be able to print what we write, and to read it again.
-func TestRulesetPrints(t *testing.T) {
-	l := newLab(t)
-	l.start()
+// manyShapes puts Services of all kinds into the World.
+func (l *lab) manyShapes() {
 	for i := range 3000 {
 		s := newService(fmt.Sprint("s", i), fmt.Sprintf("10.100.%d.%d", i/250, i%250+1))
 		var addrs []netip.Addr
@@ -177,6 +188,13 @@ func TestRulesetPrints(t *testing.T) {
 		l.world.Put(s)
 		l.world.Put(newSlice(s.Name, addrs...))
 	}
+}
+
+// Everybody's nft has to be able to print what we write, and to read it again.
+func TestRulesetPrints(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.manyShapes()
 	l.settle()
 	out, err := l.node.Command("nft", "list", "ruleset")
 	if err != nil {
@@ -265,10 +283,10 @@ func TestDNSIsNotTracked(t *testing.T) {
 	l.put(newService("kube-dns", "10.96.0.10", corev1.ServicePort{Name: "tcp", Port: 53, Protocol: corev1.ProtocolTCP}), newSlice("kube-dns"))
 	for _, from := range []*netlab.Netns{l.a, l.node} {
 		for range 5 {
-			if a, err := from.UDP(netip.Addr{}, dns, quick); err != nil || a.Name != "dns" {
+			if a, err := from.UDP(netip.Addr{}, dns, patient); err != nil || a.Name != "dns" {
 				t.Fatalf("udp: %+v, %v", a, err)
 			}
-			if a, err := from.TCP(netip.Addr{}, dns, quick); err != nil || a.Name != "dns" {
+			if a, err := from.TCP(netip.Addr{}, dns, patient); err != nil || a.Name != "dns" {
 				t.Fatalf("tcp: %+v, %v", a, err)
 			}
 		}
@@ -306,7 +324,7 @@ func TestPodRangeArrivesLater(t *testing.T) {
 	l.world.Put(full)
 	l.until("the rules for the pod range", func() bool { return l.proxy.Stats().Rewrites > before })
 	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "far")
-	if a, err := l.neighbour.TCP(podFar2, at("10.96.0.1:80"), quick); err != nil || a.Client != nodeIP {
+	if a, err := l.neighbour.TCP(podFar2, at("10.96.0.1:80"), patient); err != nil || a.Client != nodeIP {
 		t.Errorf("pod of n2: %+v, %v; want it masqueraded now", a, err)
 	}
 	// A new neighbour shows in the set of nodes without a rewrite.

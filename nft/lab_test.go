@@ -69,10 +69,7 @@ func newLab(t testing.TB) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, pod := range map[string]struct {
-		in *netlab.Netns
-		ip netip.Addr
-	}{"a": {l.a, podA}, "b": {l.b, podB}, "far": {l.neighbour, podFar}, "far2": {l.neighbour, podFar2}} {
+	for name, pod := range l.pods() {
 		pod.in.Serve(netip.AddrPortFrom(pod.ip, 8080), name)
 	}
 	l.outsideNs.Serve(netip.AddrPortFrom(outsideIP, 8080), "outside")
@@ -86,6 +83,16 @@ func newLab(t testing.TB) *lab {
 		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: node2IP.String()}}}})
 	l.world.MarkSynced()
 	return l
+}
+
+// labPod is a pod of the lab and where it lives.
+type labPod struct {
+	in *netlab.Netns
+	ip netip.Addr
+}
+
+func (l *lab) pods() map[string]labPod {
+	return map[string]labPod{"a": {l.a, podA}, "b": {l.b, podB}, "far": {l.neighbour, podFar}, "far2": {l.neighbour, podFar2}}
 }
 
 func (l *lab) routes() *route.Routes {

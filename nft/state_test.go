@@ -29,9 +29,9 @@ func (l *lab) sticks(from *netlab.Netns, network, to string, n int) string {
 	l.t.Helper()
 	name := ""
 	for range n {
-		answer, err := from.TCP(netip.Addr{}, at(to), quick)
+		answer, err := from.TCP(netip.Addr{}, at(to), patient)
 		if network == "udp" {
-			answer, err = from.UDP(netip.Addr{}, at(to), quick)
+			answer, err = from.UDP(netip.Addr{}, at(to), patient)
 		}
 		if err != nil {
 			l.t.Fatalf("%s %s: %v", network, to, err)
@@ -216,7 +216,7 @@ func TestP84_TCPConnectionsOutliveTheirEndpoint(t *testing.T) {
 	l.start()
 	s := newService("web", "10.96.0.1")
 	l.put(s, newSlice("web", podB))
-	conn, err := l.a.Dial("tcp4", netip.Addr{}, at("10.96.0.1:80"), quick)
+	conn, err := l.a.Dial("tcp4", netip.Addr{}, at("10.96.0.1:80"), patient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestP84_TCPConnectionsOutliveTheirEndpoint(t *testing.T) {
 	l.put(newSlice("web", podFar))
 	l.world.Delete(s)
 	l.settle()
-	if a, err := netlab.Ask(conn, quick); err != nil || a.Name != "b" {
+	if a, err := netlab.Ask(conn, patient); err != nil || a.Name != "b" {
 		t.Errorf("the open connection: %+v, %v", a, err)
 	}
 }
@@ -253,7 +253,7 @@ func TestP101_RestartAndFlush(t *testing.T) {
 	l := newLab(t)
 	l.start()
 	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
-	open, err := l.a.Dial("tcp4", netip.Addr{}, at("10.96.0.1:80"), quick)
+	open, err := l.a.Dial("tcp4", netip.Addr{}, at("10.96.0.1:80"), patient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestP101_RestartAndFlush(t *testing.T) {
 	if n, failed := stopLoad(); failed != nil || n == 0 {
 		t.Errorf("%d connections during restarts, failure: %v", n, failed)
 	}
-	if a, err := netlab.Ask(open, quick); err != nil || a.Name != "b" {
+	if a, err := netlab.Ask(open, patient); err != nil || a.Name != "b" {
 		t.Errorf("the connection from before the restarts: %+v, %v", a, err)
 	}
 	l.stop()

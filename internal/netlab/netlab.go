@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -121,7 +122,28 @@ func Connect(a *Netns, inA netip.Prefix, b *Netns, inB netip.Prefix) (linkA, lin
 	})
 	a.address(linkA, inA)
 	b.address(linkB, inB)
+	a.awaitUp(linkA)
+	b.awaitUp(linkB)
 	return linkA, linkB
+}
+
+// awaitUp waits until the kernel has given the link its queue: until then it
+// drops what is sent, and the first ARP request would be repeated only after a
+// second.
+func (n *Netns) awaitUp(link string) {
+	n.t.Helper()
+	n.Do(func() {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			l, err := netlink.LinkByName(link)
+			if err == nil && l.Attrs().OperState == netlink.OperUp {
+				return
+			}
+			if time.Now().After(deadline) {
+				n.t.Errorf("%s: link %s does not come up: %v", n.name, link, err)
+				return
+			}
+		}
+	})
 }
 
 func (n *Netns) address(link string, p netip.Prefix) {
