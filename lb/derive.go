@@ -30,6 +30,14 @@ const (
 // defaultAffinity is the API's default for sessionAffinityConfig.clientIP.timeoutSeconds.
 const defaultAffinity = 10800 * time.Second
 
+// AnnotationBalance on a Service chooses how new connections are spread:
+// BalanceInTurn, or at random, which is the default and what kube-proxy does
+// (P20). It is an addition of ours.
+const (
+	AnnotationBalance = "fairlead.dev/balance"
+	BalanceInTurn     = "round-robin"
+)
+
 // annotationSourceRanges is the older spelling of spec.loadBalancerSourceRanges.
 const annotationSourceRanges = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
@@ -199,7 +207,8 @@ func scopesOf(fs []Frontend) []Scope {
 }
 
 func newSet(service *corev1.Service, port *corev1.ServicePort, scope Scope, endpoints []endpoint, node Node) Set {
-	s := Set{Port: port.Name, Proto: protocolOf(port.Protocol), Scope: scope, Affinity: affinityOf(service)}
+	s := Set{Port: port.Name, Proto: protocolOf(port.Protocol), Scope: scope, Affinity: affinityOf(service),
+		InTurn: service.Annotations[AnnotationBalance] == BalanceInTurn}
 	if scope == Local {
 		s.Backends = eligibleLocal(endpoints)
 	} else {

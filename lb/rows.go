@@ -104,6 +104,7 @@ type Set struct {
 	Backends []Backend     // by address, each once; empty unless Verdict is Forward
 	Verdict  Verdict       // Forward if and only if there are Backends
 	Affinity time.Duration // client address affinity, sliding; zero for none
+	InTurn   bool          // new connections go round instead of at random
 }
 
 // Frontend is an address, protocol and port on which a Service answers.
@@ -169,6 +170,9 @@ func Table(all ...Rows) string {
 			affinity := "-"
 			if s.Affinity > 0 {
 				affinity = s.Affinity.String()
+			}
+			if s.InTurn {
+				affinity += " in turn"
 			}
 			fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\t%v\t%v\t%v\t%v\n", f.Addr, f.Proto, f.Kind,
 				r.Service, orDash(f.Port), f.Scope, source, affinity, describe(s))

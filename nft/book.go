@@ -247,6 +247,9 @@ func (b *book) word(next *service, rows *lb.Rows, f *lb.Frontend, scope lb.Scope
 		// are masqueraded like everybody.
 		c.size, c.affinity, c.keep = len(s.Backends), s.Affinity, f.KeepSource && scope == f.Scope
 	}
+	if s.Verdict == lb.Forward && s.InTurn {
+		c.turns = ids[s]
+	}
 	index, err := b.classes.acquire(c)
 	if err != nil {
 		return value{}, err

@@ -69,11 +69,11 @@ func ct(key, reg uint32) expr {
 	return expr{name: "ct", attrs: []attr{be32(unix.NFTA_CT_KEY, key), be32(unix.NFTA_CT_DREG, reg)}}
 }
 
-// randomBelow is a random number smaller than n.
-func randomBelow(n int) field {
+// numgen is a number smaller than n, at random or one more each time.
+func numgen(how uint32, n int) field {
 	return func(reg uint32) expr {
 		return expr{name: "numgen", attrs: []attr{be32(unix.NFTA_NG_DREG, reg),
-			be32(unix.NFTA_NG_MODULUS, uint32(n)), be32(unix.NFTA_NG_TYPE, unix.NFT_NG_RANDOM), be32(unix.NFTA_NG_OFFSET, 0)}}
+			be32(unix.NFTA_NG_MODULUS, uint32(n)), be32(unix.NFTA_NG_TYPE, how), be32(unix.NFTA_NG_OFFSET, 0)}}
 	}
 }
 

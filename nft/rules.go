@@ -175,6 +175,7 @@ type class struct {
 	size     int           // number of backends
 	affinity time.Duration // zero for none
 	keep     bool          // leave the source alone
+	turns    uint32        // id of the one set that goes round; zero for at random
 }
 
 // chainName is the name of the class's chain.
@@ -191,6 +192,9 @@ func (c class) chainName() string {
 	}
 	if c.keep {
 		name += "-keep-source"
+	}
+	if c.turns > 0 {
+		name += fmt.Sprintf("-in-turn-%d", c.turns)
 	}
 	return name
 }
@@ -222,17 +226,26 @@ func (c class) rules() []rule {
 		for _, n := range sizes {
 			// An update never changes the value of an entry that exists, so an
 			// entry for an endpoint that is gone has to be deleted first.
-			rules = append(rules, join(setMark(lookup(shapes[stickySlots].name, reg1, ctMark, randomBelow(n))...),
+			rules = append(rules, join(setMark(lookup(shapes[stickySlots].name, reg1, ctMark, c.number(n))...),
 				exists, remember(dynsetDelete, 0), remember(dynsetUpdate, c.affinity), goThere))
 		}
 	} else {
 		for _, n := range sizes {
 			rules = append(rules, join(setMark(number(leave)), anyPort,
-				lookup(shapes[endpoints].name, reg1, ctMark, randomBelow(n)), dnat()))
+				lookup(shapes[endpoints].name, reg1, ctMark, c.number(n)), dnat()))
 		}
 	}
 	// Between two generations nothing may fit. The client sends again.
 	return append(rules, join(drop()))
+}
+
+// number picks one of n slots. The counter of a rule that goes round is the
+// rule's own, so a set that goes round has a class of its own.
+func (c class) number(n int) field {
+	if c.turns > 0 {
+		return numgen(unix.NFT_NG_INCREMENTAL, n)
+	}
+	return numgen(unix.NFT_NG_RANDOM, n)
 }
 
 const (

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/lb"
 )
 
 func withAffinity(s *corev1.Service, seconds int32) *corev1.Service {
@@ -135,6 +136,34 @@ func TestP70_AffinityOutlivesRestartAndRewrite(t *testing.T) {
 	if l.proxy.Stats().Failures != 0 {
 		t.Errorf("%+v", l.proxy.Stats())
 	}
+}
+
+func TestP20_InTurnInsteadOfAtRandom(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	s := newService("web", "10.96.0.1")
+	s.Annotations = map[string]string{lb.AnnotationBalance: lb.BalanceInTurn}
+	other := s.DeepCopy()
+	other.Name, other.Spec.ClusterIP, other.Spec.ClusterIPs = "other", "10.96.0.2", []string{"10.96.0.2"}
+	l.put(s, newSlice("web", podB, podFar, podFar2), other, newSlice("other", podB, podFar, podFar2))
+	var order []string
+	for range 12 {
+		a, err := l.a.TCP(netip.Addr{}, at("10.96.0.1:80"), patient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order = append(order, a.Name)
+		l.sticks(l.a, "tcp", "10.96.0.2:80", 1) // another Service does not disturb the turn
+	}
+	for i, name := range order {
+		if i >= 3 && name != order[i-3] || i > 0 && name == order[i-1] {
+			t.Fatalf("not in turn: %v", order)
+		}
+	}
+	s = s.DeepCopy()
+	s.Annotations = nil
+	l.put(s)
+	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b", "far", "far2")
 }
 
 func TestP74_AffinityOnAndOff(t *testing.T) {
