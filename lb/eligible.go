@@ -34,7 +34,11 @@ func collect(all []*discoveryv1.EndpointSlice, port *corev1.ServicePort, node No
 	if node.IPv6 {
 		family = discoveryv1.AddressTypeIPv6
 	}
-	var found []endpoint
+	total := 0
+	for _, s := range all {
+		total += len(s.Endpoints)
+	}
+	found := make([]endpoint, 0, total)
 	for _, s := range all {
 		_, other := s.Labels[labelOtherProxy]
 		_, headless := s.Labels[labelHeadless]
@@ -101,7 +105,7 @@ func merge(found []endpoint) []endpoint {
 	slices.SortStableFunc(found, func(a, b endpoint) int {
 		return cmp.Or(a.addr.Compare(b.addr), compareBool(b.ready, a.ready))
 	})
-	var merged []endpoint
+	merged := found[:0]
 	for _, e := range found {
 		if last := len(merged) - 1; last >= 0 && merged[last].addr == e.addr {
 			merged[last].local = merged[last].local || e.local
@@ -124,7 +128,7 @@ func compareBool(a, b bool) int {
 }
 
 func backendsOf(all []endpoint, keep func(endpoint) bool) []Backend {
-	var b []Backend
+	b := make([]Backend, 0, len(all))
 	for _, e := range all {
 		if keep(e) {
 			b = append(b, e.backend())
@@ -144,28 +148,28 @@ func eligibleLocal(all []endpoint) []Backend {
 // eligibleCluster is the Cluster set: ready endpoints after topology hints,
 // else draining ones anywhere (P10, P19).
 func eligibleCluster(all []endpoint, node Node) []Backend {
-	ready := slices.DeleteFunc(slices.Clone(all), func(e endpoint) bool { return !e.ready })
-	if len(ready) == 0 {
+	if !slices.ContainsFunc(all, func(e endpoint) bool { return e.ready }) {
 		return backendsOf(all, func(e endpoint) bool { return e.draining })
 	}
-	return backendsOf(ready, hinted(ready, node))
+	chosen := hinted(all, node)
+	return backendsOf(all, func(e endpoint) bool { return e.ready && chosen(e) })
 }
 
 // hinted applies P12: hints count only if every ready endpoint carries them
 // and at least one of them points here; node hints go before zone hints.
-func hinted(ready []endpoint, node Node) func(endpoint) bool {
+func hinted(all []endpoint, node Node) func(endpoint) bool {
 	forNode := func(e endpoint) bool {
-		return slices.ContainsFunc(e.nodes, func(n discoveryv1.ForNode) bool { return n.Name == node.Name })
+		return e.ready && slices.ContainsFunc(e.nodes, func(n discoveryv1.ForNode) bool { return n.Name == node.Name })
 	}
 	forZone := func(e endpoint) bool {
-		return slices.ContainsFunc(e.zones, func(z discoveryv1.ForZone) bool { return z.Name == node.Zone })
+		return e.ready && slices.ContainsFunc(e.zones, func(z discoveryv1.ForZone) bool { return z.Name == node.Zone })
 	}
-	lacksNodes := func(e endpoint) bool { return len(e.nodes) == 0 }
-	lacksZones := func(e endpoint) bool { return len(e.zones) == 0 }
+	lacksNodes := func(e endpoint) bool { return e.ready && len(e.nodes) == 0 }
+	lacksZones := func(e endpoint) bool { return e.ready && len(e.zones) == 0 }
 	switch {
-	case !slices.ContainsFunc(ready, lacksNodes) && slices.ContainsFunc(ready, forNode):
+	case !slices.ContainsFunc(all, lacksNodes) && slices.ContainsFunc(all, forNode):
 		return forNode
-	case node.Zone != "" && !slices.ContainsFunc(ready, lacksZones) && slices.ContainsFunc(ready, forZone):
+	case node.Zone != "" && !slices.ContainsFunc(all, lacksZones) && slices.ContainsFunc(all, forZone):
 		return forZone
 	}
 	return func(endpoint) bool { return true }

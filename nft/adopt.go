@@ -187,14 +187,18 @@ func (b *book) adopt(h heritage) {
 }
 
 // inheritSet takes over the ids that a set had in a previous life, once.
-func (b *book) inheritSet(name string, backends []lb.Backend) (uint32, []slot, bool) {
+func (b *book) inheritSet(service world.ServiceName, from *lb.Set) (uint32, []slot, bool) {
+	if len(b.heritage) == 0 {
+		return 0, nil, false
+	}
+	name := setName(service, from.Port, from.Scope)
 	in, ok := b.heritage[name]
 	if !ok {
 		return 0, nil, false
 	}
 	delete(b.heritage, name)
 	var had []slot
-	for _, backend := range backends {
+	for _, backend := range from.Backends {
 		if id, ok := in.endpoints[backend.Addr]; ok {
 			had = append(had, slot{addr: backend.Addr, id: id})
 		}

@@ -81,7 +81,11 @@ func (k *kernel) rewrite(b *book, keep bool) error {
 // wholeTable returns the transaction that makes the table, there as described,
 // what the book says.
 func (k *kernel) wholeTable(b *book, there contents, keep bool) *batch {
-	tx := &batch{}
+	total := 0
+	for _, n := range b.counts {
+		total += n
+	}
+	tx := newTransaction(total)
 	fixed := fixedChains(k.layout)
 	if there.exists && !keep {
 		tx.deleteTable()
@@ -150,7 +154,7 @@ func (tx *batch) elements(b *book, writers [mapCount]*elementWriter) {
 
 // update brings a difference into the kernel, in one transaction.
 func (k *kernel) update(b *book, d difference) error {
-	tx := &batch{}
+	tx := newTransaction(len(d.removed) + len(d.added))
 	tx.classMessages(&b.classes, d.classes)
 	for _, part := range []struct {
 		kind    uint16
@@ -271,7 +275,7 @@ func Clean() error {
 		return err
 	}
 	defer s.close()
-	tx := &batch{}
+	tx := newTransaction(0)
 	tx.deleteTable()
 	if err := s.commit(tx); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("remove table %s: %w", tableName, err)

@@ -278,7 +278,7 @@ func (b *book) newSet(name world.ServiceName, from *lb.Set, old *service) (*set,
 	var had []slot
 	if i := slices.IndexFunc(old.sets, func(o *set) bool { return o.port == s.port && o.scope == s.scope }); i >= 0 {
 		s.id, had = old.sets[i].id, old.sets[i].slots
-	} else if id, slots, ok := b.inheritSet(setName(name, s.port, s.scope), from.Backends); ok {
+	} else if id, slots, ok := b.inheritSet(name, from); ok {
 		s.id, had = id, slots
 	} else {
 		id, err := b.setIDs.take()
@@ -334,7 +334,10 @@ func reslot(had []slot, want []lb.Backend) []slot {
 }
 
 func (s *service) addBackends(to *set, affinity bool) {
-	name := setName(s.name, to.port, to.scope)
+	name := ""
+	if affinity {
+		name = setName(s.name, to.port, to.scope)
+	}
 	for i, p := range to.slots {
 		if !affinity {
 			s.add(slotOf(endpoints, to.id, i), backendValueOf(p.addr), "")

@@ -31,7 +31,7 @@ func nest(kind uint16, in ...attr) attr {
 // native is a number as registers hold marks: in the byte order of the host.
 func native(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
-// batch collects the messages of one transaction.
+// batch collects the messages of one transaction, or is a single message.
 type batch struct {
 	buf    []byte
 	starts []int // of the messages between the batch's begin and end
@@ -104,30 +104,34 @@ func (b *batch) unnest(at int) {
 	binary.NativeEndian.PutUint16(b.buf[at:], uint16(len(b.buf)-at))
 }
 
-// finish returns the datagram: batch begin, all messages with sequence numbers
-// counted from first, batch end. Only the last message asks to be acknowledged
-// and the kernel acknowledges after the commit; errors come unasked.
-func (b *batch) finish(first uint32) (datagram []byte, from, to uint32) {
-	frame := func(kind uint16, seq uint32) []byte {
-		e := &batch{}
-		e.begin(kind, unix.NLM_F_REQUEST, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
-		e.end()
-		binary.NativeEndian.PutUint32(e.buf[8:], seq)
-		return e.buf
-	}
-	datagram = make([]byte, 0, len(b.buf)+64)
-	datagram = append(datagram, frame(unix.NFNL_MSG_BATCH_BEGIN, first)...)
-	base, seq := len(datagram), first
-	datagram = append(datagram, b.buf...)
+// newTransaction returns a batch with room for about n elements.
+func newTransaction(n int) *batch {
+	b := &batch{buf: make([]byte, 0, 4096+128*n)}
+	b.frame(unix.NFNL_MSG_BATCH_BEGIN)
+	return b
+}
+
+func (b *batch) frame(kind uint16) {
+	b.begin(kind, unix.NLM_F_REQUEST, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
+	b.end()
+}
+
+// finish closes the transaction, numbers its messages from first and returns
+// the number of the last but the end. Only that one asks to be acknowledged, and
+// the kernel acknowledges after the commit; errors come unasked.
+func (b *batch) finish(first uint32) (last uint32) {
+	b.frame(unix.NFNL_MSG_BATCH_END)
+	number := func(at int, seq uint32) { binary.NativeEndian.PutUint32(b.buf[at+8:], seq) }
+	number(0, first)
+	last = first
 	for _, at := range b.starts {
-		seq++
-		binary.NativeEndian.PutUint32(datagram[base+at+8:], seq)
+		last++
+		number(at, last)
 	}
-	last := base + b.starts[len(b.starts)-1]
-	flags := binary.NativeEndian.Uint16(datagram[last+6:])
-	binary.NativeEndian.PutUint16(datagram[last+6:], flags|unix.NLM_F_ACK)
-	datagram = append(datagram, frame(unix.NFNL_MSG_BATCH_END, seq+1)...)
-	return datagram, first, seq
+	number(b.open, last+1)
+	at := b.starts[len(b.starts)-1] + 6
+	binary.NativeEndian.PutUint16(b.buf[at:], binary.NativeEndian.Uint16(b.buf[at:])|unix.NLM_F_ACK)
+	return last
 }
 
 // describe names the message with the given offset from the batch's begin.

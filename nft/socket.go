@@ -130,10 +130,11 @@ func (m message) errno() error {
 func (s *socket) commit(b *batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, first, last := b.finish(s.seq + 1)
+	first := s.seq + 1
+	last := b.finish(first)
 	s.seq = last + 1
-	if err := s.send(p); err != nil {
-		return fmt.Errorf("nf_tables transaction of %d bytes: %w", len(p), err)
+	if err := s.send(b.buf); err != nil {
+		return fmt.Errorf("nf_tables transaction of %d bytes: %w", len(b.buf), err)
 	}
 	var failed error
 	for {
