@@ -19,7 +19,7 @@ type errand struct {
 // It returns at once; send is called exactly once, possibly before it returns.
 func (s *Server) elsewhere(ctx context.Context, r *request, w *response, why outcome, limit int, send func([]byte)) {
 	e := &errand{request: *r, limit: limit}
-	e.request.msg = slices.Clone(r.msg)
+	e.request.msg, e.request.name = slices.Clone(r.msg), nil // r's memory is used again
 	q := question{
 		name: name(r.name), typ: r.typ, class: r.class,
 		do: r.do, cd: r.flags()&flagCD != 0,

@@ -54,7 +54,7 @@ func (s *scene) sweep(dir string) {
 	}
 	for _, line := range compare(s.before, now) {
 		if f := strings.Fields(line); len(f) == 5 && f[0] == "+" && f[1] == "object" {
-			args := []string{"kubectl", "delete", "--ignore-not-found", "--grace-period=0", "--wait=false", f[2], f[4]}
+			args := []string{"kubectl", "delete", "--ignore-not-found", "--now", "--timeout=30s", f[2], f[4]}
 			if f[3] != "<none>" {
 				args = append(args, "--namespace", f[3])
 			}
