@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -24,6 +25,10 @@ import (
 	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/pki"
 )
+
+// gcPercent trades processor time for memory: a cluster at rest allocates little, so collecting twice as often as Go's
+// default costs nothing measurable and keeps a fifth of the heap away.
+const gcPercent = 50
 
 // runCluster is the life of a cluster started by `up`: this host as control plane and node, or a lab. It
 // returns when ctx ends. Containers and kernel rules stay: `down` removes them, the next start adopts them.
@@ -42,6 +47,7 @@ func runCluster(ctx context.Context, inst instance.Instance, saved config.Config
 		return err
 	}
 	defer lock.Close()
+	debug.SetGCPercent(gcPercent)
 	g, ctx := errgroup.WithContext(ctx)
 	start := startHost
 	if s.Nodes > 0 {
@@ -141,7 +147,7 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err := setSysctls(journal.Sysctl); err != nil {
 		return err
 	}
-	spec := nodeSpec{name: name, addr: addr, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool()}
+	spec := nodeSpec{name: name, addr: addr, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
 	cfg := nodeClient(cp.server, cp.ca.CertPEM(), cert, key)
 	if err := startNode(ctx, g, spec, cfg, journal.Record, log, st); err != nil {
 		return err

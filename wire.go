@@ -144,7 +144,8 @@ type nodeSpec struct {
 	cgroups   string // the control group that holds its pods
 	cluster   join.Cluster
 	serving   tls.Certificate
-	clientCAs *x509.CertPool                                                       // who may call the agent
+	clientCAs *x509.CertPool // who may call the agent
+	labels    map[string]string
 	dial      func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
 }
 
@@ -177,7 +178,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	names := dns.New(dns.Config{Addr: netip.AddrPortFrom(n.cluster.DNS, 53), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
 	agent := node.New(node.Config{
 		Name: n.name, IP: n.addr, Dir: n.dir, Listen: netip.AddrPortFrom(n.addr, uint16(n.port)),
-		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs,
+		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels,
 	}, runtime, client, log.With("part", "node"))
 	for name, run := range map[string]func(context.Context) error{
 		"world": func(ctx context.Context) error { return w.Run(ctx, client) },
