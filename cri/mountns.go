@@ -176,6 +176,26 @@ func (r *Runtime) InMounts(f func() error) error {
 	})
 }
 
+// joinAny moves the calling thread into the mount namespace of the first of the processes that is a living shim. Others in
+// the group (a runc at work, a daemon that is just dying) end at any moment, or have namespaces of their own. It reports
+// whether there was one.
+func joinAny(pids []int) (bool, error) {
+	for _, pid := range pids {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil || !strings.HasPrefix(string(comm), "containerd-shim") {
+			continue
+		}
+		err = joinMounts(pid)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
 // joinMounts moves the calling thread into the mount namespace of a process.
 func joinMounts(pid int) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))

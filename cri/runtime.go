@@ -194,9 +194,8 @@ func (r *Runtime) spawn(p paths, trees []hierarchy, survivors []int) (*exec.Cmd,
 			return err
 		}
 		defer leave()
-		if len(survivors) > 0 {
-			err = joinMounts(survivors[0])
-		} else {
+		joined, err := joinAny(survivors)
+		if err == nil && !joined {
 			err = ownMounts(p)
 		}
 		if err != nil {
