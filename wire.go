@@ -25,6 +25,7 @@ import (
 	"fairlead.dev/fairlead/cri"
 	"fairlead.dev/fairlead/dns"
 	"fairlead.dev/fairlead/endpoints"
+	"fairlead.dev/fairlead/external"
 	"fairlead.dev/fairlead/fleet"
 	"fairlead.dev/fairlead/image"
 	"fairlead.dev/fairlead/instance"
@@ -101,11 +102,16 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if err != nil {
 		return nil, err
 	}
+	prober, err := proberCert(ca)
+	if err != nil {
+		return nil, err
+	}
 	runs := map[string]func(context.Context) error{
 		"workload":  workload.New(client, shared, log.With("part", "workload")).Run,
 		"schedule":  schedule.New(client, shared, log.With("part", "schedule")).Run,
 		"endpoints": endpoints.New(client, shared, log.With("part", "endpoints")).Run,
 		"fleet":     fleet.New(client, shared, s.Pods, log.With("part", "fleet")).Run,
+		"external":  external.New(client, shared, external.Agents(prober, ca.Pool()), log.With("part", "external")).Run,
 		"collect":   collector.Run,
 	}
 	shared.Start(ctx.Done())
@@ -113,6 +119,15 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		g.Go(named(name, ctx, run))
 	}
 	return client, nil
+}
+
+// proberCert is what the control plane shows the agents that probe addresses outside of the cluster for it.
+func proberCert(ca *pki.Authority) (tls.Certificate, error) {
+	cert, key, err := ca.Issue(pki.Request{CommonName: "fairlead-external", Organizations: []string{"system:masters"}, Client: true})
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate towards agents: %w", err)
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 // withoutManagedFields drops what no controller reads and what makes up much of an object's size.

@@ -19,9 +19,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/probe"
 )
 
-// serve answers the API server on the paths of kubelet's API: containerLogs, exec, attach, portForward, pods, healthz.
+// serve answers the API server on the paths of kubelet's API: containerLogs, exec, attach, portForward, pods, healthz; and
+// on one of our own it probes addresses outside of the cluster.
 func (a *Agent) serve(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
@@ -36,6 +38,7 @@ func (a *Agent) serve(ctx context.Context) error {
 	for _, path := range []string{"/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}"} {
 		mux.HandleFunc(path, a.servePortForward)
 	}
+	mux.HandleFunc("POST "+probe.Path, probe.Serve)
 	server := &http.Server{
 		Handler:           onlyAPIServer(mux),
 		ReadHeaderTimeout: 10 * time.Second,

@@ -95,6 +95,7 @@ func TestImports(t *testing.T) {
 var pure = []string{
 	"lb/*.go", "alloc/*.go",
 	"endpoints/slices.go", "endpoints/subsets.go", "endpoints/pack.go", "endpoints/hints.go", "endpoints/mirror.go",
+	"external/rule.go", "external/seat.go", "external/plan.go", "external/vantage.go", "external/memory.go", "external/agenda.go",
 	"workload/deployment.go", "workload/replicaset.go", "workload/rollout.go", "workload/order.go",
 	"schedule/place.go",
 	"nft/encode.go", "nft/rules.go", "nft/classes.go",

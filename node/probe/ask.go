@@ -96,7 +96,15 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 		},
 	}
 	if to, err := netip.ParseAddrPort(address); err == nil {
-		return d.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+		conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+		if err != nil { // a nil connection in an interface would be none; the source is not chosen, and not told as ":0"
+			var failure *net.OpError
+			if errors.As(err, &failure) {
+				failure.Source = nil
+			}
+			return nil, err
+		}
+		return conn, nil
 	}
 	return d.DialContext(ctx, "tcp", address)
 }

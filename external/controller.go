@@ -1,0 +1,167 @@
+package external
+
+//lint:file-ignore SA1019 v1 Endpoints are what people write by hand.
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+)
+
+const (
+	// workers is how many Services are written at a time.
+	workers = 4
+	// pace is how often the objects of one Service are written at most. Failures that come together are written together,
+	// and another program that keeps putting an address back is no fight at full speed.
+	pace = 200 * time.Millisecond
+	// slicesByHand finds the slices of a Service that a person wrote.
+	slicesByHand = "external/slices-by-hand"
+)
+
+// Controller keeps addresses outside of the cluster that fail their probe from being ready.
+type Controller struct {
+	client kubernetes.Interface
+	ask    Asker
+	log    *slog.Logger
+	queue  workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	events record.EventRecorder // set by Run
+
+	// The caches. Objects in them are shared and never mutated.
+	services, endpoints, slices cache.SharedIndexInformer
+	listed                      []cache.InformerSynced
+
+	wake  chan struct{} // the agenda has become shorter at its beginning
+	slots chan struct{} // one for each try under way
+	tries sync.WaitGroup
+
+	mu       sync.Mutex // guards below
+	memories map[types.NamespacedName]*memory
+	agenda   agenda
+	nodes    map[string]*corev1.Node // those that are Ready
+	silent   map[string]time.Time    // nodes that did not answer, and until when they are avoided
+}
+
+// New returns a Controller over the shared informers, which the caller starts, that writes with client and has nodes probe
+// by ask. It starts nothing itself.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, ask Asker, log *slog.Logger) *Controller {
+	c := &Controller{
+		client: client, ask: ask, log: log,
+		services:  shared.Core().V1().Services().Informer(),
+		endpoints: shared.Core().V1().Endpoints().Informer(),
+		slices:    shared.Discovery().V1().EndpointSlices().Informer(),
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](5*time.Millisecond, time.Minute),
+			workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Name: "external"}),
+		wake: make(chan struct{}, 1), slots: make(chan struct{}, inFlight),
+		memories: map[types.NamespacedName]*memory{}, nodes: map[string]*corev1.Node{}, silent: map[string]time.Time{},
+	}
+	if err := c.slices.AddIndexers(cache.Indexers{slicesByHand: indexByHand}); err != nil {
+		panic(fmt.Sprintf("BUG: external: %v", err)) // the informer was started before New
+	}
+	c.listed = []cache.InformerSynced{
+		handle(c.services, c.serviceChanged),
+		handle(c.endpoints, func(old, ep *corev1.Endpoints) {
+			c.objectChanged(keyOf(either(ep, old)), annotated(old) || annotated(ep))
+		}),
+		handle(c.slices, func(old, s *discoveryv1.EndpointSlice) {
+			for _, slice := range []*discoveryv1.EndpointSlice{old, s} { // the label may have changed
+				if slice != nil && byHand(slice) {
+					c.objectChanged(serviceOf(slice), annotated(slice))
+				}
+			}
+		}),
+		handle(shared.Core().V1().Nodes().Informer(), c.nodeChanged),
+	}
+	return c
+}
+
+// Run probes until ctx is done.
+func (c *Controller) Run(ctx context.Context) error {
+	// Events about many addresses of one Service are not noise here: more of them pass than by default.
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 100, QPS: 0.1}))
+	defer broadcaster.Shutdown()
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
+	c.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "external-endpoints"})
+
+	if !cache.WaitForCacheSync(ctx.Done(), c.listed...) {
+		return nil
+	}
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() { c.work(ctx) })
+	}
+	wg.Go(func() { c.probe(ctx) })
+	<-ctx.Done()
+	c.queue.ShutDown()
+	wg.Wait()
+	c.tries.Wait()
+	return nil
+}
+
+// work syncs Services until the queue is shut down.
+func (c *Controller) work(ctx context.Context) {
+	for {
+		key, over := c.queue.Get()
+		if over {
+			return
+		}
+		err := c.sync(ctx, key)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			c.queue.Forget(key)
+		default:
+			if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) { // the cache was behind
+				c.log.Warn("will try again", "service", key, "err", err)
+			}
+			c.queue.AddRateLimited(key)
+		}
+		c.queue.Done(key)
+	}
+}
+
+func (c *Controller) serviceChanged(old, svc *corev1.Service) {
+	for _, s := range []*corev1.Service{old, svc} {
+		if s == nil {
+			continue
+		}
+		if _, ok := s.Annotations[AnnotationProbe]; ok {
+			c.queue.Add(keyOf(s))
+		}
+	}
+}
+
+// objectChanged is called when Endpoints or a slice by hand have changed; marked tells that we have written on it.
+func (c *Controller) objectChanged(key types.NamespacedName, marked bool) {
+	svc, probed := lookup[corev1.Service](c.services, key), false
+	if svc != nil {
+		_, probed = svc.Annotations[AnnotationProbe]
+	}
+	if probed || marked {
+		c.queue.Add(key)
+	}
+}
+
+func (c *Controller) nodeChanged(old, node *corev1.Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if node == nil || !ready(node) {
+		delete(c.nodes, either(node, old).Name)
+		return
+	}
+	c.nodes[node.Name] = node
+}
