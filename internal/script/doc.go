@@ -11,6 +11,13 @@
 //	times N PROGRAM ARGS...  any of these N times, the outputs one after the other
 //	let NAME PROGRAM ARGS... any of these; $NAME becomes what it prints
 //
+// Machines outside of the cluster, on the network of its nodes:
+//
+//	outside NAME ADDRESS     makes one with an address, which need not be of the nodes' range
+//	start NAME PROGRAM...    starts a program on it, which runs on; its output goes to NAME.log
+//	on NAME CMD...           a command on it, a program like those above
+//	gone NAME...             ends what runs on them and takes them away
+//
 // Checks of the last program's output, besides testscript's own stdout, stderr and cmp:
 //
 //	like FILE                the output has FILE's form (below)
@@ -24,7 +31,7 @@
 //   - curl -f http://...     runs the program until it succeeds; "* ! curl ..." until it fails
 //
 // Cleaning up. Every script takes a snapshot first and proves at its end that nothing is left: no
-// object of any kind, no rule, link or route on any node, and no process in a pod.
+// object of any kind, no rule, link or route on any node, no process in a pod, and no machine outside.
 //
 //	snapshot
 //	nothing-left

@@ -36,6 +36,7 @@ func (l Lab) Params(dir string) testscript.Params {
 	for name, do := range map[string]func(*scene, *testscript.TestScript, bool, []string){
 		"kubectl": program("kubectl"), "fairlead": program("fairlead"), "node": program("node"),
 		"curl": program("curl"), "dig": program("dig"), "sh": program("sh"), "times": program("times"),
+		"on": program("on"), "outside": (*scene).outside, "start": (*scene).start, "gone": (*scene).gone,
 		"let": (*scene).let, "like": check("like"), "distinct": check("distinct"), "*": (*scene).star,
 		"snapshot": (*scene).snapshot, "nothing-left": (*scene).nothingLeft,
 	} {
@@ -50,11 +51,12 @@ type sceneKey struct{}
 
 // scene is one script being played.
 type scene struct {
-	lab    Lab
-	env    []string
-	last   run
-	before []string // what the snapshot saw
-	proven bool     // that there is nothing else now
+	lab      Lab
+	env      []string
+	last     run
+	before   []string   // what the snapshot saw
+	proven   bool       // that there is nothing else now
+	machines []*machine // outside of the cluster
 }
 
 // run is a program with its arguments, and what came of it.
@@ -85,7 +87,14 @@ func (l Lab) setup(e *testscript.Env) error {
 	e.Vars = append(e.Vars, vars...)
 	s := &scene{lab: l, env: append(os.Environ(), vars...)}
 	e.Values[sceneKey{}] = s
-	e.Defer(func() { s.sweep(e.WorkDir) })
+	e.Defer(func() {
+		s.sweep(e.WorkDir)
+		for len(s.machines) > 0 { // of a script that failed
+			if err := s.remove(s.machines[0]); err != nil {
+				e.T().Log(err)
+			}
+		}
+	})
 	return nil
 }
 
@@ -105,6 +114,11 @@ func (s *scene) argv(args []string) ([]string, error) {
 			return nil, fmt.Errorf("usage: node NODE CMD")
 		}
 		return append([]string{s.lab.Fairlead, "node", "exec", "--data-dir", s.lab.Dir, rest[0], "--"}, rest[1:]...), nil
+	case "on":
+		if len(rest) < 2 {
+			return nil, fmt.Errorf("usage: on MACHINE CMD")
+		}
+		return append([]string{"nsenter", "--net=" + s.namespace(rest[0])}, rest[1:]...), nil
 	case "curl":
 		return append([]string{"curl", "--silent", "--show-error", "--max-time", "5"}, rest...), nil
 	case "dig":

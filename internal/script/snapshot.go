@@ -89,6 +89,11 @@ func (s *scene) everything(dir string) ([]string, error) {
 		}
 		all = append(all, kernel...)
 	}
+	outsiders, err := s.outsiders(dir)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, outsiders...)
 	pods, err := podPrograms(s.lab.Dir)
 	if err != nil {
 		return nil, err
