@@ -36,7 +36,9 @@ demo: setup build images ## build, start a cluster on this host, and show it wor
 	demos/demo.sh
 
 .PHONY: test
-test: setup build images lint ## everything: real kernel, real containers, kubectl scripts (as root)
+test: go ## everything: real kernel, real containers, kubectl scripts (as root)
+	@setup/install tests
+	$(MAKE) build images lint
 	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/demos' -e '/scenario')
 	go test -count=1 -timeout 20m -p 1 $(ALONE)
 	@echo 'make test: everything passed'
