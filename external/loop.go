@@ -136,7 +136,7 @@ func (c *Controller) choose(key types.NamespacedName, m *memory, now time.Time) 
 	}
 	name := vantage(key, m.node, c.nodes, silent)
 	if name != m.node {
-		c.log.Info("external endpoints are probed by another node", "service", key, "node", name, "before", m.node)
+		c.log.Info("external endpoints are probed from a node", "service", key, "node", name, "before", m.node)
 		m.node = name
 	}
 	return c.nodes[name]
