@@ -86,8 +86,12 @@ func overlaps(p netip.Prefix, routes []netlink.Route) bool {
 	return false
 }
 
-// Create builds the lab with n nodes; what is there already is kept.
+// Create builds the lab with n nodes; what is there already is kept. A lab of the same name in another directory is
+// refused.
 func (l Lab) Create(n int) error {
+	if _, err := netlink.LinkByName(l.Link()); err == nil && !netns.Bound(l.fabric()) {
+		return fmt.Errorf("lab: link %s is there already: another lab has the name %q; take that one down or choose another --name", l.Link(), l.Name)
+	}
 	if err := netns.Create(l.fabric()); err != nil {
 		return err
 	}
@@ -167,7 +171,7 @@ func (l Lab) connect(fabric *space, node Node) error {
 // Remove takes the lab apart: the link on the host and every namespace bound in Dir.
 func (l Lab) Remove() error {
 	var errs []error
-	if link, err := netlink.LinkByName(l.Link()); err == nil {
+	if link, err := netlink.LinkByName(l.Link()); err == nil && netns.Bound(l.fabric()) { // else it is another lab's
 		errs = append(errs, netlink.LinkDel(link))
 	}
 	files, _ := os.ReadDir(l.Dir) // a lab that was never made has none

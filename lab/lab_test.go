@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"fairlead.dev/fairlead/netns"
@@ -32,6 +33,13 @@ func TestNodesReachEachOtherAndTheHost(t *testing.T) {
 			if err := l.Create(2); err != nil {
 				return err
 			}
+		}
+		other := Lab{Name: "t", Dir: filepath.Join(t.TempDir(), "netns"), Subnet: subnet}
+		if err := other.Create(1); err == nil || !strings.Contains(err.Error(), "another lab has the name") {
+			t.Errorf("a second lab of the same name: %v", err)
+		}
+		if err := other.Remove(); err != nil {
+			t.Error(err)
 		}
 		nodes := l.Nodes(2)
 		if err := talk(nodes[0], nodes[1].Netns); err != nil {

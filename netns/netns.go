@@ -20,7 +20,7 @@ const self = "/proc/thread-self/ns/net"
 // Create makes a network namespace and binds it to the file path, so that it stays without a process in it.
 // A namespace that is bound there already is kept.
 func Create(path string) error {
-	if bound(path) {
+	if Bound(path) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -45,8 +45,8 @@ func Create(path string) error {
 	return nil
 }
 
-// bound reports whether a namespace is mounted on path.
-func bound(path string) bool {
+// Bound reports whether a namespace is bound to path.
+func Bound(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Type == unix.NSFS_MAGIC
 }
@@ -54,7 +54,7 @@ func bound(path string) bool {
 // Remove lets go of the namespace bound to path; it ends with its last process. A path that is not there
 // is no error.
 func Remove(path string) error {
-	for bound(path) { // a namespace may have been bound more than once
+	for Bound(path) { // a namespace may have been bound more than once
 		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
 			return fmt.Errorf("network namespace %s: %w", path, err)
 		}
