@@ -109,8 +109,12 @@ func hasBit(f field, mask uint32) []expr {
 }
 
 // within matches an address in a prefix, or with op NFT_CMP_NEQ outside it. A
-// prefix of whole bytes is a shorter read, as nft writes it.
+// prefix of whole bytes is a shorter read, as nft writes it. Every address is
+// outside an invalid prefix; a rule for the inside of one must not be made.
 func within(offset uint32, op uint32, p netip.Prefix) []expr {
+	if !p.IsValid() {
+		return nil
+	}
 	bytes := p.Masked().Addr().AsSlice()
 	if bits := p.Bits(); bits%8 == 0 && bits > 0 {
 		return []expr{networkField(offset, uint32(bits/8))(reg1), compare(op, bytes[:bits/8])}

@@ -105,9 +105,14 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 // start runs the Proxy until the end of the test or stop.
 func (l *lab) start() {
 	l.t.Helper()
+	l.startAs(testConfig)
+}
+
+func (l *lab) startAs(cfg Config) {
+	l.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	l.proxy = New(testConfig, l.world, slog.New(slog.DiscardHandler))
+	l.proxy = New(cfg, l.world, slog.New(slog.DiscardHandler))
 	go l.node.Do(func() { done <- l.proxy.Run(ctx) })
 	l.stop = func() {
 		cancel()

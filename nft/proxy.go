@@ -19,9 +19,12 @@ import (
 type Config struct {
 	NodeName    string
 	NodeIPs     []netip.Addr // where node ports answer
-	ClusterCIDR netip.Prefix // the pods of all nodes
-	ServiceCIDR netip.Prefix
-	ClusterDNS  netip.Addr // of this node's own DNS server; invalid if there is none
+	ClusterCIDR netip.Prefix // the pods of all nodes; invalid: this node's own, as its Node says
+	ServiceCIDR netip.Prefix // invalid: not known, and then addresses of no Service are left alone
+	ClusterDNS  netip.Addr   // of this node's own DNS server; invalid if there is none
+	// ServicesOnly leaves connections to no Service alone. Otherwise pods that connect to the world get this
+	// node's address, which beside somebody else's pod network is that one's business.
+	ServicesOnly bool
 }
 
 // Proxy keeps the kernel's table what the World says. Make one with New.
@@ -45,6 +48,8 @@ type Stats struct {
 	Failures     int           // transactions the kernel refused
 	Flows        int           // UDP flows cut because their endpoint was gone
 	Last         time.Duration // from the first look at the last changes to their commit
+	Updated      time.Time     // when the kernel was last brought up to date; zero: never
+	Pending      time.Time     // when work began that is not in the kernel yet; zero: there is none
 	Failure      error         // of the last attempt; nil when the kernel is up to date
 }
 
@@ -85,7 +90,7 @@ func (p *Proxy) Rows() []lb.Rows {
 // node returns what this node is, and which addresses the rules need.
 func (p *Proxy) node() (lb.Node, layout) {
 	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs}
-	l := layout{clusterCIDR: p.cfg.ClusterCIDR, localPods: p.cfg.ClusterCIDR, serviceCIDR: p.cfg.ServiceCIDR, dns: p.cfg.ClusterDNS}
+	l := layout{clusterCIDR: p.cfg.ClusterCIDR, localPods: p.cfg.ClusterCIDR, serviceCIDR: p.cfg.ServiceCIDR, dns: p.cfg.ClusterDNS, outbound: !p.cfg.ServicesOnly}
 	if n := p.world.Node(p.cfg.NodeName); n != nil {
 		node.Zone = n.Labels[corev1.LabelTopologyZone]
 		for _, text := range append([]string{n.Spec.PodCIDR}, n.Spec.PodCIDRs...) {
@@ -94,6 +99,9 @@ func (p *Proxy) node() (lb.Node, layout) {
 				break
 			}
 		}
+	}
+	if !l.clusterCIDR.IsValid() {
+		l.clusterCIDR = l.localPods
 	}
 	return node, l
 }
@@ -225,6 +233,7 @@ func (l *loop) run(ctx context.Context) error {
 // step takes the changes into the book and the book into the kernel.
 func (l *loop) step(changes world.Changes) error {
 	started := time.Now()
+	l.proxy.begin(started)
 	l.book.unstaged = l.stale
 	names := changes.Services
 	if changes.Nodes || l.kernel.sizes[0] == 0 {
@@ -349,6 +358,9 @@ func (l *loop) record(started time.Time, written bool, err error) {
 	defer p.mu.Unlock()
 	s := &p.stats
 	s.Failure = err
+	if err == nil {
+		s.Updated, s.Pending = now, time.Time{}
+	}
 	s.Services, s.Classes, s.Elements = len(l.book.services), len(l.book.classes.known), 0
 	for _, n := range l.book.counts {
 		s.Elements += n

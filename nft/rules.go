@@ -3,6 +3,7 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,8 +43,9 @@ type chain struct {
 type layout struct {
 	clusterCIDR netip.Prefix // all pods
 	localPods   netip.Prefix // the pods of this node
-	serviceCIDR netip.Prefix
-	dns         netip.Addr // where the node's own DNS server listens; may be invalid
+	serviceCIDR netip.Prefix // invalid if not known
+	outbound    bool         // pods leave the cluster with this node's address
+	dns         netip.Addr   // where the node's own DNS server listens; may be invalid
 }
 
 const (
@@ -75,52 +77,62 @@ func fixedChains(l layout) []chain {
 	return append([]chain{
 		{name: "untracked-in", kind: tableFilter, hook: unix.NF_INET_PRE_ROUTING, priority: raw, rules: untracked(l.dns)},
 		{name: "untracked-out", kind: tableFilter, hook: unix.NF_INET_LOCAL_OUT, priority: raw, rules: untracked(l.dns)},
-		{name: "prerouting", kind: tableNat, hook: unix.NF_INET_PRE_ROUTING, priority: dstnat, rules: []rule{
-			closed,
-			join(saddrIn(l.localPods), jump(chainShortcuts)),
-			join(jump(chainServices)),
-		}},
+		{name: "prerouting", kind: tableNat, hook: unix.NF_INET_PRE_ROUTING, priority: dstnat, rules: slices.Concat(
+			[]rule{closed},
+			where(l.localPods.IsValid(), saddrIn(l.localPods), jump(chainShortcuts)),
+			[]rule{join(jump(chainServices))},
+		)},
 		{name: "output", kind: tableNat, hook: unix.NF_INET_LOCAL_OUT, priority: dstnat, rules: []rule{
 			closed,
 			join(jump(chainShortcuts)),
 			join(jump(chainServices)),
 		}},
-		{name: "forward", kind: tableFilter, hook: unix.NF_INET_FORWARD, priority: filter, rules: []rule{
+		{name: "forward", kind: tableFilter, hook: unix.NF_INET_FORWARD, priority: filter,
 			// A packet that conntrack cannot place would leave with the pod's own
 			// address, and the client would reset a healthy connection (rule P62).
-			join(saddrIn(l.clusterCIDR), hasBit(ctState, invalidBit), drop()),
-		}},
+			rules: where(l.clusterCIDR.IsValid(), saddrIn(l.clusterCIDR), hasBit(ctState, invalidBit), drop()),
+		},
 		{name: "input", kind: tableNat, hook: unix.NF_INET_LOCAL_IN, priority: srcnat, rules: []rule{
 			join(isOurs(), setCtMark(number(0)), clearMark()),
 		}},
-		{name: "postrouting", kind: tableNat, hook: unix.NF_INET_POST_ROUTING, priority: srcnat, rules: []rule{
-			join(isOurs(), gotoChain(chainReturn)),
-			join(leavesCluster(l), masquerade()),
-		}},
+		{name: "postrouting", kind: tableNat, hook: unix.NF_INET_POST_ROUTING, priority: srcnat, rules: append(
+			[]rule{join(isOurs(), gotoChain(chainReturn))},
+			where(l.outbound && l.clusterCIDR.IsValid(), leavesCluster(l), masquerade())...,
+		)},
 	}, regularChains(l)...)
+}
+
+// where is a rule that exists under a condition.
+func where(is bool, parts ...[]expr) []rule {
+	if !is {
+		return nil
+	}
+	return []rule{join(parts...)}
 }
 
 func regularChains(l layout) []chain {
 	return []chain{
 		{name: chainShortcuts, rules: []rule{dispatchBy(shortcuts)}},
-		{name: chainServices, rules: []rule{
+		{name: chainServices, rules: append([]rule{
 			dispatchBy(services),
 			// An address that is a Service's, but not on this port (rule P48).
 			join(inSet(shapes[clusterIPs].name, false, daddr), gotoChain(chainRefuse)),
+		},
 			// An address that could be a Service's and is nobody's (rule P49).
-			join(daddrIn(l.serviceCIDR), drop()),
-		}},
+			where(l.serviceCIDR.IsValid(), daddrIn(l.serviceCIDR), drop())...,
+		)},
 		{name: chainRefuse, rules: []rule{join(rejectTCP()), join(rejectICMP())}},
 		{name: chainDrop, rules: []rule{join(drop())}},
-		{name: chainReturn, rules: []rule{
+		{name: chainReturn, rules: slices.Concat([]rule{
 			join(setCtMark(number(0))),
 			// A pod that was balanced to itself has to see an answer from
 			// somewhere else (rule P33).
 			join(inSet(shapes[hairpins].name, false, saddr, daddr), gotoChain(chainMasquerade)),
 			join(hasBit(mark, markOther), saddrNotIn(l.localPods), gotoChain(chainMasquerade)),
-			join(leavesCluster(l), gotoChain(chainMasquerade)),
-			join(clearMark()),
-		}},
+		},
+			where(l.outbound && l.clusterCIDR.IsValid(), leavesCluster(l), gotoChain(chainMasquerade)),
+			[]rule{join(clearMark())},
+		)},
 		{name: chainMasquerade, rules: []rule{join(clearMark()), join(masquerade())}},
 	}
 }
