@@ -190,7 +190,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		return err
 	}
 	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: []netip.Addr{n.addr}, ClusterCIDR: n.cluster.Pods, ServiceCIDR: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "nft"))
-	names := dns.New(dns.Config{Addr: netip.AddrPortFrom(n.cluster.DNS, 53), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
+	names := dns.New(dns.Config{Addrs: []netip.AddrPort{netip.AddrPortFrom(n.cluster.DNS, 53)}, Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
 	agent := node.New(node.Config{
 		Name: n.name, IP: n.addr, Dir: n.dir, Listen: netip.AddrPortFrom(n.addr, uint16(n.port)),
 		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels,

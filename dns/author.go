@@ -12,7 +12,7 @@ import (
 // Service contributed, so that they can be taken back. It belongs to one goroutine.
 type author struct {
 	svc, pod name // the branches of the zone
-	self     netip.Addr
+	self     []netip.Addr
 	synced   bool // the world holds everything
 	services map[world.ServiceName]written
 	now      *Zone
@@ -25,7 +25,7 @@ type written struct {
 	owner name
 }
 
-func newAuthor(domain name, self netip.Addr) *author {
+func newAuthor(domain name, self []netip.Addr) *author {
 	a := &author{self: self, services: map[world.ServiceName]written{}, now: newZone(domain, self)}
 	a.svc, _ = domain.child("svc")
 	a.pod, _ = domain.child("pod")

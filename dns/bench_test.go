@@ -40,7 +40,7 @@ func BenchmarkRespond(b *testing.B) {
 	w := large(5000)
 	w.Put(service("ns1", "db", "None"))
 	w.Put(slice("ns1", "db", "10.200.0.1", 10))
-	a := newAuthor(testDomain, netip.Addr{})
+	a := newAuthor(testDomain, nil)
 	a.synced = true
 	z := a.revise(w, w.Subscribe().Take(), 1)
 	for _, q := range []struct {
@@ -73,7 +73,7 @@ func BenchmarkChange(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			w := large(n)
 			changes := w.Subscribe()
-			a := newAuthor(testDomain, netip.Addr{})
+			a := newAuthor(testDomain, nil)
 			a.revise(w, changes.Take(), 1)
 			b.ReportAllocs()
 			i := 0
@@ -93,7 +93,7 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		a := newAuthor(testDomain, netip.Addr{})
+		a := newAuthor(testDomain, nil)
 		a.revise(w, w.Subscribe().Take(), 1)
 		runtime.GC()
 		runtime.ReadMemStats(&after)
@@ -116,7 +116,7 @@ func BenchmarkLoopback(b *testing.B) {
 	b.ResetTimer()
 	for range 8 {
 		clients.Go(func() {
-			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(s.cfg.Addr))
+			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(s.cfg.Addrs[0]))
 			if err != nil {
 				b.Error(err)
 				return

@@ -51,7 +51,7 @@ type forwarder struct {
 func newForwarder(cfg Config) *forwarder {
 	return &forwarder{
 		dial:    cfg.Dial,
-		servers: &servers{path: cfg.ResolvConf, self: cfg.Addr},
+		servers: &servers{path: cfg.ResolvConf, self: cfg.Addrs},
 		cache:   newCache(),
 		flights: map[question][]func([]byte){},
 	}

@@ -13,7 +13,7 @@ import (
 func FuzzRespond(f *testing.F) {
 	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"), external("api", "web.default.svc.cluster.local"))
 	w.Put(slice("default", "db", "10.244.0.5", 40))
-	a := newAuthor(testDomain, netip.MustParseAddr("10.96.0.10"))
+	a := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
 	a.synced = true
 	z := a.revise(w, w.Subscribe().Take(), 1)
 	for _, name := range []string{".", "cluster.local.", "web.default.svc.cluster.local.", "db.default.svc.cluster.local.",

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ const maxServers = 3
 // servers is the list of upstream servers, read from a file again after the file changed.
 type servers struct {
 	path string
-	self netip.AddrPort // this server: asking it would never end
+	self []netip.AddrPort // this server: asking it would never end
 
 	mu      sync.Mutex
 	checked time.Time
@@ -48,7 +49,7 @@ func (s *servers) list(now time.Time) []string {
 }
 
 // parseResolvConf returns the nameserver lines of a resolv.conf(5) as host:port, without self.
-func parseResolvConf(r io.Reader, self netip.AddrPort) []string {
+func parseResolvConf(r io.Reader, self []netip.AddrPort) []string {
 	var list []string
 	for lines := bufio.NewScanner(r); lines.Scan() && len(list) < maxServers; {
 		fields := strings.Fields(lines.Text())
@@ -56,7 +57,7 @@ func parseResolvConf(r io.Reader, self netip.AddrPort) []string {
 			continue
 		}
 		ip, err := netip.ParseAddr(fields[1])
-		if err != nil || ip == self.Addr() && self.Port() == 53 {
+		if err != nil || slices.Contains(self, netip.AddrPortFrom(ip, 53)) {
 			continue
 		}
 		list = append(list, net.JoinHostPort(ip.String(), "53"))

@@ -20,9 +20,9 @@ import (
 
 // Config says where a Server listens and what it serves.
 type Config struct {
-	// Addr is the address of the cluster's DNS Service, usually 10.96.0.10:53. An interface of this
-	// network namespace must hold it.
-	Addr netip.AddrPort
+	// Addrs are the addresses of the cluster's DNS Service, at least one and usually 10.96.0.10:53, one
+	// of each family in a cluster with both. An interface of this network namespace must hold them.
+	Addrs []netip.AddrPort
 	// Domain is the cluster zone, usually "cluster.local".
 	Domain string
 	// ResolvConf is the file naming the servers asked about names outside the cluster. It is read
@@ -73,7 +73,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	synced := make(chan struct{})
-	g.Go(func() error { return s.follow(ctx, newAuthor(domain, s.cfg.Addr.Addr()), synced) })
+	g.Go(func() error { return s.follow(ctx, newAuthor(domain, addrsOf(s.cfg.Addrs)), synced) })
 	g.Go(func() error {
 		select {
 		case <-synced:
@@ -114,30 +114,26 @@ func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) er
 
 // serve opens the sockets and answers on them until ctx is done.
 func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
-	var sockets []*net.UDPConn
+	var open []*sockets
 	defer func() {
-		for _, c := range sockets {
-			c.Close()
+		for _, o := range open {
+			o.close()
 		}
 	}()
-	cfg := net.ListenConfig{Control: reusePort}
-	for range min(4, runtime.GOMAXPROCS(0)) {
-		c, err := cfg.ListenPacket(ctx, "udp", s.cfg.Addr.String())
+	for _, addr := range s.cfg.Addrs {
+		o, err := listen(ctx, addr)
 		if err != nil {
-			return s.explain(err)
+			return explain(err, addr)
 		}
-		sockets = append(sockets, c.(*net.UDPConn))
+		open = append(open, o)
 	}
-	listener, err := cfg.Listen(ctx, "tcp", s.cfg.Addr.String())
-	if err != nil {
-		return s.explain(err)
-	}
-	defer listener.Close()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, c := range sockets {
-		g.Go(func() error { return s.serveUDP(ctx, c) })
+	for _, o := range open {
+		for _, c := range o.udp {
+			g.Go(func() error { return s.serveUDP(ctx, c) })
+		}
+		g.Go(func() error { return s.serveTCP(ctx, o.tcp) })
 	}
-	g.Go(func() error { return s.serveTCP(ctx, listener) })
 	g.Go(func() error {
 		select {
 		case <-synced:
@@ -147,6 +143,49 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// sockets are what one address is served on.
+type sockets struct {
+	udp []*net.UDPConn // several, for several processors
+	tcp net.Listener
+}
+
+func listen(ctx context.Context, addr netip.AddrPort) (*sockets, error) {
+	o := &sockets{}
+	cfg := net.ListenConfig{Control: reusePort}
+	for range min(4, runtime.GOMAXPROCS(0)) {
+		c, err := cfg.ListenPacket(ctx, "udp", addr.String())
+		if err != nil {
+			o.close()
+			return nil, err
+		}
+		o.udp = append(o.udp, c.(*net.UDPConn))
+	}
+	l, err := cfg.Listen(ctx, "tcp", addr.String())
+	if err != nil {
+		o.close()
+		return nil, err
+	}
+	o.tcp = l
+	return o, nil
+}
+
+func (o *sockets) close() {
+	for _, c := range o.udp {
+		c.Close()
+	}
+	if o.tcp != nil {
+		o.tcp.Close()
+	}
+}
+
+func addrsOf(list []netip.AddrPort) []netip.Addr {
+	addrs := make([]netip.Addr, len(list))
+	for i, a := range list {
+		addrs[i] = a.Addr()
+	}
+	return addrs
 }
 
 // reusePort lets a new process bind while the old one still answers, so that a restart loses nothing.
@@ -161,16 +200,16 @@ func reusePort(_, _ string, c syscall.RawConn) error {
 }
 
 // explain says what to do about an address that cannot be bound.
-func (s *Server) explain(err error) error {
+func explain(err error, addr netip.AddrPort) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		return fmt.Errorf("dns: %w: another program holds port %d on this address or on all addresses; "+
-			"`ss -lnp sport = :%d` names it: stop it, or bind it to its own address only", err, s.cfg.Addr.Port(), s.cfg.Addr.Port())
+			"`ss -lnp sport = :%d` names it: stop it, or bind it to its own address only", err, addr.Port(), addr.Port())
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return fmt.Errorf("dns: %w: no interface holds %s: it belongs on link fairlead0, see `ip addr show fairlead0`",
-			err, s.cfg.Addr.Addr())
+			err, addr.Addr())
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("dns: %w: port %d needs root or CAP_NET_BIND_SERVICE", err, s.cfg.Addr.Port())
+		return fmt.Errorf("dns: %w: port %d needs root or CAP_NET_BIND_SERVICE", err, addr.Port())
 	}
 	return fmt.Errorf("dns: %w", err)
 }

@@ -80,12 +80,12 @@ func rcodeOf(m *miekg.Msg) string { return miekg.RcodeToString[m.Rcode] }
 func TestN33_ServfailUntilSynced(t *testing.T) {
 	w := world.New()
 	w.Put(service("default", "web", "10.96.0.20"))
-	s := New(Config{Addr: freeAddr(t), Domain: "cluster.local"}, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s := New(Config{Addrs: []netip.AddrPort{freeAddr(t)}, Domain: "cluster.local"}, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	s.patience = time.Millisecond
 	run(t, s)
 	eventually(t, "answers before the first lists", func() bool {
 		q := new(miekg.Msg).SetQuestion("web.default.svc.cluster.local.", miekg.TypeA)
-		m, err := miekg.Exchange(q, s.cfg.Addr.String())
+		m, err := miekg.Exchange(q, s.cfg.Addrs[0].String())
 		return err == nil && len(m.Answer) == 1
 	})
 	for _, name := range []string{"absent.default.svc.cluster.local.", "1.0.96.10.in-addr.arpa."} {
@@ -258,7 +258,7 @@ func TestOddQueries(t *testing.T) {
 // raw exchanges one message as bytes.
 func raw(t *testing.T, s *Server, network string, q []byte) []byte {
 	t.Helper()
-	c, err := net.Dial(network, s.cfg.Addr.String())
+	c, err := net.Dial(network, s.cfg.Addrs[0].String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestHeader(t *testing.T) {
 // that says nothing sensible is closed.
 func TestTCP(t *testing.T) {
 	s := serve(t, Config{}, cluster(service("default", "web", "10.96.0.20")))
-	c, err := net.Dial("tcp", s.cfg.Addr.String())
+	c, err := net.Dial("tcp", s.cfg.Addrs[0].String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestConnectionLimit(t *testing.T) {
 		}
 	}()
 	connect := func() net.Conn {
-		c, err := net.Dial("tcp", s.cfg.Addr.String())
+		c, err := net.Dial("tcp", s.cfg.Addrs[0].String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -386,7 +386,7 @@ func TestAddressTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	s := New(Config{Addr: addr, Domain: "cluster.local"}, cluster(), slog.New(slog.DiscardHandler))
+	s := New(Config{Addrs: []netip.AddrPort{addr}, Domain: "cluster.local"}, cluster(), slog.New(slog.DiscardHandler))
 	err = s.Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("ss -lnp sport = :%d", addr.Port())) {
 		t.Errorf("got %v", err)
@@ -394,7 +394,7 @@ func TestAddressTaken(t *testing.T) {
 }
 
 func TestAddressMissing(t *testing.T) {
-	s := New(Config{Addr: netip.MustParseAddrPort("192.0.2.53:53"), Domain: "cluster.local"}, cluster(), slog.New(slog.DiscardHandler))
+	s := New(Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}, Domain: "cluster.local"}, cluster(), slog.New(slog.DiscardHandler))
 	err := s.Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "fairlead0") {
 		t.Errorf("got %v", err)
@@ -405,7 +405,7 @@ func TestAddressMissing(t *testing.T) {
 // lost.
 func TestRestart(t *testing.T) {
 	w := cluster(service("default", "web", "10.96.0.20"))
-	cfg := Config{Addr: freeAddr(t), Domain: "cluster.local"}
+	cfg := Config{Addrs: []netip.AddrPort{freeAddr(t)}, Domain: "cluster.local"}
 	start := func() (stop func()) {
 		s := New(cfg, w, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(context.Background())
@@ -427,7 +427,7 @@ func TestRestart(t *testing.T) {
 			q := new(miekg.Msg).SetQuestion("web.default.svc.cluster.local.", miekg.TypeA)
 			c := miekg.Client{Timeout: 2 * time.Second}
 			for ctx.Err() == nil {
-				if _, _, err := c.Exchange(q, cfg.Addr.String()); err != nil {
+				if _, _, err := c.Exchange(q, cfg.Addrs[0].String()); err != nil {
 					lost <- err
 					return
 				}

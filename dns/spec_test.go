@@ -125,7 +125,7 @@ func normal(lines []string) []string {
 // serve starts a server for w on an address of its own on loopback.
 func serve(t testing.TB, cfg Config, w *world.World) *Server {
 	t.Helper()
-	cfg.Addr, cfg.Domain = freeAddr(t), "cluster.local"
+	cfg.Addrs, cfg.Domain = []netip.AddrPort{freeAddr(t)}, "cluster.local"
 	s := New(cfg, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	run(t, s)
 	select {
@@ -185,7 +185,7 @@ func ask(t testing.TB, s *Server, network, name, typ string) *miekg.Msg {
 func exchange(t testing.TB, s *Server, network string, q *miekg.Msg) *miekg.Msg {
 	t.Helper()
 	c := miekg.Client{Net: network, Timeout: 10 * time.Second}
-	m, _, err := c.Exchange(q, s.cfg.Addr.String())
+	m, _, err := c.Exchange(q, s.cfg.Addrs[0].String())
 	if err != nil {
 		t.Fatalf("%s over %s: %v", q.Question[0].String(), network, err)
 	}

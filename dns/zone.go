@@ -15,9 +15,9 @@ type Zone struct {
 	soa    string // the data of the SOA record
 }
 
-// newZone returns the zone of a cluster without Services, not yet synced. self is the address the
-// zone's name server answers on.
-func newZone(domain name, self netip.Addr) *Zone {
+// newZone returns the zone of a cluster without Services, not yet synced. self are the addresses
+// the zone's name server answers on.
+func newZone(domain name, self []netip.Addr) *Zone {
 	z := &Zone{domain: domain, soa: soaData(domain, 0)}
 	names := z.names.edit()
 	add := func(n *node, labels ...string) {
@@ -31,8 +31,8 @@ func newZone(domain name, self netip.Addr) *Zone {
 	add(emptyNode, "svc")
 	add(emptyNode, "pod")
 	add(emptyNode, "dns")
-	if self.IsValid() {
-		add(&node{sets: addrSets([]netip.Addr{self})}, "dns", "ns")
+	if len(self) > 0 {
+		add(&node{sets: addrSets(self)}, "dns", "ns")
 	}
 	add(&node{sets: []rrset{dataSet(typeTXT, ttlVersion, "\x051.1.0")}}, "dns-version") // rule N1
 	z.names = names.publish()
@@ -52,14 +52,12 @@ func soaData(domain name, serial uint32) string {
 	return string(b)
 }
 
-// apex is rule N39: the zone's own name, with its SOA and its name server's address.
-func apex(domain name, soa string, self netip.Addr) *node {
+// apex is rule N39: the zone's own name, with its SOA and its name server's addresses.
+func apex(domain name, soa string, self []netip.Addr) *node {
 	server, _ := domain.child("dns")
 	server, _ = server.child("ns")
 	ns := dataSet(typeNS, ttl, string(server))
-	if self.IsValid() {
-		ns.addGlue([]target{{host: server, addrs: []netip.Addr{self}}}, []int{headerSize + len(domain) + 4 + rrFixed})
-	}
+	ns.addGlue([]target{{host: server, addrs: self}}, []int{headerSize + len(domain) + 4 + rrFixed})
 	return &node{sets: []rrset{ns, dataSet(typeSOA, ttl, soa)}}
 }
 

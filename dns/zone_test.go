@@ -60,14 +60,14 @@ func TestIncremental(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := world.New()
 		changes := w.Subscribe()
-		a := newAuthor(testDomain, netip.MustParseAddr("10.96.0.10"))
+		a := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
 		for range 200 {
 			for range 1 + r.IntN(3) {
 				disturb(r, w)
 			}
 			a.revise(w, changes.Take(), 1)
 		}
-		whole := newAuthor(testDomain, netip.MustParseAddr("10.96.0.10"))
+		whole := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
 		whole.revise(w, w.Subscribe().Take(), 1)
 		if got, want := a.now.dump(), whole.now.dump(); got != want {
 			t.Fatalf("seed %d:\nfollowed:\n%s\n\nat once:\n%s", seed, got, want)
@@ -115,7 +115,7 @@ func TestZoneIsImmutable(t *testing.T) {
 	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"))
 	w.Put(slice("default", "db", "10.244.0.5", 3))
 	changes := w.Subscribe()
-	a := newAuthor(testDomain, netip.Addr{})
+	a := newAuthor(testDomain, nil)
 	old := a.revise(w, changes.Take(), 1)
 	before := old.dump()
 	r := rand.New(rand.NewPCG(1, 1))
@@ -136,7 +136,7 @@ func TestZoneIsImmutable(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"))
 	w.Put(slice("default", "db", "10.244.0.5", 3))
-	a := newAuthor(testDomain, netip.Addr{})
+	a := newAuthor(testDomain, nil)
 	a.synced = true
 	z := a.revise(w, w.Subscribe().Take(), 1)
 	for _, q := range []struct {
