@@ -191,13 +191,15 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}
 	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: []netip.Addr{n.addr}, ClusterCIDR: n.cluster.Pods, ServiceCIDR: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "nft"))
 	names := dns.New(dns.Config{Addrs: []netip.AddrPort{netip.AddrPortFrom(n.cluster.DNS, 53)}, Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
+	metrics := newMetrics()
+	answers := newHealth(n.name, []netip.Addr{n.addr}, onPort(healthzPort, n.addr, loopback), proxy, w, newRecorder(ctx, client, n.name), metrics, log)
 	agent := node.New(node.Config{
 		Name: n.name, IP: n.addr, Dir: n.dir, Listen: netip.AddrPortFrom(n.addr, uint16(n.port)),
-		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels,
+		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels, Metrics: metricsPage(metrics),
 	}, runtime, client, log.With("part", "node"))
 	for name, run := range map[string]func(context.Context) error{
 		"world": func(ctx context.Context) error { return w.Run(ctx, client) },
-		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run,
+		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run, "health": answers.Run,
 	} {
 		g.Go(named(name, ctx, run))
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -44,6 +45,7 @@ type Config struct {
 	Cert       tls.Certificate // serving
 	ClientCAs  *x509.CertPool  // who may call the agent
 	Labels     map[string]string
+	Metrics    http.Handler // of GET /metrics; nil: not served
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
 }

@@ -22,25 +22,11 @@ import (
 	"fairlead.dev/fairlead/node/probe"
 )
 
-// serve answers the API server on the paths of kubelet's API: containerLogs, exec, attach, portForward, pods, healthz; and
+// serve answers the API server on the paths of kubelet's API: containerLogs, exec, attach, portForward, pods, healthz, metrics; and
 // on one of our own it probes addresses outside of the cluster.
 func (a *Agent) serve(ctx context.Context) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
-	mux.HandleFunc("GET /pods", a.servePods)
-	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", a.serveLogs)
-	for _, path := range []string{"/exec/{namespace}/{pod}/{container}", "/exec/{namespace}/{pod}/{uid}/{container}"} {
-		mux.HandleFunc(path, a.serveExec)
-	}
-	for _, path := range []string{"/attach/{namespace}/{pod}/{container}", "/attach/{namespace}/{pod}/{uid}/{container}"} {
-		mux.HandleFunc(path, a.serveAttach)
-	}
-	for _, path := range []string{"/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}"} {
-		mux.HandleFunc(path, a.servePortForward)
-	}
-	mux.HandleFunc("POST "+probe.Path, probe.Serve)
 	server := &http.Server{
-		Handler:           onlyAPIServer(mux),
+		Handler:           a.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		// Streams are upgraded connections, which HTTP/2 does not have.
@@ -58,6 +44,28 @@ func (a *Agent) serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	return server.ServeTLS(socket, "", "")
+}
+
+// handler is what the API server and administrators may ask the agent.
+func (a *Agent) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
+	mux.HandleFunc("GET /pods", a.servePods)
+	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", a.serveLogs)
+	for _, path := range []string{"/exec/{namespace}/{pod}/{container}", "/exec/{namespace}/{pod}/{uid}/{container}"} {
+		mux.HandleFunc(path, a.serveExec)
+	}
+	for _, path := range []string{"/attach/{namespace}/{pod}/{container}", "/attach/{namespace}/{pod}/{uid}/{container}"} {
+		mux.HandleFunc(path, a.serveAttach)
+	}
+	for _, path := range []string{"/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}"} {
+		mux.HandleFunc(path, a.servePortForward)
+	}
+	mux.HandleFunc("POST "+probe.Path, probe.Serve)
+	if a.cfg.Metrics != nil {
+		mux.Handle("GET /metrics", a.cfg.Metrics)
+	}
+	return onlyAPIServer(mux)
 }
 
 // onlyAPIServer lets in the API server and administrators: the certificate authority also issues certificates to nodes.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -169,5 +170,28 @@ func TestNodeStatus(t *testing.T) {
 	}
 	if c := readiness("no network"); c.Status != corev1.ConditionFalse || c.Reason != "KubeletNotReady" || c.Message != "no network" {
 		t.Errorf("got %+v", c)
+	}
+}
+
+// TestMetricsPage: metrics are served to those whom the agent obeys, if there are any.
+func TestMetricsPage(t *testing.T) {
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("up 1\n")) })
+	for name, c := range map[string]struct {
+		cfg    Config
+		caller string
+		code   int
+		body   string
+	}{
+		"administrator": {Config{Metrics: page}, "system:masters", 200, "up 1\n"},
+		"a node":        {Config{Metrics: page}, "system:nodes", 403, "Forbidden (user=someone)\n"},
+		"none":          {Config{}, "system:masters", 404, "404 page not found\n"},
+	} {
+		r := httptest.NewRequest("GET", "/metrics", nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Subject: pkix.Name{CommonName: "someone", Organization: []string{c.caller}}}}}
+		w := httptest.NewRecorder()
+		New(c.cfg, nil, nil, slog.New(slog.DiscardHandler)).handler().ServeHTTP(w, r)
+		if w.Code != c.code || w.Body.String() != c.body {
+			t.Errorf("%s: %d %q, want %d %q", name, w.Code, w.Body, c.code, c.body)
+		}
 	}
 }
