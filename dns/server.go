@@ -128,7 +128,8 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 		open = append(open, o)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, o := range open {
+	for i, o := range open {
+		g.Go(func() error { return beat(ctx, o.udp[0], s.cfg.Addrs[i]) })
 		for _, c := range o.udp {
 			g.Go(func() error { return s.serveUDP(ctx, c) })
 		}

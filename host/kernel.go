@@ -78,7 +78,7 @@ func judgeKernel(release string) Finding {
 var expressions = []struct{ name, option string }{
 	{"payload", "NF_TABLES"}, {"meta", "NF_TABLES"}, {"cmp", "NF_TABLES"}, {"lookup", "NF_TABLES"}, {"bitwise", "NF_TABLES"},
 	{"immediate", "NF_TABLES"}, {"dynset", "NF_TABLES"}, {"ct", "NFT_CT"}, {"notrack", "NFT_CT"}, {"nat", "NFT_NAT"}, {"masq", "NFT_MASQ"},
-	{"numgen", "NFT_NUMGEN"}, {"reject", "NFT_REJECT_IPV4"},
+	{"numgen", "NFT_NUMGEN"}, {"reject", "NFT_REJECT_IPV4"}, {"socket", "NFT_SOCKET"},
 }
 
 // checkProbes tries kernel features in a thread with a network and a mount

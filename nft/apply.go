@@ -97,6 +97,7 @@ func (k *kernel) wholeTable(b *book, there contents, keep bool) *batch {
 	} else {
 		tx.affinityMessage()
 	}
+	tx.answeringMessage()
 	for m, s := range shapes {
 		tx.mapMessage(s, k.sizes[m])
 	}

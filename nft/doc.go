@@ -77,7 +77,7 @@
 //
 // Linux 5.10 or newer, with nf_tables, nf_nat and conntrack for IPv4 and their
 // netlink interfaces (NF_TABLES, NFT_CT, NFT_NAT, NFT_MASQ, NFT_REJECT,
-// NFT_NUMGEN, NF_CT_NETLINK). Before 6.9 a table cannot be owned and persist: it
+// NFT_NUMGEN, NFT_SOCKET, NF_CT_NETLINK). Before 6.9 a table cannot be owned and persist: it
 // then has no owner, and changes by others are found by the ruleset's generation
 // and undone within ten seconds or so. Before 6.2 a rewrite cannot keep what
 // clients stick to. CAP_NET_ADMIN in the initial user namespace is needed to

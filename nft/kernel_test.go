@@ -206,7 +206,9 @@ func TestRulesetPrints(t *testing.T) {
 		"chain lb-6-sticky-60s {", "-keep-source {",
 		"update @affinity { ip saddr . ct mark timeout 1m : meta mark }",
 		"203.0.0.4 . tcp . 80 . 198.51.100.0/25",
-		"ip daddr 10.96.0.10 meta l4proto { tcp, udp } th dport 53 notrack",
+		"ip daddr 10.96.0.10 udp dport 53 socket wildcard 0 notrack",
+		"ip daddr 10.96.0.10 tcp dport 53 socket transparent 0 notrack",
+		"update @answering { ip saddr }",
 		"flags owner",
 	} {
 		if !strings.Contains(out, want) {
@@ -270,35 +272,6 @@ func TestClassesComeAndGo(t *testing.T) {
 	l.reaches(l.a, "tcp", "10.96.0.2:80", podA, l.sticks(l.a, "tcp", "10.96.0.2:80", 1))
 	if n := l.proxy.Stats().Classes; n > maxIdle+10 {
 		t.Errorf("%d classes are known", n)
-	}
-}
-
-// Queries to the node's own DNS server leave no trace in conntrack; whatever
-// else is sent to its address is treated like any cluster address.
-func TestDNSIsNotTracked(t *testing.T) {
-	l := newLab(t)
-	dns := netip.AddrPortFrom(testConfig.ClusterDNS, 53)
-	l.node.Serve(dns, "dns")
-	l.start()
-	l.put(newService("kube-dns", "10.96.0.10", corev1.ServicePort{Name: "tcp", Port: 53, Protocol: corev1.ProtocolTCP}), newSlice("kube-dns"))
-	for _, from := range []*netlab.Netns{l.a, l.node} {
-		for range 5 {
-			if a, err := from.UDP(netip.Addr{}, dns, patient); err != nil || a.Name != "dns" {
-				t.Fatalf("udp: %+v, %v", a, err)
-			}
-			if a, err := from.TCP(netip.Addr{}, dns, patient); err != nil || a.Name != "dns" {
-				t.Fatalf("tcp: %+v, %v", a, err)
-			}
-		}
-	}
-	if n := l.conntracked("dport=53 "); n != 0 {
-		t.Errorf("%d conntrack entries for DNS", n)
-	}
-	l.refused(l.a, "10.96.0.10:54")
-	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
-	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b")
-	if n := l.conntracked("dport=80 "); n == 0 {
-		t.Error("and no entry for a connection that is tracked: conntrack cannot be seen")
 	}
 }
 

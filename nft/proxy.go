@@ -79,7 +79,7 @@ func (p *Proxy) Rows() []lb.Rows {
 	node, _ := p.node()
 	var all []lb.Rows
 	for _, name := range p.world.Services() {
-		service, endpointSlices := p.world.Service(name)
+		service, endpointSlices := p.service(name)
 		if r := lb.Derive(service, endpointSlices, node); !r.IsEmpty() {
 			all = append(all, r)
 		}
@@ -281,7 +281,7 @@ func (l *loop) lookAtNodes(names map[world.ServiceName]struct{}) map[world.Servi
 func (l *loop) takeIn(names map[world.ServiceName]struct{}) error {
 	var failed error
 	for name := range names {
-		service, endpointSlices := l.proxy.world.Service(name)
+		service, endpointSlices := l.proxy.service(name)
 		rows := lb.Derive(service, endpointSlices, l.node)
 		rows.Service = name
 		var before []flows

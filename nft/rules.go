@@ -75,8 +75,8 @@ func fixedChains(l layout) []chain {
 	closed := join(inSet(shapes[restricted].name, false, frontend()...),
 		inSet(shapes[allowed].name, true, daddr, l4proto, dport, saddr), drop())
 	return append([]chain{
-		{name: "untracked-in", kind: tableFilter, hook: unix.NF_INET_PRE_ROUTING, priority: raw, rules: untracked(l.dns)},
-		{name: "untracked-out", kind: tableFilter, hook: unix.NF_INET_LOCAL_OUT, priority: raw, rules: untracked(l.dns)},
+		{name: "untracked-in", kind: tableFilter, hook: unix.NF_INET_PRE_ROUTING, priority: raw, rules: untrackedIn(l.dns)},
+		{name: "untracked-out", kind: tableFilter, hook: unix.NF_INET_LOCAL_OUT, priority: raw, rules: untrackedOut(l.dns)},
 		{name: "prerouting", kind: tableNat, hook: unix.NF_INET_PRE_ROUTING, priority: dstnat, rules: slices.Concat(
 			[]rule{closed},
 			where(l.localPods.IsValid(), saddrIn(l.localPods), jump(chainShortcuts)),
@@ -113,13 +113,12 @@ func where(is bool, parts ...[]expr) []rule {
 func regularChains(l layout) []chain {
 	return []chain{
 		{name: chainShortcuts, rules: []rule{dispatchBy(shortcuts)}},
-		{name: chainServices, rules: append([]rule{
-			dispatchBy(services),
+		{name: chainServices, rules: slices.Concat([]rule{dispatchBy(services)}, dnsUnanswered(l.dns), []rule{
 			// An address that is a Service's, but not on this port (rule P48).
 			join(inSet(shapes[clusterIPs].name, false, daddr), gotoChain(chainRefuse)),
 		},
 			// An address that could be a Service's and is nobody's (rule P49).
-			where(l.serviceCIDR.IsValid(), daddrIn(l.serviceCIDR), drop())...,
+			where(l.serviceCIDR.IsValid(), daddrIn(l.serviceCIDR), drop()),
 		)},
 		{name: chainRefuse, rules: []rule{join(rejectTCP()), join(rejectICMP())}},
 		{name: chainDrop, rules: []rule{join(drop())}},
@@ -138,21 +137,6 @@ func regularChains(l layout) []chain {
 }
 
 func ctState(reg uint32) expr { return ct(unix.NFT_CT_STATE, reg) }
-
-// untracked keeps DNS out of conntrack: the server listens on the cluster DNS
-// address of the node itself, so there is nothing to translate, and without an
-// entry per query there is no insertion race and no full table.
-func untracked(dns netip.Addr) []rule {
-	if !dns.Is4() {
-		return nil
-	}
-	port := []byte{0, 53}
-	both := transport(lb.TCP, lb.UDP)
-	return []rule{
-		join(is(daddr, dns.AsSlice()), both, is(dport, port), notrack()),
-		join(is(saddr, dns.AsSlice()), both, is(sport, port), notrack()),
-	}
-}
 
 // isOurs matches the first packet of a connection that a class has translated.
 func isOurs() []expr {
