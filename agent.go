@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -193,12 +194,36 @@ func dialFrom(space string) func(ctx context.Context, network, address string) (
 	}
 }
 
-// startLabAgent starts the agent of one lab node inside its namespace. The returned function waits for its
-// end; it ends when ctx does.
-func startLabAgent(inst instance.Instance, s config.Settings, cp *controlPlane, n lab.Node) (func(context.Context) error, error) {
+// agentPause is how long a lab's agent that has ended stays down.
+const agentPause = time.Second
+
+// keepLabAgent runs the agent of one lab node until ctx ends. One that ends by itself is started again, as the service
+// manager of a machine does; before the lab was complete it is an error.
+func keepLabAgent(ctx context.Context, complete <-chan struct{}, log *slog.Logger, run func(context.Context) error) error {
+	for {
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		select {
+		case <-complete:
+		default:
+			return err
+		}
+		log.Warn("the agent has ended and is started again", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(agentPause):
+		}
+	}
+}
+
+// runLabAgent runs the agent of one lab node in a process inside its namespace. It ends when ctx does.
+func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings, cp *controlPlane, n lab.Node) error {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	cmd := exec.Command(self, "agent", "--server", cp.server, "--token", join.Token(cp.ca, cp.secret), "--name", s.Name,
 		"--node-name", n.Name, "--node-ip", n.Addr.String(), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
@@ -207,14 +232,12 @@ func startLabAgent(inst instance.Instance, s config.Settings, cp *controlPlane, 
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	input, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := netns.Start(n.Netns, cmd); err != nil {
-		return nil, err
+		return err
 	}
-	return func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { input.Close() })
-		defer stop()
-		return cmd.Wait()
-	}, nil
+	stop := context.AfterFunc(ctx, func() { input.Close() })
+	defer stop()
+	return cmd.Wait()
 }

@@ -169,7 +169,7 @@ func setSysctls(set func(key, value string) error) error {
 }
 
 // startLab builds the lab's network, runs the control plane on the host's end of it, and one agent process
-// in each node's namespace.
+// in each node's namespace, which is started again should it end.
 func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, log *slog.Logger, st *stages) error {
 	l, err := labOf(inst, s.Name)
 	if err != nil {
@@ -183,16 +183,17 @@ func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s 
 	if err != nil {
 		return err
 	}
+	complete := make(chan struct{})
 	for _, n := range l.Nodes(s.Nodes) {
-		agent, err := startLabAgent(inst, s, cp, n)
-		if err != nil {
-			return fmt.Errorf("%s: %w", n.Name, err)
-		}
-		g.Go(named(n.Name, ctx, agent))
+		agent := func(ctx context.Context) error { return runLabAgent(ctx, inst, s, cp, n) }
+		g.Go(named(n.Name, ctx, func(ctx context.Context) error {
+			return keepLabAgent(ctx, complete, log.With("part", "lab", "node", n.Name), agent)
+		}))
 	}
 	if err := waitNodes(ctx, cp.client, s.Nodes); err != nil {
 		return err
 	}
+	close(complete)
 	st.done(fmt.Sprintf("%d nodes ready", s.Nodes))
 	return nil
 }

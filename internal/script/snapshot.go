@@ -115,9 +115,9 @@ var (
 	separators = regexp.MustCompile(`[,{}\n]+`)
 	block      = regexp.MustCompile(`^\s*(?:chain|map|set) (\S+) \{`)
 	// lasting are blocks that say nothing of any object: chains, of which there is one for each
-	// number of endpoints that occurred, and elements that are kept for a moment longer than
+	// number of endpoints and way of choosing that occurred, and elements that are kept for a moment longer than
 	// needed so that packets on their way arrive.
-	lasting = regexp.MustCompile(`^(lb-\d+|dispatch|hairpins|affinity)$`)
+	lasting = regexp.MustCompile(`^(lb-\S+|dispatch|hairpins|affinity)$`)
 )
 
 // rules drops the lasting blocks from a listing of rules.
