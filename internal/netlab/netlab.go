@@ -7,12 +7,10 @@ package netlab
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,7 +25,7 @@ type Netns struct {
 }
 
 // New returns an empty network namespace with its loopback up and forwarding
-// on, closed at the end of the test. It needs root.
+// on for both families, closed at the end of the test. It needs root.
 func New(t testing.TB, name string) *Netns {
 	t.Helper()
 	n := &Netns{t: t, name: name}
@@ -54,7 +52,14 @@ func New(t testing.TB, name string) *Netns {
 		}
 		n.check("loopback", err)
 	})
-	n.Sysctl("net/ipv4/ip_forward", "1")
+	for path, value := range map[string]string{
+		"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1",
+		"net/ipv6/conf/default/accept_dad": "0", // an address is usable at once
+		// Every refusal is told, not six and then one a second.
+		"net/ipv4/icmp_ratelimit": "0", "net/ipv6/icmp/ratelimit": "0",
+	} {
+		n.Sysctl(path, value)
+	}
 	return n
 }
 
@@ -106,81 +111,4 @@ func (n *Netns) Command(name string, args ...string) (string, error) {
 		return string(out), fmt.Errorf("%s %v in %s: %w", name, args, n.name, err)
 	}
 	return string(out), nil
-}
-
-// Connect joins two namespaces by a pair of veths that carry the addresses
-// given, and returns the names of the links in a and in b.
-func Connect(a *Netns, inA netip.Prefix, b *Netns, inB netip.Prefix) (linkA, linkB string) {
-	a.t.Helper()
-	linkA, linkB = fmt.Sprintf("eth%d", a.made), fmt.Sprintf("eth%d", b.made)
-	a.made++
-	b.made++
-	a.Do(func() {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = linkA
-		a.check("add veth", netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: linkB, PeerNamespace: netlink.NsFd(b.file.Fd())}))
-	})
-	a.address(linkA, inA)
-	b.address(linkB, inB)
-	a.awaitUp(linkA)
-	b.awaitUp(linkB)
-	return linkA, linkB
-}
-
-// awaitUp waits until the kernel has given the link its queue: until then it
-// drops what is sent, and the first ARP request would be repeated only after a
-// second.
-func (n *Netns) awaitUp(link string) {
-	n.t.Helper()
-	n.Do(func() {
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			l, err := netlink.LinkByName(link)
-			if err == nil && l.Attrs().OperState == netlink.OperUp {
-				return
-			}
-			if time.Now().After(deadline) {
-				n.t.Errorf("%s: link %s does not come up: %v", n.name, link, err)
-				return
-			}
-		}
-	})
-}
-
-func (n *Netns) address(link string, p netip.Prefix) {
-	n.t.Helper()
-	n.Do(func() {
-		l, err := netlink.LinkByName(link)
-		if err != nil {
-			n.check("link "+link, err)
-			return
-		}
-		n.check("link up", netlink.LinkSetUp(l))
-		addr, err := netlink.ParseAddr(p.String())
-		n.check("parse address", err)
-		n.check("add address", netlink.AddrAdd(l, addr))
-	})
-}
-
-// Address adds an address to the namespace's loopback.
-func (n *Netns) Address(p netip.Prefix) { n.t.Helper(); n.address("lo", p) }
-
-// Route adds a route; arguments are those of ip route add.
-func (n *Netns) Route(args ...string) {
-	n.t.Helper()
-	out, err := n.Command("ip", append([]string{"route", "add"}, args...)...)
-	if err != nil {
-		n.t.Errorf("%v: %s", err, out)
-	}
-}
-
-// Pod returns a namespace connected to a node the way the ptp CNI plugin does
-// it: a pair of veths of its own and a host route, no bridge.
-func Pod(node *Netns, name string, addr, gateway netip.Addr) *Netns {
-	node.t.Helper()
-	pod := New(node.t, name)
-	inNode, inPod := Connect(node, netip.PrefixFrom(gateway, 32), pod, netip.PrefixFrom(addr, 32))
-	node.Route(addr.String()+"/32", "dev", inNode)
-	pod.Route(gateway.String(), "dev", inPod)
-	pod.Route("default", "via", gateway.String())
-	return pod
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -11,16 +12,24 @@ import (
 )
 
 // Serve answers on a TCP and on a UDP port with the given name and the client
-// address it sees, until the end of the test.
-func (n *Netns) Serve(at netip.AddrPort, name string) {
+// address it sees, until the end of the test or until stop is called, which
+// leaves open connections open.
+func (n *Netns) Serve(at netip.AddrPort, name string) (stop func()) {
 	n.t.Helper()
+	var open []io.Closer
+	stop = func() {
+		for _, c := range open {
+			_ = c.Close() // closed twice at the end of the test
+		}
+	}
+	n.t.Cleanup(stop)
 	n.Do(func() {
-		l, err := net.Listen("tcp4", at.String())
+		l, err := net.Listen("tcp", at.String())
 		if err != nil {
 			n.check("listen", err)
 			return
 		}
-		n.t.Cleanup(func() { _ = l.Close() })
+		open = append(open, l)
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -34,12 +43,12 @@ func (n *Netns) Serve(at netip.AddrPort, name string) {
 				}()
 			}
 		}()
-		u, err := net.ListenPacket("udp4", at.String())
+		u, err := net.ListenPacket("udp", at.String())
 		if err != nil {
 			n.check("listen", err)
 			return
 		}
-		n.t.Cleanup(func() { _ = u.Close() })
+		open = append(open, u)
 		go func() {
 			p := make([]byte, 1500)
 			for {
@@ -51,6 +60,7 @@ func (n *Netns) Serve(at netip.AddrPort, name string) {
 			}
 		}()
 	})
+	return stop
 }
 
 // Answer is what a server said: who it is, and whom it believes to talk to.
@@ -72,7 +82,7 @@ func parseAnswer(line string) (Answer, error) {
 // be the zero address.
 func (n *Netns) TCP(source netip.Addr, to netip.AddrPort, timeout time.Duration) (Answer, error) {
 	n.t.Helper()
-	conn, err := n.Dial("tcp4", source, to, timeout)
+	conn, err := n.Dial("tcp", source, to, timeout)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -84,7 +94,7 @@ func (n *Netns) TCP(source netip.Addr, to netip.AddrPort, timeout time.Duration)
 // UDP sends a datagram from the namespace and returns the server's answer.
 func (n *Netns) UDP(source netip.Addr, to netip.AddrPort, timeout time.Duration) (Answer, error) {
 	n.t.Helper()
-	conn, err := n.Dial("udp4", source, to, timeout)
+	conn, err := n.Dial("udp", source, to, timeout)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -117,7 +127,7 @@ func (n *Netns) Dial(network string, source netip.Addr, to netip.AddrPort, timeo
 	n.Do(func() {
 		d := net.Dialer{Timeout: timeout}
 		if source.IsValid() {
-			if network == "udp4" {
+			if strings.HasPrefix(network, "udp") {
 				d.LocalAddr = &net.UDPAddr{IP: source.AsSlice()}
 			} else {
 				d.LocalAddr = &net.TCPAddr{IP: source.AsSlice()}
