@@ -127,7 +127,7 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 				continue
 			}
 			if a, ok := addrOf(in.IP, node); ok {
-				add(LoadBalancer, a, port.Port, externalLocal, sourceRanges(s, node))
+				add(LoadBalancer, a, port.Port, externalLocal, sourceRanges(s, a, node))
 			}
 		}
 	}
@@ -150,8 +150,10 @@ func clusterIPs(s *corev1.Service) []string {
 }
 
 // sourceRanges returns the prefixes a load balancer address is open to. A list
-// that is given but holds nothing of this family closes it (P45).
-func sourceRanges(s *corev1.Service, node Node) []netip.Prefix {
+// that is given but holds nothing of this family closes it (P45). A node that
+// holds the address itself, as some load balancers want it, is its own client by
+// that very address: whoever lets in the node means that as well.
+func sourceRanges(s *corev1.Service, at netip.Addr, node Node) []netip.Prefix {
 	texts := s.Spec.LoadBalancerSourceRanges
 	if len(texts) == 0 {
 		if a := strings.TrimSpace(s.Annotations[annotationSourceRanges]); a != "" {
@@ -171,6 +173,10 @@ func sourceRanges(s *corev1.Service, node Node) []netip.Prefix {
 			nobody = netip.IPv6Unspecified()
 		}
 		return []netip.Prefix{netip.PrefixFrom(nobody, nobody.BitLen())}
+	}
+	letsInNode := func(p netip.Prefix) bool { return slices.ContainsFunc(node.Addrs, p.Contains) }
+	if slices.ContainsFunc(ranges, letsInNode) {
+		ranges = append(ranges, netip.PrefixFrom(at, at.BitLen()))
 	}
 	return withoutCovered(ranges)
 }

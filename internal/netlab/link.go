@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Connect joins two namespaces by a pair of veths that carry the addresses
@@ -62,7 +63,11 @@ func (n *Netns) address(link string, all ...netip.Prefix) {
 		}
 		n.check("link up", netlink.LinkSetUp(l))
 		for _, p := range all {
-			n.check("add address "+p.String(), netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p)}))
+			a := &netlink.Addr{IPNet: ipNet(p)}
+			if p.Addr().Is6() {
+				a.Flags = unix.IFA_F_NODAD // usable at once
+			}
+			n.check("add address "+p.String(), netlink.AddrAdd(l, a))
 		}
 	})
 }

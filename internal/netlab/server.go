@@ -38,8 +38,10 @@ func (n *Netns) Serve(at netip.AddrPort, name string) (stop func()) {
 				}
 				go func() {
 					defer c.Close()
-					fmt.Fprintf(c, "%s %s\n", name, c.RemoteAddr())
-					_, _ = bufio.NewReader(c).ReadByte() // until the client closes
+					in := bufio.NewReader(c)
+					for err := error(nil); err == nil; _, err = in.ReadByte() { // until the client closes
+						fmt.Fprintf(c, "%s %s\n", name, c.RemoteAddr())
+					}
 				}()
 			}
 		}()
@@ -104,10 +106,19 @@ func (n *Netns) UDP(source netip.Addr, to netip.AddrPort, timeout time.Duration)
 
 // Ask sends a datagram if conn is UDP, and reads one answer.
 func Ask(conn net.Conn, timeout time.Duration) (Answer, error) {
+	_, udp := conn.(*net.UDPConn)
+	return ask(conn, udp, timeout)
+}
+
+// AskAgain sends a byte on a TCP connection whose first answer has been read,
+// and reads one more.
+func AskAgain(conn net.Conn, timeout time.Duration) (Answer, error) { return ask(conn, true, timeout) }
+
+func ask(conn net.Conn, send bool, timeout time.Duration) (Answer, error) {
 	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return Answer{}, err
 	}
-	if _, ok := conn.(*net.UDPConn); ok {
+	if send {
 		if _, err := conn.Write([]byte("?")); err != nil {
 			return Answer{}, err
 		}
