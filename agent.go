@@ -48,7 +48,7 @@ func agentCommand() *cobra.Command {
 	c.Flags().StringVar(&f.server, "server", "", "the API server, https://ADDR:PORT")
 	c.Flags().StringVar(&f.token, "token", "", "the token that 'fairlead server' prints")
 	c.Flags().StringVar(&f.name, "node-name", "", "name of the node (default: the host name)")
-	c.Flags().StringVar(&f.NodeIP, "node-ip", "", "address of the node (default: that of the default route)")
+	c.Flags().StringVar(&f.NodeIP, "node-ip", "", "address of the node, one of each family (default: those of the default routes)")
 	c.Flags().IntVar(&f.AgentPort, "agent-port", 0, "port of the agent (default 10250)")
 	c.Flags().StringVar(&f.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 	c.Flags().StringVar(&f.labDir, "lab-dir", "", "")
@@ -79,9 +79,9 @@ func runAgent(ctx context.Context, f agentFlags) error {
 			return err
 		}
 	}
-	addr, err := hostAddr(s)
-	if err != nil {
-		return err
+	found := hostAddrs(s.Node)
+	if len(found) == 0 {
+		return errors.New("this host has no default route to take its address from; give it with --node-ip")
 	}
 	base := agentBase{record: func(string, string) error { return nil }, dir: f.labDir}
 	if f.labDir == "" {
@@ -96,7 +96,11 @@ func runAgent(ctx context.Context, f agentFlags) error {
 			return err
 		}
 	}
-	cred, err := credentials(ctx, base.dir, f, addr)
+	cred, err := credentials(ctx, base.dir, f, found)
+	if err != nil {
+		return err
+	}
+	addrs, err := nodeAddrs(found, cred.Cluster.Services)
 	if err != nil {
 		return err
 	}
@@ -106,7 +110,7 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cred.CA)
-	spec := nodeSpec{name: f.name, addr: addr, port: s.AgentPort, dir: base.dir, cgroups: nodeCgroup(s.Name, f.name), cluster: cred.Cluster, serving: serving, clientCAs: pool}
+	spec := nodeSpec{name: f.name, addrs: addrs, port: s.AgentPort, dir: base.dir, cgroups: nodeCgroup(s.Name, f.name), cluster: cred.Cluster, serving: serving, clientCAs: pool}
 	if f.upstream != "" {
 		spec.dial = dialFrom(f.upstream)
 	}
@@ -145,7 +149,7 @@ func standalone(s config.Settings, name string) (agentBase, io.Closer, error) {
 }
 
 // credentials joins the cluster, trying until the server can be reached. A server that refuses ends the attempt.
-func credentials(ctx context.Context, dir string, f agentFlags, addr netip.Addr) (*join.Credentials, error) {
+func credentials(ctx context.Context, dir string, f agentFlags, addrs []netip.Addr) (*join.Credentials, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -154,7 +158,7 @@ func credentials(ctx context.Context, dir string, f agentFlags, addr netip.Addr)
 		return nil, err
 	}
 	for {
-		cred, err := join.Node(ctx, f.server, f.token, f.name, secret, addr)
+		cred, err := join.Node(ctx, f.server, f.token, f.name, secret, addrs)
 		var unreachable *net.OpError
 		if err == nil || !errors.As(err, &unreachable) || unreachable.Op != "dial" {
 			return cred, err

@@ -50,9 +50,9 @@ func requirements(s config.Settings) host.Requirements {
 	if _, err := net.InterfaceByName(route.LinkName); err == nil {
 		return withPorts(req, s) // this host is a node already, or was until a crash: the addresses in use are its own
 	}
-	req.Ranges = []host.Range{
-		{Name: "pods", Prefix: s.Pods, Flag: "--pod-cidr"},
-		{Name: "Services", Prefix: s.Services, Flag: "--service-cidr"},
+	for i := range s.Pods {
+		req.Ranges = append(req.Ranges,
+			host.Range{Name: "pods", Prefix: s.Pods[i], Flag: "--pod-cidr"}, host.Range{Name: "Services", Prefix: s.Services[i], Flag: "--service-cidr"})
 	}
 	return withPorts(req, s)
 }

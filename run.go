@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -71,20 +71,49 @@ var nodeSysctls = map[string]string{
 	"net/ipv4/ip_forward": "1",
 }
 
-// hostAddr is this host's address as a node: the one given, or that of the default route.
-func hostAddr(s config.Settings) (netip.Addr, error) {
-	if s.Node.IsValid() {
-		return s.Node, nil
-	}
-	routes, err := netlink.RouteGet(net.IPv4(192, 0, 2, 1)) // any address outside; nothing is sent
-	if err == nil {
+// hostAddrs are this host's addresses as a node, at most one of each family: those given, and those of the default
+// routes for the families that none was given of.
+func hostAddrs(given []netip.Addr) []netip.Addr {
+	addrs := slices.Clone(given)
+	for _, outside := range []string{"192.0.2.1", "2001:db8::1"} { // nothing is sent there
+		to := netip.MustParseAddr(outside)
+		if slices.ContainsFunc(given, func(a netip.Addr) bool { return a.Is4() == to.Is4() }) {
+			continue
+		}
+		routes, _ := netlink.RouteGet(to.AsSlice()) // no route: no address
 		for _, r := range routes {
-			if addr, ok := netip.AddrFromSlice(r.Src.To4()); ok && !addr.IsLoopback() {
-				return addr, nil
+			if addr, ok := netip.AddrFromSlice(r.Src); ok && !addr.Unmap().IsLoopback() && !addr.IsLinkLocalUnicast() {
+				addrs = append(addrs, addr.Unmap())
+				break
 			}
 		}
 	}
-	return netip.Addr{}, errors.New("this host has no default route to take its address from; give it with --node-ip")
+	return addrs
+}
+
+// nodeAddrs picks one address for each family of the cluster, in the cluster's order, the primary first.
+func nodeAddrs(have []netip.Addr, services []netip.Prefix) ([]netip.Addr, error) {
+	picked := make([]netip.Addr, len(services))
+	for i, r := range services {
+		at := slices.IndexFunc(have, func(a netip.Addr) bool { return a.Is4() == r.Addr().Is4() })
+		if at < 0 {
+			family, example := "IPv4", "192.0.2.1"
+			if r.Addr().Is6() {
+				family, example = "IPv6", "2001:db8::1"
+			}
+			return nil, fmt.Errorf("the cluster uses %s (Services have %s), and this host has no default route to take its %s address from; give the address with --node-ip, such as %s", family, r, family, example)
+		}
+		picked[i] = have[at]
+	}
+	return picked, nil
+}
+
+// everywhere is the address that stands for all of the host's, of every family in use.
+func everywhere(services []netip.Prefix) netip.Addr {
+	if slices.ContainsFunc(services, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // nodeName is this host's name as a node.
@@ -120,11 +149,11 @@ func nodeClient(server string, caPEM, cert, key []byte) *rest.Config {
 
 // startHost runs the control plane and makes this host the node.
 func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, log *slog.Logger, st *stages) error {
-	addr, err := hostAddr(s)
+	addrs, err := nodeAddrs(hostAddrs(s.Node), s.Services)
 	if err != nil {
 		return err
 	}
-	cp, err := startControlPlane(ctx, g, inst, s, netip.IPv4Unspecified(), addr, log, st)
+	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], log, st)
 	if err != nil {
 		return err
 	}
@@ -136,7 +165,7 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err != nil {
 		return err
 	}
-	serving, err := issue(cp.ca, join.ServingIdentity(name, addr))
+	serving, err := issue(cp.ca, join.ServingIdentity(name, addrs))
 	if err != nil {
 		return err
 	}
@@ -147,7 +176,7 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err := setSysctls(journal.Sysctl); err != nil {
 		return err
 	}
-	spec := nodeSpec{name: name, addr: addr, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
+	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
 	cfg := nodeClient(cp.server, cp.ca.CertPEM(), cert, key)
 	if err := startNode(ctx, g, spec, cfg, journal.Record, log, st); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -49,12 +48,12 @@ func runServer(ctx context.Context, flags config.Config, out io.Writer) error {
 	if err := inst.SaveSettings(s.Config); err != nil {
 		return err
 	}
-	addr, err := hostAddr(s)
+	addrs, err := nodeAddrs(hostAddrs(s.Node), s.Services[:1])
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	cp, err := startControlPlane(ctx, g, inst, s, netip.IPv4Unspecified(), addr, log, newStages(io.Discard))
+	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], log, newStages(io.Discard))
 	if err != nil {
 		return err
 	}

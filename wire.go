@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,7 +66,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		EtcdServers:      s.EtcdServers,
 		Bind:             netip.AddrPortFrom(bind, port),
 		Advertise:        advertise,
-		ServiceCIDR:      s.Services,
+		ServiceCIDRs:     s.Services,
 		ClusterDNS:       s.DNS,
 		Domain:           s.Domain,
 		NodePorts:        alloc.PortRange{First: s.FirstPort, Last: s.LastPort},
@@ -153,7 +154,7 @@ func writeAdminKubeconfig(inst instance.Instance, name string, cp *controlPlane)
 // nodeSpec is what one node is.
 type nodeSpec struct {
 	name      string
-	addr      netip.Addr
+	addrs     []netip.Addr // of the cluster's families, the primary first
 	port      int
 	dir       string // its containers, pods and logs
 	cgroups   string // the control group that holds its pods
@@ -185,16 +186,16 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	st.done("containerd")
 
 	w := world.New()
-	routes := route.New(route.Config{NodeName: n.name, NodeIP: n.addr, ServiceCIDR: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "route"))
+	routes := route.New(route.Config{NodeName: n.name, NodeIPs: n.addrs, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "route"))
 	if err := routes.Setup(); err != nil {
 		return err
 	}
-	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: []netip.Addr{n.addr}, ClusterCIDR: n.cluster.Pods, ServiceCIDR: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "nft"))
-	names := dns.New(dns.Config{Addrs: []netip.AddrPort{netip.AddrPortFrom(n.cluster.DNS, 53)}, Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
+	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs[:1], ClusterCIDR: n.cluster.Pods[0], ServiceCIDR: n.cluster.Services[0], ClusterDNS: n.cluster.DNS[0]}, w, log.With("part", "nft"))
+	names := dns.New(dns.Config{Addrs: onPort(53, n.cluster.DNS...), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
 	metrics := newMetrics()
-	answers := newHealth(n.name, []netip.Addr{n.addr}, onPort(healthzPort, n.addr, loopback), proxy, w, newRecorder(ctx, client, n.name), metrics, log)
+	answers := newHealth(n.name, n.addrs, onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), proxy, w, newRecorder(ctx, client, n.name), metrics, log)
 	agent := node.New(node.Config{
-		Name: n.name, IP: n.addr, Dir: n.dir, Listen: netip.AddrPortFrom(n.addr, uint16(n.port)),
+		Name: n.name, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.port)),
 		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels, Metrics: metricsPage(metrics),
 	}, runtime, client, log.With("part", "node"))
 	for name, run := range map[string]func(context.Context) error{

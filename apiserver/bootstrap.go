@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,7 +56,7 @@ func (k keeper) keep(ctx context.Context) error {
 	}
 	at := k.id.addrPort(k.cfg.Advertise)
 	objects, ctx := errgroup.WithContext(ctx)
-	objects.Go(func() error { return k.keepService(ctx, apiService(firstAddr(k.cfg.ServiceCIDR), k.id.port)) })
+	objects.Go(func() error { return k.keepService(ctx, apiService(firstAddr(k.cfg.ServiceCIDRs[0]), k.id.port)) })
 	objects.Go(func() error { return k.keepService(ctx, dnsService(k.cfg.ClusterDNS)) })
 	objects.Go(func() error { return k.keepEndpoints(ctx, apiEndpoints(at)) })
 	objects.Go(func() error { return k.keepSlice(ctx, apiSlice(at)) })
@@ -73,7 +74,7 @@ func (k keeper) keepNamespace(ctx context.Context, name string) error {
 func (k keeper) keepService(ctx context.Context, want *corev1.Service) error {
 	services := k.client.CoreV1().Services(want.Namespace)
 	have, err := services.Get(ctx, want.Name, metav1.GetOptions{})
-	if err == nil && have.Spec.ClusterIP != want.Spec.ClusterIP {
+	if err == nil && have.Spec.ClusterIP != want.Spec.ClusterIPs[0] {
 		// The address of a Service cannot be changed; the range has, so the Service is made anew.
 		if err = services.Delete(ctx, want.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(have.UID))}); err == nil {
 			_, err = services.Create(ctx, want, metav1.CreateOptions{})
@@ -84,6 +85,7 @@ func (k keeper) keepService(ctx context.Context, want *corev1.Service) error {
 		have = have.DeepCopy()
 		have.Labels = merged(have.Labels, want.Labels)
 		have.Spec.Type, have.Spec.Ports, have.Spec.Selector = want.Spec.Type, want.Spec.Ports, nil
+		have.Spec.ClusterIPs, have.Spec.IPFamilies, have.Spec.IPFamilyPolicy = want.Spec.ClusterIPs, nil, want.Spec.IPFamilyPolicy
 		_, err = services.Update(ctx, have, metav1.UpdateOptions{})
 	}
 	return ignoreRace(err, "service", want.Name)
@@ -103,19 +105,19 @@ func (k keeper) keepEndpoints(ctx context.Context, want *corev1.Endpoints) error
 }
 
 func (k keeper) keepSlice(ctx context.Context, want *discoveryv1.EndpointSlice) error {
-	slices := k.client.DiscoveryV1().EndpointSlices(want.Namespace)
-	have, err := slices.Get(ctx, want.Name, metav1.GetOptions{})
+	client := k.client.DiscoveryV1().EndpointSlices(want.Namespace)
+	have, err := client.Get(ctx, want.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		_, err = slices.Create(ctx, want, metav1.CreateOptions{})
+		_, err = client.Create(ctx, want, metav1.CreateOptions{})
 	case err == nil && have.AddressType != want.AddressType:
-		if err = slices.Delete(ctx, want.Name, metav1.DeleteOptions{}); err == nil {
-			_, err = slices.Create(ctx, want, metav1.CreateOptions{})
+		if err = client.Delete(ctx, want.Name, metav1.DeleteOptions{}); err == nil {
+			_, err = client.Create(ctx, want, metav1.CreateOptions{})
 		}
 	case err == nil && !sameSlice(have, want):
 		have = have.DeepCopy()
 		have.Labels, have.Endpoints, have.Ports = merged(have.Labels, want.Labels), want.Endpoints, want.Ports
-		_, err = slices.Update(ctx, have, metav1.UpdateOptions{})
+		_, err = client.Update(ctx, have, metav1.UpdateOptions{})
 	}
 	return ignoreRace(err, "endpoint slice", want.Name)
 }
@@ -123,7 +125,7 @@ func (k keeper) keepSlice(ctx context.Context, want *discoveryv1.EndpointSlice) 
 // sameService says whether have serves what want asks for; what others added to it does not matter.
 func sameService(have, want *corev1.Service) bool {
 	return contains(have.Labels, want.Labels) && len(have.Spec.Selector) == 0 && have.Spec.Type == want.Spec.Type &&
-		equality.Semantic.DeepEqual(have.Spec.Ports, want.Spec.Ports)
+		slices.Equal(have.Spec.ClusterIPs, want.Spec.ClusterIPs) && equality.Semantic.DeepEqual(have.Spec.Ports, want.Spec.Ports)
 }
 
 func sameSlice(have, want *discoveryv1.EndpointSlice) bool {

@@ -36,14 +36,24 @@ func apiService(cluster netip.Addr, target uint16) *corev1.Service {
 			Namespace: metav1.NamespaceDefault, Name: apiServiceName,
 			Labels: map[string]string{"component": "apiserver", "provider": "kubernetes"},
 		},
-		Spec: corev1.ServiceSpec{
-			Type:      corev1.ServiceTypeClusterIP,
-			ClusterIP: cluster.String(),
-			Ports: []corev1.ServicePort{{
-				Name: apiPortName, Protocol: corev1.ProtocolTCP, Port: apiPort, TargetPort: intstr.FromInt32(int32(target)),
-			}},
-			SessionAffinity: corev1.ServiceAffinityNone,
-		},
+		Spec: clusterSpec([]netip.Addr{cluster},
+			corev1.ServicePort{Name: apiPortName, Protocol: corev1.ProtocolTCP, Port: apiPort, TargetPort: intstr.FromInt32(int32(target))}),
+	}
+}
+
+// clusterSpec is a Service without a selector at fixed cluster addresses, the primary family first.
+func clusterSpec(at []netip.Addr, ports ...corev1.ServicePort) corev1.ServiceSpec {
+	policy := corev1.IPFamilyPolicySingleStack
+	if len(at) > 1 {
+		policy = corev1.IPFamilyPolicyRequireDualStack
+	}
+	ips := make([]string, len(at))
+	for i, a := range at {
+		ips[i] = a.String()
+	}
+	return corev1.ServiceSpec{
+		Type: corev1.ServiceTypeClusterIP, ClusterIP: ips[0], ClusterIPs: ips, IPFamilyPolicy: &policy,
+		Ports: ports, SessionAffinity: corev1.ServiceAffinityNone,
 	}
 }
 
@@ -82,9 +92,9 @@ func apiSlice(at netip.AddrPort) *discoveryv1.EndpointSlice {
 	}
 }
 
-// dnsService is kube-system/kube-dns, the address in every pod's resolv.conf. Its labels are those tools
+// dnsService is kube-system/kube-dns, the addresses in every pod's resolv.conf. Its labels are those tools
 // look for (kubectl cluster-info lists kubernetes.io/cluster-service).
-func dnsService(cluster netip.Addr) *corev1.Service {
+func dnsService(cluster []netip.Addr) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: metav1.NamespaceSystem, Name: dnsServiceName,
@@ -95,14 +105,8 @@ func dnsService(cluster netip.Addr) *corev1.Service {
 				proxyNameLabel:                  DNSProxyName,
 			},
 		},
-		Spec: corev1.ServiceSpec{
-			Type:      corev1.ServiceTypeClusterIP,
-			ClusterIP: cluster.String(),
-			Ports: []corev1.ServicePort{
-				{Name: "dns", Protocol: corev1.ProtocolUDP, Port: dnsPort, TargetPort: intstr.FromInt32(dnsPort)},
-				{Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: dnsPort, TargetPort: intstr.FromInt32(dnsPort)},
-			},
-			SessionAffinity: corev1.ServiceAffinityNone,
-		},
+		Spec: clusterSpec(cluster,
+			corev1.ServicePort{Name: "dns", Protocol: corev1.ProtocolUDP, Port: dnsPort, TargetPort: intstr.FromInt32(dnsPort)},
+			corev1.ServicePort{Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: dnsPort, TargetPort: intstr.FromInt32(dnsPort)}),
 	}
 }

@@ -30,7 +30,7 @@ type identity struct {
 	rootsPEM []byte
 	token    string // bearer token of the loopback client, known to this process only
 	port     uint16
-	host     netip.Addr // loopback, or the one address served
+	host     netip.Addr // loopback of the family served, or the one address served
 }
 
 func newIdentity(cfg Config, listening net.Addr) (*identity, error) {
@@ -39,7 +39,9 @@ func newIdentity(cfg Config, listening net.Addr) (*identity, error) {
 		return nil, fmt.Errorf("api server: address %s: %w", listening, err)
 	}
 	id := &identity{rootsPEM: cfg.CA.CertPEM(), token: rand.Text(), port: at.Port(), host: at.Addr().Unmap()}
-	if id.host.IsUnspecified() {
+	if id.host == netip.IPv6Unspecified() {
+		id.host = netip.IPv6Loopback()
+	} else if id.host.IsUnspecified() {
 		id.host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	certPEM, keyPEM, err := cfg.CA.Issue(servingRequest(cfg))
@@ -69,13 +71,15 @@ func servingRequest(cfg Config) pki.Request {
 		CommonName: "kube-apiserver",
 		Server:     true,
 		Addrs: []netip.Addr{
-			cfg.Advertise, firstAddr(cfg.ServiceCIDR),
-			netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback(),
+			cfg.Advertise, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback(),
 		},
 		Names: []string{
 			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + cfg.Domain,
 			"localhost", genericapiserver.LoopbackClientServerNameOverride,
 		},
+	}
+	for _, services := range cfg.ServiceCIDRs {
+		r.Addrs = append(r.Addrs, firstAddr(services))
 	}
 	if a := cfg.Bind.Addr().Unmap(); !a.IsUnspecified() && a != cfg.Advertise && !a.IsLoopback() {
 		r.Addrs = append(r.Addrs, a)

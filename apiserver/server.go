@@ -28,16 +28,16 @@ import (
 
 // Config is what the API server of one cluster needs to know.
 type Config struct {
-	DataDir     string          // etcd lives in DataDir/etcd, its socket is DataDir/etcd.sock
-	EtcdServers []string        // client URLs of an external etcd; empty: the embedded one
-	Bind        netip.AddrPort  // where to serve HTTPS
-	Advertise   netip.Addr      // address published in the endpoints of the kubernetes Service
-	ServiceCIDR netip.Prefix    // cluster addresses of Services; the first one is the API's own
-	ClusterDNS  netip.Addr      // cluster address of the DNS Service
-	Domain      string          // zone of the cluster's DNS, such as cluster.local
-	NodePorts   alloc.PortRange // node ports of Services
-	CA          *pki.Authority  // signs the serving certificate and every client's
-	Join        http.Handler    // serves /fairlead/v1/join, before authentication; nil: not served
+	DataDir      string          // etcd lives in DataDir/etcd, its socket is DataDir/etcd.sock
+	EtcdServers  []string        // client URLs of an external etcd; empty: the embedded one
+	Bind         netip.AddrPort  // where to serve HTTPS
+	Advertise    netip.Addr      // address published in the endpoints of the kubernetes Service, of the primary family
+	ServiceCIDRs []netip.Prefix  // cluster addresses of Services, a range of each family, the primary first; its first is the API's own
+	ClusterDNS   []netip.Addr    // cluster addresses of the DNS Service, in the same order
+	Domain       string          // zone of the cluster's DNS, such as cluster.local
+	NodePorts    alloc.PortRange // node ports of Services
+	CA           *pki.Authority  // signs the serving certificate and every client's
+	Join         http.Handler    // serves /fairlead/v1/join, before authentication; nil: not served
 
 	AllowExternalIPs bool // accept Services that claim addresses by spec.externalIPs (CVE-2020-8554)
 }
@@ -61,10 +61,33 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		return nil, errors.New("api server: no address to serve on is given")
 	case !cfg.Advertise.IsValid() || cfg.Advertise.IsUnspecified():
 		return nil, fmt.Errorf("api server: cannot advertise address %v: nodes could not reach it", cfg.Advertise)
-	case !cfg.ServiceCIDR.IsValid() || !cfg.ServiceCIDR.Contains(cfg.ClusterDNS):
-		return nil, fmt.Errorf("api server: cluster DNS address %v is not in the Service range %v", cfg.ClusterDNS, cfg.ServiceCIDR)
+	}
+	if err := checkFamilies(cfg); err != nil {
+		return nil, fmt.Errorf("api server: %w", err)
 	}
 	return &Server{cfg: cfg, log: log, ready: make(chan struct{})}, nil
+}
+
+// checkFamilies checks that the addresses of the cluster agree about its families.
+func checkFamilies(cfg Config) error {
+	if len(cfg.ServiceCIDRs) == 0 || len(cfg.ServiceCIDRs) > 2 {
+		return fmt.Errorf("%d Service ranges are given, it must be one, or one of each family", len(cfg.ServiceCIDRs))
+	}
+	if len(cfg.ClusterDNS) != len(cfg.ServiceCIDRs) {
+		return fmt.Errorf("cluster DNS addresses %v: one is needed in each Service range of %v", cfg.ClusterDNS, cfg.ServiceCIDRs)
+	}
+	for i, dns := range cfg.ClusterDNS {
+		if !cfg.ServiceCIDRs[i].Contains(dns) {
+			return fmt.Errorf("cluster DNS address %v is not in the Service range %v", dns, cfg.ServiceCIDRs[i])
+		}
+	}
+	if len(cfg.ServiceCIDRs) == 2 && cfg.ClusterDNS[0].Is4() == cfg.ClusterDNS[1].Is4() {
+		return fmt.Errorf("the Service ranges %v are of one family", cfg.ServiceCIDRs)
+	}
+	if cfg.Advertise.Is4() != cfg.ClusterDNS[0].Is4() {
+		return fmt.Errorf("address %v cannot be advertised: it is not of the family of the first Service range, %v", cfg.Advertise, cfg.ServiceCIDRs[0])
+	}
+	return nil
 }
 
 // Ready is closed when /readyz answers ok and the bootstrap objects exist.

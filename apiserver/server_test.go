@@ -81,7 +81,7 @@ func TestPortTaken(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*apiserver.Config){
 		"an address nobody can reach":            func(c *apiserver.Config) { c.Advertise = netip.IPv4Unspecified() },
-		"a DNS address out of the Service range": func(c *apiserver.Config) { c.ClusterDNS = netip.MustParseAddr("192.0.2.1") },
+		"a DNS address out of the Service range": func(c *apiserver.Config) { c.ClusterDNS = []netip.Addr{netip.MustParseAddr("192.0.2.1")} },
 		"no authority":                           func(c *apiserver.Config) { c.CA = nil },
 		"nowhere to keep data":                   func(c *apiserver.Config) { c.DataDir = "" },
 		"nowhere to serve":                       func(c *apiserver.Config) { c.Bind = netip.AddrPort{} },

@@ -26,9 +26,10 @@ type Config struct {
 	Name        string   `json:"name,omitempty"`
 	DataDir     string   `json:"dataDir,omitempty"`
 	Nodes       int      `json:"nodes,omitempty"`
-	PodCIDR     string   `json:"podCIDR,omitempty"`
-	ServiceCIDR string   `json:"serviceCIDR,omitempty"`
-	ClusterDNS  string   `json:"clusterDNS,omitempty"`
+	PodCIDR     string   `json:"podCIDR,omitempty"`     // one or two ranges, the primary family first
+	ServiceCIDR string   `json:"serviceCIDR,omitempty"` // of the same families in the same order
+	ClusterDNS  string   `json:"clusterDNS,omitempty"`  // an address of each Service range
+	DualStack   bool     `json:"dualStack,omitempty"`
 	Domain      string   `json:"domain,omitempty"`
 	NodePorts   string   `json:"nodePorts,omitempty"`
 	Port        int      `json:"port,omitempty"`
@@ -45,14 +46,15 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Name, "name", "", "name of the cluster and of its kubeconfig context (default "+DefaultName+")")
 	f.StringVar(&c.DataDir, "data-dir", "", "where the cluster's state lives (default /var/lib/NAME)")
 	f.IntVar(&c.Nodes, "nodes", 0, "0: this host is the node; N: N nodes in network namespaces of their own")
-	f.StringVar(&c.PodCIDR, "pod-cidr", "", "addresses of pods, a /24 for each node (default 10.244.0.0/16)")
-	f.StringVar(&c.ServiceCIDR, "service-cidr", "", "addresses of Services (default 10.96.0.0/12)")
-	f.StringVar(&c.ClusterDNS, "cluster-dns", "", "address of the cluster DNS, inside the Service range (default 10.96.0.10)")
+	f.StringVar(&c.PodCIDR, "pod-cidr", "", "addresses of pods, a /24 or IPv6 /64 for each node; for two families FIRST,SECOND (default "+podRanges[four]+")")
+	f.StringVar(&c.ServiceCIDR, "service-cidr", "", "addresses of Services, of the same families in the same order (default "+serviceRanges[four]+")")
+	f.StringVar(&c.ClusterDNS, "cluster-dns", "", "address of the cluster DNS inside each Service range (default the tenth, 10.96.0.10)")
+	f.BoolVar(&c.DualStack, "dual-stack", false, "give pods and Services addresses of both families; where only one is said, the other has the range "+podRanges[six]+" or "+serviceRanges[six])
 	f.StringVar(&c.Domain, "domain", "", "DNS zone of the cluster (default cluster.local)")
 	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
 	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
 	f.IntVar(&c.AgentPort, "agent-port", 0, "port of the node agent (default 10250)")
-	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node (default: that of the default route)")
+	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node, one of each family (default: those of the default routes)")
 	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
 	f.BoolVar(&c.AllowExternalIPs, "allow-external-ips", false, "accept Services with spec.externalIPs (CVE-2020-8554)")
 	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
@@ -61,10 +63,10 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 // Settings is a checked Config in the types the program works with.
 type Settings struct {
 	Config
-	Pods, Services      netip.Prefix
-	DNS                 netip.Addr
-	FirstPort, LastPort int        // node ports, inclusive
-	Node                netip.Addr // invalid: to be found from the default route
+	Pods, Services      []netip.Prefix // one of each family of the cluster, the primary family first
+	DNS                 []netip.Addr   // in the order of Services
+	FirstPort, LastPort int            // node ports, inclusive
+	Node                []netip.Addr   // those not given are found from the default routes
 }
 
 // Resolve completes flags with DIR/config.yaml and the defaults, and checks the result. Each error names
@@ -119,10 +121,9 @@ func clean(err error) string {
 	return s
 }
 
-// defaults are the settings of a user who sets nothing.
+// defaults are the settings of a user who sets nothing; the ranges of addresses are completed by their families.
 var defaults = Config{
-	PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/12", ClusterDNS: "10.96.0.10", Domain: "cluster.local",
-	NodePorts: "30000-32767", Port: 6443, AgentPort: 10250, LogLevel: "info",
+	Domain: "cluster.local", NodePorts: "30000-32767", Port: 6443, AgentPort: 10250, LogLevel: "info",
 }
 
 // Else is c with every field that is not set taken from other.
@@ -137,6 +138,7 @@ func (c Config) Else(other Config) Config {
 	c.AgentPort = or(c.AgentPort, other.AgentPort)
 	c.NodeIP = or(c.NodeIP, other.NodeIP)
 	c.LogLevel = or(c.LogLevel, other.LogLevel)
+	c.DualStack = c.DualStack || other.DualStack
 	c.AllowExternalIPs = c.AllowExternalIPs || other.AllowExternalIPs
 	if len(c.EtcdServers) == 0 {
 		c.EtcdServers = other.EtcdServers
@@ -150,26 +152,10 @@ func (c Config) check() (Settings, error) {
 	fail := func(flag, value, want string) {
 		errs = append(errs, fmt.Errorf("%s %q: %s", flag, value, want))
 	}
+	errs = append(errs, s.addresses()...)
 	var err error
-	if s.Pods, err = netip.ParsePrefix(c.PodCIDR); err != nil || !s.Pods.Addr().Is4() || s.Pods.Bits() > 24 || s.Pods != s.Pods.Masked() {
-		fail("pod-cidr", c.PodCIDR, "must be an IPv4 network of /24 or larger, such as 10.244.0.0/16")
-	}
-	if s.Services, err = netip.ParsePrefix(c.ServiceCIDR); err != nil || !s.Services.Addr().Is4() || s.Services.Bits() > 28 || s.Services != s.Services.Masked() {
-		fail("service-cidr", c.ServiceCIDR, "must be an IPv4 network of /28 or larger, such as 10.96.0.0/12")
-	}
-	if s.DNS, err = netip.ParseAddr(c.ClusterDNS); err != nil || !s.Services.Contains(s.DNS) {
-		fail("cluster-dns", c.ClusterDNS, "must be an address inside the Service range "+c.ServiceCIDR)
-	}
-	if s.Pods.IsValid() && s.Services.IsValid() && s.Pods.Overlaps(s.Services) {
-		fail("pod-cidr", c.PodCIDR, "must not overlap the Service range "+c.ServiceCIDR)
-	}
 	if s.FirstPort, s.LastPort, err = portRange(c.NodePorts); err != nil {
 		fail("node-ports", c.NodePorts, "must be FIRST-LAST within 1-65535, such as 30000-32767")
-	}
-	if c.NodeIP != "" {
-		if s.Node, err = netip.ParseAddr(c.NodeIP); err != nil || !s.Node.Is4() {
-			fail("node-ip", c.NodeIP, "must be an IPv4 address of this host")
-		}
 	}
 	for flag, port := range map[string]int{"port": c.Port, "agent-port": c.AgentPort} {
 		if port < 1 || port > 65535 {

@@ -21,8 +21,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Name != "fairlead" || s.Pods.String() != "10.244.0.0/16" || s.Services.String() != "10.96.0.0/12" ||
-		s.DNS.String() != "10.96.0.10" || s.FirstPort != 30000 || s.LastPort != 32767 || s.Port != 6443 || s.AgentPort != 10250 {
+	if s.Name != "fairlead" || s.PodCIDR != "10.244.0.0/16" || s.ServiceCIDR != "10.96.0.0/12" ||
+		join(s.DNS) != "10.96.0.10" || s.FirstPort != 30000 || s.LastPort != 32767 || s.Port != 6443 || s.AgentPort != 10250 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -51,7 +51,7 @@ func TestWrongInputIsNamed(t *testing.T) {
 		"domain: Upper.Case\n":       `domain "Upper.Case": must be`,
 		"nodeIP: localhost\n":        `node-ip "localhost": must be`,
 		"nodes: 99\n":                `nodes "99": must be`,
-		"serviceCIDR: 10.96.0.5/12,": `service-cidr "10.96.0.5/12,": must be`,
+		"serviceCIDR: 10.96.0.5/12,": `service-cidr "10.96.0.5/12": must be`,
 	} {
 		_, err := Resolve(Config{DataDir: write(t, text)})
 		if err == nil || !strings.Contains(err.Error(), want) {

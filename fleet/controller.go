@@ -27,7 +27,7 @@ const nodeIndex = "fleet/node"
 // Controller looks after the nodes.
 type Controller struct {
 	client kubernetes.Interface
-	ranges netip.Prefix
+	ranges []netip.Prefix
 	log    *slog.Logger
 
 	nodes, leases, pods cache.SharedIndexInformer
@@ -36,18 +36,19 @@ type Controller struct {
 	podQueue            workqueue.TypedRateLimitingInterface[types.NamespacedName]
 	events              record.EventRecorder // set by Run
 
-	mu       sync.Mutex                 // guards below
-	heard    map[string]time.Time       // by node: when its agent was last heard of, by our clock
-	turned   map[string]bool            // nodes that stopped being ready and whose pods do not know yet
-	given    map[types.UID]netip.Prefix // ranges given out that the cache does not show yet
-	homeless map[types.UID]time.Time    // pods whose node does not exist: since when
+	mu       sync.Mutex                   // guards below
+	heard    map[string]time.Time         // by node: when its agent was last heard of, by our clock
+	turned   map[string]bool              // nodes that stopped being ready and whose pods do not know yet
+	given    map[types.UID][]netip.Prefix // ranges given out that the cache does not show yet
+	homeless map[types.UID]time.Time      // pods whose node does not exist: since when
 }
 
 // New returns a Controller over the shared informers, which the caller starts.
-// podCIDR is the range all nodes' ranges are cut from. It starts nothing itself.
-func New(client kubernetes.Interface, shared informers.SharedInformerFactory, podCIDR netip.Prefix, log *slog.Logger) *Controller {
+// podCIDRs are the ranges all nodes' ranges are cut from, the primary family
+// first. It starts nothing itself.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, podCIDRs []netip.Prefix, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, ranges: podCIDR.Masked(), log: log,
+		client: client, ranges: podCIDRs, log: log,
 		nodes:     shared.Core().V1().Nodes().Informer(),
 		leases:    shared.Coordination().V1().Leases().Informer(),
 		pods:      shared.Core().V1().Pods().Informer(),
@@ -55,7 +56,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 		podQueue:  newQueue[types.NamespacedName]("fleet-pod"),
 		heard:     map[string]time.Time{},
 		turned:    map[string]bool{},
-		given:     map[types.UID]netip.Prefix{},
+		given:     map[types.UID][]netip.Prefix{},
 		homeless:  map[types.UID]time.Time{},
 	}
 	if err := c.pods.AddIndexers(cache.Indexers{nodeIndex: indexNode}); err != nil {

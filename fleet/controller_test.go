@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func eventually(t *testing.T, holds func() string) {
 func start(t *testing.T, client kubernetes.Interface) (c *Controller, stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	c = New(client, shared, netip.MustParsePrefix("10.244.0.0/16"), slog.New(slog.DiscardHandler))
+	c = New(client, shared, []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/56")}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -123,7 +124,10 @@ func ranges(t *testing.T, client kubernetes.Interface, names ...string) map[stri
 			if n.Spec.PodCIDR == "" {
 				return "node " + name + " has no pod range"
 			}
-			out[n.Spec.PodCIDR] = name
+			if len(n.Spec.PodCIDRs) != 2 || !strings.HasSuffix(n.Spec.PodCIDRs[1], "::/64") {
+				t.Errorf("node %s has the ranges %v, want one of each family", name, n.Spec.PodCIDRs)
+			}
+			out[strings.Join(n.Spec.PodCIDRs, " ")] = name
 		}
 		return ""
 	})

@@ -13,14 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// syncNode gives the node its range, judges it and, if it turned bad, its pods.
+// syncNode gives the node its ranges, judges it and, if it turned bad, its pods.
 func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, error) {
 	n := c.node(name)
 	if n == nil {
 		return 0, nil
 	}
-	if n.Spec.PodCIDR == "" {
-		if err := c.giveRange(ctx, n); err != nil {
+	if len(cidrs(n)) < len(c.ranges) {
+		if err := c.giveRanges(ctx, n); err != nil {
 			return 0, err
 		}
 	}
@@ -76,26 +76,33 @@ func (c *Controller) patchNode(ctx context.Context, n *corev1.Node, fields map[s
 	return err
 }
 
-// giveRange writes a free range into a node without one.
-func (c *Controller) giveRange(ctx context.Context, n *corev1.Node) error {
+// giveRanges writes free ranges into a node that lacks some.
+func (c *Controller) giveRanges(ctx context.Context, n *corev1.Node) error {
 	taken, given := c.takenRanges(n.UID)
 	if given {
 		return nil // written; the cache will show it
 	}
-	free, ok := FreeRange(c.ranges, taken)
-	if !ok {
+	all, full := NodeRanges(c.ranges, cidrs(n), taken)
+	if full.IsValid() {
 		c.events.Eventf(n, corev1.EventTypeNormal, "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", n.Name)
-		return fmt.Errorf("node %s: no /%d left in %s: delete nodes that are gone or start with a larger pod range", n.Name, nodeBits(c.ranges), c.ranges)
+		return fmt.Errorf("node %s: no /%d left in %s: delete nodes that are gone or start with a larger pod range", n.Name, nodeBits(full), full)
+	}
+	if len(all) == len(cidrs(n)) {
+		return nil
+	}
+	texts := make([]string, len(all))
+	for i, p := range all {
+		texts[i] = p.String()
 	}
 	err := c.patchNode(ctx, n, map[string]any{
 		"metadata": map[string]any{"uid": n.UID},
-		"spec":     map[string]any{"podCIDR": free.String(), "podCIDRs": []string{free.String()}},
+		"spec":     map[string]any{"podCIDR": texts[0], "podCIDRs": texts},
 	}, types.MergePatchType)
 	if err != nil {
-		return fmt.Errorf("node %s: pod range %s: %w", n.Name, free, err)
+		return fmt.Errorf("node %s: pod ranges %v: %w", n.Name, all, err)
 	}
 	c.mu.Lock()
-	c.given[n.UID] = free
+	c.given[n.UID] = all
 	c.mu.Unlock()
 	return nil
 }
@@ -107,17 +114,14 @@ func (c *Controller) takenRanges(node types.UID) (taken []netip.Prefix, given bo
 	defer c.mu.Unlock()
 	for _, obj := range c.nodes.GetIndexer().List() {
 		n := obj.(*corev1.Node)
-		for _, cidr := range append([]string{n.Spec.PodCIDR}, n.Spec.PodCIDRs...) {
-			if p, err := netip.ParsePrefix(cidr); err == nil {
-				taken = append(taken, p)
-			}
-		}
-		if n.Spec.PodCIDR != "" {
+		shown := cidrs(n)
+		taken = append(taken, shown...)
+		if len(shown) >= len(c.given[n.UID]) {
 			delete(c.given, n.UID)
 		}
 	}
-	for _, p := range c.given {
-		taken = append(taken, p)
+	for _, all := range c.given {
+		taken = append(taken, all...)
 	}
 	_, given = c.given[node]
 	return taken, given

@@ -47,7 +47,7 @@ func (c *Controller) nodeGone(n *corev1.Node) {
 	c.mu.Unlock()
 	c.queuePods(n.Name)
 	for _, obj := range c.nodes.GetIndexer().List() {
-		if other := obj.(*corev1.Node); other.Spec.PodCIDR == "" {
+		if other := obj.(*corev1.Node); len(cidrs(other)) < len(c.ranges) {
 			c.nodeQueue.Add(other.Name)
 		}
 	}

@@ -27,13 +27,13 @@ type Credentials struct {
 
 // Node asks the server to accept this machine. The server must show a certificate chain that ends in the
 // authority named by the token.
-func Node(ctx context.Context, server, token, name, nodeSecret string, addr netip.Addr) (*Credentials, error) {
+func Node(ctx context.Context, server, token, name, nodeSecret string, addrs []netip.Addr) (*Credentials, error) {
 	fingerprint, secret, ok := strings.Cut(token, ".")
 	if !ok || len(fingerprint) != 64 || secret == "" {
 		return nil, errors.New("token: must be the text that 'fairlead server' prints, '<64 hex digits>.<secret>'")
 	}
 	var c Credentials
-	req := Request{Node: name, NodeSecret: nodeSecret, Addr: addr}
+	req := Request{Node: name, NodeSecret: nodeSecret, Addrs: addrs}
 	var err error
 	if req.ClientCSR, c.ClientKey, err = pki.NewRequest(); err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -35,19 +36,19 @@ const maxRequest = 64 << 10
 
 // Cluster is what every node needs to know of the cluster it joins.
 type Cluster struct {
-	Pods     netip.Prefix `json:"podCIDR"`
-	Services netip.Prefix `json:"serviceCIDR"`
-	DNS      netip.Addr   `json:"clusterDNS"`
-	Domain   string       `json:"domain"`
+	Pods     []netip.Prefix `json:"podCIDRs"` // one of each family, the primary family first
+	Services []netip.Prefix `json:"serviceCIDRs"`
+	DNS      []netip.Addr   `json:"clusterDNS"`
+	Domain   string         `json:"domain"`
 }
 
 // Request is what a node sends.
 type Request struct {
-	Node       string     `json:"node"`
-	NodeSecret string     `json:"nodeSecret"`
-	Addr       netip.Addr `json:"addr"`
-	ClientCSR  []byte     `json:"clientCSR"`
-	ServingCSR []byte     `json:"servingCSR"`
+	Node       string       `json:"node"`
+	NodeSecret string       `json:"nodeSecret"`
+	Addrs      []netip.Addr `json:"addrs"` // at least one
+	ClientCSR  []byte       `json:"clientCSR"`
+	ServingCSR []byte       `json:"servingCSR"`
 }
 
 // Answer is what it receives.
@@ -86,8 +87,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "join: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	if problems := validation.IsDNS1123Subdomain(req.Node); len(problems) > 0 || !req.Addr.IsValid() || len(req.NodeSecret) < 16 {
-		http.Error(w, fmt.Sprintf("join: node %q at %s: bad name, address or secret %v", req.Node, req.Addr, problems), http.StatusBadRequest)
+	if problems := validation.IsDNS1123Subdomain(req.Node); len(problems) > 0 || !valid(req.Addrs) || len(req.NodeSecret) < 16 {
+		http.Error(w, fmt.Sprintf("join: node %q at %s: bad name, address or secret %v", req.Node, req.Addrs, problems), http.StatusBadRequest)
 		return
 	}
 	if err := h.claim(req.Node, req.NodeSecret); err != nil {
@@ -101,6 +102,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(answer) // a client that went away needs no answer
+}
+
+// valid accepts what can be a node's addresses: one, or one of each family.
+func valid(addrs []netip.Addr) bool {
+	return len(addrs) > 0 && len(addrs) <= 2 && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !a.IsValid() })
 }
 
 // claim binds a node name to the secret first shown under it.
@@ -130,7 +136,7 @@ func (h *Handler) certify(req Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	serving, err := h.CA.Sign(ServingIdentity(req.Node, req.Addr), req.ServingCSR)
+	serving, err := h.CA.Sign(ServingIdentity(req.Node, req.Addrs), req.ServingCSR)
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +149,6 @@ func ClientIdentity(node string) pki.Request {
 }
 
 // ServingIdentity is how a node's agent names itself to those who call it.
-func ServingIdentity(node string, addr netip.Addr) pki.Request {
-	return pki.Request{CommonName: "system:node:" + node, Organizations: []string{"system:nodes"}, Addrs: []netip.Addr{addr}, Names: []string{node}, Server: true}
+func ServingIdentity(node string, addrs []netip.Addr) pki.Request {
+	return pki.Request{CommonName: "system:node:" + node, Organizations: []string{"system:nodes"}, Addrs: addrs, Names: []string{node}, Server: true}
 }

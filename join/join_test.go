@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -15,8 +16,8 @@ import (
 )
 
 var (
-	nodeAddr = netip.MustParseAddr("127.0.0.2")
-	cluster  = Cluster{Pods: netip.MustParsePrefix("10.244.0.0/16"), Services: netip.MustParsePrefix("10.96.0.0/12"), DNS: netip.MustParseAddr("10.96.0.10"), Domain: "cluster.local"}
+	nodeAddr = []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("fd00::2")}
+	cluster  = Cluster{Pods: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Services: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, DNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local"}
 )
 
 // serve runs the handler behind a certificate of its own authority, as the API server does.
@@ -49,7 +50,7 @@ func TestJoin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Cluster != cluster {
+	if !reflect.DeepEqual(got.Cluster, cluster) {
 		t.Errorf("cluster %+v", got.Cluster)
 	}
 	block, _ := pem.Decode(got.ClientCert)

@@ -96,7 +96,7 @@ func (l *lab) pods() map[string]labPod {
 }
 
 func (l *lab) routes() *route.Routes {
-	return route.New(route.Config{NodeName: "n1", NodeIP: nodeIP, ServiceCIDR: testConfig.ServiceCIDR, ClusterDNS: testConfig.ClusterDNS},
+	return route.New(route.Config{NodeName: "n1", NodeIPs: []netip.Addr{nodeIP}, ServiceCIDRs: []netip.Prefix{testConfig.ServiceCIDR}, ClusterDNS: []netip.Addr{testConfig.ClusterDNS}},
 		l.world, slog.New(slog.DiscardHandler))
 }
 

@@ -36,10 +36,10 @@ import (
 // Config says which node this is and how it serves.
 type Config struct {
 	Name       string
-	IP         netip.Addr
+	IPs        []netip.Addr   // of the node, one of each family of the cluster, the primary first
 	Dir        string         // pods, their volumes and logs live in Dir/pods
 	Listen     netip.AddrPort // of the agent's HTTPS API
-	ClusterDNS netip.Addr
+	ClusterDNS []netip.Addr
 	Domain     string
 	CgroupRoot string          // /fairlead/NAME, as the Runtime's
 	Cert       tls.Certificate // serving
@@ -93,7 +93,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.engine = newEngine(conn)
+	a.engine = newEngine(conn, a.cfg.IPs[0].Is6())
 	pause, err := image.Pause()
 	if err != nil {
 		return err
@@ -156,6 +156,15 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// texts are addresses as they are written.
+func texts(addrs []netip.Addr) []string {
+	list := make([]string, len(addrs))
+	for i, a := range addrs {
+		list[i] = a.String()
+	}
+	return list
+}
+
 func (a *Agent) podsDir() string { return filepath.Join(a.cfg.Dir, "pods") }
 
 // node is what the translation of pods has to know of this node.
@@ -166,9 +175,8 @@ func (a *Agent) node() spec.Node {
 	}
 	return spec.Node{
 		Name:       a.cfg.Name,
-		IP:         a.cfg.IP.String(),
 		CgroupRoot: a.cfg.CgroupRoot,
-		Cluster:    spec.DNS{Server: a.cfg.ClusterDNS.String(), Zone: a.cfg.Domain},
+		Cluster:    spec.DNS{Servers: texts(a.cfg.ClusterDNS), Zone: a.cfg.Domain},
 		Host:       spec.ParseResolvConf(string(text)),
 		Capacity:   [2]int64{int64(runtime.NumCPU()) * 1000, memoryBytes()},
 	}

@@ -23,10 +23,11 @@ import (
 type engine struct {
 	runtimeapi.RuntimeServiceClient
 	images runtimeapi.ImageServiceClient
+	six    bool // IPv6 is the node's primary family
 }
 
-func newEngine(conn *grpc.ClientConn) *engine {
-	return &engine{runtimeapi.NewRuntimeServiceClient(conn), runtimeapi.NewImageServiceClient(conn)}
+func newEngine(conn *grpc.ClientConn, six bool) *engine {
+	return &engine{runtimeapi.NewRuntimeServiceClient(conn), runtimeapi.NewImageServiceClient(conn), six}
 }
 
 // lookTimeout bounds the calls that only read.
@@ -89,8 +90,18 @@ func (e *engine) lookSandbox(ctx context.Context, s *runtimeapi.PodSandbox, last
 		for _, more := range n.AdditionalIps {
 			one.IPs = append(one.IPs, more.Ip)
 		}
+		// The runtime lists IPv4 first; a pod's first address is of its node's primary family (kubelet).
+		slices.SortStableFunc(one.IPs, func(a, b string) int { return e.rank(a) - e.rank(b) })
 	}
 	return one, nil
+}
+
+// rank orders addresses by family, the primary first.
+func (e *engine) rank(ip string) int {
+	if strings.Contains(ip, ":") == e.six {
+		return 0
+	}
+	return 1
 }
 
 func (e *engine) lookContainer(ctx context.Context, c *runtimeapi.Container, last life.Observed) (life.Container, error) {

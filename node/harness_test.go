@@ -75,10 +75,10 @@ func newBench(t testing.TB) *bench {
 	b.rest = running.ClientConfig()
 	b.client = kubernetes.NewForConfigOrDie(b.rest)
 	b.cfg = Config{
-		Name: "n1", IP: netip.MustParseAddr("127.0.0.1"), Dir: filepath.Join(dir, "n"), Listen: freePort(t),
-		ClusterDNS: netip.MustParseAddr("10.96.0.10"), Domain: "cluster.local", CgroupRoot: b.rt.CgroupRoot, ClientCAs: server.CA.Pool(),
+		Name: "n1", IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Dir: filepath.Join(dir, "n"), Listen: freePort(t),
+		ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local", CgroupRoot: b.rt.CgroupRoot, ClientCAs: server.CA.Pool(),
 	}
-	b.cfg.Cert = serving(t, server.CA, b.cfg.IP)
+	b.cfg.Cert = serving(t, server.CA, b.cfg.IPs)
 	b.startAgent()
 	b.giveRange()
 	return b
@@ -145,9 +145,9 @@ func freePort(t testing.TB) netip.AddrPort {
 	return netip.MustParseAddrPort(l.Addr().String())
 }
 
-func serving(t testing.TB, ca *pki.Authority, ip netip.Addr) tls.Certificate {
+func serving(t testing.TB, ca *pki.Authority, ips []netip.Addr) tls.Certificate {
 	t.Helper()
-	cert, key, err := ca.Issue(pki.Request{CommonName: "system:node:n1", Organizations: []string{"system:nodes"}, Addrs: []netip.Addr{ip}, Server: true})
+	cert, key, err := ca.Issue(pki.Request{CommonName: "system:node:n1", Organizations: []string{"system:nodes"}, Addrs: ips, Server: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,11 @@ func osImage() string {
 // nodeStatus is the status the node reports. old gives the times of conditions that have not changed.
 func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCondition, engine string, images []*runtimeapi.Image, now time.Time) corev1.NodeStatus {
 	s := *old.DeepCopy()
-	s.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: cfg.IP.String()}, {Type: corev1.NodeHostName, Address: cfg.Name}}
+	s.Addresses = nil
+	for _, ip := range cfg.IPs {
+		s.Addresses = append(s.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: ip.String()})
+	}
+	s.Addresses = append(s.Addresses, corev1.NodeAddress{Type: corev1.NodeHostName, Address: cfg.Name})
 	s.Capacity = corev1.ResourceList{
 		corev1.ResourceCPU:              *resource.NewQuantity(int64(f.cpus), resource.DecimalSI),
 		corev1.ResourceMemory:           *resource.NewQuantity(f.memory, resource.BinarySI),

@@ -106,7 +106,7 @@ func (w *worker) podIP() string {
 	if s := w.seen.Ready(); s != nil && len(s.IPs) > 0 && !w.pod.Spec.HostNetwork {
 		return s.IPs[0]
 	}
-	return w.a.cfg.IP.String()
+	return w.a.cfg.IPs[0].String()
 }
 
 // flipped takes in a new state of a probe.

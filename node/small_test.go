@@ -152,7 +152,7 @@ func TestNodeStatus(t *testing.T) {
 		{Type: corev1.NodeDiskPressure, Status: corev1.ConditionTrue, LastTransitionTime: long},
 		{Type: "Other", Status: corev1.ConditionTrue},
 	}}
-	cfg := Config{Name: "n1", IP: netip.MustParseAddr("192.0.2.1"), Listen: netip.MustParseAddrPort("192.0.2.1:10250")}
+	cfg := Config{Name: "n1", IPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Listen: netip.MustParseAddrPort("192.0.2.1:10250")}
 	f := facts{cpus: 2, memory: 4 << 30, available: 1 << 30, disk: 100, diskFree: 50}
 	images := []*runtimeapi.Image{{RepoTags: []string{"small"}, Size: 1}, {RepoTags: []string{"big"}, Size: 2}}
 	s := nodeStatus(old, cfg, f, readiness(""), "containerd://1.6", images, time.Unix(2000, 0))

@@ -124,7 +124,7 @@ func (w *worker) step(ctx context.Context) time.Duration {
 }
 
 func (w *worker) view() life.View {
-	return life.View{Pod: w.pod, Gone: w.gone, Seen: w.seen, Mem: w.mem, NodeIP: w.a.cfg.IP.String(), Now: time.Now()}
+	return life.View{Pod: w.pod, Gone: w.gone, Seen: w.seen, Mem: w.mem, NodeIPs: texts(w.a.cfg.IPs), Now: time.Now()}
 }
 
 // look reads the runtime. It returns a time to wait before the next look when there has to be one: after an error, or when an

@@ -15,20 +15,20 @@ type Hop struct {
 }
 
 // Plan returns the routes to the pods of all nodes but the one named, by
-// destination. A node that has no pod range or no address yet has none, and of
+// destination. A range is reached through its node's address of the same
+// family. A node that has no pod range or no such address yet has none, and of
 // two nodes that claim one range the first by name has it.
 func Plan(nodes []*corev1.Node, self string) []Hop {
 	var hops []Hop
 	taken := map[netip.Prefix]bool{}
 	byName := slices.SortedFunc(slices.Values(nodes), func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
 	for _, n := range byName {
-		via, ok := internalIP(n)
 		for _, to := range podCIDRs(n) {
 			if taken[to] {
 				continue
 			}
 			taken[to] = true
-			if ok && n.Name != self {
+			if via, ok := internalIP(n, to.Addr().Is4()); ok && n.Name != self {
 				hops = append(hops, Hop{to, via})
 			}
 		}
@@ -37,10 +37,10 @@ func Plan(nodes []*corev1.Node, self string) []Hop {
 	return hops
 }
 
-func internalIP(n *corev1.Node) (netip.Addr, bool) {
+func internalIP(n *corev1.Node, four bool) (netip.Addr, bool) {
 	for _, a := range n.Status.Addresses {
 		ip, err := netip.ParseAddr(a.Address)
-		if a.Type == corev1.NodeInternalIP && err == nil && ip.Is4() {
+		if a.Type == corev1.NodeInternalIP && err == nil && ip.Is4() == four {
 			return ip, true
 		}
 	}
@@ -54,7 +54,7 @@ func podCIDRs(n *corev1.Node) []netip.Prefix {
 	}
 	var all []netip.Prefix
 	for _, text := range texts {
-		if p, err := netip.ParsePrefix(text); err == nil && p.Addr().Is4() {
+		if p, err := netip.ParsePrefix(text); err == nil {
 			all = append(all, p.Masked())
 		}
 	}

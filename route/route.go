@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -27,10 +28,10 @@ const recheck = 10 * time.Second
 
 // Config says which node this is and what the node serves itself.
 type Config struct {
-	NodeName    string
-	NodeIP      netip.Addr // the source of the node's own connections to Services
-	ServiceCIDR netip.Prefix
-	ClusterDNS  netip.Addr
+	NodeName     string
+	NodeIPs      []netip.Addr // the sources of the node's own connections to Services, one of each family
+	ServiceCIDRs []netip.Prefix
+	ClusterDNS   []netip.Addr
 }
 
 // Routes keeps the routes to other nodes' pods. Make one with New.
@@ -45,27 +46,47 @@ func New(cfg Config, w *world.World, log *slog.Logger) *Routes {
 	return &Routes{cfg: cfg, world: w, log: log}
 }
 
-// Setup makes the link, its address and the route to the Service range in the
-// current network namespace. What is there already stays. The node's address
-// must exist.
+// Setup makes the link, its addresses and the routes to the Service ranges in
+// the current network namespace. What is there already stays. The node's
+// addresses must exist.
 func (r *Routes) Setup() error {
 	link, err := makeLink()
 	if err != nil {
 		return fmt.Errorf("link %s: %w", LinkName, err)
 	}
-	dns := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(r.cfg.ClusterDNS, 32))}
-	if err := netlink.AddrReplace(link, dns); err != nil {
-		return fmt.Errorf("address %s on %s: %w", r.cfg.ClusterDNS, LinkName, err)
+	for _, dns := range r.cfg.ClusterDNS {
+		// Nobody else is on the link: an IPv6 address need not be asked for, and without a carrier never could be.
+		addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(dns, dns.BitLen())), Flags: unix.IFA_F_NODAD}
+		if err := netlink.AddrReplace(link, addr); err != nil {
+			return fmt.Errorf("address %s on %s: %w", dns, LinkName, err)
+		}
 	}
-	service := &netlink.Route{
-		LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Protocol: Protocol,
-		Dst: ipNet(r.cfg.ServiceCIDR), Src: r.cfg.NodeIP.AsSlice(),
-	}
-	if err := netlink.RouteReplace(service); err != nil {
-		return fmt.Errorf("route %s dev %s src %s: %w; is %s an address of this node?",
-			r.cfg.ServiceCIDR, LinkName, r.cfg.NodeIP, err, r.cfg.NodeIP)
+	for _, services := range r.cfg.ServiceCIDRs {
+		source, ok := r.nodeIP(services.Addr().Is4())
+		if !ok {
+			return fmt.Errorf("route %s: this node has no address of this family, only %v", services, r.cfg.NodeIPs)
+		}
+		route := &netlink.Route{
+			LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Protocol: Protocol,
+			Dst: ipNet(services), Src: source.AsSlice(),
+		}
+		if services.Addr().Is6() {
+			route.Scope = netlink.SCOPE_UNIVERSE // IPv6 has no other
+		}
+		if err := netlink.RouteReplace(route); err != nil {
+			return fmt.Errorf("route %s dev %s src %s: %w; is %s an address of this node?", services, LinkName, source, err, source)
+		}
 	}
 	return nil
+}
+
+// nodeIP is the node's address of a family.
+func (r *Routes) nodeIP(four bool) (netip.Addr, bool) {
+	i := slices.IndexFunc(r.cfg.NodeIPs, func(a netip.Addr) bool { return a.Is4() == four })
+	if i < 0 {
+		return netip.Addr{}, false
+	}
+	return r.cfg.NodeIPs[i], true
 }
 
 func makeLink() (netlink.Link, error) {
@@ -157,7 +178,7 @@ func (h Hop) route() *netlink.Route {
 
 // ours returns the routes to pods that carry our protocol number.
 func ours(handle *netlink.Handle) ([]Hop, error) {
-	routes, err := handle.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_PROTOCOL)
+	routes, err := handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}

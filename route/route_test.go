@@ -51,8 +51,11 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-var testConfig = Config{NodeName: "n1", NodeIP: netip.MustParseAddr("192.0.2.1"),
-	ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"), ClusterDNS: netip.MustParseAddr("10.96.0.10")}
+var testConfig = Config{NodeName: "n1",
+	NodeIPs:      []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+	ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")},
+	ClusterDNS:   []netip.Addr{netip.MustParseAddr("10.96.0.10")},
+}
 
 // lab is a node on a segment with another host.
 func lab(t *testing.T) (n, other *netlab.Netns) {
@@ -87,7 +90,7 @@ func TestSetupAndClean(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dns := netip.AddrPortFrom(testConfig.ClusterDNS, 53)
+	dns := netip.AddrPortFrom(testConfig.ClusterDNS[0], 53)
 	n.Serve(dns, "dns")
 	pod := netlab.Pod(n, "pod", netip.MustParseAddr("10.244.1.2"), netip.MustParseAddr("10.244.1.1"))
 	for _, from := range []*netlab.Netns{n, pod} {
@@ -119,7 +122,7 @@ func TestSetupAndClean(t *testing.T) {
 func TestSetupNamesAMissingNodeAddress(t *testing.T) {
 	n, _ := lab(t)
 	cfg := testConfig
-	cfg.NodeIP = netip.MustParseAddr("192.0.2.77")
+	cfg.NodeIPs = []netip.Addr{netip.MustParseAddr("192.0.2.77")}
 	var err error
 	n.Do(func() { err = New(cfg, world.New(), slog.New(slog.DiscardHandler)).Setup() })
 	if err == nil || !strings.Contains(err.Error(), "is 192.0.2.77 an address of this node?") {

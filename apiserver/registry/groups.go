@@ -18,9 +18,9 @@ import (
 
 // Config is what the registry needs to serve its resources.
 type Config struct {
-	RESTOptions generic.RESTOptionsGetter // where objects are stored
-	ServiceCIDR netip.Prefix              // addresses of Services, for example 10.96.0.0/12
-	NodePorts   alloc.PortRange           // node ports of Services, by default 30000-32767
+	RESTOptions  generic.RESTOptionsGetter // where objects are stored
+	ServiceCIDRs []netip.Prefix            // addresses of Services, a range of each family, the default first
+	NodePorts    alloc.PortRange           // node ports of Services, by default 30000-32767
 
 	// ClusterDomain is the DNS zone of the cluster, for example cluster.local.
 	ClusterDomain string
@@ -33,7 +33,7 @@ type Config struct {
 // Groups builds the storage of every resource and returns it as API groups to install, core first. Nothing is read
 // from etcd before the first request. It fails when a range of the configuration is unusable.
 func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, error) {
-	numbers, err := newNumbers(cfg.ServiceCIDR, cfg.NodePorts)
+	numbers, err := newNumbers(cfg.ServiceCIDRs, cfg.NodePorts)
 	if err != nil {
 		return nil, err
 	}

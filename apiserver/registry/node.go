@@ -79,6 +79,9 @@ func validateNode(_ context.Context, n *corev1.Node) field.ErrorList {
 			seen[k] = true
 		}
 	}
+	if cidrs := n.Spec.PodCIDRs; len(cidrs) > 2 || len(cidrs) == 2 && strings.Contains(cidrs[0], ":") == strings.Contains(cidrs[1], ":") {
+		errs = append(errs, field.Invalid(path.Child("podCIDRs"), cidrs, "may specify no more than one CIDR for each IP family"))
+	}
 	for i, cidr := range n.Spec.PodCIDRs {
 		if _, err := netip.ParsePrefix(cidr); err != nil {
 			errs = append(errs, field.Invalid(path.Child("podCIDRs").Index(i), cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
@@ -90,11 +93,12 @@ func validateNode(_ context.Context, n *corev1.Node) field.ErrorList {
 	return errs
 }
 
-// validateNodeUpdate fixes what pods already run with: a node's pod addresses and provider, once set.
+// validateNodeUpdate fixes what pods already run with: a node's pod addresses and provider, once set. A range of the
+// other family may be added, as a cluster becomes dual-stack; upstream wants the node registered anew for that.
 func validateNodeUpdate(ctx context.Context, n, old *corev1.Node) field.ErrorList {
 	errs := validateNode(ctx, n)
 	path := field.NewPath("spec")
-	if len(old.Spec.PodCIDRs) > 0 && !slices.Equal(n.Spec.PodCIDRs, old.Spec.PodCIDRs) {
+	if had := old.Spec.PodCIDRs; !slices.Equal(n.Spec.PodCIDRs[:min(len(had), len(n.Spec.PodCIDRs))], had) {
 		errs = append(errs, field.Forbidden(path.Child("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid"))
 	}
 	if old.Spec.ProviderID != "" && n.Spec.ProviderID != old.Spec.ProviderID {

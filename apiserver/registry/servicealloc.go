@@ -13,23 +13,27 @@ import (
 	"fairlead.dev/fairlead/alloc"
 )
 
-// numbers are the addresses and ports Services are given. One range of addresses per IP family, the default first:
-// one family today, a second is a second entry.
+// numbers are the addresses and ports Services are given. One range of addresses per IP family, the default first.
 type numbers struct {
 	addresses []*alloc.Addresses
 	ports     *alloc.Ports
 }
 
-func newNumbers(prefix netip.Prefix, ports alloc.PortRange) (*numbers, error) {
-	addresses, err := alloc.NewAddresses(prefix)
-	if err != nil {
-		return nil, err
+func newNumbers(prefixes []netip.Prefix, ports alloc.PortRange) (*numbers, error) {
+	var n numbers
+	for _, prefix := range prefixes {
+		addresses, err := alloc.NewAddresses(prefix)
+		if err != nil {
+			return nil, err
+		}
+		n.addresses = append(n.addresses, addresses)
 	}
 	p, err := alloc.NewPorts(ports)
 	if err != nil {
 		return nil, err
 	}
-	return &numbers{addresses: []*alloc.Addresses{addresses}, ports: p}, nil
+	n.ports = p
+	return &n, nil
 }
 
 func rangeFamily(a *alloc.Addresses) corev1.IPFamily { return familyOf(a.Prefix().Addr().String()) }

@@ -98,7 +98,7 @@ func TestS24_OutsideTheRange(t *testing.T) {
 
 func TestS25_AFullRange(t *testing.T) {
 	cfg := apitest.Config(t, t.TempDir())
-	cfg.ServiceCIDR, cfg.ClusterDNS = netip.MustParsePrefix("10.0.0.0/29"), netip.MustParseAddr("10.0.0.2")
+	cfg.ServiceCIDRs, cfg.ClusterDNS = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/29")}, []netip.Addr{netip.MustParseAddr("10.0.0.2")}
 	api, _ := apitest.Run(t, cfg)
 	s := connect(t, api.ClientConfig())
 	for i := range 4 { // six usable, of which the API and the DNS have two

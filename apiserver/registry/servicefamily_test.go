@@ -11,18 +11,14 @@ import (
 	"fairlead.dev/fairlead/alloc"
 )
 
-// dualStack are the numbers of a cluster with two families, which the server does not offer yet but the rules know.
+// dualStack are the numbers of a cluster with two families.
 func dualStack(t *testing.T) *numbers {
 	t.Helper()
-	n, err := newNumbers(netip.MustParsePrefix("10.96.0.0/12"), alloc.PortRange{First: 30000, Last: 32767})
+	ranges := []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00::/112")}
+	n, err := newNumbers(ranges, alloc.PortRange{First: 30000, Last: 32767})
 	if err != nil {
 		t.Fatal(err)
 	}
-	six, err := alloc.NewAddresses(netip.MustParsePrefix("fd00::/112"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.addresses = append(n.addresses, six)
 	return n
 }
 

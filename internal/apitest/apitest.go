@@ -41,14 +41,14 @@ func Config(t testing.TB, dir string) apiserver.Config {
 		t.Fatal(err)
 	}
 	return apiserver.Config{
-		DataDir:     dataDir(t, dir),
-		Bind:        netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), freePort(t)),
-		Advertise:   netip.AddrFrom4([4]byte{127, 0, 0, 1}),
-		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/12"),
-		ClusterDNS:  netip.MustParseAddr("10.96.0.10"),
-		Domain:      "cluster.local",
-		NodePorts:   alloc.PortRange{First: 30000, Last: 32767},
-		CA:          ca,
+		DataDir:      dataDir(t, dir),
+		Bind:         netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), freePort(t)),
+		Advertise:    netip.AddrFrom4([4]byte{127, 0, 0, 1}),
+		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")},
+		ClusterDNS:   []netip.Addr{netip.MustParseAddr("10.96.0.10")},
+		Domain:       "cluster.local",
+		NodePorts:    alloc.PortRange{First: 30000, Last: 32767},
+		CA:           ca,
 	}
 }
 

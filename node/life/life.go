@@ -113,12 +113,12 @@ func NewMemory(now time.Time) *Memory {
 
 // View is everything a decision depends on.
 type View struct {
-	Pod    *corev1.Pod
-	Gone   bool // the API no longer has the object
-	Seen   Observed
-	Mem    *Memory
-	NodeIP string
-	Now    time.Time
+	Pod     *corev1.Pod
+	Gone    bool // the API no longer has the object
+	Seen    Observed
+	Mem     *Memory
+	NodeIPs []string // of the node, the primary first
+	Now     time.Time
 }
 
 // leaving: the pod is to be ended, because it is being or has been deleted.

@@ -22,7 +22,7 @@ func view(containers ...string) *View {
 	for _, name := range containers {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: "i"})
 	}
-	return &View{Pod: pod, Seen: Observed{Containers: map[string][]Container{}}, Mem: NewMemory(now.Add(-time.Minute)), NodeIP: "192.0.2.1", Now: now}
+	return &View{Pod: pod, Seen: Observed{Containers: map[string][]Container{}}, Mem: NewMemory(now.Add(-time.Minute)), NodeIPs: []string{"192.0.2.1"}, Now: now}
 }
 
 func (v *View) init(name string, sidecar bool) *View {

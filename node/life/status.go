@@ -29,8 +29,10 @@ func Status(v View) corev1.PodStatus {
 		t := metav1.NewTime(v.Mem.FirstSeen).Rfc3339Copy()
 		s.StartTime = &t
 	}
-	s.HostIP = v.NodeIP
-	s.HostIPs = []corev1.HostIP{{IP: v.NodeIP}}
+	s.HostIP, s.HostIPs = v.NodeIPs[0], nil
+	for _, ip := range v.NodeIPs {
+		s.HostIPs = append(s.HostIPs, corev1.HostIP{IP: ip})
+	}
 	if ips := v.ips(); len(ips) > 0 {
 		s.PodIP, s.PodIPs = ips[0], nil
 		for _, ip := range ips {
@@ -44,7 +46,7 @@ func Status(v View) corev1.PodStatus {
 // ips are the pod's addresses: the node's for hostNetwork (rule D2), else the sandbox's.
 func (v View) ips() []string {
 	if v.Pod.Spec.HostNetwork && v.Seen.Ready() != nil {
-		return []string{v.NodeIP}
+		return v.NodeIPs
 	}
 	if s := v.Seen.Ready(); s != nil {
 		return s.IPs

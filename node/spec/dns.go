@@ -9,8 +9,8 @@ import (
 
 // DNS is the cluster's name service.
 type DNS struct {
-	Server string // the address of the DNS Service
-	Zone   string // cluster.local
+	Servers []string // the addresses of the DNS Service, the primary family first
+	Zone    string   // cluster.local
 }
 
 // Resolver is the content of a resolv.conf.
@@ -57,7 +57,7 @@ func PodResolver(pod *corev1.Pod, node Node) (Resolver, []string) {
 		r = node.Host.clone()
 	default: // N50, N52
 		zone := node.Cluster.Zone
-		r.Servers = []string{node.Cluster.Server}
+		r.Servers = slices.Clone(node.Cluster.Servers)
 		r.Searches = []string{pod.Namespace + ".svc." + zone, "svc." + zone, zone}
 		r.Searches = append(r.Searches, node.Host.Searches...)
 		r.Options = []string{"ndots:5"}

@@ -28,7 +28,6 @@ const (
 // Node is what the translation needs to know of the node.
 type Node struct {
 	Name       string
-	IP         string
 	CgroupRoot string   // the group below which every pod gets one
 	Cluster    DNS      // of pods with dnsPolicy ClusterFirst
 	Host       Resolver // the node's own name resolution

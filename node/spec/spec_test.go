@@ -14,7 +14,7 @@ import (
 
 func testNode() Node {
 	return Node{
-		Name: "n1", IP: "192.0.2.1", CgroupRoot: "/fairlead/n1", Cluster: DNS{"10.96.0.10", "cluster.local"},
+		Name: "n1", CgroupRoot: "/fairlead/n1", Cluster: DNS{[]string{"10.96.0.10"}, "cluster.local"},
 		Host:     Resolver{Servers: []string{"9.9.9.9"}, Searches: []string{"corp.example", "cluster.local"}, Options: []string{"rotate"}},
 		Capacity: [2]int64{2000, 4 << 30},
 	}
