@@ -40,16 +40,23 @@ type cluster struct {
 // startCluster starts an API server with the nodes n1, in zone a, and n2, in zone b.
 func startCluster(t testing.TB) *cluster {
 	t.Helper()
-	c := &cluster{config: apitest.Start(t)}
+	c := connect(t, apitest.Start(t))
+	for name, zone := range map[string]string{"n1": "a", "n2": "b"} {
+		c.createNode(t, name, zone)
+	}
+	return c
+}
+
+// connect returns a cluster without nodes of an API server that runs.
+func connect(t testing.TB, config *rest.Config) *cluster {
+	t.Helper()
+	c := &cluster{config: config}
 	c.config.WarningHandler = rest.NoWarnings{}
 	client, err := kubernetes.NewForConfig(c.config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.client = client
-	for name, zone := range map[string]string{"n1": "a", "n2": "b"} {
-		c.createNode(t, name, zone)
-	}
 	return c
 }
 
@@ -283,6 +290,23 @@ func (s *space) objectLines(t testing.TB, service string) []string {
 		t.Fatal(err)
 	}
 	return describeSubsets(ep.Subsets)
+}
+
+// events returns what people are told about a Service: how often, reason and message.
+func (s *space) events(t testing.TB, service string) []string {
+	t.Helper()
+	list, err := s.client.CoreV1().Events(s.name).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range list.Items {
+		if e.InvolvedObject.Kind == "Service" && e.InvolvedObject.Name == service {
+			lines = append(lines, fmt.Sprint(e.Count, " ", e.Reason, " ", e.Message))
+		}
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 // eventually waits until read returns the wanted lines.

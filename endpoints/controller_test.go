@@ -4,41 +4,27 @@ package endpoints
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// TestController runs the controller against a real API server, shared by tests that have a
-// namespace each.
-func TestController(t *testing.T) {
+// alone is a namespace in a cluster of its own, in which the controller runs.
+func alone(t *testing.T) *space {
+	t.Helper()
+	t.Parallel()
 	c := startCluster(t)
 	c.run(t)
-	for name, test := range map[string]func(*testing.T, *space){
-		"pods come, flip and go":                             testPods,
-		"E14 labels of pods change":                          testPodLabels,
-		"E33 Endpoints edited or deleted by hand come back":  testEndpointsByHand,
-		"E67 slices edited or deleted by hand come back":     testSlicesByHand,
-		"E32 Endpoints go with their Service":                testServiceDeleted,
-		"E34 Endpoints written before their Service stay":    testEndpointsBeforeService,
-		"E1 without selector, and when it is taken away":     testNoSelector,
-		"E53 a Service of the same name gets its own slices": testServiceAnew,
-		"E57 a pod waits for its node":                       testLateNode,
-		"E100 to E108 Endpoints written by hand":             testMirror,
-		"E30 more than a thousand addresses":                 testThousand,
-		"E36 the namespace is being deleted":                 testNamespaceDeleted,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, c.space(t))
-		})
-	}
+	return c.space(t)
 }
 
-func testPods(t *testing.T, s *space) {
+func TestPodsComeFlipAndGo(t *testing.T) {
+	s := alone(t)
 	s.createService(t)
 	eventually(t, s.objectLines, "web")
 	eventually(t, s.sliceLines, "web", "IPv4 ->")
@@ -69,7 +55,8 @@ func testPods(t *testing.T, s *space) {
 	eventually(t, s.sliceLines, "web", "IPv4 ->")
 }
 
-func testPodLabels(t *testing.T, s *space) {
+func TestE14_PodsMoveByTheirLabels(t *testing.T) {
+	s := alone(t)
 	s.createService(t)
 	s.createService(t, func(svc *corev1.Service) {
 		svc.Name, svc.Spec.Selector = "db", map[string]string{"app": "db"}
@@ -86,7 +73,8 @@ func testPodLabels(t *testing.T, s *space) {
 	eventually(t, s.sliceLines, "db", "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
 }
 
-func testEndpointsByHand(t *testing.T, s *space) {
+func TestE33_EndpointsEditedOrDeletedByHandComeBack(t *testing.T) {
+	s := alone(t)
 	s.createService(t)
 	s.createPods(t, webPod("a", "10.0.0.1"))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
@@ -104,9 +92,39 @@ func testEndpointsByHand(t *testing.T, s *space) {
 		t.Fatal(err)
 	}
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
+	patch := []byte(`{"metadata":{"labels":{"mine":"yes"}}}`)
+	if _, err := api.Patch(t.Context(), "web", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		ep, err := api.Get(t.Context(), "web", metav1.GetOptions{})
+		return err == nil && ep.Labels["mine"] == ""
+	}, func() string { return "the label stays" })
+	s.updatePod(t, "a", unready)
+	eventually(t, s.objectLines, "web", "!10.0.0.1 : http:8080/TCP")
+	const rest = " by hand and is put back: it follows the selector of the Service. To write it by hand remove spec.selector"
+	eventually(t, s.events, "web", "1 EndpointsRestored Endpoints web was deleted"+rest, "2 EndpointsRestored Endpoints web was changed"+rest)
 }
 
-func testSlicesByHand(t *testing.T, s *space) {
+func TestE16_APodStandsBehindEveryServiceThatSelectsIt(t *testing.T) {
+	s := alone(t)
+	s.createService(t)
+	s.createService(t, func(svc *corev1.Service) {
+		svc.Name, svc.Spec.Selector = "all", map[string]string{"tier": "front"}
+		svc.Spec.Ports[0].TargetPort = intstr.FromInt32(9090)
+	})
+	s.createPods(t,
+		webPod("a", "10.0.0.1", func(p *corev1.Pod) { p.Labels["tier"] = "front" }),
+		webPod("b", "10.0.0.2", func(p *corev1.Pod) { p.Labels = map[string]string{"tier": "front"} }))
+	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
+	eventually(t, s.objectLines, "all", "10.0.0.1 10.0.0.2 : http:9090/TCP")
+	s.updatePod(t, "a", unready)
+	eventually(t, s.objectLines, "web", "!10.0.0.1 : http:8080/TCP")
+	eventually(t, s.objectLines, "all", "10.0.0.2 !10.0.0.1 : http:9090/TCP")
+}
+
+func TestE67_SlicesEditedOrDeletedByHandComeBack(t *testing.T) {
+	s := alone(t)
 	const want = "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)"
 	s.createService(t)
 	s.createPods(t, webPod("a", "10.0.0.1"))
@@ -122,20 +140,55 @@ func testSlicesByHand(t *testing.T, s *space) {
 		t.Fatal(err)
 	}
 	eventually(t, s.sliceLines, "web", want)
-	// A slice that somebody made for the same Service is nobody else's business (rule E87).
-	own := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: "mine", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.9.9.9"}}},
-	}
-	if _, err := api.Create(t.Context(), own, metav1.CreateOptions{}); err != nil {
+	// A slice whose label is taken away is replaced by another.
+	slice = s.slices(t, "web")[0]
+	delete(slice.Labels, discoveryv1.LabelServiceName)
+	if _, err := api.Update(t.Context(), &slice, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	s.updatePod(t, "a", unready)
-	eventually(t, s.sliceLines, "web", "IPv4 -> 10.9.9.9()", "IPv4 http:8080/TCP -> 10.0.0.1()")
+	eventually(t, s.sliceLines, "web", want)
+	if again := s.slices(t, "web")[0]; again.UID == slice.UID {
+		t.Error("the label came back, though nothing says any more whose slice it is")
+	}
 }
 
-func testServiceDeleted(t *testing.T, s *space) {
+// Slices that somebody made for the same Service are nobody else's business, whatever happens to the Service.
+func TestE87_SlicesMadeByHandAreLeftAlone(t *testing.T) {
+	s := alone(t)
+	s.createService(t)
+	s.createPods(t, webPod("a", "10.0.0.1"))
+	api := s.client.DiscoveryV1().EndpointSlices(s.name)
+	versions := map[string]string{}
+	for i, keeper := range []string{"", "staff", "endpoints.example.com"} {
+		own := &discoveryv1.EndpointSlice{
+			ObjectMeta:  metav1.ObjectMeta{Name: fmt.Sprint("mine-", i), Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.9.9.9"}}},
+		}
+		if keeper != "" {
+			own.Labels[discoveryv1.LabelManagedBy] = keeper
+		}
+		own, err := api.Create(t.Context(), own, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions[own.Name] = own.ResourceVersion
+	}
+	const mine = "IPv4 -> 10.9.9.9()"
+	eventually(t, s.sliceLines, "web", mine, mine, mine, "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
+	s.updatePod(t, "a", unready)
+	eventually(t, s.sliceLines, "web", mine, mine, mine, "IPv4 http:8080/TCP -> 10.0.0.1()")
+	s.updateService(t, "web", func(svc *corev1.Service) { svc.Spec.Ports[0].TargetPort = intstr.FromInt32(9090) })
+	eventually(t, s.sliceLines, "web", mine, mine, mine, "IPv4 http:9090/TCP -> 10.0.0.1()")
+	for name, version := range versions {
+		if slice, err := api.Get(t.Context(), name, metav1.GetOptions{}); err != nil || slice.ResourceVersion != version {
+			t.Errorf("%s was touched: %v, %v", name, slice, err)
+		}
+	}
+}
+
+func TestE32_EndpointsGoWithTheirService(t *testing.T) {
+	s := alone(t)
 	s.createService(t)
 	eventually(t, s.objectLines, "web")
 	api := s.client.CoreV1().Services(s.name)
@@ -170,7 +223,8 @@ func testServiceDeleted(t *testing.T, s *space) {
 	}, func() string { return fmt.Sprintf("%d Endpoints objects are left", len(left)) })
 }
 
-func testEndpointsBeforeService(t *testing.T, s *space) {
+func TestE34_EndpointsWrittenBeforeTheirServiceStay(t *testing.T) {
+	s := alone(t)
 	api := s.client.CoreV1().Endpoints(s.name)
 	s.createService(t)
 	eventually(t, s.objectLines, "web")
@@ -194,20 +248,28 @@ func testEndpointsBeforeService(t *testing.T, s *space) {
 	eventually(t, s.sliceLines, "early", "IPv4 p80:80/TCP -> 10.5.0.1(ready)")
 }
 
-func testNoSelector(t *testing.T, s *space) {
+func TestE1_WithoutSelectorNothingIsTouched(t *testing.T) {
+	s := alone(t)
 	s.createService(t)
 	s.createPods(t, webPod("a", "10.0.0.1"))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
 	eventually(t, s.sliceLines, "web", "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
+	s.createService(t, func(svc *corev1.Service) { svc.Name, svc.Spec.Selector = "never", nil })
 	s.updateService(t, "web", func(svc *corev1.Service) { svc.Spec.Selector = nil })
 	s.deletePods(t, "a")
 	// The Service that follows the pod is the sign that the deletion has been seen.
 	s.createService(t, func(svc *corev1.Service) { svc.Name = "later" })
 	eventually(t, s.objectLines, "later")
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
+	eventually(t, s.objectLines, "never", "none")
+	eventually(t, s.sliceLines, "never")
+	until(t, func() bool { // the mirror of the object that was left, beside the slice that was left
+		return slices.Equal(s.sliceLines(t, "web"), []string{"IPv4 http:8080/TCP -> 10.0.0.1(ready)", "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)"})
+	}, func() string { return fmt.Sprint(s.sliceLines(t, "web")) })
 }
 
-func testServiceAnew(t *testing.T, s *space) {
+func TestE53_AServiceOfTheSameNameGetsItsOwnSlices(t *testing.T) {
+	s := alone(t)
 	first := s.createService(t)
 	s.createPods(t, webPod("a", "10.0.0.1"))
 	eventually(t, s.sliceLines, "web", "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
@@ -221,7 +283,8 @@ func testServiceAnew(t *testing.T, s *space) {
 	}, func() string { return fmt.Sprintf("Service %s, now %s: %v", first.UID, second.UID, s.slices(t, "web")) })
 }
 
-func testLateNode(t *testing.T, s *space) {
+func TestE57_APodWaitsForItsNode(t *testing.T) {
+	s := alone(t)
 	s.createService(t)
 	s.createPods(t, webPod("a", "10.0.0.1", onNode("late")))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
@@ -238,7 +301,8 @@ func testLateNode(t *testing.T, s *space) {
 	until(t, func() bool { return *s.slices(t, "web")[0].Endpoints[0].Zone == "d" }, func() string { return "the zone stays c" })
 }
 
-func testMirror(t *testing.T, s *space) {
+func TestE107_MirrorsFollowTheirEndpoints(t *testing.T) {
+	s := alone(t)
 	api := s.client.CoreV1().Endpoints(s.name)
 	s.createService(t, func(svc *corev1.Service) { svc.Spec.Selector = nil })
 	ep := handWritten(subset([]string{"10.5.0.1", "!10.5.0.2"}, 2379))
@@ -271,13 +335,28 @@ func testMirror(t *testing.T, s *space) {
 		t.Fatal(err)
 	}
 	eventually(t, s.sliceLines, "web", "IPv4 p2379:2379/TCP -> 10.5.0.1(ready) 10.5.0.2(ready) 10.5.0.3(ready)")
+	if err := api.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s.sliceLines, "web")
+}
 
+func TestE108_ASelectorTakesOver(t *testing.T) {
+	s := alone(t)
+	s.createService(t, func(svc *corev1.Service) { svc.Spec.Selector = nil })
+	ep := handWritten(subset([]string{"10.5.0.1"}, 2379))
+	ep.ObjectMeta = metav1.ObjectMeta{Name: "web"}
+	if _, err := s.client.CoreV1().Endpoints(s.name).Create(t.Context(), ep, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s.sliceLines, "web", "IPv4 p2379:2379/TCP -> 10.5.0.1(ready)")
 	s.updateService(t, "web", func(svc *corev1.Service) { svc.Spec.Selector = map[string]string{"app": "web"} })
 	eventually(t, s.sliceLines, "web", "IPv4 ->") // the mirror is gone, the selector's placeholder is there
 	eventually(t, s.objectLines, "web")
 }
 
-func testThousand(t *testing.T, s *space) {
+func TestE30_MoreThanAThousandAddresses(t *testing.T) {
+	s := alone(t)
 	s.createService(t)
 	s.createPods(t, webPods(0, 1030)...)
 	until(t, func() bool {
@@ -305,7 +384,8 @@ func testThousand(t *testing.T, s *space) {
 	}, func() string { return "the Endpoints object is not truncated" })
 }
 
-func testNamespaceDeleted(t *testing.T, s *space) {
+func TestE36_ANamespaceThatEndsIsNoFailure(t *testing.T) {
+	s := alone(t)
 	ns, err := s.client.CoreV1().Namespaces().Get(t.Context(), s.name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,7 @@ type Controller struct {
 
 	selectors  selectors
 	topologies sync.Map // types.NamespacedName -> topology: what the events of a Service said last
+	edits      edits    // of Endpoints
 
 	slicesLoop    *loop // Services and pods -> EndpointSlices
 	endpointsLoop *loop // Services and pods -> Endpoints
@@ -67,9 +68,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
 	c.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "endpoints"})
 
-	c.slicesLoop = newLoop("endpointslices", workers, c.log, c.syncSlices)
-	c.endpointsLoop = newLoop("endpoints", workers, c.log, c.syncEndpoints)
-	c.mirrorLoop = newLoop("mirror", workers, c.log, c.syncMirror)
+	c.slicesLoop = newLoop("endpointslices", workers, lastRetry, c.log, c.syncSlices)
+	c.endpointsLoop = newLoop("endpoints", workers, lastRetry, c.log, c.syncEndpoints)
+	c.mirrorLoop = newLoop("mirror", workers, lastMirrorRetry, c.log, c.syncMirror)
 
 	stop, err := c.watch(ctx)
 	defer stop()

@@ -8,48 +8,67 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-func TestE90_E91_E92_TrafficDistribution(t *testing.T) {
-	prefer := func(mode string) func(*corev1.Service) {
-		return func(s *corev1.Service) { s.Spec.TrafficDistribution = &mode }
-	}
-	pods := []*corev1.Pod{webPod("a", "10.0.0.1"), webPod("b", "10.0.0.2", onNode("n2")), webPod("c", "10.0.0.3", onNode("n0"))}
-	hints := func(slice *discoveryv1.EndpointSlice) string {
-		var text []string
-		for _, ep := range slice.Endpoints {
-			words := []string{"-"}
-			if ep.Hints != nil {
-				words = nil
-				for _, z := range ep.Hints.ForZones {
-					words = append(words, "zone "+z.Name)
-				}
-				for _, n := range ep.Hints.ForNodes {
-					words = append(words, "node "+n.Name)
-				}
+// prefer sets a Service's trafficDistribution.
+func prefer(mode string) func(*corev1.Service) {
+	return func(s *corev1.Service) { s.Spec.TrafficDistribution = &mode }
+}
+
+// hints returns the hints of a slice's endpoints, - for none.
+func hints(slice *discoveryv1.EndpointSlice) string {
+	var text []string
+	for _, ep := range slice.Endpoints {
+		words := []string{"-"}
+		if ep.Hints != nil {
+			words = nil
+			for _, z := range ep.Hints.ForZones {
+				words = append(words, "zone "+z.Name)
 			}
-			text = append(text, strings.Join(words, " "))
+			for _, n := range ep.Hints.ForNodes {
+				words = append(words, "node "+n.Name)
+			}
 		}
-		return strings.Join(text, ", ")
+		text = append(text, strings.Join(words, " "))
+	}
+	return strings.Join(text, ", ")
+}
+
+// hinted plans for pods in zone a, zone b and no zone, and checks the hints that they have then.
+func (s *store) hinted(t *testing.T, svc *corev1.Service, pods []*corev1.Pod, want string) {
+	t.Helper()
+	s.sync(t, svc, pods)
+	if got := hints(s.slices["web-1"]); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func podsInZones() []*corev1.Pod {
+	return []*corev1.Pod{webPod("a", "10.0.0.1"), webPod("b", "10.0.0.2", onNode("n2")), webPod("c", "10.0.0.3", onNode("n0"))}
+}
+
+func TestE90_PreferSameZone(t *testing.T) {
+	for _, mode := range []string{"PreferClose", "PreferSameZone"} {
+		var s store
+		pods := podsInZones()
+		s.hinted(t, webService(prefer(mode)), pods, "zone a, zone b, -")
+		unready(pods[0]) // it keeps what it has
+		s.hinted(t, webService(prefer(mode)), pods, "zone a, zone b, -")
+		pods[1].Spec.NodeName = "n1" // it moves
+		s.hinted(t, webService(prefer(mode)), pods, "zone a, zone a, -")
 	}
 	var s store
-	for _, c := range []struct{ mode, want string }{
-		{"PreferClose", "zone a, zone b, -"},
-		{"PreferSameZone", "zone a, zone b, -"},
-		{"PreferSameNode", "zone a node n1, zone b node n2, node n0"},
-		{"Somewhere", "-, -, -"},
-	} {
-		s.sync(t, webService(prefer(c.mode)), pods)
-		if got := hints(s.slices["web-1"]); got != c.want {
-			t.Errorf("%s: got %s, want %s", c.mode, got, c.want)
-		}
-	}
-	s.sync(t, webService(prefer("PreferClose")), pods)
-	unready(pods[0])
-	s.sync(t, webService(prefer("PreferClose")), pods)
-	if got, want := hints(s.slices["web-1"]), "zone a, zone b, -"; got != want {
-		t.Errorf("an endpoint that is not ready keeps its hints: got %s, want %s", got, want)
-	}
-	s.sync(t, webService(), pods)
-	if got, want := hints(s.slices["web-1"]), "-, -, -"; got != want {
-		t.Errorf("unset: got %s, want %s", got, want)
+	s.hinted(t, webService(prefer("PreferClose")), []*corev1.Pod{webPod("a", "10.0.0.1", unready)}, "-")
+}
+
+func TestE91_PreferSameNode(t *testing.T) {
+	var s store
+	s.hinted(t, webService(prefer("PreferSameNode")), podsInZones(), "zone a node n1, zone b node n2, node n0")
+	s.hinted(t, webService(prefer("PreferSameZone")), podsInZones(), "zone a, zone b, -")
+}
+
+func TestE92_NothingElseGivesHints(t *testing.T) {
+	for _, svc := range []*corev1.Service{webService(), webService(prefer("Somewhere")), webService(prefer(""))} {
+		var s store
+		s.hinted(t, webService(prefer("PreferClose")), podsInZones(), "zone a, zone b, -")
+		s.hinted(t, svc, podsInZones(), "-, -, -")
 	}
 }

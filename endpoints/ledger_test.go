@@ -14,7 +14,7 @@ func showing(version string, uids ...types.UID) func() (string, []types.UID) {
 	return func() (string, []types.UID) { return version, uids }
 }
 
-func TestE37_E68_NoPlanAgainstAnOutdatedCache(t *testing.T) {
+func TestE37_NoPlanAgainstAnOutdatedCache(t *testing.T) {
 	var l ledger
 	k := key("a", "web")
 	if !l.current(k, showing("")) {

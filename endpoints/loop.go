@@ -15,9 +15,11 @@ import (
 const (
 	// firstRetry and lastRetry bound the exponential back-off of a Service whose sync fails. The
 	// first is that of Kubernetes' endpoints controller (rule E36), the last that of its
-	// endpointslice controller (rule E68). Unlike there a Service is never given up.
-	firstRetry = 5 * time.Millisecond
-	lastRetry  = 1000 * time.Second
+	// endpointslice controller (rule E68), for mirrors that of its mirroring controller (rule
+	// E109). Unlike there a Service is never given up.
+	firstRetry      = 5 * time.Millisecond
+	lastRetry       = 1000 * time.Second
+	lastMirrorRetry = 100 * time.Second
 
 	// recheckDelay is how long after a change of an object that the loop writes the loop looks at
 	// it again, so that an edit by hand is corrected without a fight at full speed against another
@@ -38,14 +40,17 @@ type loop struct {
 	ledger  ledger
 }
 
-func newLoop(name string, workers int, log *slog.Logger, sync func(context.Context, types.NamespacedName) error) *loop {
+func newLoop(name string, workers int, lastRetry time.Duration, log *slog.Logger, sync func(context.Context, types.NamespacedName) error) *loop {
 	return &loop{
 		sync:    sync,
 		workers: workers,
 		log:     log.With("loop", name),
-		queue: workqueue.NewTypedRateLimitingQueue(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstRetry, lastRetry)),
+		queue:   workqueue.NewTypedRateLimitingQueue(newLimiter(lastRetry)),
 	}
+}
+
+func newLimiter(lastRetry time.Duration) workqueue.TypedRateLimiter[types.NamespacedName] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstRetry, lastRetry)
 }
 
 // run works until ctx is done.

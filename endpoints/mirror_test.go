@@ -61,7 +61,27 @@ func TestE100_WhatIsMirrored(t *testing.T) {
 	}
 }
 
-func TestE101_E102_MetadataOfMirrors(t *testing.T) {
+func TestE101_LabelsAndOwnerOfMirrors(t *testing.T) {
+	var s store
+	s.mirror(t, handWritten(subset([]string{"10.0.0.1"}, 1)), external())
+	slice := s.slices["web-1"]
+	want := map[string]string{
+		discoveryv1.LabelServiceName: "web",
+		discoveryv1.LabelManagedBy:   "endpointslicemirroring-controller.k8s.io",
+	}
+	if !maps.Equal(slice.Labels, want) {
+		t.Errorf("labels %v, want %v", slice.Labels, want)
+	}
+	if ref := slice.OwnerReferences[0]; ref.Kind != "Endpoints" || ref.APIVersion != "v1" || ref.UID != "ep-1" || !*ref.Controller {
+		t.Errorf("owner %v", ref)
+	}
+	// Endpoints of the same name that were made anew own their slices by UID.
+	again := handWritten(subset([]string{"10.0.0.1"}, 1))
+	again.UID = "ep-2"
+	equal(t, s.mirror(t, again, external()), "create IPv4 p1:1/TCP -> 10.0.0.1(ready)", "delete web-1")
+}
+
+func TestE102_LabelsAndAnnotationsAreCopied(t *testing.T) {
 	ep := handWritten(subset([]string{"10.0.0.1"}, 1))
 	ep.Labels = map[string]string{"a": "b"}
 	ep.Annotations = map[string]string{
@@ -82,9 +102,6 @@ func TestE101_E102_MetadataOfMirrors(t *testing.T) {
 	}
 	if want := map[string]string{"c": "d"}; !maps.Equal(slice.Annotations, want) {
 		t.Errorf("annotations %v, want %v", slice.Annotations, want)
-	}
-	if ref := slice.OwnerReferences[0]; ref.Kind != "Endpoints" || ref.APIVersion != "v1" || ref.UID != "ep-1" || !*ref.Controller {
-		t.Errorf("owner %v", ref)
 	}
 	equal(t, s.mirror(t, ep, external()))
 	ep.Annotations["c"] = "e"
@@ -145,14 +162,33 @@ func TestE106_SurplusAndInvalidAddresses(t *testing.T) {
 	}
 }
 
-func TestE107_E108_MirrorsGoAway(t *testing.T) {
+func TestE108_ASelectorRemovesTheMirror(t *testing.T) {
+	ep := handWritten(subset([]string{"10.0.0.1"}, 1))
+	var s store
+	s.mirror(t, ep, external())
+	equal(t, s.mirror(t, ep, webService()), "delete web-1")
+	equal(t, s.mirror(t, ep, webService()))
+	equal(t, s.mirror(t, ep, external()), "create IPv4 p1:1/TCP -> 10.0.0.1(ready)")
+}
+
+// What the controller itself writes for a Service with a selector has no mirror.
+func TestE110_EndpointsOfASelectorAreNotMirrored(t *testing.T) {
+	svc := webService()
+	ep := planEndpoints(svc, webPods(0, 2), nil)
+	if len(ep.Subsets) != 1 {
+		t.Fatalf("subsets: %v", ep.Subsets)
+	}
+	var s store
+	equal(t, s.mirror(t, ep, svc))
+	// Without the selector the object stays and becomes a person's, who may edit it from there (rule E1).
+	equal(t, s.mirror(t, ep, external()), "create IPv4 http:8080/TCP -> 10.244.0.1(ready) 10.244.0.2(ready)")
+}
+
+func TestE107_MirrorsGoAway(t *testing.T) {
 	ep := handWritten(subset([]string{"10.0.0.1"}, 1))
 	for name, change := range map[string]func(ep *corev1.Endpoints, svc *corev1.Service) (*corev1.Endpoints, *corev1.Service){
 		"Endpoints deleted": func(_ *corev1.Endpoints, svc *corev1.Service) (*corev1.Endpoints, *corev1.Service) { return nil, svc },
 		"Service deleted":   func(ep *corev1.Endpoints, _ *corev1.Service) (*corev1.Endpoints, *corev1.Service) { return ep, nil },
-		"selector added": func(ep *corev1.Endpoints, _ *corev1.Service) (*corev1.Endpoints, *corev1.Service) {
-			return ep, webService()
-		},
 		"no address left": func(_ *corev1.Endpoints, svc *corev1.Service) (*corev1.Endpoints, *corev1.Service) {
 			return handWritten(), svc
 		},

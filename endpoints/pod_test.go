@@ -110,6 +110,15 @@ func TestE12_HostnameNeedsTheServiceAsSubdomain(t *testing.T) {
 	}
 }
 
+// Pods in the network of one node share its address and stay two endpoints.
+func TestE15_PodsInTheNetworkOfTheirNode(t *testing.T) {
+	onHost := func(p *corev1.Pod) { p.Spec.HostNetwork, p.Status.HostIP = true, "192.0.2.1" }
+	pods := []*corev1.Pod{webPod("a", "192.0.2.1", onHost), webPod("b", "192.0.2.1", onHost, unready)}
+	equal(t, planned(t, webService(), pods...), "create IPv4 http:8080/TCP -> 192.0.2.1(ready,serving) 192.0.2.1()")
+	equal(t, plannedV1(t, webService(), pods...), "192.0.2.1 !192.0.2.1 : http:8080/TCP")
+	equal(t, planned(t, webService(), webPod("c", "", onHost, func(p *corev1.Pod) { p.Status.PodIPs = nil })), "create IPv4 ->")
+}
+
 func TestE13_TargetRefNamesThePod(t *testing.T) {
 	got := onlySlice(t, webService(), webPod("a", "10.0.0.1")).Endpoints[0].TargetRef
 	if want := (corev1.ObjectReference{Kind: "Pod", Namespace: "default", Name: "a", UID: "uid-a"}); *got != want {

@@ -148,17 +148,42 @@ func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName
 		l.postpone(key)
 		return nil
 	}
-	svc := cached[corev1.Service](c.services, key)
+	svc, existing := cached[corev1.Service](c.services, key), cached[corev1.Endpoints](c.endpoints, key)
+	version := ""
+	if existing != nil {
+		version = existing.ResourceVersion
+	}
+	changed, deleted := c.edits.settle(key, version)
 	if svc == nil {
 		return c.removeOrphan(ctx, key)
 	}
 	if !selects(svc) {
 		return nil
 	}
-	want := planEndpoints(svc, c.podsOf(svc), cached[corev1.Endpoints](c.endpoints, key))
+	want := planEndpoints(svc, c.podsOf(svc), existing)
 	if want == nil {
 		return nil
 	}
+	if deleted {
+		// Usually it went with its Service, whose event comes next.
+		if uid, err := c.serviceUID(ctx, key); uid != svc.UID || err != nil {
+			return err
+		}
+	}
+	if err := c.writeEndpoints(ctx, svc, want); err != nil {
+		return err
+	}
+	if changed || deleted {
+		c.events.Eventf(svc, corev1.EventTypeWarning, "EndpointsRestored",
+			"Endpoints %s was %s by hand and is put back: it follows the selector of the Service. To write it by hand remove spec.selector",
+			key.Name, map[bool]string{true: "deleted", false: "changed"}[deleted])
+	}
+	return nil
+}
+
+// writeEndpoints creates or updates the object of a Service.
+func (c *Controller) writeEndpoints(ctx context.Context, svc *corev1.Service, want *corev1.Endpoints) error {
+	key := keyOfObject(svc)
 	api := c.client.CoreV1().Endpoints(key.Namespace)
 	write, reason, message := api.Update, "FailedToUpdateEndpoint", "Failed to update endpoint for service"
 	if want.ResourceVersion == "" {
@@ -175,8 +200,21 @@ func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName
 		c.failed(svc, err, reason, message)
 		return fmt.Errorf("endpoints of service %s: %w", key, err)
 	}
-	l.ledger.wrote(key, written)
+	c.endpointsLoop.ledger.wrote(key, written)
+	c.edits.wrote(key, written.ResourceVersion)
 	return nil
+}
+
+// serviceUID asks the API for the Service of a name, because the cache may be late; empty when there is none.
+func (c *Controller) serviceUID(ctx context.Context, key types.NamespacedName) (types.UID, error) {
+	svc, err := c.client.CoreV1().Services(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("endpoints %s: look for its service: %w", key, err)
+	}
+	return svc.UID, nil
 }
 
 // removeOrphan deletes the Endpoints object of a Service that is gone (rule E32), unless it is a
@@ -191,14 +229,10 @@ func (c *Controller) removeOrphan(ctx context.Context, key types.NamespacedName)
 	if _, lock := ep.Annotations[annotationLeader]; lock {
 		return nil
 	}
-	_, err := c.client.CoreV1().Services(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
-	if err == nil {
-		return nil // its event will come
+	if uid, err := c.serviceUID(ctx, key); uid != "" || err != nil {
+		return err // if it is there, its event will come
 	}
-	if !apierrors.IsNotFound(err) {
-		return fmt.Errorf("endpoints %s: look for its service: %w", key, err)
-	}
-	err = c.client.CoreV1().Endpoints(key.Namespace).Delete(ctx, key.Name,
+	err := c.client.CoreV1().Endpoints(key.Namespace).Delete(ctx, key.Name,
 		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &ep.UID}})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("endpoints %s: delete, its service is gone: %w", key, err)

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 )
 
 // plannedV1 returns the subsets of a Service that has no Endpoints object yet, as text.
@@ -248,6 +250,17 @@ func TestE31_NoWriteWithoutDifference(t *testing.T) {
 			t.Errorf("%s changed by hand: got %v, want an update of version 5", name, got)
 		}
 	}
+}
+
+func TestE35_AServiceThatIsBeingDeletedIsNothingSpecial(t *testing.T) {
+	going := func(s *corev1.Service) { s.DeletionTimestamp = ptr.To(metav1.NewTime(epoch)) }
+	equal(t, plannedV1(t, webService(going), webPod("a", "10.0.0.1")), "10.0.0.1 : http:8080/TCP")
+	ep := planEndpoints(webService(), webPods(0, 2), nil)
+	next := planEndpoints(webService(going), webPods(0, 1), ep)
+	if next == nil {
+		t.Fatal("not followed any more")
+	}
+	equal(t, describeSubsets(next.Subsets), "10.244.0.1 : http:8080/TCP")
 }
 
 func TestS5_TargetPortDefaultsToPort(t *testing.T) {

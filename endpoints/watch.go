@@ -192,6 +192,9 @@ func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
 func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first bool) {
 	if after == nil {
 		key := keyOfObject(before)
+		if cached[corev1.Service](c.services, key) != nil {
+			c.edits.lost(key)
+		}
 		c.mirrorLoop.wanted(key)
 		c.endpointsLoop.deleted(key, before.UID)
 		return
@@ -199,12 +202,20 @@ func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first boo
 	key := keyOfObject(after)
 	c.mirrorLoop.wanted(key)
 	ours := after.Labels[labelEndpointsManagedBy] == endpointsManager
+	if before != nil && (ours || before.Labels[labelEndpointsManagedBy] == endpointsManager) && !sameContent(before, after) {
+		c.edits.saw(key, after.ResourceVersion)
+	}
 	switch {
 	case first:
 		c.endpointsLoop.wanted(key)
 	case ours || cached[corev1.Service](c.services, key) != nil:
 		c.endpointsLoop.written(key)
 	}
+}
+
+// sameContent reports whether two versions of an Endpoints object agree in everything that the loop decides.
+func sameContent(a, b *corev1.Endpoints) bool {
+	return maps.Equal(a.Labels, b.Labels) && slices.EqualFunc(a.Subsets, b.Subsets, sameSubset)
 }
 
 // sliceChanged looks after slices that somebody may have edited or deleted (rule E67). A slice

@@ -27,8 +27,8 @@ func queued(l *loop) string {
 func TestE14_WhichPodChangesMatter(t *testing.T) {
 	idle := func(context.Context, types.NamespacedName) error { return nil }
 	c := &Controller{
-		slicesLoop:    newLoop("slices", 1, slog.New(slog.DiscardHandler), idle),
-		endpointsLoop: newLoop("endpoints", 1, slog.New(slog.DiscardHandler), idle),
+		slicesLoop:    newLoop("slices", 1, lastRetry, slog.New(slog.DiscardHandler), idle),
+		endpointsLoop: newLoop("endpoints", 1, lastRetry, slog.New(slog.DiscardHandler), idle),
 	}
 	defer c.slicesLoop.queue.ShutDown()
 	defer c.endpointsLoop.queue.ShutDown()
