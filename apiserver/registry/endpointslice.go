@@ -32,7 +32,7 @@ func endpointSlices() *kind[*discoveryv1.EndpointSlice] {
 		group: discoveryv1.GroupName, plural: "endpointslices", singular: "endpointslice",
 		new:           func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} },
 		list:          func() runtime.Object { return &discoveryv1.EndpointSliceList{} },
-		prepare:       func(_ context.Context, s *discoveryv1.EndpointSlice) { s.Generation = 1 },
+		prepare:       func(_ context.Context, s *discoveryv1.EndpointSlice) { s.Generation = 1; dropTopology(s) },
 		prepareUpdate: prepareSliceUpdate,
 		validate:      validateSlice,
 		validateUpdate: func(ctx context.Context, s, old *discoveryv1.EndpointSlice) field.ErrorList {
@@ -62,9 +62,17 @@ func defaultEndpointSlice(s *discoveryv1.EndpointSlice) {
 // prepareSliceUpdate counts a generation for each change of what a slice says; labels count, as consumers select
 // slices by them.
 func prepareSliceUpdate(_ context.Context, s, old *discoveryv1.EndpointSlice) {
+	dropTopology(s)
 	if !reflect.DeepEqual(s.Labels, old.Labels) || !equality.Semantic.DeepEqual(s.Ports, old.Ports) ||
 		!equality.Semantic.DeepEqual(s.Endpoints, old.Endpoints) || s.AddressType != old.AddressType {
 		s.Generation = old.Generation + 1
+	}
+}
+
+// dropTopology removes the field of the first versions of the API, which nobody reads any more (rule E86).
+func dropTopology(s *discoveryv1.EndpointSlice) {
+	for i := range s.Endpoints {
+		s.Endpoints[i].DeprecatedTopology = nil
 	}
 }
 

@@ -155,7 +155,7 @@ func TestS32_AFailureReleasesWhatItTook(t *testing.T) {
 	s.create(t, "d", "{type: NodePort, clusterIP: 10.97.72.3, ports: [{port: 80, nodePort: 30052}]}")
 }
 
-func TestS33_E32_DeletingAServiceDeletesItsEndpoints(t *testing.T) {
+func TestE32_DeletingAServiceDeletesItsEndpoints(t *testing.T) {
 	s := start(t)
 	s.create(t, "web", "ports: [{port: 80}]")
 	ends := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Subsets: []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: "10.0.0.250"}}}}}
