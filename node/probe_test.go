@@ -22,7 +22,7 @@ import (
 func TestProbesAreForTheControlPlane(t *testing.T) {
 	ca, other := authority(t), authority(t)
 	at := freePort(t)
-	agent := New(Config{Listen: at, Cert: serving(t, ca, at.Addr()), ClientCAs: ca.Pool()}, nil, nil, slog.New(slog.DiscardHandler))
+	agent := New(Config{Listen: at, Cert: serving(t, ca, []netip.Addr{at.Addr()}), ClientCAs: ca.Pool()}, nil, nil, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- agent.serve(ctx) }()
