@@ -32,7 +32,7 @@ const gcPercent = 50
 
 // runCluster is the life of a cluster started by `up`: this host as control plane and node, or a lab. It
 // returns when ctx ends. Containers and kernel rules stay: `down` removes them, the next start adopts them.
-func runCluster(ctx context.Context, inst instance.Instance, saved config.Config, st *stages) error {
+func runCluster(ctx context.Context, inst instance.Instance, saved config.Config, pprof string, st *stages) error {
 	saved.DataDir = inst.Dir
 	s, err := config.Resolve(saved)
 	if err != nil {
@@ -49,6 +49,9 @@ func runCluster(ctx context.Context, inst instance.Instance, saved config.Config
 	defer lock.Close()
 	debug.SetGCPercent(gcPercent)
 	g, ctx := errgroup.WithContext(ctx)
+	if err := serveProfiles(ctx, g, pprof); err != nil {
+		return err
+	}
 	start := startHost
 	if s.Nodes > 0 {
 		start = startLab

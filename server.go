@@ -16,18 +16,20 @@ import (
 
 func serverCommand() *cobra.Command {
 	var flags config.Config
+	var pprof string
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Run the control plane of a cluster in the foreground; machines join it with 'fairlead agent'",
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return runServer(c.Context(), flags, c.OutOrStdout()) },
+		RunE:  func(c *cobra.Command, _ []string) error { return runServer(c.Context(), flags, pprof, c.OutOrStdout()) },
 	}
 	flags.Flags(c.Flags())
+	pprofFlag(c.Flags(), &pprof)
 	c.Flags().MarkHidden("nodes") // a server has the nodes that join it
 	return c
 }
 
-func runServer(ctx context.Context, flags config.Config, out io.Writer) error {
+func runServer(ctx context.Context, flags config.Config, pprof string, out io.Writer) error {
 	s, err := config.Resolve(flags)
 	if err != nil {
 		return err
@@ -53,6 +55,9 @@ func runServer(ctx context.Context, flags config.Config, out io.Writer) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	if err := serveProfiles(ctx, g, pprof); err != nil {
+		return err
+	}
 	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], log, newStages(io.Discard))
 	if err != nil {
 		return err

@@ -26,17 +26,19 @@ const startTimeout = 2 * time.Minute
 
 func upCommand() *cobra.Command {
 	var flags config.Config
+	var pprof string
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start a cluster in the background and wait until everything answers",
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return up(c.Context(), flags, c.OutOrStdout()) },
+		RunE:  func(c *cobra.Command, _ []string) error { return up(c.Context(), flags, pprof, c.OutOrStdout()) },
 	}
 	flags.Flags(c.Flags())
+	pprofFlag(c.Flags(), &pprof)
 	return c
 }
 
-func up(ctx context.Context, flags config.Config, out io.Writer) error {
+func up(ctx context.Context, flags config.Config, pprof string, out io.Writer) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
@@ -59,7 +61,7 @@ func up(ctx context.Context, flags config.Config, out io.Writer) error {
 		return err
 	}
 	start := time.Now()
-	if err := spawn(ctx, inst, out); err != nil {
+	if err := spawn(ctx, inst, pprof, out); err != nil {
 		if !fresh {
 			return fmt.Errorf("%w (the whole story is in %s)", err, inst.Path("server.log"))
 		}
@@ -100,7 +102,7 @@ func contextFlag(s config.Settings) string {
 
 // spawn starts the cluster's own process and follows its reports until it is ready. The process outlives
 // this one: it has a session of its own and logs to DIR/server.log.
-func spawn(ctx context.Context, inst instance.Instance, out io.Writer) error {
+func spawn(ctx context.Context, inst instance.Instance, pprof string, out io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -115,7 +117,7 @@ func spawn(ctx context.Context, inst instance.Instance, out io.Writer) error {
 		return err
 	}
 	defer reports.Close()
-	cmd := exec.Command(self, "run", "--data-dir", inst.Dir, "--report-fd", "3")
+	cmd := exec.Command(self, "run", "--data-dir", inst.Dir, "--report-fd", "3", "--pprof", pprof)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = []*os.File{childEnd}
 	cmd.Dir = "/"
@@ -183,7 +185,7 @@ func mergeKubeconfig(inst instance.Instance) error {
 
 // runCommand is the cluster's own process, started by `up`.
 func runCommand() *cobra.Command {
-	var dir string
+	var dir, pprof string
 	var reportFD int
 	c := &cobra.Command{
 		Use:    "run",
@@ -199,7 +201,7 @@ func runCommand() *cobra.Command {
 			inst := instance.Instance{Dir: dir}
 			saved, err := inst.LoadSettings()
 			if err == nil {
-				err = runCluster(c.Context(), inst, saved, st)
+				err = runCluster(c.Context(), inst, saved, pprof, st)
 			}
 			if err != nil {
 				st.failed(err)
@@ -209,5 +211,6 @@ func runCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&dir, "data-dir", "", "")
 	c.Flags().IntVar(&reportFD, "report-fd", 2, "")
+	pprofFlag(c.Flags(), &pprof)
 	return c
 }

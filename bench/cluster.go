@@ -12,6 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -22,20 +23,21 @@ type cluster struct {
 	dir      string
 	env      []string
 	client   kubernetes.Interface
+	pprof    string        // where it serves its profiles; empty: nowhere
 	imported time.Duration // how long loading the image took
 }
 
 // newCluster starts a cluster on an empty directory and loads the demonstration image.
-func newCluster(ctx context.Context) (*cluster, error) {
+func newCluster(ctx context.Context, o options) (*cluster, error) {
 	dir, err := os.MkdirTemp("/var/lib", "fairlead-bench-")
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{dir: dir, env: append(os.Environ(), "KUBECONFIG="+dir+".kubeconfig")}
+	c := &cluster{dir: dir, env: append(os.Environ(), "KUBECONFIG="+dir+".kubeconfig"), pprof: o.pprof}
 	if err := os.Remove(dir); err != nil { // `up` makes it, `down` removes it
 		return nil, err
 	}
-	if err := c.run(ctx, "up", "--name", "bench", "--data-dir", dir); err != nil {
+	if err := c.up(ctx); err != nil {
 		return nil, err
 	}
 	start := time.Now()
@@ -43,14 +45,29 @@ func newCluster(ctx context.Context) (*cluster, error) {
 		return nil, err
 	}
 	c.imported = time.Since(start)
-	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(dir, "admin.kubeconfig"))
+	cfg, err := c.config()
 	if err != nil {
 		return nil, err
 	}
-	cfg.QPS, cfg.Burst = 1000, 1000
-	cfg.ContentType = "application/vnd.kubernetes.protobuf"
 	c.client, err = kubernetes.NewForConfig(cfg)
 	return c, err
+}
+
+// config is how the bench reaches the API server: as administrator, without a limit, in protobuf.
+func (c *cluster) config() (*rest.Config, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(c.dir, "admin.kubeconfig"))
+	if err != nil {
+		return nil, err
+	}
+	cfg.QPS = -1
+	cfg.ContentType = "application/vnd.kubernetes.protobuf"
+	cfg.WarningHandler = rest.NoWarnings{}
+	return cfg, nil
+}
+
+// up starts the cluster, or starts it again.
+func (c *cluster) up(ctx context.Context) error {
+	return c.run(ctx, "up", "--name", "bench", "--data-dir", c.dir, "--pprof", c.pprof)
 }
 
 func (c *cluster) down(ctx context.Context) error {

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -75,10 +74,11 @@ func (c *cluster) firstAnswer(ctx context.Context, runs int) ([]row, error) {
 // changed elements ends the measurement. The baseline is the same kind of write until a watch delivers it, the least any
 // such system can take for one of the three writes.
 func (c *cluster) propagation(ctx context.Context, runs int) ([]row, error) {
-	changes, err := kernelChanges()
+	changes, stop, err := kernelChanges()
 	if err != nil {
 		return nil, err
 	}
+	defer stop()
 	whole, fromStatus, err := c.flips(ctx, changes, runs*20)
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func (c *cluster) setGate(ctx context.Context, ns, pod string, open bool) error 
 // watchLatency times writes to a ConfigMap until a watch delivers them.
 func (c *cluster) watchLatency(ctx context.Context, n int) ([]time.Duration, error) {
 	maps := c.client.CoreV1().ConfigMaps("default")
-	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "bench"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "bench"}}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, err
 	}
 	w, err := maps.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=bench"})
@@ -235,41 +235,4 @@ func (c *cluster) watchLatency(ctx context.Context, n int) ([]time.Duration, err
 		took = append(took, time.Since(start))
 	}
 	return took, nil
-}
-
-// kernelChanges delivers the time of every change to nftables elements that the kernel announces.
-func kernelChanges() (chan time.Time, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := conn.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
-		return nil, err
-	}
-	out := make(chan time.Time, 1024)
-	go func() {
-		for {
-			messages, err := conn.Receive()
-			if err != nil {
-				return
-			}
-			now := time.Now()
-			for _, m := range messages {
-				kind := m.Header.Type & 0xff
-				if kind == unix.NFT_MSG_NEWSETELEM || kind == unix.NFT_MSG_DELSETELEM {
-					select {
-					case out <- now:
-					default:
-					}
-				}
-			}
-		}
-	}()
-	return out, nil
-}
-
-func drain(c chan time.Time) {
-	for len(c) > 0 {
-		<-c
-	}
 }

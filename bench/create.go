@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// created is the row of objects made in a time, beside what the same clients reach against a server that only gives back
+// what it was sent.
+func (w *crowd) created(ctx context.Context, size, objects int, took time.Duration) (row, error) {
+	floor, err := w.echoRate(ctx, 5000)
+	if err != nil {
+		return row{}, err
+	}
+	return row{
+		fmt.Sprintf("create Service + EndpointSlice, %d clients, up to %s Services", clients, thousands(size)),
+		fmt.Sprintf("%.0f objects/s (%d in %s)", float64(objects)/took.Seconds(), objects, show(took)),
+		fmt.Sprintf("a server that only echoes: %.0f/s", floor), ">= 1500 objects/s",
+	}, nil
+}
+
+// echoRate is how many objects a second the clients write to a server that does nothing with them.
+func (w *crowd) echoRate(ctx context.Context, n int) (float64, error) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+		rw.WriteHeader(http.StatusCreated)
+		io.Copy(rw, r.Body)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	echo := &crowd{cluster: w.cluster}
+	for range clients {
+		cfg := &rest.Config{Host: server.URL, QPS: -1, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, ContentConfig: rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf"}}
+		client, err := dialing(cfg)
+		if err != nil {
+			return 0, err
+		}
+		echo.clients = append(echo.clients, client)
+	}
+	start := time.Now()
+	err := echo.each(ctx, n, func(client kubernetes.Interface, i int) error { return makeBulk(ctx, client, i) })
+	return float64(2*n) / time.Since(start).Seconds(), err
+}

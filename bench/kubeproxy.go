@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+
+	"fairlead.dev/fairlead/netns"
+)
+
+// mostKubeProxy bounds the ruleset of kube-proxy's shape: the kernel's time to load one grows with its square.
+const mostKubeProxy = 5000
+
+// kubeProxyShape is a network namespace with a ruleset of the shape that kube-proxy writes in its nftables mode: a chain and
+// an anonymous map for each Service, reached by one map of verdicts, and the checks of every new connection. Clients in it
+// reach the cluster's pods through a link.
+type kubeProxyShape struct{ dir, netns string }
+
+func newKubeProxyShape(services int, s server) (k kubeProxyShape, err error) {
+	if k.dir, err = os.MkdirTemp("", "fairlead-bench-"); err != nil {
+		return k, err
+	}
+	k.netns = filepath.Join(k.dir, "netns")
+	rules := filepath.Join(k.dir, "rules.nft")
+	err = errors.Join(netns.Create(k.netns), os.WriteFile(rules, []byte(kubeProxyRules(services, s)), 0o600))
+	if err == nil {
+		err = k.connect()
+	}
+	if err == nil {
+		err = k.do(func() error {
+			if out, err := exec.Command("nft", "-f", rules).CombinedOutput(); err != nil {
+				return fmt.Errorf("nft -f: %w: %.500s", err, out)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		k.remove()
+	}
+	return k, err
+}
+
+// do runs f inside the namespace. What f does in other goroutines happens outside.
+func (k kubeProxyShape) do(f func() error) error { return netns.Do(k.netns, f) }
+
+func (k kubeProxyShape) remove() {
+	netns.Remove(k.netns)
+	os.RemoveAll(k.dir)
+}
+
+// connect gives the namespace a link to the bench's and a route over it.
+func (k kubeProxyShape) connect() error {
+	target, err := vnetns.GetFromPath(k.netns)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	inside, err := netlink.NewHandleAt(target)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "bench1"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(target)}
+	if err := netlink.LinkAdd(veth); err != nil {
+		return err
+	}
+	eth0, err := inside.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	network := func(last byte) *netlink.Addr {
+		return &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 78, 0, last), Mask: net.CIDRMask(24, 32)}}
+	}
+	return errors.Join(netlink.AddrAdd(veth, network(1)), netlink.LinkSetUp(veth), inside.AddrAdd(eth0, network(2)), inside.LinkSetUp(eth0),
+		inside.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: net.IPv4(10, 78, 0, 1)}))
+}
+
+// kubeProxyRules is the ruleset for nft -f. The last Service is the one that is measured.
+func kubeProxyRules(services int, s server) string {
+	var b strings.Builder
+	b.WriteString(`table ip kube-proxy {
+	map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }
+	map no-endpoint-services { type ipv4_addr . inet_proto . inet_service : verdict; }
+	set cluster-ips { type ipv4_addr; }
+	chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }
+	chain check { ip daddr . meta l4proto . th dport vmap @no-endpoint-services; }
+	chain cluster-ips-check { ip daddr @cluster-ips reject; }
+	chain masquerading { mark and 0x4000 == 0 return; mark set mark xor 0x4000; masquerade fully-random; }
+	chain nat-prerouting { type nat hook prerouting priority dstnat; jump services; }
+	chain nat-output { type nat hook output priority dstnat; jump services; }
+	chain nat-postrouting { type nat hook postrouting priority srcnat; jump masquerading; }
+	chain filter-output { type filter hook output priority 0; ct state new jump check; ct state new jump cluster-ips-check; }
+	chain filter-forward { type filter hook forward priority 0; ct state new jump check; ct state new jump cluster-ips-check; }
+}
+`)
+	add := func(i int, at, backends string) {
+		chain := fmt.Sprintf("service-ULMVA%05d-ns/svc%d/tcp/p80", i, i)
+		fmt.Fprintf(&b, "add chain ip kube-proxy %[1]s\nadd rule ip kube-proxy %[1]s meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { %[2]s }\n"+
+			"add element ip kube-proxy service-ips { %[3]s . tcp . 80 : goto %[1]s }\nadd element ip kube-proxy cluster-ips { %[3]s }\n", chain, backends, at)
+	}
+	for i := range services - 1 {
+		a := endpointAddr(2 * i).As4()
+		add(i, fmt.Sprintf("10.97.%d.%d", i>>8, i&0xff), fmt.Sprintf("0 : %s . 8080, 1 : %s . 8080", endpointAddr(2*i), fmt.Sprintf("10.%d.%d.%d", a[1], a[2], a[3]+1)))
+	}
+	backend := fmt.Sprintf("%s . %d", s.pod.Addr(), s.pod.Port())
+	add(services, s.service.Addr().String(), fmt.Sprintf("0 : %[1]s, 1 : %[1]s", backend))
+	return b.String()
+}

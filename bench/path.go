@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	dials     = 3000 // for each address
+	rateFor   = 700 * time.Millisecond
+	rateTimes = 3
+	pathSpace = "path"
+)
+
+// server is a real pod behind a Service, reached directly and through the Service.
+type server struct{ pod, service netip.AddrPort }
+
+func (c *cluster) server(ctx context.Context) (server, error) {
+	var s server
+	if _, err := c.client.CoreV1().Services(pathSpace).Get(ctx, "web", metav1.GetOptions{}); err != nil {
+		if err := c.apply(ctx, namespace(pathSpace)+web(pathSpace, "web", 1, "")); err != nil {
+			return s, err
+		}
+	}
+	if err := c.ready(ctx, pathSpace, 1); err != nil {
+		return s, err
+	}
+	name, err := c.runningPod(ctx, pathSpace)
+	if err != nil {
+		return s, err
+	}
+	pod, err := c.client.CoreV1().Pods(pathSpace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return s, err
+	}
+	addr, err := netip.ParseAddr(pod.Status.PodIP)
+	if err != nil {
+		return s, err
+	}
+	s = server{pod: netip.AddrPortFrom(addr, 80), service: netip.MustParseAddrPort("10.96.0.77:80")}
+	return s, answer(ctx, "http://"+s.service.String()+"/")
+}
+
+// path measures connections from the node to a pod: directly and through a Service, and the same through rulesets of
+// kube-proxy's shape, from a namespace of its own.
+func (w *crowd) path(ctx context.Context, _ int) ([]row, error) {
+	s, err := w.server(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := through(ctx, "ClusterIP, "+thousands(w.services)+" Services", s.pod, s.service)
+	if err != nil {
+		return nil, err
+	}
+	services := min(w.services, mostKubeProxy)
+	k, err := newKubeProxyShape(services, s)
+	if err != nil {
+		return nil, err
+	}
+	defer k.remove()
+	err = k.do(func() error {
+		more, err := through(ctx, fmt.Sprintf("kube-proxy-shaped rules, %s Services", thousands(services)), s.pod, s.service)
+		rows = append(rows, more...)
+		return err
+	})
+	return rows, err
+}
+
+// through compares the way over a Service's address with the direct one.
+func through(ctx context.Context, what string, direct, service netip.AddrPort) ([]row, error) {
+	if _, err := compare(ctx, dials/10, direct, service); err != nil { // warm
+		return nil, err
+	}
+	took, err := compare(ctx, dials, direct, service)
+	if err != nil {
+		return nil, err
+	}
+	var perSecond [2]float64
+	for range rateTimes {
+		for i, to := range []netip.AddrPort{direct, service} {
+			n, err := rate(1, rateFor, to)
+			if err != nil {
+				return nil, err
+			}
+			perSecond[i] += n / rateTimes
+		}
+	}
+	more := func(a, b []time.Duration) string {
+		p50, _ := quantiles(a)
+		base, _ := quantiles(b)
+		return fmt.Sprintf("%s: %+.1f us", percentiles(a), float64((p50-base).Nanoseconds())/1000)
+	}
+	return []row{
+		{"connect (first packet and its answer), " + what, more(took[1].open, took[0].open), "direct to the pod: " + percentiles(took[0].open), "within 10 us"},
+		{"connect and close, " + what, more(took[1].whole, took[0].whole), "direct to the pod: " + percentiles(took[0].whole), "within 10 us"},
+		{"HTTP requests, each on a new connection, one client, " + what, fmt.Sprintf("%.0f/s", perSecond[1]), fmt.Sprintf("direct to the pod: %.0f/s", perSecond[0]), "-"},
+	}, nil
+}

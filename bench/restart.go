@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// restart kills the program as nothing else would and starts it again, while connections to a Service go on.
+func (w *crowd) restart(ctx context.Context, _ int) ([]row, error) {
+	s, err := w.server(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pid, err := w.pid()
+	if err != nil {
+		return nil, err
+	}
+	stop, traffic := make(chan struct{}), make(chan gaps, 1)
+	go func() { traffic <- knock(stop, func() error { _, _, err := connect(s.service); return err }) }()
+	time.Sleep(time.Second)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return nil, err
+	}
+	if err := waitGone(ctx, pid); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	err = w.up(ctx)
+	took := time.Since(start)
+	var follow time.Duration
+	if err == nil {
+		follow, err = w.firstFlip(ctx, start)
+	}
+	time.Sleep(time.Second)
+	close(stop)
+	seen := <-traffic
+	if err != nil {
+		return nil, err
+	}
+	size := thousands(w.services) + " Services"
+	return []row{
+		{"kill -9, then `up` until API, node, rules and DNS answer, " + size, show(took), "-", "-"},
+		{"the same until a pod's status change has reached the kernel, " + size, show(follow), "-", "-"},
+		{"connections to a Service from kill to a second after `up`, " + size,
+			fmt.Sprintf("%d of %d failed, longest time between two that succeeded %s", seen.failed, seen.tried, show(seen.longest)), "one try every ms", "no gap"},
+	}, nil
+}
+
+// firstFlip is the time since start when the first change after a restart is in the kernel.
+func (w *crowd) firstFlip(ctx context.Context, start time.Time) (time.Duration, error) {
+	o, err := w.observe(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer o.end()
+	t := &w.measured[0]
+	first, err := w.flip(ctx, o, t, t.pods[0], false)
+	if err != nil {
+		return 0, err
+	}
+	_, err = w.flip(ctx, o, t, t.pods[0], true)
+	return first.at[kernel].Sub(start), err
+}
+
+// pid is the program's main process, which holds the lock of the data directory.
+func (w *crowd) pid() (int, error) {
+	for pid := range w.processes() {
+		cmdline, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		if args := strings.Split(string(cmdline), "\x00"); err == nil && len(args) > 1 && args[1] == "run" {
+			return pid, nil
+		}
+	}
+	return 0, fmt.Errorf("no process of the cluster in %s is found", w.dir)
+}
+
+func waitGone(ctx context.Context, pid int) error {
+	for ctx.Err() == nil {
+		if err := syscall.Kill(pid, 0); err != nil {
+			return nil
+		}
+		if stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat")); err == nil && strings.Contains(string(stat), ") Z ") {
+			return nil // dead, and its parent has not asked how it died
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+// gaps is what someone saw who knocked at a door again and again.
+type gaps struct {
+	tried, failed int
+	longest       time.Duration // between two answers
+}
+
+// knock calls try every millisecond until stop is closed.
+func knock(stop <-chan struct{}, try func() error) gaps {
+	var g gaps
+	last := time.Now()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return g
+		case <-tick.C:
+		}
+		g.tried++
+		if err := try(); err != nil {
+			g.failed++
+			continue
+		}
+		now := time.Now()
+		g.longest = max(g.longest, now.Sub(last))
+		last = now
+	}
+}
