@@ -85,21 +85,21 @@ func (w *crowd) playNode(ctx context.Context) error {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: playedNode},
 		Spec:       corev1.NodeSpec{Unschedulable: true},
-		Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}},
 	}
-	created, err := w.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
-	if err != nil {
+	nodes := w.client.CoreV1().Nodes()
+	if _, err := nodes.Create(ctx, node, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	created.Status = node.Status
-	if _, err := w.client.CoreV1().Nodes().UpdateStatus(ctx, created, metav1.UpdateOptions{}); err != nil {
+	status := []byte(`{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`)
+	if _, err := nodes.Patch(ctx, playedNode, types.StrategicMergePatchType, status, metav1.PatchOptions{}, "status"); err != nil {
 		return err
 	}
 	leases := w.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: playedNode}}
 	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = ptr.To(playedNode), ptr.To[int32](40)
 	lease.Spec.RenewTime = ptr.To(metav1.NowMicro())
-	if lease, err = leases.Create(ctx, lease, metav1.CreateOptions{}); err != nil {
+	lease, err := leases.Create(ctx, lease, metav1.CreateOptions{})
+	if err != nil {
 		return err
 	}
 	go func() {
@@ -118,25 +118,25 @@ func (w *crowd) playNode(ctx context.Context) error {
 	return nil
 }
 
-// grow makes Services until there are n, and returns how many objects the bulk of them was and how long that took.
-func (w *crowd) grow(ctx context.Context, n int) (objects int, took time.Duration, err error) {
-	progress("grow to %d Services", n)
+// grow makes Services until there are n, and returns what the bulk of them took.
+func (w *crowd) grow(ctx context.Context, n int) (g growth, err error) {
 	first, last := len(w.measured), min(n, mostMeasured)
+	progress("grow to %d Services, %d of them with pods", n, last)
 	added := make([]target, max(0, last-first))
 	err = w.each(ctx, len(added), func(client kubernetes.Interface, i int) (err error) {
 		added[i], err = makeTarget(ctx, client, first+i)
 		return err
 	})
 	if err != nil {
-		return 0, 0, err
+		return g, err
 	}
 	w.measured = append(w.measured, added...)
 	from := max(w.services, len(w.measured))
-	start := time.Now()
+	progress("the other %d", n-from)
+	start, cpu := time.Now(), w.cpu()
 	err = w.each(ctx, n-from, func(client kubernetes.Interface, i int) error { return makeBulk(ctx, client, from+i) })
-	took = time.Since(start)
 	w.services = n
-	return 2 * (n - from), took, err
+	return growth{objects: 2 * (n - from), took: time.Since(start), cpu: w.cpu() - cpu}, err
 }
 
 // each calls f for 0 to n-1 from all clients side by side.

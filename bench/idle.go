@@ -91,6 +91,23 @@ func (c *cluster) processes() map[int]process {
 	return found
 }
 
+// program sums up the program's own processes: resident memory in bytes, and processor time in 1/100 s.
+func (c *cluster) program() (rss, ticks int) {
+	for _, p := range c.processes() {
+		if p.kind == "fairlead" {
+			rss += p.rss
+			ticks += p.ticks
+		}
+	}
+	return rss, ticks
+}
+
+// cpu is the processor time that the program has used.
+func (c *cluster) cpu() time.Duration {
+	_, ticks := c.program()
+	return time.Duration(ticks) * time.Second / 100
+}
+
 func usage(dir string) (rss, ticks int) {
 	statm, _ := os.ReadFile(dir + "/statm")
 	if f := strings.Fields(string(statm)); len(f) > 1 {

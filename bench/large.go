@@ -54,12 +54,12 @@ func measureLarge(ctx context.Context, o options) (rows []row, err error) {
 
 // stage grows the crowd to the i-th size and measures there what is wanted.
 func (w *crowd) stage(ctx context.Context, o options, i, size int) (rows []row, err error) {
-	objects, took, err := w.grow(ctx, size)
+	g, err := w.grow(ctx, size)
 	if err != nil {
 		return nil, err
 	}
-	if o.wants("create") && objects > 0 {
-		created, err := w.created(ctx, size, objects, took)
+	if o.wants("create") && g.objects > 0 {
+		created, err := w.created(ctx, size, g)
 		if err != nil {
 			return nil, err
 		}
@@ -82,12 +82,7 @@ func (w *crowd) stage(ctx context.Context, o options, i, size int) (rows []row, 
 // memory measures what the program's processes hold, a while after the last change.
 func (w *crowd) memory(_ context.Context, _ int) ([]row, error) {
 	time.Sleep(10 * time.Second)
-	rss := 0
-	for _, p := range w.processes() {
-		if p.kind == "fairlead" {
-			rss += p.rss
-		}
-	}
+	rss, _ := w.program()
 	if w.rss == 0 {
 		w.rss = rss
 		return nil, nil
