@@ -115,6 +115,7 @@ func runAgent(ctx context.Context, f agentFlags) error {
 		spec.dial = dialFrom(f.upstream)
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	go tendHeap(ctx)
 	if err := startNode(ctx, g, spec, nodeClient(f.server, cred.CA, cred.ClientCert, cred.ClientKey), base.record, log, newStages(io.Discard)); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -25,10 +24,6 @@ import (
 	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/pki"
 )
-
-// gcPercent trades processor time for memory: a cluster at rest allocates little, so collecting twice as often as Go's
-// default costs nothing measurable and keeps a fifth of the heap away.
-const gcPercent = 50
 
 // runCluster is the life of a cluster started by `up`: this host as control plane and node, or a lab. It
 // returns when ctx ends. Containers and kernel rules stay: `down` removes them, the next start adopts them.
@@ -47,8 +42,8 @@ func runCluster(ctx context.Context, inst instance.Instance, saved config.Config
 		return err
 	}
 	defer lock.Close()
-	debug.SetGCPercent(gcPercent)
 	g, ctx := errgroup.WithContext(ctx)
+	go tendHeap(ctx)
 	if err := serveProfiles(ctx, g, pprof); err != nil {
 		return err
 	}

@@ -55,6 +55,7 @@ func runServer(ctx context.Context, flags config.Config, pprof string, out io.Wr
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	go tendHeap(ctx)
 	if err := serveProfiles(ctx, g, pprof); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func Authenticator(roots *x509.CertPool) authenticator.Request {
 		open = append(open, apiserver.AnonymousAuthCondition{Path: path})
 	}
 	return union.New(
-		group.NewAuthenticatedGroupAdder(certauth.New(options, certauth.CommonNameUserConversion)),
+		newVerdicts(group.NewAuthenticatedGroupAdder(certauth.New(options, certauth.CommonNameUserConversion))),
 		anonymous.NewAuthenticator(open),
 	)
 }
