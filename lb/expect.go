@@ -2,6 +2,7 @@ package lb
 
 import (
 	"net/netip"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -26,7 +27,7 @@ type Packet struct {
 }
 
 // Outcome is what the specification allows to happen to a Packet. If Served is
-// false no Service answers at the destination, and the packet goes on as if
+// false the destination is no Service's address, and the packet goes on as if
 // there were no service proxy.
 type Outcome struct {
 	Served   bool
@@ -42,6 +43,10 @@ type Outcome struct {
 // by reading all of them. It is the specification in executable form: slow,
 // literal, and written without a look at Derive.
 func Expect(p Packet, services []*corev1.Service, all []*discoveryv1.EndpointSlice, node Node) Outcome {
+	var found *corev1.Service
+	var at corev1.ServicePort
+	var how destinationKind
+	known := false // some Service has the address, on whatever port
 	for _, s := range services {
 		if s.Spec.Type == "ExternalName" || s.Spec.ClusterIP == "None" || s.Spec.ClusterIP == "" {
 			continue
@@ -50,15 +55,60 @@ func Expect(p Packet, services []*corev1.Service, all []*discoveryv1.EndpointSli
 			continue
 		}
 		for _, port := range s.Spec.Ports {
+			for _, ip := range s.Spec.ClusterIPs {
+				known = known || ip == p.Dest.Addr().String()
+			}
 			if name(port.Protocol) != p.Proto.String() {
 				continue
 			}
-			if internal, external := destination(p, s, port, node); internal || external {
-				return decide(p, s, port, all, node, internal)
+			// Of several that claim one address the eldest has it.
+			if k := destination(p, s, port, node); k != elsewhere && (found == nil || elder(s, found)) {
+				found, at, how = s, port, k
 			}
 		}
 	}
-	return Outcome{}
+	switch {
+	case found == nil && known:
+		return Outcome{Served: true, Verdict: Refuse}
+	case found == nil:
+		return Outcome{}
+	case how == balancer && !open(p, found, node):
+		return Outcome{Served: true, Verdict: Drop}
+	}
+	return decide(p, found, at, all, node, how == internal)
+}
+
+func elder(a, b *corev1.Service) bool {
+	if !a.CreationTimestamp.Time.Equal(b.CreationTimestamp.Time) {
+		return a.CreationTimestamp.Time.Before(b.CreationTimestamp.Time)
+	}
+	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
+}
+
+// open says whether a Service's load balancer addresses are for the source.
+func open(p Packet, s *corev1.Service, node Node) bool {
+	ranges := s.Spec.LoadBalancerSourceRanges
+	if old := s.Annotations["service.beta.kubernetes.io/load-balancer-source-ranges"]; len(ranges) == 0 && old != "" {
+		ranges = strings.Split(old, ",")
+	}
+	if len(ranges) == 0 {
+		return true
+	}
+	for _, text := range ranges {
+		r, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			continue
+		}
+		if r.Contains(p.Source) {
+			return true
+		}
+		for _, a := range node.Addrs {
+			if r.Contains(a) && p.Source == p.Dest.Addr() { // a node that holds the address
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func hasLabel(labels map[string]string, key string) bool {
@@ -77,23 +127,33 @@ func name(p corev1.Protocol) string {
 	}
 }
 
-// destination says whether the packet is for this port of this Service, and
-// whether by its cluster address or by one meant for the outside.
-func destination(p Packet, s *corev1.Service, port corev1.ServicePort, node Node) (internal, external bool) {
+// destinationKind says by which kind of address a packet is for a Service.
+type destinationKind int
+
+const (
+	elsewhere destinationKind = iota
+	internal                  // the cluster address
+	external                  // a node port or an external address
+	balancer                  // a load balancer's address
+)
+
+func destination(p Packet, s *corev1.Service, port corev1.ServicePort, node Node) destinationKind {
 	to, number := p.Dest.Addr().String(), int32(p.Dest.Port())
 	if number == port.Port {
-		if s.Spec.ClusterIP == to {
-			return true, false
+		for _, ip := range s.Spec.ClusterIPs {
+			if ip == to {
+				return internal
+			}
 		}
 		for _, ip := range s.Spec.ExternalIPs {
 			if ip == to {
-				return false, true
+				return external
 			}
 		}
 		if s.Spec.Type == "LoadBalancer" {
 			for _, in := range s.Status.LoadBalancer.Ingress {
 				if in.IP == to && (in.IPMode == nil || *in.IPMode == "VIP") {
-					return false, true
+					return balancer
 				}
 			}
 		}
@@ -101,17 +161,17 @@ func destination(p Packet, s *corev1.Service, port corev1.ServicePort, node Node
 	if (s.Spec.Type == "NodePort" || s.Spec.Type == "LoadBalancer") && number == port.NodePort {
 		for _, a := range node.Addrs {
 			if a.String() == to {
-				return false, true
+				return external
 			}
 		}
 	}
-	return false, false
+	return elsewhere
 }
 
-func decide(p Packet, s *corev1.Service, port corev1.ServicePort, all []*discoveryv1.EndpointSlice, node Node, internal bool) Outcome {
+func decide(p Packet, s *corev1.Service, port corev1.ServicePort, all []*discoveryv1.EndpointSlice, node Node, byClusterIP bool) Outcome {
 	local := s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == "Local"
 	keeps := p.Origin == FromPod
-	if !internal {
+	if !byClusterIP {
 		local = s.Spec.ExternalTrafficPolicy == "Local" && p.Origin == FromOutside
 		keeps = keeps || local
 	}
@@ -145,9 +205,16 @@ type specEndpoint struct {
 }
 
 func copiesOf(s *corev1.Service, port corev1.ServicePort, all []*discoveryv1.EndpointSlice, node Node) []specEndpoint {
+	family := discoveryv1.AddressTypeIPv4
+	if node.IPv6 {
+		family = discoveryv1.AddressTypeIPv6
+	}
 	var copies []specEndpoint
 	for _, sl := range all {
-		if sl.Namespace != s.Namespace || sl.Labels["kubernetes.io/service-name"] != s.Name || sl.AddressType != "IPv4" {
+		if sl.Namespace != s.Namespace || sl.Labels["kubernetes.io/service-name"] != s.Name || sl.AddressType != family {
+			continue
+		}
+		if hasLabel(sl.Labels, "service.kubernetes.io/service-proxy-name") || hasLabel(sl.Labels, "service.kubernetes.io/headless") {
 			continue
 		}
 		for _, sp := range sl.Ports {

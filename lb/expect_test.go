@@ -1,8 +1,10 @@
 package lb_test
 
 import (
+	"flag"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,19 +22,45 @@ func addrs(text ...string) []netip.Addr {
 	return all
 }
 
+var seedFlag = flag.Uint64("seed", 0, "repeat the random objects of a failure; 0 draws new ones")
+
+// universes are the same names and places in each IP family.
+func universes() map[string]lbtest.Universe {
+	p := netip.MustParsePrefix
+	return map[string]lbtest.Universe{
+		"ipv4": {
+			Services: p("10.96.0.0/16"), Here: addrs("10.244.1.2", "10.244.1.3", "192.0.2.1"),
+			Away: addrs("10.244.2.2", "10.244.2.3", "10.244.3.2"), Abroad: addrs("203.0.113.7"),
+			External: addrs("198.51.100.1", "198.51.100.2", "198.51.100.3"),
+			Sources:  []netip.Prefix{p("10.244.1.0/24"), p("10.244.1.2/32"), p("203.0.113.0/25"), p("203.0.113.7/32"), p("192.0.2.0/24"), p("2001:db8::/32")},
+		},
+		"ipv6": {
+			Services: p("fd00:10:96::/112"), Here: addrs("fd00:10:244:1::2", "fd00:10:244:1::3", "2001:db8::1"),
+			Away: addrs("fd00:10:244:2::2", "fd00:10:244:2::3", "fd00:10:244:3::2"), Abroad: addrs("2001:db8:1::7"),
+			External: addrs("2001:db8:9::1", "2001:db8:9::2", "2001:db8:9::3"),
+			Sources:  []netip.Prefix{p("fd00:10:244:1::/64"), p("2001:db8:1::/65"), p("2001:db8::/64"), p("10.0.0.0/8")},
+		},
+	}
+}
+
 // TestDeriveAgreesWithExpect asks, for random objects and every destination
 // they mention, what the rows say and what the specification says.
 func TestDeriveAgreesWithExpect(t *testing.T) {
-	u := lbtest.Universe{
-		Nodes: []string{"n1", "n2", "n3"}, Zones: []string{"a", "b"},
-		Here: addrs("10.244.1.2", "10.244.1.3"), Away: addrs("10.244.2.2", "10.244.2.3", "10.244.3.2"),
-		External: addrs("198.51.100.1", "198.51.100.2", "198.51.100.3"), Ports: []int32{8080, 8081},
+	for name, u := range universes() {
+		u.Nodes, u.Zones, u.Ports = []string{"n1", "n2", "n3"}, []string{"a", "b"}, []int32{8080, 8081}
+		t.Run(name, func(t *testing.T) { agree(t, u) })
 	}
-	seed := rand.Uint64()
+}
+
+func agree(t *testing.T, u lbtest.Universe) {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	counts := map[lb.Verdict]int{}
-	for round := range 3000 {
-		node := lb.Node{Name: "n1", Zone: []string{"", "a", "c"}[rnd.IntN(3)], Addrs: addrs("192.0.2.1", "192.0.2.2")}
+	for round := range 2000 {
+		node := lb.Node{Name: "n1", Zone: []string{"", "a", "c"}[rnd.IntN(3)], Addrs: u.Here[2:3], IPv6: u.Services.Addr().Is6()}
 		var services []*corev1.Service
 		var all []*discoveryv1.EndpointSlice
 		var rows []lb.Rows
@@ -42,11 +70,12 @@ func TestDeriveAgreesWithExpect(t *testing.T) {
 			rows = append(rows, lb.Derive(s, sl, node))
 		}
 		for _, p := range lbtest.Destinations(services, node) {
-			for _, p.Origin = range []lb.Origin{lb.FromPod, lb.FromNode, lb.FromOutside} {
+			for origin, source := range map[lb.Origin]netip.Addr{lb.FromPod: u.Here[0], lb.FromNode: u.Here[2], lb.FromOutside: u.Abroad[0]} {
+				p.Origin, p.Source = origin, source
 				want := lb.Expect(p, services, all, node)
 				got := follow(rows, p)
 				if !equal(got, want) {
-					t.Fatalf("seed %d round %d: %+v\nrows:   %+v\nexpect: %+v\n%s", seed, round, p, got, want, lb.Table(rows...))
+					t.Fatalf("-seed %d, round %d: %+v\nrows:   %+v\nexpect: %+v\n%s", seed, round, p, got, want, lb.Table(rows...))
 				}
 				if want.Served {
 					counts[want.Verdict]++
@@ -63,24 +92,42 @@ func TestDeriveAgreesWithExpect(t *testing.T) {
 
 // follow reads the rows as a data plane does.
 func follow(rows []lb.Rows, p lb.Packet) lb.Outcome {
+	var service *lb.Rows
+	var front lb.Frontend
+	known := false
 	for i := range rows {
 		for _, f := range rows[i].Frontends {
-			if f.Addr != p.Dest || f.Proto != p.Proto {
-				continue
+			known = known || f.Kind == lb.ClusterIP && f.Addr.Addr() == p.Dest.Addr()
+			if f.Addr == p.Dest && f.Proto == p.Proto && (service == nil || older(&rows[i], service)) {
+				service, front = &rows[i], f
 			}
-			scope, keeps := f.Scope, f.KeepSource || p.Origin == lb.FromPod
-			if f.Shortcut && p.Origin != lb.FromOutside {
-				scope, keeps = lb.Cluster, p.Origin == lb.FromPod
-			}
-			s := rows[i].Set(f.Port, scope)
-			o := lb.Outcome{Served: true, Verdict: s.Verdict, KeepsSource: keeps, Backends: map[netip.AddrPort]bool{}}
-			for _, b := range s.Backends {
-				o.Backends[b.Addr] = true
-			}
-			return o
 		}
 	}
-	return lb.Outcome{}
+	switch {
+	case service == nil && known:
+		return lb.Outcome{Served: true, Verdict: lb.Refuse}
+	case service == nil:
+		return lb.Outcome{}
+	case len(front.Sources) > 0 && !slices.ContainsFunc(front.Sources, func(r netip.Prefix) bool { return r.Contains(p.Source) }):
+		return lb.Outcome{Served: true, Verdict: lb.Drop}
+	}
+	scope, keeps := front.Scope, front.KeepSource || p.Origin == lb.FromPod
+	if front.Shortcut && p.Origin != lb.FromOutside {
+		scope, keeps = lb.Cluster, p.Origin == lb.FromPod
+	}
+	s := service.Set(front.Port, scope)
+	o := lb.Outcome{Served: true, Verdict: s.Verdict, KeepsSource: keeps, Backends: map[netip.AddrPort]bool{}}
+	for _, b := range s.Backends {
+		o.Backends[b.Addr] = true
+	}
+	return o
+}
+
+func older(a, b *lb.Rows) bool {
+	if c := a.Created.Compare(b.Created); c != 0 {
+		return c < 0
+	}
+	return a.Service.Name < b.Service.Name
 }
 
 func equal(a, b lb.Outcome) bool {

@@ -55,10 +55,12 @@ func (m model) check(b *book) error {
 	for k := range m {
 		counts[k.in]++
 	}
-	if counts[allowed] > sizes[allowed] {
-		return fmt.Errorf("the book counts %d sources, there are %d", sizes[allowed], counts[allowed])
+	for _, in := range []mapID{allowed, shortcuts, restricted} { // it counts those of losing claims, too
+		if counts[in] > sizes[in] {
+			return fmt.Errorf("the book counts %d %s, there are %d", sizes[in], shapes[in].name, counts[in])
+		}
+		sizes[in] = counts[in]
 	}
-	sizes[allowed] = counts[allowed] // it counts those of losing claims, too
 	if counts != sizes {
 		return fmt.Errorf("the book counts %v, there are %v", sizes, counts)
 	}
@@ -126,7 +128,7 @@ func (m model) complete(b *book) error {
 // However Services and endpoints change, and in whatever batches, the
 // differences bring the kernel to what the book wants.
 func TestBookDifferencesConverge(t *testing.T) {
-	u := lbtest.Universe{Nodes: []string{"n1", "n2"}, Zones: []string{"a", "b"}, Here: []netip.Addr{podA, podB},
+	u := lbtest.Universe{Services: netip.MustParsePrefix("10.96.0.0/16"), Nodes: []string{"n1", "n2"}, Zones: []string{"a", "b"}, Here: []netip.Addr{podA, podB},
 		Away: []netip.Addr{podFar, podFar2}, Ports: []int32{8080, 8081},
 		// One external address for all: it will be claimed several times.
 		External: []netip.Addr{outsideIP, outsideIP, outsideIP, outsideIP, outsideIP}}

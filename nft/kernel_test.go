@@ -67,7 +67,7 @@ func TestKernelAgreesWithExpect(t *testing.T) {
 	l.start()
 	seed := rand.Uint64()
 	w := &walk{lab: l, rnd: rand.New(rand.NewPCG(seed, 0)), universe: lbtest.Universe{
-		Nodes: []string{"n1", "n2"}, Zones: []string{"a", "b"}, Ports: []int32{8080, 8081},
+		Services: netip.MustParsePrefix("10.96.0.0/16"), Nodes: []string{"n1", "n2"}, Zones: []string{"a", "b"}, Ports: []int32{8080, 8081},
 		Here: []netip.Addr{podA, podB}, Away: []netip.Addr{podFar, podFar2},
 		External: []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("203.0.113.3")},
 	}}

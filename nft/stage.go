@@ -29,6 +29,12 @@ func (b *book) stage(old, next *service) bool {
 		}
 		changed = true
 		b.stageOne(was, will)
+		if k := either(was, will).key; k.in == services && b.contested(k, old) {
+			// Another owner of the address brings what goes with it.
+			for _, k.in = range []mapID{shortcuts, restricted} {
+				b.stageOne(nil, &entry{key: k})
+			}
+		}
 	}
 	return changed
 }
@@ -128,14 +134,29 @@ func compareClaims(a, b *service) int {
 		strings.Compare(a.name.Namespace, b.name.Namespace), strings.Compare(a.name.Name, b.name.Name))
 }
 
-// winning returns the entry of the Service whose claim on a shared element
-// counts, nil if nobody claims it.
+// contested reports whether a Service other than this one claims the element.
+func (b *book) contested(k key, by *service) bool {
+	c, claimed := b.claims[k]
+	return claimed && (c.first != by || len(c.others) > 0)
+}
+
+// owner returns the Service whose claim on a shared element counts, nil if
+// nobody claims it. What goes with an address is up to the owner of the address.
+func (b *book) owner(k key) *service {
+	if k.in == shortcuts || k.in == restricted {
+		k.in = services
+	}
+	return b.claims[k].first
+}
+
+// winning returns what the owner of a shared element wants it to be, nil if
+// there is no owner or it does not want it.
 func (b *book) winning(k key) *entry {
-	c, ok := b.claims[k]
-	if !ok {
+	s := b.owner(k)
+	if s == nil {
 		return nil
 	}
-	return c.first.find(k)
+	return s.find(k)
 }
 
 // setNodes makes the set of node addresses the one given.
@@ -234,7 +255,7 @@ func (b *book) all(each func(*entry)) {
 	for _, s := range b.services {
 		for i := range s.entries {
 			e := &s.entries[i]
-			if e.in.isShared() && b.claims[e.key].first != s {
+			if e.in.isShared() && b.owner(e.key) != s {
 				continue
 			}
 			each(e)

@@ -55,7 +55,7 @@ func New(t testing.TB, name string) *Netns {
 	for path, value := range map[string]string{
 		"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1",
 		// Every refusal is told, not six and then one a second.
-		"net/ipv4/icmp_ratelimit": "0", "net/ipv6/icmp/ratelimit": "0",
+		"net/ipv4/icmp_ratemask": "0", "net/ipv6/icmp/ratemask": "0",
 	} {
 		n.Sysctl(path, value)
 	}
