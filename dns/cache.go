@@ -2,70 +2,148 @@ package dns
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"sync"
 	"time"
 )
 
-// Bounds of the cache: about eight megabytes at worst.
+// Bounds of the cache: sixteen megabytes with what the map itself takes.
 const (
-	maxCached     = 4096
-	maxCachedSize = 2048
-	maxCachedTTL  = 3600 * time.Second
+	maxCached      = 16384
+	maxCachedBytes = 8 << 20
+	maxCachedSize  = 4096 // of one answer
+	maxCachedTTL   = 3600 * time.Second
+)
+
+// Times of RFC 8767, which lets an answer be given past its time when no server can be reached, and
+// of RFC 9520, which has a failure be remembered.
+const (
+	maxStale   = 24 * time.Hour   // past its time to live
+	staleTTL   = 30               // seconds, of an answer past its time
+	staleRetry = 30 * time.Second // until the servers are asked again
+	failureTTL = time.Second      // how long a failure is repeated without asking
 )
 
 // cache keeps upstream servers' answers for as long as they say, so that the names pods ask for again
-// and again, most of all the search list's wrong guesses, are asked upstream once.
+// and again, most of all the search list's wrong guesses, are asked upstream once; and longer, for when
+// no server answers.
 type cache struct {
 	mu      sync.Mutex
 	entries map[question]cached
+	bytes   int
 }
 
+// cached is an answer, or with a nil answer a failure. The bytes never change.
 type cached struct {
 	answer []byte
 	stored time.Time
 	ttl    time.Duration
+	retry  time.Time // before this the servers are not asked again, though the answer is old
 }
 
 func newCache() *cache { return &cache{entries: map[question]cached{}} }
 
-// get returns a copy of the answer with its TTLs as of now, or nil.
-func (c *cache) get(q question, now time.Time) []byte {
+// verdict is what the cache knows about a question.
+type verdict int
+
+const (
+	missing verdict = iota
+	fresh           // an answer
+	stale           // an old answer, and no use in asking just now
+	failed          // no answer, and no use in asking just now
+)
+
+// get appends the answer to b, with its TTLs as of now.
+func (c *cache) get(b []byte, q question, now time.Time) ([]byte, verdict) {
 	c.mu.Lock()
 	e, ok := c.entries[q]
 	c.mu.Unlock()
-	age := now.Sub(e.stored)
-	if !ok || age >= e.ttl {
-		return nil
+	switch age := now.Sub(e.stored); {
+	case !ok:
+		return b, missing
+	case e.answer == nil && age < e.ttl:
+		return b, failed
+	case e.answer == nil:
+		return b, missing
+	case age < e.ttl:
+		return e.appendTo(b, uint32(age/time.Second)), fresh
+	case age < e.ttl+maxStale && now.Before(e.retry):
+		return e.appendStale(b), stale
 	}
-	b := slices.Clone(e.answer)
-	eachTTL(b, func(rr record) {
-		left := rr.ttl - min(rr.ttl, uint32(age/time.Second))
-		binary.BigEndian.PutUint32(b[rr.ttlAt:], left)
+	return b, missing
+}
+
+// old appends an answer that may be past its time, for when nothing better can be had, and has the next
+// askers get it at once.
+func (c *cache) old(b []byte, q question, now time.Time) ([]byte, bool) {
+	c.mu.Lock()
+	e, ok := c.entries[q]
+	if ok = ok && e.answer != nil && now.Sub(e.stored) < e.ttl+maxStale; ok {
+		e.retry = now.Add(staleRetry)
+		c.entries[q] = e
+	}
+	c.mu.Unlock()
+	if !ok {
+		return b, false
+	}
+	return e.appendStale(b), true
+}
+
+func (e cached) appendTo(b []byte, age uint32) []byte {
+	start := len(b)
+	b = append(b, e.answer...)
+	eachTTL(b[start:], func(rr record) {
+		binary.BigEndian.PutUint32(b[start+rr.ttlAt:], rr.ttl-min(rr.ttl, age))
 	})
+	return b
+}
+
+func (e cached) appendStale(b []byte) []byte {
+	start := len(b)
+	b = append(b, e.answer...)
+	eachTTL(b[start:], func(rr record) { binary.BigEndian.PutUint32(b[start+rr.ttlAt:], staleTTL) })
 	return b
 }
 
 // put keeps an answer if it may be kept.
 func (c *cache) put(q question, answer []byte, now time.Time) {
-	ttl := lifetime(answer)
-	if ttl <= 0 || len(answer) > maxCachedSize {
-		return
+	if ttl := lifetime(answer); ttl > 0 && len(answer) <= maxCachedSize {
+		c.set(q, cached{answer: slices.Clone(answer), stored: now, ttl: ttl}, now)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.entries) >= maxCached {
-		c.evict(now)
-	}
-	c.entries[q] = cached{slices.Clone(answer), now, ttl}
 }
 
-// evict makes room: it removes what has expired among some entries, and one entry at least.
+// fail remembers that there was no answer.
+func (c *cache) fail(q question, now time.Time) {
+	c.set(q, cached{stored: now, ttl: failureTTL}, now)
+}
+
+func (c *cache) set(q question, e cached, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop(q)
+	for len(c.entries) >= maxCached || c.bytes+cost(q, e) > maxCachedBytes {
+		c.evict(now)
+	}
+	c.entries[q] = e
+	c.bytes += cost(q, e)
+}
+
+func cost(q question, e cached) int { return len(q.name) + len(e.answer) }
+
+func (c *cache) drop(q question) {
+	if e, ok := c.entries[q]; ok {
+		c.bytes -= cost(q, e)
+		delete(c.entries, q)
+	}
+}
+
+// evict makes room: it removes what is past its time among some entries, and one entry at least.
 func (c *cache) evict(now time.Time) {
 	looked := 0
 	for q, e := range c.entries {
 		if looked++; looked == 1 || now.Sub(e.stored) >= e.ttl {
-			delete(c.entries, q)
+			c.drop(q)
 		}
 		if looked >= 32 {
 			return
@@ -73,23 +151,45 @@ func (c *cache) evict(now time.Time) {
 	}
 }
 
+// counts returns how many positive answers and how many denials are kept.
+func (c *cache) counts() (answers, denials int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		switch {
+		case e.answer == nil:
+		case positive(e.answer):
+			answers++
+		default:
+			denials++
+		}
+	}
+	return answers, denials
+}
+
+// positive reports whether an answer is one with records, rather than a denial.
+func positive(answer []byte) bool {
+	return binary.BigEndian.Uint16(answer[6:]) > 0 && answer[3]&0xf == rcodeSuccess
+}
+
 // lifetime is how long an answer may be kept: the least TTL of its records; for a denial that of its
 // SOA record, or that record's minimum if less (RFC 2308, section 5). Zero is not at all.
 func lifetime(answer []byte) time.Duration {
-	flags := binary.BigEndian.Uint16(answer[2:])
-	if !settles(answer) || flags&flagTC != 0 {
+	if !settles(answer) || binary.BigEndian.Uint16(answer[2:])&flagTC != 0 {
 		return 0
 	}
-	positive := binary.BigEndian.Uint16(answer[6:]) > 0 && flags&0xf == rcodeSuccess
 	least, soa := maxCachedTTL, false
 	ok := eachTTL(answer, func(rr record) {
+		if rr.ttl > math.MaxInt32 {
+			rr.ttl = 0 // RFC 2181, section 8
+		}
 		least = min(least, time.Duration(rr.ttl)*time.Second)
 		if rr.typ == typeSOA && len(rr.data) >= 4 {
 			minimum := binary.BigEndian.Uint32(rr.data[len(rr.data)-4:])
 			soa, least = true, min(least, time.Duration(minimum)*time.Second)
 		}
 	})
-	if !ok || !positive && !soa {
+	if !ok || !positive(answer) && !soa {
 		return 0
 	}
 	return least
@@ -102,11 +202,7 @@ func eachTTL(msg []byte, f func(record)) bool {
 		return false
 	}
 	off += 4
-	count := 0
-	for _, at := range []int{6, 8, 10} {
-		count += int(binary.BigEndian.Uint16(msg[at:]))
-	}
-	for range count {
+	for range recordCount(msg) {
 		rr, next, ok := readRecord(msg, off)
 		if !ok {
 			return false
@@ -117,4 +213,13 @@ func eachTTL(msg []byte, f func(record)) bool {
 		off = next
 	}
 	return true
+}
+
+// recordCount is the number of records after the question.
+func recordCount(msg []byte) int {
+	n := 0
+	for _, at := range []int{6, 8, 10} {
+		n += int(binary.BigEndian.Uint16(msg[at:]))
+	}
+	return n
 }

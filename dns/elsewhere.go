@@ -3,7 +3,9 @@ package dns
 import (
 	"context"
 	"encoding/binary"
+	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -15,15 +17,36 @@ type errand struct {
 	limit    int
 }
 
-// elsewhere asks the upstream servers what respond could not answer, and sends the result with send.
-// It returns at once; send is called exactly once, possibly before it returns.
-func (s *Server) elsewhere(ctx context.Context, r *request, w *response, why outcome, limit int, send func([]byte)) {
+// elsewhere answers what respond could not: from what upstream servers said before, or by asking them.
+// It returns at once. The result is the reply, in w; or nil, and then send is called with it exactly once,
+// possibly before elsewhere returns.
+func (s *Server) elsewhere(ctx context.Context, r *request, w *response, why outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
+	if s.forward.loops.returned(r.name) || !s.clients.include(peer, s.isNode) {
+		w.begin(r, limit)
+		w.finish(r, rcodeRefused)
+		return w.buf
+	}
+	q := question{typ: r.typ, class: r.class, do: r.do, cd: r.flags()&flagCD != 0}
+	if why == forward {
+		if r.typ == typeANY {
+			return w.minimal(r)
+		}
+		q.name = r.key()
+		b, known := s.forward.cache.get(w.buf[:0], q, time.Now())
+		s.forward.stats.looked(known, b)
+		switch known {
+		case fresh, stale:
+			w.buf = r.relay(b, limit)
+			return w.buf
+		case failed:
+			w.begin(r, limit)
+			w.finish(r, rcodeServFail)
+			return w.buf
+		}
+	}
 	e := &errand{request: *r, limit: limit}
 	e.request.msg, e.request.name = slices.Clone(r.msg), nil // r's memory is used again
-	q := question{
-		name: name(r.name), typ: r.typ, class: r.class,
-		do: r.do, cd: r.flags()&flagCD != 0,
-	}
+	q.name = name(r.name)
 	finish := e.relay
 	if why == chase {
 		q.name = w.alias
@@ -31,28 +54,30 @@ func (s *Server) elsewhere(ctx context.Context, r *request, w *response, why out
 		e.response.buf = slices.Clone(w.buf)
 	}
 	s.forward.ask(ctx, q, func(answer []byte) { send(finish(answer)) })
+	return nil
 }
 
 // relay turns an upstream answer into the reply. Besides identity, question and EDNS, it is passed on
 // as it came.
 func (e *errand) relay(answer []byte) []byte {
-	r := &e.request
 	if answer == nil {
 		return e.fail()
 	}
-	b := slices.Clone(answer)
+	return e.request.relay(slices.Clone(answer), e.limit)
+}
+
+// relay turns b, a copy of an upstream answer, into the reply to r.
+func (r *request) relay(b []byte, limit int) []byte {
 	copy(b, r.msg[:2])
 	copy(b[headerSize:], r.question())
-	b = withoutOPT(b, r.qend)
-	if r.edns {
-		rcode := int(binary.BigEndian.Uint16(b[2:]) & 0xf)
-		b = appendOPT(b, maxUDP, rcode, r.do)
-		binary.BigEndian.PutUint16(b[10:], binary.BigEndian.Uint16(b[10:])+1)
-	}
 	flags := binary.BigEndian.Uint16(b[2:])&^(flagRD|flagAA) | flagRA | r.flags()&flagRD
 	binary.BigEndian.PutUint16(b[2:], flags)
-	if len(b) > e.limit {
-		return e.truncate(int(flags & 0xf))
+	if r.edns {
+		b = appendOPT(b, maxUDP, int(flags&0xf), r.do)
+		binary.BigEndian.PutUint16(b[10:], binary.BigEndian.Uint16(b[10:])+1)
+	}
+	if len(b) > limit {
+		return r.truncate(b, limit, int(flags&0xf))
 	}
 	return b
 }
@@ -67,12 +92,13 @@ func (e *errand) fail() []byte {
 	return e.response.buf
 }
 
-// truncate is the reply when the answer does not fit: nothing but the request to come back over TCP.
-func (e *errand) truncate(rcode int) []byte {
-	var w response
-	w.begin(&e.request, e.limit)
+// truncate writes into b the reply when the answer does not fit: nothing but the request to come back
+// over TCP.
+func (r *request) truncate(b []byte, limit, rcode int) []byte {
+	w := response{buf: b}
+	w.begin(r, limit)
 	w.truncated = true
-	w.finish(&e.request, rcode)
+	w.finish(r, rcode)
 	return w.buf
 }
 
@@ -100,28 +126,34 @@ func (e *errand) append(answer []byte) []byte {
 	}
 	copy(b[headerSize:], e.request.question())
 	if len(b) > e.limit {
-		return e.truncate(int(other.RCode))
+		return e.request.truncate(nil, e.limit, int(other.RCode))
 	}
 	return b
 }
 
-// withoutOPT removes the OPT record, which concerns one hop only (RFC 6891, 6.1.1). It is the last
-// record of every server's answers; one that is followed by others stays.
-func withoutOPT(b []byte, off int) []byte {
-	counts := [3]int{}
-	for i := range counts {
-		counts[i] = int(binary.BigEndian.Uint16(b[6+2*i:]))
+// withoutOPT returns the answer without its OPT record, and false if it cannot be read or says by that
+// record that the server did not understand. OPT is the last record of every server's answers; records
+// behind it, which are additional and may refer to each other, go with it.
+func withoutOPT(b []byte) ([]byte, bool) {
+	off, ok := skipName(b, headerSize)
+	off += 4
+	if !ok || off > len(b) {
+		return nil, false
 	}
-	for i := counts[0] + counts[1] + counts[2]; i > 0; i-- {
+	extra := int(binary.BigEndian.Uint16(b[10:]))
+	first := recordCount(b) - extra // index of the first additional record
+	for i := range first + extra {
 		rr, next, ok := readRecord(b, off)
-		if !ok {
-			return b
-		}
-		if i == 1 && rr.typ == typeOPT && counts[2] > 0 {
-			binary.BigEndian.PutUint16(b[10:], uint16(counts[2]-1))
-			return b[:off]
+		switch {
+		case !ok:
+			return nil, false
+		case rr.typ == typeOPT && (i < first || rr.ttl>>24 != 0):
+			return nil, false
+		case rr.typ == typeOPT:
+			binary.BigEndian.PutUint16(b[10:], uint16(i-first))
+			return b[:off], true
 		}
 		off = next
 	}
-	return b
+	return b[:off], true // without what follows the last record
 }

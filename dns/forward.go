@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +26,8 @@ const (
 	hedge  = 200 * time.Millisecond
 	repeat = time.Second
 	rounds = 2 // how often each server is asked
+	// patience is how long an answer is waited for when there is an old one (RFC 8767: 1.8 s).
+	patience = 1800 * time.Millisecond
 )
 
 // question is what is asked upstream, and the key under which askers and answers meet.
@@ -37,10 +39,11 @@ type question struct {
 
 // forwarder asks upstream servers. Equal questions asked while one is under way share its answer.
 type forwarder struct {
-	dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	servers *servers
-	cache   *cache
-	first   atomic.Uint32 // index of the server that answered last: it is asked first
+	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	delegates []*delegate
+	loops     *loops
+	cache     *cache
+	stats     *forwardStats
 
 	mu      sync.Mutex
 	flights map[question][]func([]byte)
@@ -48,19 +51,21 @@ type forwarder struct {
 	flying  sync.WaitGroup
 }
 
-func newForwarder(cfg Config) *forwarder {
+func newForwarder(cfg Config, log *slog.Logger) *forwarder {
 	return &forwarder{
-		dial:    cfg.Dial,
-		servers: &servers{path: cfg.ResolvConf, self: cfg.Addrs},
-		cache:   newCache(),
-		flights: map[question][]func([]byte){},
+		dial:      cfg.Dial,
+		delegates: newDelegates(cfg),
+		loops:     newLoops(log),
+		cache:     newCache(),
+		stats:     newForwardStats(),
+		flights:   map[question][]func([]byte){},
 	}
 }
 
 // ask calls done once with the answer to q, or with nil when there is none. The answer's first two bytes
 // and the case of its question are arbitrary; done must not change it.
 func (f *forwarder) ask(ctx context.Context, q question, done func(answer []byte)) {
-	if answer := f.cache.get(q, time.Now()); answer != nil {
+	if answer, known := f.cache.get(nil, q, time.Now()); known != missing {
 		done(answer)
 		return
 	}
@@ -68,14 +73,14 @@ func (f *forwarder) ask(ctx context.Context, q question, done func(answer []byte
 	waiting, under := f.flights[q]
 	if f.waiters >= maxWaiters || !under && len(f.flights) >= maxFlights {
 		f.mu.Unlock()
+		f.stats.rejects.Add(1)
 		done(nil)
 		return
 	}
 	f.waiters++
 	f.flights[q] = append(waiting, done)
 	if !under {
-		f.flying.Add(1)
-		go f.fly(ctx, q)
+		f.flying.Go(func() { f.fly(ctx, q) })
 	}
 	f.mu.Unlock()
 }
@@ -83,29 +88,64 @@ func (f *forwarder) ask(ctx context.Context, q question, done func(answer []byte
 // wait returns when no question is under way.
 func (f *forwarder) wait() { f.flying.Wait() }
 
+// fly gets the answer for everybody who waits for it. When the servers take long, an answer that was
+// true a while ago is better than none, and the search goes on for the next askers (RFC 8767, section 5).
 func (f *forwarder) fly(ctx context.Context, q question) {
-	defer f.flying.Done()
+	u := f.delegateOf(q.name)
+	servers := f.loops.without(u.servers.list(time.Now()), func(server string, q question) {
+		f.flying.Go(func() { f.probe(ctx, server, q) })
+	})
 	ctx, cancel := context.WithTimeout(ctx, giveUp)
 	defer cancel()
-	answer := f.exchange(ctx, q)
-	if answer != nil {
-		f.cache.put(q, answer, time.Now())
+	early := time.AfterFunc(patience, func() {
+		if old, ok := f.cache.old(nil, q, time.Now()); ok {
+			f.land(q, old, false)
+		}
+	})
+	answer := f.exchange(ctx, u, servers, q)
+	early.Stop()
+	now := time.Now()
+	if answer != nil && settles(answer) {
+		f.cache.put(q, answer, now)
+	} else if old, ok := f.cache.old(nil, q, now); ok {
+		answer = old
+		f.stats.stale.Add(1)
+	} else if ctx.Err() != context.Canceled {
+		f.cache.fail(q, now)
 	}
+	f.land(q, answer, true)
+}
+
+// land gives an answer to all who wait. With last, the question is not under way any more.
+func (f *forwarder) land(q question, answer []byte, last bool) {
 	f.mu.Lock()
-	waiting := f.flights[q]
-	delete(f.flights, q)
+	waiting, under := f.flights[q]
 	f.waiters -= len(waiting)
+	if last {
+		delete(f.flights, q)
+	} else if under {
+		f.flights[q] = nil
+	}
 	f.mu.Unlock()
 	for _, done := range waiting {
 		done(answer)
 	}
 }
 
+// delegateOf returns the servers to ask about n: those of the longest stub zone that holds it.
+func (f *forwarder) delegateOf(n name) *delegate {
+	for _, u := range f.delegates {
+		if u.holds(n) {
+			return u
+		}
+	}
+	return f.delegates[len(f.delegates)-1] // not reached: the last one holds every name
+}
+
 // exchange asks one server after the other, not waiting long before it asks the next as well, and
 // returns the first answer that settles the question. Failing that it returns a server's own failure,
 // which may say more than ours, or nil.
-func (f *forwarder) exchange(ctx context.Context, q question) []byte {
-	servers := f.servers.list(time.Now())
+func (f *forwarder) exchange(ctx context.Context, u *delegate, servers []string, q question) []byte {
 	if len(servers) == 0 {
 		return nil
 	}
@@ -121,7 +161,7 @@ func (f *forwarder) exchange(ctx context.Context, q question) []byte {
 	if len(servers) == 1 {
 		pace = repeat
 	}
-	first := f.first.Load()
+	first := u.first.Load()
 	var failure []byte
 	asked, running := 0, 0
 	next := time.NewTimer(0)
@@ -138,7 +178,7 @@ func (f *forwarder) exchange(ctx context.Context, q question) []byte {
 		case got := <-results:
 			running--
 			if got.answer != nil && settles(got.answer) {
-				f.first.Store(got.server)
+				u.first.Store(got.server)
 				return got.answer
 			}
 			if got.answer != nil {
@@ -165,17 +205,24 @@ func settles(answer []byte) bool {
 var errMismatch = errors.New("dns: the answer is to another question")
 
 // attempt asks one server over UDP, and over TCP when the answer did not fit. It returns nil for no
-// answer.
+// answer, and an answer without its OPT record, which concerns one hop only (RFC 6891, 6.1.1).
 func (f *forwarder) attempt(ctx context.Context, server string, q question) []byte {
+	f.stats.requests.WithLabelValues(server).Inc()
+	begin := time.Now()
 	answer, err := f.once(ctx, "udp", server, q)
 	if err != nil {
 		return nil
 	}
 	if binary.BigEndian.Uint16(answer[2:])&flagTC != 0 {
 		if whole, err := f.once(ctx, "tcp", server, q); err == nil {
-			return whole
+			answer = whole
 		}
 	}
+	answer, ok := withoutOPT(answer)
+	if !ok {
+		return nil
+	}
+	f.stats.answered(server, answer[3]&0xf, time.Since(begin))
 	return answer
 }
 
@@ -231,8 +278,7 @@ func (q question) pack(id uint16) []byte {
 	return appendOPT(b, maxUDP, 0, q.do)
 }
 
-// answers reports whether msg is a response to query: same identity, same question, and records that
-// can be read.
+// answers reports whether msg is a response to query: same identity, same question.
 func answers(query, msg []byte) bool {
 	if len(msg) < headerSize || [2]byte(msg) != [2]byte(query) {
 		return false

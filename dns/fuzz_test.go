@@ -52,7 +52,8 @@ func FuzzRespond(f *testing.F) {
 		e := errand{request: r, limit: minUDP}
 		e.fail()
 		if r.qend > headerSize && len(msg) < maxTCP {
-			e.relay(msg)
+			e.request.relay(bytes.Clone(msg), minUDP)
+			withoutOPT(bytes.Clone(msg))
 			eachTTL(msg, func(record) {})
 			lifetime(msg)
 		}

@@ -1,6 +1,9 @@
 package dns
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // Response codes (RFC 1035, 6891).
 const (
@@ -53,10 +56,13 @@ func (r *request) flags() uint16 { return binary.BigEndian.Uint16(r.msg[2:]) }
 // question is the question section as it was sent, its case included.
 func (r *request) question() []byte { return r.msg[headerSize:r.qend] }
 
+// key is the question's name for looking it up. It shares the request's memory: it must not be kept.
+func (r *request) key() name { return name(unsafe.String(unsafe.SliceData(r.name), len(r.name))) }
+
 // parse reads a query. ok is false for what deserves no reply at all: a message too short to have an
 // identity, and a response (two servers answering each other's errors would never stop).
 func (r *request) parse(msg []byte) (rcode int, ok bool) {
-	r.msg, r.qend, r.edns, r.do, r.version, r.size = msg, headerSize, false, false, 0, 0
+	r.msg, r.qend, r.typ, r.edns, r.do, r.version, r.size = msg, headerSize, 0, false, false, 0, 0
 	if len(msg) < headerSize || r.flags()&flagQR != 0 {
 		return 0, false
 	}

@@ -14,6 +14,7 @@ const (
 	typeCNAME = 5
 	typeSOA   = 6
 	typePTR   = 12
+	typeHINFO = 13
 	typeTXT   = 16
 	typeAAAA  = 28
 	typeSRV   = 33

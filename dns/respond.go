@@ -1,9 +1,6 @@
 package dns
 
-import (
-	"net/netip"
-	"unsafe"
-)
+import "net/netip"
 
 // outcome says what is left to do with a query after respond.
 type outcome int
@@ -24,8 +21,7 @@ func (z *Zone) respond(r *request, rcode int, w *response, limit int) outcome {
 	if rcode != rcodeSuccess {
 		return w.finish(r, rcode)
 	}
-	// The key shares the request's memory: good for looking up, not for keeping.
-	n := name(unsafe.String(unsafe.SliceData(r.name), len(r.name)))
+	n := r.key()
 	if at := z.find(n); at != nil {
 		return z.answer(r, w, n, at)
 	}

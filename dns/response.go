@@ -108,6 +108,15 @@ func (w *response) soa(owner int, data string) {
 	w.authority++
 }
 
+// minimal is the whole answer to a question for ANY about a name that is not ours: no other record is
+// worth sending to an address that may be forged (RFC 8482, section 4.2).
+func (w *response) minimal(r *request) []byte {
+	w.buf = appendRecord(w.buf, headerSize, typeHINFO, 3600, []byte("\x07RFC8482\x00"))
+	w.answers++
+	w.finish(r, rcodeSuccess)
+	return w.buf
+}
+
 // finish writes the header and the OPT record.
 func (w *response) finish(r *request, rcode int) outcome {
 	flags := r.flags()&(opcodes|flagRD|flagCD) | flagQR | flagRA | uint16(rcode)&0xf

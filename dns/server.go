@@ -8,10 +8,13 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -25,9 +28,17 @@ type Config struct {
 	Addrs []netip.AddrPort
 	// Domain is the cluster zone, usually "cluster.local".
 	Domain string
+	// Clients are the addresses of all pods. Names outside the cluster are looked up for them, for nodes and
+	// for this host itself, and for nobody else. Empty: for everybody.
+	Clients []netip.Prefix
+	// Stubs are the servers to ask about names in or below a zone, such as "corp.example", rather than
+	// those of ResolvConf. The cluster zone cannot be given away.
+	Stubs map[string][]netip.AddrPort
 	// ResolvConf is the file naming the servers asked about names outside the cluster. It is read
 	// again when it changes. Empty, missing or without servers: such names fail at once.
 	ResolvConf string
+	// Metrics is where the server's counts are registered, under CoreDNS's names; nil: nowhere.
+	Metrics prometheus.Registerer
 	// Dial opens connections to those servers; nil means net.Dialer. A node whose network namespace
 	// cannot reach them dials from another one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -39,8 +50,13 @@ type Server struct {
 	world   *world.World
 	log     *slog.Logger
 	zone    atomic.Pointer[Zone]
+	nodes   atomic.Pointer[map[netip.Addr]struct{}] // the addresses of all nodes
+	clients *clients
 	forward *forwarder
 	ready   chan struct{}
+
+	mu      sync.Mutex
+	tallies []*tally
 
 	// patience is how long to wait for the first full lists before answering without them, five
 	// seconds like CoreDNS's startup_timeout. Until then the sockets are closed rather than bad: on
@@ -55,7 +71,8 @@ func New(cfg Config, w *world.World, log *slog.Logger) *Server {
 	}
 	return &Server{
 		cfg: cfg, world: w, log: log,
-		forward:  newForwarder(cfg),
+		clients:  &clients{pods: cfg.Clients, open: len(cfg.Clients) == 0},
+		forward:  newForwarder(cfg, log),
 		ready:    make(chan struct{}),
 		patience: 5 * time.Second,
 	}
@@ -71,6 +88,17 @@ func (s *Server) Run(ctx context.Context) error {
 	if !ok || domain == "\x00" {
 		return fmt.Errorf("dns: cluster domain %q is not a domain name", s.cfg.Domain)
 	}
+	for zone, servers := range s.cfg.Stubs {
+		if n, ok := parseName(zone); !ok || n == "\x00" || (&Zone{domain: domain}).holds(n) || len(servers) == 0 {
+			return fmt.Errorf("dns: stub zone %q: want a zone outside of %s with at least one server", zone, s.cfg.Domain)
+		}
+	}
+	if s.cfg.Metrics != nil {
+		if err := s.cfg.Metrics.Register(collector{s}); err != nil {
+			return fmt.Errorf("dns: metrics: %w", err)
+		}
+		defer s.cfg.Metrics.Unregister(collector{s})
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	synced := make(chan struct{})
 	g.Go(func() error { return s.follow(ctx, newAuthor(domain, addrsOf(s.cfg.Addrs)), synced) })
@@ -85,11 +113,48 @@ func (s *Server) Run(ctx context.Context) error {
 		return s.serve(ctx, synced)
 	})
 	err := g.Wait()
-	s.forward.wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+// count returns a new tally for a socket.
+func (s *Server) count(network string, at netip.Addr) *tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tallies = append(s.tallies, newTally(network, at))
+	return s.tallies[len(s.tallies)-1]
+}
+
+// counting returns the tallies of all sockets there were.
+func (s *Server) counting() []*tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.tallies)
+}
+
+// isNode reports whether ip is a node's.
+func (s *Server) isNode(ip netip.Addr) bool {
+	nodes := s.nodes.Load()
+	if nodes == nil {
+		return false
+	}
+	_, ok := (*nodes)[ip]
+	return ok
+}
+
+// nodeAddrs are the addresses of all nodes.
+func nodeAddrs(w *world.World) *map[netip.Addr]struct{} {
+	all := map[netip.Addr]struct{}{}
+	for _, n := range w.Nodes() {
+		for _, a := range n.Status.Addresses {
+			if ip, err := netip.ParseAddr(a.Address); err == nil {
+				all[ip] = struct{}{}
+			}
+		}
+	}
+	return &all
 }
 
 // follow turns every change of the world into the next Zone, and closes synced once nothing is missing.
@@ -103,14 +168,24 @@ func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) er
 		case <-ctx.Done():
 			return nil
 		case <-changes.Wake():
-			s.zone.Store(a.revise(s.world, changes.Take(), uint32(time.Now().Unix())))
+			s.take(a, changes.Take())
 		case <-complete:
 			complete, a.synced = nil, true
-			s.zone.Store(a.revise(s.world, changes.Take(), uint32(time.Now().Unix())))
+			s.take(a, changes.Take())
 			close(synced)
 		}
 	}
 }
+
+func (s *Server) take(a *author, changes world.Changes) {
+	if changes.Nodes {
+		s.nodes.Store(nodeAddrs(s.world))
+	}
+	s.zone.Store(a.revise(s.world, changes, uint32(time.Now().Unix())))
+}
+
+// lastWords is how long a server that was told to stop waits for upstream servers' answers.
+const lastWords = time.Second
 
 // serve opens the sockets and answers on them until ctx is done.
 func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
@@ -127,13 +202,17 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 		}
 		open = append(open, o)
 	}
+	asking, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })()
+	defer s.forward.wait()
 	g, ctx := errgroup.WithContext(ctx)
 	for i, o := range open {
 		g.Go(func() error { return beat(ctx, o.udp[0], s.cfg.Addrs[i]) })
 		for _, c := range o.udp {
-			g.Go(func() error { return s.serveUDP(ctx, c) })
+			g.Go(func() error { return s.serveUDP(ctx, asking, c) })
 		}
-		g.Go(func() error { return s.serveTCP(ctx, o.tcp) })
+		g.Go(func() error { return s.serveTCP(ctx, asking, o.tcp) })
 	}
 	g.Go(func() error {
 		select {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -19,11 +20,12 @@ const (
 )
 
 // serveTCP accepts connections until ctx is done, and returns when all of them are closed.
-func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
+func (s *Server) serveTCP(ctx, asking context.Context, l net.Listener) error {
 	var open sync.WaitGroup
 	defer open.Wait()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	places := make(chan struct{}, maxConns)
+	t := s.count("tcp", addrOf(l.Addr()))
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -32,7 +34,10 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 				time.Sleep(5 * time.Millisecond) // out of file descriptors, for example
 				continue
 			}
-			return closing(ctx, err)
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("dns: %w", err)
 		}
 		select {
 		case places <- struct{}{}:
@@ -42,7 +47,7 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 		}
 		open.Go(func() {
 			defer func() { <-places }()
-			s.serveConn(ctx, c)
+			s.serveConn(ctx, asking, c, t)
 		})
 	}
 }
@@ -54,15 +59,26 @@ type stream struct {
 	waiting chan struct{} // one token for each query handed upstream
 }
 
-func (s *Server) serveConn(ctx context.Context, c net.Conn) {
+// serveConn answers the queries of a connection until the client or ctx ends it, and closes it when those
+// it has read are answered.
+func (s *Server) serveConn(ctx, asking context.Context, c net.Conn, t *tally) {
 	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
 	st := &stream{Conn: c, waiting: make(chan struct{}, maxPipeline)}
+	defer func() {
+		for range maxPipeline { // until every token is back
+			st.waiting <- struct{}{}
+		}
+	}()
+	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Now()) })()
 	in := make([]byte, inputSize)
 	w := response{buf: make([]byte, 0, 4096)}
 	var r request
+	peer := addrOf(c.RemoteAddr())
 	for {
 		c.SetReadDeadline(time.Now().Add(idleTimeout))
+		if ctx.Err() != nil {
+			return
+		}
 		msg, err := readFrame(c, in)
 		if err != nil {
 			return
@@ -71,20 +87,37 @@ func (s *Server) serveConn(ctx context.Context, c net.Conn) {
 		if !ok {
 			return // not a client
 		}
-		out := s.zone.Load().respond(&r, rcode, &w, maxTCP)
-		if out == reply {
-			err = st.send(w.buf)
-		} else {
+		begin, by := time.Now(), byZone
+		t.asked(&r)
+		if out := s.zone.Load().respond(&r, rcode, &w, maxTCP); out != reply {
+			by = byCache
 			st.waiting <- struct{}{}
-			s.elsewhere(ctx, &r, &w, out, maxTCP, func(b []byte) {
+			now := s.elsewhere(asking, &r, &w, out, maxTCP, peer, func(b []byte) {
 				st.send(b)
+				t.answered(b, byForward)
+				t.lasted(time.Since(begin), 1)
 				<-st.waiting
 			})
+			if now == nil {
+				continue
+			}
+			<-st.waiting
 		}
-		if err != nil {
+		t.answered(w.buf, by)
+		t.lasted(time.Since(begin), 1)
+		if st.send(w.buf) != nil {
 			return
 		}
 	}
+}
+
+// addrOf is the address of a socket.
+func addrOf(a net.Addr) netip.Addr {
+	p, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return p.Addr().Unmap()
 }
 
 // readFrame reads a message with its two-byte length in front into buf.

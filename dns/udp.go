@@ -3,11 +3,9 @@ package dns
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"time"
 	"unsafe"
@@ -66,9 +64,6 @@ func newMailbox(c *net.UDPConn) (*mailbox, error) {
 // receive blocks until there are messages: message(i) for i below count.
 func (m *mailbox) receive() error {
 	m.queued, m.count = 0, 0
-	for i := range m.in {
-		m.in[i].Namelen = unix.SizeofSockaddrInet6
-	}
 	if err := m.raw.Read(m.received); err != nil {
 		return err
 	}
@@ -76,12 +71,15 @@ func (m *mailbox) receive() error {
 }
 
 func (m *mailbox) recv(fd uintptr) bool {
+	for i := range m.in {
+		m.in[i].Namelen = unix.SizeofSockaddrInet6
+	}
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&m.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 	switch errno {
 	case 0:
 		m.count, m.err = int(n), nil
 	case unix.EAGAIN, unix.EINTR:
-		m.count = 0
+		m.count, m.err = 0, nil
 		return false
 	case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH:
 		m.count, m.err = 0, nil // an earlier reply did not arrive; nothing is wrong with this socket
@@ -138,58 +136,95 @@ func (m *mailbox) send(fd uintptr) bool {
 	return true
 }
 
-// serveUDP answers on one socket until ctx is done.
-func (s *Server) serveUDP(ctx context.Context, c *net.UDPConn) error {
+// mouth is one UDP socket being answered on.
+type mouth struct {
+	*mailbox
+	s       *Server
+	c       *net.UDPConn
+	tally   *tally
+	request request
+	outputs []response
+}
+
+// serveUDP answers on one socket until ctx is done. Questions for upstream servers are asked under asking,
+// which ends later.
+func (s *Server) serveUDP(ctx, asking context.Context, c *net.UDPConn) error {
 	m, err := newMailbox(c)
 	if err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
 	defer context.AfterFunc(ctx, func() { m.retire(c) })()
-	var r request
-	outputs := make([]response, batchSize)
-	for i := range outputs {
-		outputs[i] = response{buf: make([]byte, 0, maxUDP), turn: uint32(i)}
+	u := &mouth{mailbox: m, s: s, c: c, tally: s.count("udp", addrOf(c.LocalAddr())), outputs: make([]response, batchSize)}
+	for i := range u.outputs {
+		u.outputs[i] = response{buf: make([]byte, 0, maxUDP), turn: uint32(i)}
 	}
 	for {
-		if err := m.receive(); err != nil {
-			return closing(ctx, err)
+		err := m.receive()
+		if err == nil {
+			err = u.answer(asking)
 		}
-		zone := s.zone.Load()
-		for i := range m.count {
-			rcode, ok := r.parse(m.message(i))
-			if !ok {
-				continue
-			}
-			w := &outputs[i]
-			if out := zone.respond(&r, rcode, w, r.limit()); out == reply {
-				m.queue(i, w.buf)
-			} else {
-				peer := m.peer(i)
-				s.elsewhere(ctx, &r, w, out, r.limit(), func(b []byte) { c.WriteToUDPAddrPort(b, peer) })
-			}
+		if err != nil && ctx.Err() != nil {
+			return u.drain(asking)
 		}
-		if err := m.flush(); err != nil {
-			return closing(ctx, err)
+		if err != nil {
+			return fmt.Errorf("dns: %w", err)
 		}
 	}
 }
 
+// drain answers what the retired socket was given before.
+func (u *mouth) drain(asking context.Context) error {
+	for {
+		u.queued, u.count = 0, 0
+		if err := u.raw.Control(func(fd uintptr) { u.recv(fd) }); err != nil || u.err != nil || u.count == 0 {
+			return nil
+		}
+		if err := u.answer(asking); err != nil {
+			return nil
+		}
+	}
+}
+
+// answer replies to the messages received.
+func (u *mouth) answer(asking context.Context) error {
+	begin, zone, r := time.Now(), u.s.zone.Load(), &u.request
+	for i := range u.count {
+		rcode, ok := r.parse(u.message(i))
+		if !ok {
+			continue
+		}
+		u.tally.asked(r)
+		w, by := &u.outputs[i], byZone
+		out := zone.respond(r, rcode, w, r.limit())
+		if out != reply {
+			peer := u.peer(i)
+			send := func(b []byte) {
+				u.c.WriteToUDPAddrPort(b, peer)
+				u.tally.answered(b, byForward)
+				u.tally.lasted(time.Since(begin), 1)
+			}
+			by = byCache
+			if u.s.elsewhere(asking, r, w, out, r.limit(), peer.Addr(), send) == nil {
+				continue
+			}
+		}
+		u.tally.answered(w.buf, by)
+		u.queue(i, w.buf)
+	}
+	if u.queued > 0 {
+		u.tally.lasted(time.Since(begin), u.queued)
+	}
+	return u.flush()
+}
+
 // retire takes the socket out of the group that shares the address, so that a restart loses nothing: a
 // connected socket is given nothing but its peer's messages, and this one is connected to itself. What
-// it was given before is answered in the time that is left.
+// it was given before is still there to be read, also what a processor is about to put there.
 func (m *mailbox) retire(c *net.UDPConn) {
 	m.raw.Control(func(fd uintptr) {
 		if self, err := unix.Getsockname(int(fd)); err == nil {
 			unix.Connect(int(fd), self)
 		}
 	})
-	c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-}
-
-// closing is nil when err only says that ctx's end closed or retired the socket.
-func closing(ctx context.Context, err error) error {
-	if ctx.Err() != nil && (errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)) {
-		return nil
-	}
-	return fmt.Errorf("dns: %w", err)
+	c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 }
