@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -83,7 +84,7 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	if len(found) == 0 {
 		return errors.New("this host has no default route to take its address from; give it with --node-ip")
 	}
-	base := agentBase{record: func(string, string) error { return nil }, dir: f.labDir}
+	base := agentBase{record: func(string, string) error { return nil }, sysctl: writeSysctl, dir: f.labDir}
 	if f.labDir == "" {
 		var lock io.Closer
 		if base, lock, err = standalone(s, f.name); err != nil {
@@ -92,9 +93,6 @@ func runAgent(ctx context.Context, f agentFlags) error {
 		defer lock.Close()
 	} else {
 		ctx = endsWithInput(ctx)
-		if err := setSysctls(writeSysctl); err != nil {
-			return err
-		}
 	}
 	cred, err := credentials(ctx, base.dir, f, found)
 	if err != nil {
@@ -102,6 +100,9 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	}
 	addrs, err := nodeAddrs(found, cred.Cluster.Services)
 	if err != nil {
+		return err
+	}
+	if err := setSysctls(cred.Cluster.Services, base.sysctl); err != nil {
 		return err
 	}
 	serving, err := tls.X509KeyPair(cred.ServingCert, cred.ServingKey)
@@ -122,10 +123,19 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	return g.Wait()
 }
 
+func joinAddrs(addrs []netip.Addr) string {
+	texts := make([]string, len(addrs))
+	for i, a := range addrs {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ",")
+}
+
 // agentBase is where an agent keeps its state and where it records what it changes on the host.
 type agentBase struct {
 	dir    string
 	record func(kind, path string) error
+	sysctl func(key, value string) error
 }
 
 // standalone prepares a machine of its own for an agent.
@@ -140,13 +150,13 @@ func standalone(s config.Settings, name string) (agentBase, io.Closer, error) {
 	}
 	journal, err := host.OpenJournal(inst.Path("journal"))
 	if err == nil {
-		err = errors.Join(inst.SaveSettings(s.Config), setSysctls(journal.Sysctl))
+		err = inst.SaveSettings(s.Config)
 	}
 	if err != nil {
 		lock.Close()
 		return agentBase{}, nil, err
 	}
-	return agentBase{dir: nodeDir(inst, name), record: journal.Record}, lock, nil
+	return agentBase{dir: nodeDir(inst, name), record: journal.Record, sysctl: journal.Sysctl}, lock, nil
 }
 
 // credentials joins the cluster, trying until the server can be reached. A server that refuses ends the attempt.
@@ -231,7 +241,7 @@ func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings,
 		return err
 	}
 	cmd := exec.Command(self, "agent", "--server", cp.server, "--token", join.Token(cp.ca, cp.secret), "--name", s.Name,
-		"--node-name", n.Name, "--node-ip", n.Addr.String(), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
+		"--node-name", n.Name, "--node-ip", joinAddrs(n.Addrs), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
 		"--data-dir", inst.Dir, "--lab-dir", nodeDir(inst, n.Name), "--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -43,7 +43,7 @@ func checkCommand() *cobra.Command {
 // requirements are what a cluster with these settings needs of the host. A lab needs no port or range of it: its
 // nodes have networks of their own.
 func requirements(s config.Settings) host.Requirements {
-	req := host.Requirements{Dir: s.DataDir, OwnLinks: []string{route.LinkName}}
+	req := host.Requirements{Dir: s.DataDir, OwnLinks: []string{route.LinkName}, IPv6: hasIPv6(s.Services)}
 	if s.Nodes > 0 {
 		return req
 	}
@@ -58,10 +58,10 @@ func requirements(s config.Settings) host.Requirements {
 }
 
 func withPorts(req host.Requirements, s config.Settings) host.Requirements {
-	everywhere := netip.IPv4Unspecified()
+	all := everywhere(s.Services)
 	req.Ports = []host.Port{
-		{Network: "tcp", Addr: netip.AddrPortFrom(everywhere, uint16(s.Port)), For: "API server", Flag: "--port"},
-		{Network: "tcp", Addr: netip.AddrPortFrom(everywhere, uint16(s.AgentPort)), For: "node agent", Flag: "--agent-port"},
+		{Network: "tcp", Addr: netip.AddrPortFrom(all, uint16(s.Port)), For: "API server", Flag: "--port"},
+		{Network: "tcp", Addr: netip.AddrPortFrom(all, uint16(s.AgentPort)), For: "node agent", Flag: "--agent-port"},
 	}
 	return req
 }

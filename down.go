@@ -56,7 +56,7 @@ func down(ctx context.Context, inst instance.Instance, s config.Settings, keep b
 	}
 	errs := []error{stopContainers(ctx, inst, s, keep)}
 	if s.Nodes > 0 {
-		l, err := labOf(inst, s.Name)
+		l, err := labOf(inst, s)
 		errs = append(errs, err, l.Remove())
 	} else {
 		errs = append(errs, nft.Clean(), route.Clean())

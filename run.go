@@ -7,12 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
-	"slices"
 	"strings"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
@@ -62,56 +59,6 @@ func runCluster(ctx context.Context, inst instance.Instance, saved config.Config
 		log.Warn("memory of the start is kept", "err", err)
 	}
 	return g.Wait()
-}
-
-// nodeSysctls are the settings that every node's network namespace needs.
-var nodeSysctls = map[string]string{
-	"net/ipv4/ip_forward": "1",
-}
-
-// hostAddrs are this host's addresses as a node, at most one of each family: those given, and those of the default
-// routes for the families that none was given of.
-func hostAddrs(given []netip.Addr) []netip.Addr {
-	addrs := slices.Clone(given)
-	for _, outside := range []string{"192.0.2.1", "2001:db8::1"} { // nothing is sent there
-		to := netip.MustParseAddr(outside)
-		if slices.ContainsFunc(given, func(a netip.Addr) bool { return a.Is4() == to.Is4() }) {
-			continue
-		}
-		routes, _ := netlink.RouteGet(to.AsSlice()) // no route: no address
-		for _, r := range routes {
-			if addr, ok := netip.AddrFromSlice(r.Src); ok && !addr.Unmap().IsLoopback() && !addr.IsLinkLocalUnicast() {
-				addrs = append(addrs, addr.Unmap())
-				break
-			}
-		}
-	}
-	return addrs
-}
-
-// nodeAddrs picks one address for each family of the cluster, in the cluster's order, the primary first.
-func nodeAddrs(have []netip.Addr, services []netip.Prefix) ([]netip.Addr, error) {
-	picked := make([]netip.Addr, len(services))
-	for i, r := range services {
-		at := slices.IndexFunc(have, func(a netip.Addr) bool { return a.Is4() == r.Addr().Is4() })
-		if at < 0 {
-			family, example := "IPv4", "192.0.2.1"
-			if r.Addr().Is6() {
-				family, example = "IPv6", "2001:db8::1"
-			}
-			return nil, fmt.Errorf("the cluster uses %s (Services have %s), and this host has no default route to take its %s address from; give the address with --node-ip, such as %s", family, r, family, example)
-		}
-		picked[i] = have[at]
-	}
-	return picked, nil
-}
-
-// everywhere is the address that stands for all of the host's, of every family in use.
-func everywhere(services []netip.Prefix) netip.Addr {
-	if slices.ContainsFunc(services, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
 }
 
 // nodeName is this host's name as a node.
@@ -171,7 +118,7 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err != nil {
 		return err
 	}
-	if err := setSysctls(journal.Sysctl); err != nil {
+	if err := setSysctls(s.Services, journal.Sysctl); err != nil {
 		return err
 	}
 	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
@@ -186,27 +133,18 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	return nil
 }
 
-func setSysctls(set func(key, value string) error) error {
-	for key, value := range nodeSysctls {
-		if err := set(key, value); err != nil {
-			return fmt.Errorf("sysctl %s: %w", key, err)
-		}
-	}
-	return nil
-}
-
 // startLab builds the lab's network, runs the control plane on the host's end of it, and one agent process
 // in each node's namespace, which is started again should it end.
 func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, log *slog.Logger, st *stages) error {
-	l, err := labOf(inst, s.Name)
+	l, err := labOf(inst, s)
 	if err != nil {
 		return err
 	}
 	if err := l.Create(s.Nodes); err != nil {
 		return err
 	}
-	st.done(fmt.Sprintf("lab of %d nodes on %s", s.Nodes, l.Subnet))
-	cp, err := startControlPlane(ctx, g, inst, s, l.Host(), l.Host(), log, st)
+	st.done(fmt.Sprintf("lab of %d nodes on %s", s.Nodes, strings.Trim(fmt.Sprint(l.Subnets), "[]")))
+	cp, err := startControlPlane(ctx, g, inst, s, l.Host()[0], l.Host()[0], log, st)
 	if err != nil {
 		return err
 	}
@@ -225,21 +163,18 @@ func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s 
 	return nil
 }
 
-// labOf is the lab of an instance. Its subnet is chosen once and kept.
-func labOf(inst instance.Instance, name string) (lab.Lab, error) {
-	l := lab.Lab{Name: name, Dir: inst.Path("netns")}
+// labOf is the lab of an instance. Its number is chosen once and kept.
+func labOf(inst instance.Instance, s config.Settings) (lab.Lab, error) {
+	l := lab.Lab{Name: s.Name, Dir: inst.Path("netns")}
+	var number int
 	text, err := os.ReadFile(inst.Path("lab.json"))
 	if err == nil {
-		return l, json.Unmarshal(text, &l.Subnet)
+		err = json.Unmarshal(text, &number)
+	} else if number, err = lab.FreeNumber(); err == nil {
+		err = os.WriteFile(inst.Path("lab.json"), fmt.Append(nil, number), 0o600)
 	}
-	if l.Subnet, err = lab.FreeSubnet(); err != nil {
-		return l, err
-	}
-	text, err = json.Marshal(l.Subnet)
-	if err != nil {
-		return l, err
-	}
-	return l, os.WriteFile(inst.Path("lab.json"), text, 0o600)
+	l.Subnets = lab.Subnets(number, s.Services)
+	return l, err
 }
 
 func readyNodes(list *corev1.NodeList) int {

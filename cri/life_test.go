@@ -57,7 +57,7 @@ func sandbox(ctx context.Context, t *testing.T, r *Runtime, name string) string 
 	if err := r.Ensure(ctx, pause); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.WriteCNI(netip.MustParsePrefix("10.99.7.0/24"), 0); err != nil {
+	if err := r.WriteCNI([]netip.Prefix{netip.MustParsePrefix("10.99.7.0/24")}, 0); err != nil {
 		t.Fatal(err)
 	}
 	client := runtimes(t, r)

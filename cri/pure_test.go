@@ -52,13 +52,14 @@ func TestHasMount(t *testing.T) {
 }
 
 func TestConflist(t *testing.T) {
-	text, err := cniConflist(netip.MustParsePrefix("10.244.3.7/24"), 1450, "/data/cni")
+	text, err := cniConflist([]netip.Prefix{netip.MustParsePrefix("10.244.3.7/24"), netip.MustParsePrefix("fd00:10:244:3::7/64")}, 1450, "/data/cni")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got struct {
 		Plugins []struct {
 			Type   string
+			Sysctl map[string]string
 			IPMasq bool
 			MTU    int
 			IPAM   struct {
@@ -71,13 +72,22 @@ func TestConflist(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	p := got.Plugins[0]
+	if first := got.Plugins[0]; first.Type != "tuning" || first.Sysctl["net.ipv6.conf.default.accept_dad"] != "0" {
+		t.Errorf("with IPv6 the first plugin must set sysctls, got %s", text)
+	}
+	p := got.Plugins[1]
 	if p.Type != "ptp" || p.IPMasq || p.MTU != 1450 || p.IPAM.DataDir != "/data/cni" ||
-		p.IPAM.Ranges[0][0].Subnet != "10.244.3.0/24" || p.IPAM.Routes[0].Dst != "0.0.0.0/0" {
+		p.IPAM.Ranges[0][0].Subnet != "10.244.3.0/24" || p.IPAM.Routes[0].Dst != "0.0.0.0/0" ||
+		p.IPAM.Ranges[1][0].Subnet != "fd00:10:244:3::/64" || p.IPAM.Routes[1].Dst != "::/0" {
 		t.Errorf("got %s", text)
 	}
-	if _, err := cniConflist(netip.Prefix{}, 0, ""); err == nil {
-		t.Error("no pod network: want an error")
+	if text, err = cniConflist([]netip.Prefix{netip.MustParsePrefix("10.244.3.0/24")}, 0, ""); err != nil || strings.Contains(string(text), "tuning") {
+		t.Errorf("IPv4 alone: %v, %s", err, text)
+	}
+	for _, none := range [][]netip.Prefix{nil, {{}}} {
+		if _, err := cniConflist(none, 0, ""); err == nil {
+			t.Error("no pod network: want an error")
+		}
 	}
 }
 

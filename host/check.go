@@ -17,6 +17,8 @@ type Requirements struct {
 	Ports []Port
 	// Ranges are the addresses it will use.
 	Ranges []Range
+	// IPv6 tells whether it will use IPv6 addresses on this host.
+	IPv6 bool
 	// OwnLinks are interfaces it makes itself: a route over one is no conflict.
 	OwnLinks []string
 }
@@ -74,7 +76,7 @@ func Check(ctx context.Context, req Requirements) []Finding {
 		return []Finding{fail("root", "this is user %d: run it as root, with sudo", os.Geteuid())}
 	}
 	checks := []func(context.Context, Requirements) []Finding{
-		checkPrivileges, checkKernel, checkProbes, checkCgroups, checkTools, checkPlugins, checkForwarding,
+		checkPrivileges, checkKernel, checkProbes, checkCgroups, checkTools, checkPlugins, checkForwarding, checkIPv6,
 		checkPorts, checkRanges, checkDisk, checkInotify,
 	}
 	found := make([][]Finding, len(checks))

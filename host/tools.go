@@ -77,12 +77,17 @@ func (t tool) judge(file, printed string) Finding {
 // pluginDirs are where distributions put CNI plugins.
 var pluginDirs = []string{"/usr/lib/cni", "/opt/cni/bin"}
 
-func checkPlugins(context.Context, Requirements) []Finding { return []Finding{findPlugins(pluginDirs)} }
+func checkPlugins(_ context.Context, req Requirements) []Finding {
+	return []Finding{findPlugins(pluginDirs, req.IPv6)}
+}
 
 // findPlugins looks for one directory that has every plugin: containerd is given one.
-func findPlugins(dirs []string) Finding {
+func findPlugins(dirs []string, six bool) Finding {
 	const name = "CNI plugins"
 	needed := []string{"ptp", "host-local", "loopback"}
+	if six {
+		needed = append(needed, "tuning")
+	}
 	best := needed // missing from the fullest directory
 	for _, dir := range dirs {
 		var missing []string

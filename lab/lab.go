@@ -1,8 +1,8 @@
 // Package lab is a cluster of several nodes on one host: each node is a network namespace of its own, joined
 // to the others by a bridge that lives in one more namespace, the fabric.
 //
-//	host ── fl-NAME ─┬─ fabric: br0 ─┬─ node1: eth0 .11
-//	          .1     │               ├─ node2: eth0 .12
+//	host ── fl-NAME ─┬─ fabric: br0 ─┬─ node1: eth0 .11 ::11
+//	        .1 ::1   │               ├─ node2: eth0 .12 ::12
 //
 // The host has one link into the fabric and nothing else: no rule, no forwarding, no route but that of the
 // link. Traffic between nodes never passes the host's own network, so the host's firewall and the lab do not
@@ -12,7 +12,6 @@ package lab
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,65 +25,44 @@ import (
 
 // Lab is the network of one cluster on this host.
 type Lab struct {
-	Name   string       // the cluster's
-	Dir    string       // where the namespaces' files live
-	Subnet netip.Prefix // the nodes' /24
+	Name    string         // the cluster's
+	Dir     string         // where the namespaces' files live
+	Subnets []netip.Prefix // the nodes' /24, /64 or both, the primary family first
 }
 
 // Node is one node of a lab.
 type Node struct {
 	Name  string
-	Addr  netip.Addr
-	Netns string // file its network namespace is bound to
+	Addrs []netip.Addr // in the order of the lab's subnets
+	Netns string       // file its network namespace is bound to
 }
 
-// Host is the address of the host inside the lab; the API server listens there.
-func (l Lab) Host() netip.Addr { return l.Subnet.Addr().Next() }
+// Host are the addresses of the host inside the lab; the API server listens on the first.
+func (l Lab) Host() []netip.Addr { return l.addrs(1) }
 
 // Nodes lists the first n nodes.
 func (l Lab) Nodes(n int) []Node {
-	addr := l.Subnet.Addr().As4()
 	nodes := make([]Node, n)
 	for i := range nodes {
-		addr[3] = byte(11 + i)
 		name := "node" + strconv.Itoa(i+1)
-		nodes[i] = Node{Name: name, Addr: netip.AddrFrom4(addr), Netns: filepath.Join(l.Dir, name)}
+		nodes[i] = Node{Name: name, Addrs: l.addrs(11 + i), Netns: filepath.Join(l.Dir, name)}
 	}
 	return nodes
+}
+
+// addrs are the addresses .N and ::N of the lab's subnets.
+func (l Lab) addrs(n int) []netip.Addr {
+	all := make([]netip.Addr, len(l.Subnets))
+	for i, s := range l.Subnets {
+		all[i] = member(s, n)
+	}
+	return all
 }
 
 func (l Lab) fabric() string { return filepath.Join(l.Dir, "fabric") }
 
 // Link is the name of the lab's only link on the host.
 func (l Lab) Link() string { return "fl-" + l.Name }
-
-// FreeSubnet finds a /24 in 10.88.0.0/16 that no route of the host overlaps.
-func FreeSubnet() (netip.Prefix, error) {
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("lab: list routes: %w", err)
-	}
-	for i := range 256 {
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 88, byte(i), 0}), 24)
-		if !overlaps(p, routes) {
-			return p, nil
-		}
-	}
-	return netip.Prefix{}, errors.New("lab: every /24 of 10.88.0.0/16 is routed on this host; take down a lab with 'fairlead down --name NAME'")
-}
-
-func overlaps(p netip.Prefix, routes []netlink.Route) bool {
-	for _, r := range routes {
-		if r.Dst == nil {
-			continue
-		}
-		addr, ok := netip.AddrFromSlice(r.Dst.IP.To4())
-		if bits, _ := r.Dst.Mask.Size(); ok && bits > 0 && netip.PrefixFrom(addr, bits).Overlaps(p) {
-			return true
-		}
-	}
-	return false
-}
 
 // Create builds the lab with n nodes; what is there already is kept. A lab of the same name in another directory is
 // refused.
@@ -105,7 +83,7 @@ func (l Lab) Create(n int) error {
 		return fmt.Errorf("lab: bridge: %w", err)
 	}
 	if err := fabric.up("br0", ""); err != nil {
-		return err
+		return fmt.Errorf("lab: %w", err)
 	}
 	if err := l.connectHost(fabric); err != nil {
 		return fmt.Errorf("lab: link %s: %w", l.Link(), err)
@@ -133,8 +111,15 @@ func (l Lab) connectHost(fabric *space) error {
 	if err != nil {
 		return err
 	}
-	if err := netlink.AddrReplace(link, address(l.Host())); err != nil {
-		return err
+	if l.six() {
+		if err := sysctl("net/ipv6/conf/"+l.Link()+"/accept_ra", "0"); err != nil {
+			return err
+		}
+	}
+	for i, addr := range l.Host() {
+		if err := netlink.AddrReplace(link, address(addr, l.Subnets[i])); err != nil {
+			return err
+		}
 	}
 	return netlink.LinkSetUp(link)
 }
@@ -143,6 +128,11 @@ func (l Lab) connectHost(fabric *space) error {
 func (l Lab) connect(fabric *space, node Node) error {
 	if err := netns.Create(node.Netns); err != nil {
 		return err
+	}
+	if l.six() {
+		if err := netns.Do(node.Netns, settle); err != nil {
+			return err
+		}
 	}
 	inside, err := open(node.Netns)
 	if err != nil {
@@ -162,10 +152,15 @@ func (l Lab) connect(fabric *space, node Node) error {
 	if err != nil {
 		return err
 	}
-	if err := inside.AddrReplace(eth0, address(node.Addr)); err != nil {
-		return err
+	for i, gateway := range l.Host() {
+		if err := inside.AddrReplace(eth0, address(node.Addrs[i], l.Subnets[i])); err != nil {
+			return err
+		}
+		if err := inside.RouteReplace(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
+			return err
+		}
 	}
-	return inside.RouteReplace(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: l.Host().AsSlice()})
+	return nil
 }
 
 // Remove takes the lab apart: the link on the host and every namespace bound in Dir.
@@ -225,10 +220,6 @@ func (s *space) up(name, bridge string) error {
 		}
 	}
 	return s.LinkSetUp(link)
-}
-
-func address(a netip.Addr) *netlink.Addr {
-	return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(24, 32)}}
 }
 
 func ignoreExists(err error) error {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -19,11 +20,12 @@ func TestNodesReachEachOtherAndTheHost(t *testing.T) {
 	}
 	t.Cleanup(func() { netns.Remove(host) })
 	err := netns.Do(host, func() error {
-		subnet, err := FreeSubnet()
+		number, err := FreeNumber()
 		if err != nil {
 			return err
 		}
-		l := Lab{Name: "t", Dir: filepath.Join(t.TempDir(), "netns"), Subnet: subnet}
+		subnets := Subnets(number, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00::/112")})
+		l := Lab{Name: "t", Dir: filepath.Join(t.TempDir(), "netns"), Subnets: subnets}
 		defer func() {
 			if err := l.Remove(); err != nil {
 				t.Error(err)
@@ -34,7 +36,7 @@ func TestNodesReachEachOtherAndTheHost(t *testing.T) {
 				return err
 			}
 		}
-		other := Lab{Name: "t", Dir: filepath.Join(t.TempDir(), "netns"), Subnet: subnet}
+		other := Lab{Name: "t", Dir: filepath.Join(t.TempDir(), "netns"), Subnets: subnets}
 		if err := other.Create(1); err == nil || !strings.Contains(err.Error(), "another lab has the name") {
 			t.Errorf("a second lab of the same name: %v", err)
 		}
@@ -42,11 +44,13 @@ func TestNodesReachEachOtherAndTheHost(t *testing.T) {
 			t.Error(err)
 		}
 		nodes := l.Nodes(2)
-		if err := talk(nodes[0], nodes[1].Netns); err != nil {
-			t.Errorf("node2 to node1: %v", err)
-		}
-		if err := talk(nodes[1], host); err != nil {
-			t.Errorf("host to node2: %v", err)
+		for i := range subnets {
+			if err := talk(nodes[0], i, nodes[1].Netns); err != nil {
+				t.Errorf("node2 to node1 at %s: %v", nodes[0].Addrs[i], err)
+			}
+			if err := talk(nodes[1], i, host); err != nil {
+				t.Errorf("host to node2 at %s: %v", nodes[1].Addrs[i], err)
+			}
 		}
 		return nil
 	})
@@ -55,11 +59,22 @@ func TestNodesReachEachOtherAndTheHost(t *testing.T) {
 	}
 }
 
-// talk listens on a node and connects to it from another namespace.
-func talk(node Node, from string) error {
+func TestSubnets(t *testing.T) {
+	six, four := netip.MustParsePrefix("fd00::/112"), netip.MustParsePrefix("10.96.0.0/12")
+	l := Lab{Subnets: Subnets(123, []netip.Prefix{six, four})}
+	if got := fmt.Sprint(l.Subnets, l.Host(), l.Nodes(2)[1].Addrs); got != "[fd00:10:88:123::/64 10.88.123.0/24] [fd00:10:88:123::1 10.88.123.1] [fd00:10:88:123::12 10.88.123.12]" {
+		t.Error(got)
+	}
+	if got := l.Nodes(50)[49].Addrs[0].String(); got != "fd00:10:88:123::60" {
+		t.Error(got)
+	}
+}
+
+// talk listens on a node's i-th address and connects to it from another namespace.
+func talk(node Node, i int, from string) error {
 	var ln net.Listener
 	err := netns.Do(node.Netns, func() (err error) {
-		ln, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(node.Addr, 0)))
+		ln, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(node.Addrs[i], 0)))
 		return err
 	})
 	if err != nil {

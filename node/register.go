@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -29,18 +30,18 @@ const (
 	leaseNamespace = corev1.NamespaceNodeLease
 )
 
-// keepNode registers the node, connects its pods' network when it has got its range of addresses, and reports its state.
+// keepNode registers the node, connects its pods' network when it has got its ranges of addresses, and reports its state.
 func (a *Agent) keepNode(ctx context.Context) error {
 	node, err := a.register(ctx)
 	if err != nil {
 		return err
 	}
 	a.events.Event(a.nodeReference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
-	cidr, err := a.podCIDR(ctx, node)
+	cidrs, err := a.podCIDRs(ctx, node)
 	if err != nil {
 		return err
 	}
-	if err := a.rt.WriteCNI(cidr, 0); err != nil {
+	if err := a.rt.WriteCNI(cidrs, 0); err != nil {
 		return err
 	}
 	retry(ctx, func() error {
@@ -111,25 +112,41 @@ func (a *Agent) register(ctx context.Context) (*corev1.Node, error) {
 	return node, nil
 }
 
-// podCIDR waits until the node has a range of pod addresses.
-func (a *Agent) podCIDR(ctx context.Context, node *corev1.Node) (netip.Prefix, error) {
-	var cidr netip.Prefix
+// podCIDRs waits until the node has a range of pod addresses of each family it has an address of.
+func (a *Agent) podCIDRs(ctx context.Context, node *corev1.Node) ([]netip.Prefix, error) {
+	var cidrs []netip.Prefix
 	err := retry(ctx, func() error {
-		if node.Spec.PodCIDR == "" {
-			got, err := a.client.CoreV1().Nodes().Get(ctx, a.cfg.Name, metav1.GetOptions{})
-			if err != nil {
-				return err
-			}
+		var err error
+		if cidrs, err = rangesLike(a.cfg.IPs, node.Spec.PodCIDRs); err == nil {
+			return nil
+		}
+		got, failed := a.client.CoreV1().Nodes().Get(ctx, a.cfg.Name, metav1.GetOptions{})
+		if failed == nil {
 			node = got
 		}
-		var err error
-		cidr, err = netip.ParsePrefix(node.Spec.PodCIDR)
-		return err
+		return errors.Join(err, failed)
 	})
 	if err != nil {
-		return cidr, fmt.Errorf("node %s has no range of pod addresses: %w", a.cfg.Name, err)
+		return nil, fmt.Errorf("node %s: %w", a.cfg.Name, err)
 	}
-	return cidr, nil
+	return cidrs, nil
+}
+
+// rangesLike picks from the ranges one of the family of each address, in the addresses' order.
+func rangesLike(addrs []netip.Addr, ranges []string) ([]netip.Prefix, error) {
+	var picked []netip.Prefix
+	for _, a := range addrs {
+		for _, text := range ranges {
+			if p, err := netip.ParsePrefix(text); err == nil && p.Addr().Is4() == a.Is4() {
+				picked = append(picked, p)
+				break
+			}
+		}
+	}
+	if len(picked) < len(addrs) {
+		return nil, fmt.Errorf("ranges of pod addresses %v, one for each of %v is needed", ranges, addrs)
+	}
+	return picked, nil
 }
 
 // reportNode measures the node and patches its status when something has changed, or when the last report is old.

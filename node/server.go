@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/proxy"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -36,14 +38,32 @@ func (a *Agent) serve(ctx context.Context) error {
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.cfg.ClientCAs,
 		},
 	}
-	var listen net.ListenConfig
-	socket, err := listen.Listen(ctx, "tcp", a.cfg.Listen.String())
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", a.cfg.Listen, err)
-	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
-	return server.ServeTLS(socket, "", "")
+	var g errgroup.Group
+	defer server.Close() // the other listeners, should one fail
+	for _, at := range a.listenAddrs() {
+		var listen net.ListenConfig
+		socket, err := listen.Listen(ctx, "tcp", at.String())
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", at, err)
+		}
+		g.Go(func() error {
+			defer server.Close()
+			return server.ServeTLS(socket, "", "")
+		})
+	}
+	return g.Wait()
+}
+
+// listenAddrs are where the agent answers: at Listen, which the node's status tells the API server, and on the same port of
+// the node's address of the other family.
+func (a *Agent) listenAddrs() []netip.AddrPort {
+	all := []netip.AddrPort{a.cfg.Listen}
+	for _, ip := range a.cfg.IPs[1:] {
+		all = append(all, netip.AddrPortFrom(ip, a.cfg.Listen.Port()))
+	}
+	return all
 }
 
 // handler is what the API server and administrators may ask the agent.
