@@ -60,8 +60,10 @@ func (a *Agent) serve(ctx context.Context) error {
 // the node's address of the other family.
 func (a *Agent) listenAddrs() []netip.AddrPort {
 	all := []netip.AddrPort{a.cfg.Listen}
-	for _, ip := range a.cfg.IPs[1:] {
-		all = append(all, netip.AddrPortFrom(ip, a.cfg.Listen.Port()))
+	for _, ip := range a.cfg.IPs {
+		if ip.Is4() != a.cfg.Listen.Addr().Is4() {
+			all = append(all, netip.AddrPortFrom(ip, a.cfg.Listen.Port()))
+		}
 	}
 	return all
 }
