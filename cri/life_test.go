@@ -166,7 +166,8 @@ func addresses(t *testing.T, r *Runtime) []string {
 
 func TestExits(t *testing.T) {
 	ctx, r := start(t)
-	id := sandbox(ctx, t, r, "ends")
+	name := "ends"
+	id := sandbox(ctx, t, r, name)
 	seen := make(chan string, 10)
 	listening, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -177,7 +178,7 @@ func TestExits(t *testing.T) {
 	}
 	// The subscription has no acknowledgement, so the end of a second sandbox may be needed to see one.
 	until(t, "an exit is reported", func() bool {
-		for _, pid := range cgroupPIDs(trees, r.CgroupRoot+"/podends") {
+		for _, pid := range cgroupPIDs(trees, r.CgroupRoot+"/pod"+name) {
 			unix.Kill(pid, unix.SIGKILL)
 		}
 		select {
@@ -187,7 +188,8 @@ func TestExits(t *testing.T) {
 			}
 			return true
 		case <-time.After(200 * time.Millisecond):
-			id = sandbox(ctx, t, r, "ends")
+			name += "-again"
+			id = sandbox(ctx, t, r, name)
 			return false
 		}
 	})
