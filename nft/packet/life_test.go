@@ -1,65 +1,16 @@
 package packet
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/world"
 )
-
-// load keeps connecting to all of the addresses, one connection after another,
-// until the function it returns is called, which says how many there were and
-// how the first that failed did.
-func (l *lab) load(from machine, to ...netip.AddrPort) (stop func() (int, error)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var n atomic.Int64
-	done := make(chan error, 1)
-	go from.Do(func() { // one thread for all of them
-		for ctx.Err() == nil {
-			at := to[int(n.Load())%len(to)]
-			conn, err := net.DialTimeout("tcp", at.String(), 5*time.Second)
-			if err == nil {
-				_ = conn.(*net.TCPConn).SetLinger(0)
-				_, err = netlab.Ask(conn, 5*time.Second)
-				_ = conn.Close()
-			}
-			if err != nil {
-				done <- fmt.Errorf("%s: connection %d, to %s: %w", from.name, n.Load(), at, err)
-				return
-			}
-			n.Add(1)
-		}
-		done <- nil
-	})
-	l.until("the load to begin", func() bool { return n.Load() > 0 || len(done) > 0 })
-	return func() (int, error) {
-		cancel()
-		err := <-done
-		return int(n.Load()), err
-	}
-}
-
-// unharmed ends loads and fails if any connection of them failed.
-func (l *lab) unharmed(stops ...func() (int, error)) (connections int) {
-	l.t.Helper()
-	for _, stop := range stops {
-		n, err := stop()
-		connections += n
-		if err != nil {
-			l.t.Error(err)
-		}
-	}
-	return connections
-}
 
 func TestP5_NothingIsWrittenBeforeEverythingIsKnown(t *testing.T) {
 	eachIdle(t, func(l *lab) {
@@ -141,7 +92,7 @@ func TestP101_RulesOutliveTheirProxy(t *testing.T) {
 		s := sticky(nodePort(l.service("web"), localPolicy), 600)
 		l.put(s, l.slice(s, ready(l.a2, l.b1)...))
 		stuck := l.sticks(l.a1, 3, netlab.Shot{To: vip(s)})
-		loads := []func() (int, error){l.load(l.a1, vip(s)), l.load(l.out, port30080(l.a), port30080(l.b))}
+		loads := []*load{l.load(l.a1, vip(s)), l.load(l.out, port30080(l.a), port30080(l.b))}
 		for range 3 {
 			l.a.stop()
 			l.b.stop()
@@ -231,7 +182,7 @@ func TestP104_BlueGreenLosesNothing(t *testing.T) {
 		}
 		l.put(s)
 		put(blue.ready())
-		loads := []func() (int, error){l.load(l.a1, vip(s)), l.load(l.b.machine, vip(s)), l.load(l.out, port30080(l.a), port30080(l.b))}
+		loads := []*load{l.load(l.a1, vip(s)), l.load(l.b.machine, vip(s)), l.load(l.out, port30080(l.a), port30080(l.b))}
 		for range 20 {
 			stopGreen := on(green, 9000)
 			put(blue.ready(), green.notReady())
