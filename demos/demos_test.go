@@ -8,25 +8,20 @@
 package demos
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/internal/script"
 )
 
+// The API server's port is not the default, which a cluster on this host would hold.
 const (
 	name = "demos"
-	port = "7443" // the API server's: not the default, which a cluster on this host would hold
+	port = 7443
 )
 
 // TestDemos starts one laboratory, plays every script in it, one after the other, and takes it down. The
@@ -35,19 +30,6 @@ const (
 func TestDemos(t *testing.T) {
 	lab := start(t)
 	testscript.RunT(inOrder{t}, lab.Params("."))
-}
-
-// remains lists what the host still shows of the laboratory: whatever has its directory or its name.
-func remains(t *testing.T, dir string) []string {
-	t.Helper()
-	lines, err := host.Trace(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.DeleteFunc(lines, func(line string) bool {
-		return strings.Contains(line, "down --data-dir") ||
-			!strings.Contains(line, dir) && !strings.Contains(line, "fl-"+name) && !strings.Contains(line, "/fairlead/"+name)
-	})
 }
 
 // start starts a laboratory of two nodes with the images of the demonstrations.
@@ -71,19 +53,10 @@ func start(t *testing.T) script.Lab {
 		t.Fatal("no images in build/images: run make images")
 	}
 	lab := script.Lab{
-		Fairlead: program,
-		Dir:      filepath.Join("/var/lib", fmt.Sprintf("fl-demos-%d", os.Getpid())),
-		Nodes:    []string{"node1", "node2"},
-	}
-	home := t.TempDir()
-	run := func(args ...string) error {
-		cmd := exec.Command(program, append(args, "--data-dir", lab.Dir)...)
-		cmd.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG=")
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		err := cmd.Run()
-		t.Logf("fairlead %v\n%s", args, out.Bytes())
-		return err
+		Fairlead: program, Name: name, Port: port,
+		Dir:    filepath.Join("/var/lib", fmt.Sprintf("fl-demos-%d", os.Getpid())),
+		Nodes:  []string{"node1", "node2"},
+		Images: images, Home: t.TempDir(),
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -91,21 +64,16 @@ func start(t *testing.T) script.Lab {
 				t.Logf("server.log ends with\n%s", log[max(0, len(log)-3000):])
 			}
 		}
-		if err := run("down"); err != nil {
+		text, err := lab.Down()
+		t.Log(text)
+		if err != nil {
 			t.Errorf("down: %v", err)
 		}
-		if left := remains(t, lab.Dir); len(left) > 0 {
-			t.Errorf("the laboratory is down, and the host still has\n%s", strings.Join(left, "\n"))
-		}
 	})
-	if err := run("up", "--name", name, "--nodes", fmt.Sprint(len(lab.Nodes)), "--port", port); err != nil {
-		t.Fatalf("up: %v", err)
-	}
-	if len(remains(t, lab.Dir)) == 0 {
-		t.Fatal("the laboratory runs, and no trace of it was found: what is left could not be either")
-	}
-	if err := run(append([]string{"image", "import"}, images...)...); err != nil {
-		t.Fatalf("image import: %v", err)
+	text, err := lab.Up()
+	t.Log(text)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return lab
 }

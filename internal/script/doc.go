@@ -16,7 +16,19 @@
 //	outside NAME ADDRESS     makes one with an address, which need not be of the nodes' range
 //	start NAME PROGRAM...    starts a program on it, which runs on; its output goes to NAME.log
 //	on NAME CMD...           a command on it, a program like those above
-//	gone NAME...             ends what runs on them and takes them away
+//	halt NAME...             ends what runs on them
+//	gone NAME...             does so and takes them away
+//
+// Misfortunes of a node's agent, which the script's end undoes:
+//
+//	freeze NODE...           it answers nothing any more; the kernel goes on
+//	thaw NODE...             and answers again
+//	crash NODE...            it is killed, and started again by the lab
+//
+// A cluster of the script's own, for what needs other flags than all scripts share. Each line after it means that one;
+// it ends with the script, which fails if the host then has anything left of it.
+//
+//	cluster [FLAG...]        fairlead up with these flags
 //
 // Checks of the last program's output, besides testscript's own stdout, stderr and cmp:
 //

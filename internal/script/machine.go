@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +38,9 @@ func (s *scene) outside(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 || !machineName.MatchString(args[0]) {
 		ts.Fatalf("usage: outside NAME ADDRESS")
 	}
+	if _, err := netip.ParseAddr(args[1]); err != nil {
+		ts.Fatalf("outside: %v", err)
+	}
 	m := &machine{name: args[0], addr: args[1], file: s.namespace(args[0])}
 	if _, err := os.Stat(m.file); err == nil {
 		ts.Fatalf("%s is there already", m.file)
@@ -44,7 +49,7 @@ func (s *scene) outside(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(netns.Create(m.file))
 	fabric := s.namespace("fabric")
 	for _, c := range []struct{ in, line string }{
-		{fabric, "link add " + m.link() + " type veth peer name eth0 netns " + m.file},
+		{fabric, "link add " + m.link() + " type veth peer name eth0 address " + m.hardware() + " netns " + m.file},
 		{fabric, "link set " + m.link() + " master br0 up"},
 		{m.file, "link set lo up"},
 		{m.file, "link set eth0 up"},
@@ -56,6 +61,12 @@ func (s *scene) outside(ts *testscript.TestScript, neg bool, args []string) {
 	for _, node := range s.lab.Nodes {
 		ts.Check(ip(s.namespace(node), "route add "+m.addr+" dev eth0"))
 	}
+}
+
+// hardware is the link address of a machine, the same whenever there is one with its address: nobody has to forget another.
+func (m *machine) hardware() string {
+	a := netip.MustParseAddr(m.addr).As16()
+	return net.HardwareAddr{2, 0, a[12], a[13], a[14], a[15]}.String()
 }
 
 // link is the name of the fabric's end of the machine's link.
@@ -99,6 +110,20 @@ func (s *scene) start(ts *testscript.TestScript, neg bool, args []string) {
 	m.programs = append(m.programs, cmd)
 }
 
+// halt is the command that ends the programs on machines and leaves the machines.
+func (s *scene) halt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: halt NAME...")
+	}
+	for _, name := range args {
+		m := s.machine(name)
+		if m == nil {
+			ts.Fatalf("there is no machine %s", name)
+		}
+		ts.Check(m.end())
+	}
+}
+
 // gone is the command that ends everything on machines and takes them away.
 func (s *scene) gone(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
@@ -125,10 +150,7 @@ func (s *scene) machine(name string) *machine {
 
 // remove ends a machine's programs and takes away its link, its routes and its namespace.
 func (s *scene) remove(m *machine) error {
-	var errs []error
-	for _, cmd := range m.programs {
-		errs = append(errs, end(cmd))
-	}
+	errs := []error{m.end()}
 	errs = append(errs, ip(s.namespace("fabric"), "link delete "+m.link()))
 	for _, node := range s.lab.Nodes {
 		errs = append(errs, ip(s.namespace(node), "route delete "+m.addr+" dev eth0"))
@@ -140,6 +162,16 @@ func (s *scene) remove(m *machine) error {
 			break
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// end ends a machine's programs.
+func (m *machine) end() error {
+	var errs []error
+	for _, cmd := range m.programs {
+		errs = append(errs, end(cmd))
+	}
+	m.programs = nil
 	return errors.Join(errs...)
 }
 

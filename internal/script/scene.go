@@ -3,6 +3,7 @@ package script
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,13 +20,6 @@ const (
 	longest  = 2 * time.Minute        // that one program may run
 )
 
-// Lab is the running cluster that the scripts talk to.
-type Lab struct {
-	Fairlead string   // the program
-	Dir      string   // the cluster's data directory
-	Nodes    []string // its nodes, each a network namespace
-}
-
 // Params returns what testscript needs to run the scripts of a directory against the cluster.
 func (l Lab) Params(dir string) testscript.Params {
 	p := testscript.Params{
@@ -36,7 +30,8 @@ func (l Lab) Params(dir string) testscript.Params {
 	for name, do := range map[string]func(*scene, *testscript.TestScript, bool, []string){
 		"kubectl": program("kubectl"), "fairlead": program("fairlead"), "node": program("node"),
 		"curl": program("curl"), "dig": program("dig"), "sh": program("sh"), "times": program("times"),
-		"on": program("on"), "outside": (*scene).outside, "start": (*scene).start, "gone": (*scene).gone,
+		"on": program("on"), "outside": (*scene).outside, "start": (*scene).start, "gone": (*scene).gone, "halt": (*scene).halt,
+		"freeze": (*scene).freeze, "thaw": (*scene).thaw, "crash": (*scene).crash, "cluster": (*scene).cluster,
 		"let": (*scene).let, "like": check("like"), "distinct": check("distinct"), "*": (*scene).star,
 		"snapshot": (*scene).snapshot, "nothing-left": (*scene).nothingLeft,
 	} {
@@ -52,11 +47,13 @@ type sceneKey struct{}
 // scene is one script being played.
 type scene struct {
 	lab      Lab
+	shared   *Lab // the one of all scripts, while this one has its own
 	env      []string
 	last     run
 	before   []string   // what the snapshot saw
 	proven   bool       // that there is nothing else now
 	machines []*machine // outside of the cluster
+	frozen   []string   // nodes whose agents are
 }
 
 // run is a program with its arguments, and what came of it.
@@ -78,24 +75,31 @@ func (l Lab) setup(e *testscript.Env) error {
 			return err
 		}
 	}
-	vars := []string{
-		"DATA=" + l.Dir,
-		"KUBECONFIG=" + filepath.Join(l.Dir, "admin.kubeconfig"),
-		"PATH=" + bin + ":" + os.Getenv("PATH"),
-		"HOME=" + e.WorkDir,
+	vars := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + e.WorkDir}
+	for name, value := range l.variables() {
+		vars = append(vars, name+"="+value)
 	}
 	e.Vars = append(e.Vars, vars...)
 	s := &scene{lab: l, env: append(os.Environ(), vars...)}
 	e.Values[sceneKey{}] = s
 	e.Defer(func() {
-		s.sweep(e.WorkDir)
-		for len(s.machines) > 0 { // of a script that failed
-			if err := s.remove(s.machines[0]); err != nil {
-				e.T().Log(err)
-			}
+		if err := s.cleanUp(e.WorkDir); err != nil {
+			e.T().Fatal(err)
 		}
 	})
 	return nil
+}
+
+// cleanUp makes room for the next script, whatever has become of this one.
+func (s *scene) cleanUp(dir string) error {
+	errs := []error{s.warm()}
+	if s.shared == nil {
+		s.sweep(dir)
+	}
+	for len(s.machines) > 0 { // of a script that failed
+		errs = append(errs, s.remove(s.machines[0]))
+	}
+	return errors.Join(append(errs, s.end())...)
 }
 
 // argv is the command line of one of the programs.
