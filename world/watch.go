@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,14 +16,15 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// kind is one of the four kinds of objects a World holds.
-type kind string
+// Kind is one of the four kinds of objects a World holds, named as in the API.
+type Kind string
 
+// The kinds of objects a World holds.
 const (
-	services       kind = "services"
-	endpointSlices kind = "endpointslices"
-	namespaces     kind = "namespaces"
-	nodes          kind = "nodes"
+	Services       Kind = "services"
+	EndpointSlices Kind = "endpointslices"
+	Namespaces     Kind = "namespaces"
+	Nodes          Kind = "nodes"
 )
 
 // Run fills the World from the API until ctx is done, which is not an error. A
@@ -30,25 +32,47 @@ const (
 // and what vanished meanwhile is deleted; until the API answers the World
 // keeps what it has.
 func (w *World) Run(ctx context.Context, client kubernetes.Interface) error {
+	return w.Follow(ctx, client, Services, EndpointSlices, Namespaces, Nodes)
+}
+
+// Follow is Run for some kinds only, for readers that need no others or may not
+// read them: the World is synced without them, and has none of them.
+func (w *World) Follow(ctx context.Context, client kubernetes.Interface, kinds ...Kind) error {
 	core, discovery := client.CoreV1(), client.DiscoveryV1()
+	sources := map[Kind]*reflector{
+		Services:       watching(w, Services, &corev1.Service{}, core.Services(metav1.NamespaceAll)),
+		EndpointSlices: watching(w, EndpointSlices, &discoveryv1.EndpointSlice{}, discovery.EndpointSlices(metav1.NamespaceAll)),
+		Namespaces:     watching(w, Namespaces, &corev1.Namespace{}, core.Namespaces()),
+		Nodes:          watching(w, Nodes, &corev1.Node{}, core.Nodes()),
+	}
+	w.await(kinds)
 	var group sync.WaitGroup
-	for _, source := range []*reflector{
-		watching(w, services, &corev1.Service{}, core.Services(metav1.NamespaceAll)),
-		watching(w, endpointSlices, &discoveryv1.EndpointSlice{}, discovery.EndpointSlices(metav1.NamespaceAll)),
-		watching(w, namespaces, &corev1.Namespace{}, core.Namespaces()),
-		watching(w, nodes, &corev1.Node{}, core.Nodes()),
-	} {
-		group.Go(func() { source.run(ctx, client) })
+	for _, k := range kinds {
+		group.Go(func() { sources[k].run(ctx, client) })
 	}
 	group.Wait()
 	return nil
+}
+
+// await makes the World wait for the first lists of the given kinds only.
+func (w *World) await(kinds []Kind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for k := range w.pending {
+		if !slices.Contains(kinds, k) {
+			delete(w.pending, k)
+		}
+	}
+	if len(w.pending) == 0 {
+		w.closeSynced()
+	}
 }
 
 // reflector mirrors one kind from the API straight into the World: there is no
 // second copy in an informer's cache.
 type reflector struct {
 	world  *World
-	kind   kind
+	kind   Kind
 	object runtime.Object
 	lister *cache.ListWatch
 }
@@ -60,7 +84,7 @@ type typedClient[L runtime.Object] interface {
 	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
-func watching[L runtime.Object](w *World, k kind, object runtime.Object, client typedClient[L]) *reflector {
+func watching[L runtime.Object](w *World, k Kind, object runtime.Object, client typedClient[L]) *reflector {
 	return &reflector{world: w, kind: k, object: object, lister: &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return client.List(ctx, o)
@@ -142,7 +166,7 @@ func (r *reflector) trim(obj any) (runtime.Object, error) {
 
 // replace makes the World's objects of one kind exactly those given, in one
 // step for readers.
-func (w *World) replace(k kind, objects []runtime.Object) {
+func (w *World) replace(k Kind, objects []runtime.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.prune(k, objects)
@@ -165,7 +189,7 @@ func (w *World) replace(k kind, objects []runtime.Object) {
 }
 
 // prune deletes the objects of a kind that are not among those given.
-func (w *World) prune(k kind, objects []runtime.Object) {
+func (w *World) prune(k Kind, objects []runtime.Object) {
 	keep := make(map[sliceName]struct{}, len(objects))
 	for _, o := range objects {
 		if m, err := meta.Accessor(o); err == nil {
@@ -177,25 +201,25 @@ func (w *World) prune(k kind, objects []runtime.Object) {
 		return !ok
 	}
 	switch k {
-	case services:
+	case Services:
 		for name := range w.services {
 			if absent(name.Namespace, name.Name) {
 				w.deleteService(name)
 			}
 		}
-	case endpointSlices:
+	case EndpointSlices:
 		for key := range w.owners {
 			if absent(key.namespace, key.name) {
 				w.deleteSlice(key)
 			}
 		}
-	case namespaces:
+	case Namespaces:
 		for name := range w.namespaces {
 			if absent("", name) {
 				w.deleteNamespace(name)
 			}
 		}
-	case nodes:
+	case Nodes:
 		for name := range w.nodes {
 			if absent("", name) {
 				w.deleteNode(name)

@@ -104,3 +104,30 @@ func run(t *testing.T, w *world.World, client kubernetes.Interface) func() {
 		}
 	}
 }
+
+// TestFollow: a World that follows some kinds is complete without the others.
+func TestFollow(t *testing.T) {
+	client, err := kubernetes.NewForConfig(apitest.Start(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := world.New()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Follow(ctx, client, world.Services, world.EndpointSlices) }()
+	select {
+	case <-w.Synced():
+	case <-time.After(20 * time.Second):
+		t.Fatal("not synced")
+	}
+	if svc, slices := w.Service(world.ServiceName{Namespace: "default", Name: "kubernetes"}); svc == nil || len(slices) != 1 {
+		t.Errorf("the API's own Service: %v %v", svc, slices)
+	}
+	if w.HasNamespace("default") || len(w.Nodes()) != 0 {
+		t.Error("kinds that are not followed are there")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

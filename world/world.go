@@ -46,7 +46,7 @@ type World struct {
 	namespaces    map[string]struct{}
 	nodes         map[string]*corev1.Node
 	subscriptions map[*Subscription]struct{}
-	pending       map[kind]struct{} // kinds whose first full list is still outstanding
+	pending       map[Kind]struct{} // kinds whose first full list is still outstanding
 	complete      bool              // synced is closed
 }
 
@@ -59,12 +59,11 @@ func New() *World {
 		namespaces:    map[string]struct{}{},
 		nodes:         map[string]*corev1.Node{},
 		subscriptions: map[*Subscription]struct{}{},
-		pending:       map[kind]struct{}{services: {}, endpointSlices: {}, namespaces: {}, nodes: {}},
+		pending:       map[Kind]struct{}{Services: {}, EndpointSlices: {}, Namespaces: {}, Nodes: {}},
 	}
 }
 
-// Synced is closed once Services, EndpointSlices, Namespaces and Nodes have all
-// been listed in full. Before that the World is a part of the truth, and
+// Synced is closed once all kinds that are followed have been listed in full. Before that the World is a part of the truth, and
 // nothing may be removed or answered negatively on its word.
 func (w *World) Synced() <-chan struct{} { return w.synced }
 

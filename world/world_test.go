@@ -130,7 +130,7 @@ func TestP5_SyncedAfterAllFourLists(t *testing.T) {
 			return true
 		}
 	}
-	for _, k := range []kind{services, endpointSlices, namespaces, nodes} {
+	for _, k := range []Kind{Services, EndpointSlices, Namespaces, Nodes} {
 		if !open() {
 			t.Fatalf("synced before %s were listed", k)
 		}
@@ -139,7 +139,7 @@ func TestP5_SyncedAfterAllFourLists(t *testing.T) {
 	if open() {
 		t.Error("not synced after all lists")
 	}
-	w.replace(nodes, nil) // a relist must not close it twice
+	w.replace(Nodes, nil) // a relist must not close it twice
 }
 
 // A relist tells readers of what vanished while nobody watched.
@@ -151,8 +151,8 @@ func TestReplacePrunes(t *testing.T) {
 	s := w.Subscribe()
 	defer s.Close()
 	s.Take()
-	w.replace(services, []runtime.Object{service("stays")})
-	w.replace(endpointSlices, nil)
+	w.replace(Services, []runtime.Object{service("stays")})
+	w.replace(EndpointSlices, nil)
 	c := s.Take()
 	if _, ok := c.Services[ServiceName{"default", "gone"}]; !ok {
 		t.Errorf("the vanished Service was not reported: %v", c)
