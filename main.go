@@ -64,7 +64,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		upCommand(), downCommand(), statusCommand(), checkCommand(),
 		kubectlCommand(), imageCommand(), nodeCommand(),
-		serverCommand(), agentCommand(), runCommand(),
+		serverCommand(), agentCommand(), runCommand(), proxyCommand(), dnsCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) { fmt.Println(version) }},
 	)
 	return root

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -26,6 +27,9 @@ const (
 	proxyModePort = 10249
 )
 
+// readHeaderTimeout bounds how long a caller of a plain page may take to say what it wants.
+const readHeaderTimeout = 5 * time.Second
+
 // newMetrics is the registry of a process: what its parts count, and what Go and the kernel know about it.
 func newMetrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
@@ -38,11 +42,20 @@ func metricsPage(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
-// newHealth is what tells load balancers about this node. listen says where /healthz and /livez answer, page what is served
-// beside that and where.
-func newHealth(name string, addrs []netip.Addr, listen []netip.AddrPort, proxy *nft.Proxy, w *world.World, events record.EventRecorder, metrics *prometheus.Registry, log *slog.Logger) *health.Server {
+// nodeHealth is what newHealth has to know of a node.
+type nodeHealth struct {
+	name    string
+	addrs   []netip.Addr
+	listen  []netip.AddrPort // of /healthz and /livez
+	pages   map[netip.AddrPort]http.Handler
+	events  record.EventRecorder
+	metrics *prometheus.Registry
+}
+
+// newHealth is what tells load balancers about a node.
+func newHealth(n nodeHealth, proxy *nft.Proxy, w *world.World, log *slog.Logger) *health.Server {
 	return health.New(health.Config{
-		NodeName: name, NodeIPs: addrs, Listen: listen, Events: events, Metrics: metrics,
+		NodeName: n.name, NodeIPs: n.addrs, Listen: n.listen, Pages: n.pages, Events: n.events, Metrics: n.metrics,
 		Freshness: func() health.Freshness {
 			s := proxy.Stats()
 			return health.Freshness{Updated: s.Updated, Pending: s.Pending}

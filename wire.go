@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -193,7 +194,8 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs[:1], ClusterCIDR: n.cluster.Pods[0], ServiceCIDR: n.cluster.Services[0], ClusterDNS: n.cluster.DNS[0]}, w, log.With("part", "nft"))
 	names := dns.New(dns.Config{Addrs: onPort(53, n.cluster.DNS...), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
 	metrics := newMetrics()
-	answers := newHealth(n.name, n.addrs, onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), proxy, w, newRecorder(ctx, client, n.name), metrics, log)
+	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), metrics: metrics,
+		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback, proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{
 		Name: n.name, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.port)),
 		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels, Metrics: metricsPage(metrics),
