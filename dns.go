@@ -55,7 +55,7 @@ func runDNS(ctx context.Context, f dnsFlags) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(gcPercent)
+	debug.SetGCPercent(restPercent)
 	w, metrics := world.New(), newMetrics()
 	names := dns.New(dns.Config{Addrs: at, Domain: f.domain, ResolvConf: f.resolvConf}, w, log.With("part", "dns"))
 	g, ctx := errgroup.WithContext(ctx)

@@ -136,7 +136,7 @@ func runProxy(ctx context.Context, f proxyFlags, out io.Writer) error {
 	if err := refuseRivals(ctx); err != nil {
 		return err
 	}
-	debug.SetGCPercent(gcPercent)
+	debug.SetGCPercent(restPercent)
 	w := world.New()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(named("world", ctx, func(ctx context.Context) error {
