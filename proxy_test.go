@@ -11,8 +11,6 @@ import (
 	"fairlead.dev/fairlead/internal/netlab"
 )
 
-const patience = 10 * time.Second
-
 // TestProxyAlone is the life of the proxy in place of kube-proxy: it waits for an API server, serves packets, goes on without
 // the API server, leaves its rules behind, takes them over, and removes them when asked to.
 func TestProxyAlone(t *testing.T) {
