@@ -100,6 +100,21 @@ func TestP3_DuplicatesAreOneEndpoint(t *testing.T) {
 	})
 }
 
+// Where an endpoint is says its nodeName, not its address.
+func TestP4_LocalByNodeName(t *testing.T) {
+	each(t, func(l *lab) {
+		s := nodePort(l.service("web"), localPolicy)
+		other := l.a2.ready()
+		*other.NodeName = "b"
+		l.put(s, l.slice(s, l.a1.ready(), other))
+		l.reaches(l.out, port30080(l.a), l.out.self(), l.a1)
+		nameless := l.a2.ready()
+		nameless.NodeName = nil
+		l.put(l.slice(s, nameless))
+		l.silent(port30080(l.a), l.out)
+	})
+}
+
 func TestP10_DrainingOnlyWhenNothingIsReady(t *testing.T) {
 	each(t, func(l *lab) {
 		s := l.service("web")
@@ -121,6 +136,17 @@ func TestP11_LocalSetFallsBackByItself(t *testing.T) {
 		l.reaches(l.out, port30080(l.b), l.out.self(), l.b1)
 		l.put(l.slice(s, l.a1.draining(), l.a2.ready()))
 		l.reaches(l.out, port30080(l.a), l.out.self(), l.a2)
+	})
+}
+
+// A load balancer that has not yet heard of the 503 still gets answers.
+func TestP91_DrainingEndpointsStillGetTraffic(t *testing.T) {
+	each(t, func(l *lab) {
+		s := balanced(l.service("web"), l.ext(1), localPolicy)
+		s.Spec.HealthCheckNodePort = 32000
+		l.put(s, l.slice(s, l.a1.draining(), l.b1.ready()))
+		l.reaches(l.out, l.ext(1), l.out.self(), l.a1)
+		l.reaches(l.out, port30080(l.a), l.out.self(), l.a1)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/nft"
 )
 
 func TestP30_PodKeepsItsAddressAcrossNodes(t *testing.T) {
@@ -263,6 +264,23 @@ func TestP60_MasqueradedPortsAreRandom(t *testing.T) {
 		if kept > 2 {
 			t.Errorf("%d of 32 connections kept their port", kept)
 		}
+	})
+}
+
+// Only pods of this node keep their address: another node's, if their packets
+// get here untranslated, would get their answers from somebody they do not know.
+func TestP61_OtherNodesPodsAreNotLocal(t *testing.T) {
+	each(t, func(l *lab) {
+		s := l.service("web")
+		l.put(s, l.slice(s, ready(l.a1, l.b2)...))
+		l.reaches(l.b1, vip(s), l.b1.self(), l.a1, l.b2)
+		l.b.stop()
+		l.b.Do(func() {
+			if err := nft.Clean(); err != nil {
+				t.Error(err)
+			}
+		})
+		l.reaches(l.b1, vip(s), l.a.face, l.a1, l.b2)
 	})
 }
 
