@@ -11,9 +11,9 @@ import (
 	"fairlead.dev/fairlead/internal/netlab"
 )
 
-// TestProxyAlone is the life of the proxy in place of kube-proxy: it waits for an API server, serves packets, goes on without
+// TestP94_P95_ProxyAlone is the life of the proxy in place of kube-proxy: it waits for an API server, serves packets, goes on without
 // the API server, leaves its rules behind, takes them over, and removes them when asked to.
-func TestProxyAlone(t *testing.T) {
+func TestP94_P95_ProxyAlone(t *testing.T) {
 	f := newFar(t)
 	podA, podB, gateway := netip.MustParseAddr("10.244.1.2"), netip.MustParseAddr("10.244.1.3"), netip.MustParseAddr("10.244.1.1")
 	a, b := netlab.Pod(f.space, "a", podA, gateway), netlab.Pod(f.space, "b", podB, gateway)
