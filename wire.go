@@ -191,7 +191,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	if err := routes.Setup(); err != nil {
 		return err
 	}
-	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs[:1], ClusterCIDR: n.cluster.Pods[0], ServiceCIDR: n.cluster.Services[0], ClusterDNS: n.cluster.DNS[0]}, w, log.With("part", "nft"))
+	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "nft"))
 	names := dns.New(dns.Config{Addrs: onPort(53, n.cluster.DNS...), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
 	metrics := newMetrics()
 	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), metrics: metrics,

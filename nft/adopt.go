@@ -45,28 +45,28 @@ const maxInherited = 20000
 
 var errTooMany = errors.New("too many elements to read")
 
-// contents lists the table.
-func (s *socket) contents() (contents, error) {
+// contents lists the family's table.
+func (s *socket) contents(f *family) (contents, error) {
 	var c contents
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, 0, unix.NFPROTO_IPV4,
+	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, 0, f.protocol,
 		func(message) error { c.exists = true; return nil }, text(unix.NFTA_TABLE_NAME, tableName))
 	if errors.Is(err, unix.ENOENT) {
 		return contents{}, nil
 	}
 	if err != nil {
-		return contents{}, fmt.Errorf("look for table %s: %w", tableName, err)
+		return contents{}, fmt.Errorf("look for table %s %s: %w", f, tableName, err)
 	}
-	if err := s.names(unix.NFT_MSG_GETCHAIN, unix.NFTA_CHAIN_NAME, unix.NFTA_CHAIN_HOOK, &c.chains); err != nil {
+	if err := s.names(f, unix.NFT_MSG_GETCHAIN, unix.NFTA_CHAIN_NAME, unix.NFTA_CHAIN_HOOK, &c.chains); err != nil {
 		return contents{}, err
 	}
-	return c, s.names(unix.NFT_MSG_GETSET, unix.NFTA_SET_NAME, 0, &c.maps)
+	return c, s.names(f, unix.NFT_MSG_GETSET, unix.NFTA_SET_NAME, 0, &c.maps)
 }
 
 // names lists the table's chains or maps, except anonymous maps and those that
 // have the attribute without.
-func (s *socket) names(kind, name, without uint16, to *[]string) error {
+func (s *socket) names(f *family, kind, name, without uint16, to *[]string) error {
 	const table = 1 // NFTA_CHAIN_TABLE, NFTA_SET_TABLE
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|kind, unix.NLM_F_DUMP, unix.NFPROTO_IPV4, func(m message) error {
+	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|kind, unix.NLM_F_DUMP, f.protocol, func(m message) error {
 		ours, found := false, ""
 		for a := range attributes(m.body) {
 			switch {
@@ -84,31 +84,39 @@ func (s *socket) names(kind, name, without uint16, to *[]string) error {
 		return nil
 	}, text(table, tableName))
 	if err != nil {
-		return fmt.Errorf("list table %s: %w", tableName, err)
+		return fmt.Errorf("list table %s %s: %w", f, tableName, err)
 	}
 	return nil
 }
 
 // elements passes the elements of a map to each, which must not keep them.
-func (s *socket) elements(set string, each func(key, data []byte, comment string) error) error {
-	return s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, unix.NFPROTO_IPV4, func(m message) error {
-		for list := range attributes(m.body) {
-			if list.kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-				continue
-			}
-			for element := range nestedAttributes(list.data) {
-				if err := parseElement(element.data, each); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}, text(unix.NFTA_SET_ELEM_LIST_TABLE, tableName), text(unix.NFTA_SET_ELEM_LIST_SET, set))
+func (s *socket) elements(f *family, in mapID, each func(element) error) error {
+	return s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, f.protocol,
+		func(m message) error { return parseElements(m, each) }, text(unix.NFTA_SET_ELEM_LIST_TABLE, tableName), text(unix.NFTA_SET_ELEM_LIST_SET, in.String()))
 }
 
-func parseElement(p []byte, each func(key, data []byte, comment string) error) error {
-	var key, data []byte
-	comment := ""
+// element is an element as received; its bytes alias the read buffer.
+type element struct {
+	key, data []byte
+	comment   string
+}
+
+func parseElements(m message, each func(element) error) error {
+	for list := range attributes(m.body) {
+		if list.kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+			continue
+		}
+		for e := range nestedAttributes(list.data) {
+			if err := each(parseElement(e.data)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func parseElement(p []byte) element {
+	var e element
 	value := func(p []byte) []byte {
 		for a := range nestedAttributes(p) {
 			if a.kind == unix.NFTA_DATA_VALUE {
@@ -120,27 +128,27 @@ func parseElement(p []byte, each func(key, data []byte, comment string) error) e
 	for a := range nestedAttributes(p) {
 		switch a.kind {
 		case unix.NFTA_SET_ELEM_KEY:
-			key = value(a.data)
+			e.key = value(a.data)
 		case unix.NFTA_SET_ELEM_DATA:
-			data = value(a.data)
+			e.data = value(a.data)
 		case unix.NFTA_SET_ELEM_USERDATA:
 			if n := len(a.data); n > 3 && a.data[0] == 0 { // type, length, text, NUL
-				comment = string(a.data[2 : n-1])
+				e.comment = string(a.data[2 : n-1])
 			}
 		}
 	}
-	return each(key, data, comment)
+	return e
 }
 
 // inherit reads the ids of the table's sticky sets.
-func (s *socket) inherit() (heritage, error) {
+func (s *socket) inherit(f *family) (heritage, error) {
 	targets := map[uint32]netip.AddrPort{}
-	err := s.elements(shapes[stickyTargets].name, func(key, data []byte, _ string) error {
-		if len(key) != 4 || len(data) < 6 {
-			return fmt.Errorf("map %s is not ours", shapes[stickyTargets].name)
+	err := s.elements(f, stickyTargets, func(e element) error {
+		at, ok := f.parseBackend(e.data)
+		if len(e.key) != 4 || !ok {
+			return fmt.Errorf("map %s is not ours", stickyTargets)
 		}
-		addr := netip.AddrFrom4([4]byte(data))
-		targets[binary.NativeEndian.Uint32(key)] = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(data[4:]))
+		targets[binary.NativeEndian.Uint32(e.key)] = at
 		if len(targets) > maxInherited {
 			return errTooMany
 		}
@@ -150,22 +158,31 @@ func (s *socket) inherit() (heritage, error) {
 		return nil, err
 	}
 	found := heritage{}
-	err = s.elements(shapes[stickySlots].name, func(key, data []byte, comment string) error {
-		if len(key) != 8 || len(data) != 4 || comment == "" {
-			return fmt.Errorf("map %s is not ours", shapes[stickySlots].name)
+	err = s.elements(f, stickySlots, func(e element) error {
+		if len(e.key) != 8 || len(e.data) != 4 || e.comment == "" {
+			return fmt.Errorf("map %s is not ours", stickySlots)
 		}
-		in, ok := found[comment]
+		in, ok := found[e.comment]
 		if !ok {
-			in = inherited{id: binary.NativeEndian.Uint32(key), endpoints: map[netip.AddrPort]uint32{}}
-			found[comment] = in
+			in = inherited{id: binary.NativeEndian.Uint32(e.key), endpoints: map[netip.AddrPort]uint32{}}
+			found[e.comment] = in
 		}
-		id := binary.NativeEndian.Uint32(data)
+		id := binary.NativeEndian.Uint32(e.data)
 		if at, ok := targets[id]; ok {
 			in.endpoints[at] = id
 		}
 		return nil
 	})
 	return found, err
+}
+
+// parseBackend reads an address and port as the kernel has them.
+func (f *family) parseBackend(p []byte) (netip.AddrPort, bool) {
+	if len(p) < int(f.addrLen)+2 {
+		return netip.AddrPort{}, false
+	}
+	a, ok := netip.AddrFromSlice(p[:f.addrLen])
+	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(p[f.addrLen:])), ok
 }
 
 // adopt prepares an empty book for the ids of a heritage.

@@ -26,9 +26,9 @@ func (l *lab) sticks(from *netlab.Netns, network, to string, n int) string {
 	l.t.Helper()
 	name := ""
 	for range n {
-		answer, err := from.TCP(netip.Addr{}, at(to), patient)
+		answer, err := from.TCP(netip.Addr{}, l.at(to), patient)
 		if network == "udp" {
-			answer, err = from.UDP(netip.Addr{}, at(to), patient)
+			answer, err = from.UDP(netip.Addr{}, l.at(to), patient)
 		}
 		if err != nil {
 			l.t.Fatalf("%s %s: %v", network, to, err)
@@ -42,7 +42,10 @@ func (l *lab) sticks(from *netlab.Netns, network, to string, n int) string {
 }
 
 func TestP70_AffinityIsPerServicePortOverAllAddresses(t *testing.T) {
-	l := newLab(t)
+	inBothFamilies(t, checkP70_AffinityIsPerServicePortOverAllAddresses)
+}
+
+func checkP70_AffinityIsPerServicePortOverAllAddresses(t *testing.T, l *lab) {
 	l.start()
 	s := nodePort(withAffinity(newService("web", "10.96.0.1"), 60), clusterPolicy)
 	l.put(s, newSlice("web", podA, podB, podFar, podFar2))
@@ -54,15 +57,18 @@ func TestP70_AffinityIsPerServicePortOverAllAddresses(t *testing.T) {
 }
 
 func TestP71_AffinityEndsWithTheTimeout(t *testing.T) {
-	l := newLab(t)
+	inBothFamilies(t, checkP71_AffinityEndsWithTheTimeout)
+}
+
+func checkP71_AffinityEndsWithTheTimeout(t *testing.T, l *lab) {
 	l.start()
-	l.put(withAffinity(newService("web", "10.96.0.1"), 1), newSlice("web", podB, podFar, podFar2))
-	first := l.sticks(l.a, "tcp", "10.96.0.1:80", 10)
+	l.put(withAffinity(newService("web", "10.96.0.1"), 2), newSlice("web", podB, podFar, podFar2))
+	first := l.sticks(l.a, "tcp", "10.96.0.1:80", 3)
 	// Each attempt waits for the entry to go, then has two chances in three.
 	l.until("another endpoint after the timeout", func() bool {
-		gone := time.Now().Add(3 * time.Second)
-		for out := podA.String(); strings.Contains(out, podA.String()); {
-			out, _ = l.node.Command("nft", "list", "map", "ip", tableName, affinityMap)
+		gone := time.Now().Add(10 * time.Second)
+		for out := l.ip(podA).String(); strings.Contains(out, l.ip(podA).String()); {
+			out, _ = l.node.Command("nft", "list", "map", newFamily(l.six).String(), tableName, affinityMap)
 			if time.Now().After(gone) {
 				t.Fatalf("the entry outlives its timeout:\n%s", out)
 			}
@@ -72,7 +78,10 @@ func TestP71_AffinityEndsWithTheTimeout(t *testing.T) {
 }
 
 func TestP72_AffinityLetsGoOfADeadEndpoint(t *testing.T) {
-	l := newLab(t)
+	inBothFamilies(t, checkP72_AffinityLetsGoOfADeadEndpoint)
+}
+
+func checkP72_AffinityLetsGoOfADeadEndpoint(t *testing.T, l *lab) {
 	l.start()
 	addrs := map[string]netip.Addr{"b": podB, "far": podFar, "far2": podFar2}
 	l.put(withAffinity(newService("web", "10.96.0.1"), 600), newSlice("web", podB, podFar, podFar2))
@@ -103,7 +112,10 @@ func TestP72_AffinityLetsGoOfADeadEndpoint(t *testing.T) {
 
 // What a client sticks to outlives the Proxy, and tables that had to grow.
 func TestP70_AffinityOutlivesRestartAndRewrite(t *testing.T) {
-	l := newLab(t)
+	inBothFamilies(t, checkP70_AffinityOutlivesRestartAndRewrite)
+}
+
+func checkP70_AffinityOutlivesRestartAndRewrite(t *testing.T, l *lab) {
 	l.start()
 	l.put(newService("first", "10.96.0.9"), newSlice("first", podB)) // so that ids do not repeat by chance
 	l.put(withAffinity(newService("web", "10.96.0.1"), 600), newSlice("web", podA, podB, podFar, podFar2))
@@ -111,8 +123,8 @@ func TestP70_AffinityOutlivesRestartAndRewrite(t *testing.T) {
 	l.stop()
 	l.world.Delete(newService("first", ""))
 	for i := range 20 { // the next process derives in another order
-		l.world.Put(withAffinity(newService(fmt.Sprint("s", i), fmt.Sprintf("10.96.1.%d", i)), 600))
-		l.world.Put(newSlice(fmt.Sprint("s", i), podA, podFar))
+		l.set(withAffinity(newService(fmt.Sprint("s", i), fmt.Sprintf("10.96.1.%d", i)), 600))
+		l.set(newSlice(fmt.Sprint("s", i), podA, podFar))
 	}
 	l.start()
 	if after := l.sticks(l.b, "tcp", "10.96.0.1:80", 20); after != before {
@@ -120,7 +132,7 @@ func TestP70_AffinityOutlivesRestartAndRewrite(t *testing.T) {
 	}
 	rewrites := l.proxy.Stats().Rewrites
 	for i := range 3000 {
-		l.world.Put(newService(fmt.Sprint("t", i), fmt.Sprintf("10.100.%d.%d", i/250, i%250+1)))
+		l.set(newService(fmt.Sprint("t", i), fmt.Sprintf("10.100.%d.%d", i/250, i%250+1)))
 	}
 	l.settle()
 	if l.proxy.Stats().Rewrites == rewrites {
@@ -135,7 +147,10 @@ func TestP70_AffinityOutlivesRestartAndRewrite(t *testing.T) {
 }
 
 func TestP20_InTurnInsteadOfAtRandom(t *testing.T) {
-	l := newLab(t)
+	inBothFamilies(t, checkP20_InTurnInsteadOfAtRandom)
+}
+
+func checkP20_InTurnInsteadOfAtRandom(t *testing.T, l *lab) {
 	l.start()
 	s := newService("web", "10.96.0.1")
 	s.Annotations = map[string]string{lb.AnnotationBalance: lb.BalanceInTurn}
@@ -144,7 +159,7 @@ func TestP20_InTurnInsteadOfAtRandom(t *testing.T) {
 	l.put(s, newSlice("web", podB, podFar, podFar2), other, newSlice("other", podB, podFar, podFar2))
 	var order []string
 	for range 12 {
-		a, err := l.a.TCP(netip.Addr{}, at("10.96.0.1:80"), patient)
+		a, err := l.a.TCP(netip.Addr{}, l.at("10.96.0.1:80"), patient)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,8 +177,9 @@ func TestP20_InTurnInsteadOfAtRandom(t *testing.T) {
 	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b", "far", "far2")
 }
 
-func TestP74_AffinityOnAndOff(t *testing.T) {
-	l := newLab(t)
+func TestP74_AffinityOnAndOff(t *testing.T) { inBothFamilies(t, checkP74_AffinityOnAndOff) }
+
+func checkP74_AffinityOnAndOff(t *testing.T, l *lab) {
 	l.start()
 	plain := newService("web", "10.96.0.1")
 	l.put(plain, newSlice("web", podB, podFar))

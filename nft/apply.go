@@ -19,16 +19,14 @@ const (
 	tablePersist = 4 // NFT_TABLE_F_PERSIST
 )
 
-// kernel is the table in the kernel: what was written last, and how large its
+// kernel is a table in the kernel: what was written last, and how large its
 // maps are.
 type kernel struct {
 	socket *socket
 	layout layout
 	sizes  [mapCount]uint32
 	flags  uint32
-	// generation is the ruleset's generation after our last transaction.
-	// nf_tables counts one for each transaction of anybody.
-	generation uint32
+	rules  int // of all chains together
 }
 
 // sizeFor returns a map's capacity: a map with a size is a plain hash table in
@@ -57,25 +55,30 @@ func (k *kernel) rewrite(b *book, keep bool) error {
 	for m, n := range b.counts {
 		k.sizes[m] = sizeFor(n)
 	}
-	there, err := k.socket.contents()
+	there, err := k.socket.contents(k.layout.family)
 	if err != nil {
 		return err
 	}
 	keep = keep && slices.Contains(there.maps, affinityMap)
-	err = k.socket.commit(k.wholeTable(b, there, keep))
+	commit := func() error {
+		tx := k.wholeTable(b, there, keep)
+		k.rules = tx.rules
+		return k.socket.commit(tx)
+	}
+	err = commit()
 	if err != nil && keep {
 		keep = false
-		err = k.socket.commit(k.wholeTable(b, there, false))
+		err = commit()
 	}
 	if errors.Is(err, unix.EOPNOTSUPP) && k.flags != 0 {
 		k.flags = 0
-		err = k.socket.commit(k.wholeTable(b, there, false))
+		err = commit()
 	}
 	if err != nil {
-		return fmt.Errorf("write table %s: %w", tableName, err)
+		return fmt.Errorf("write table %s %s: %w", k.layout.family, tableName, err)
 	}
 	b.committed()
-	return k.remember()
+	return nil
 }
 
 // wholeTable returns the transaction that makes the table, there as described,
@@ -85,7 +88,7 @@ func (k *kernel) wholeTable(b *book, there contents, keep bool) *batch {
 	for _, n := range b.counts {
 		total += n
 	}
-	tx := newTransaction(total)
+	tx := newTransaction(k.layout.family, total)
 	fixed := fixedChains(k.layout)
 	if there.exists && !keep {
 		tx.deleteTable()
@@ -98,8 +101,8 @@ func (k *kernel) wholeTable(b *book, there contents, keep bool) *batch {
 		tx.affinityMessage()
 	}
 	tx.answeringMessage()
-	for m, s := range shapes {
-		tx.mapMessage(s, k.sizes[m])
+	for m := range mapCount {
+		tx.mapMessage(m, k.sizes[m])
 	}
 	tx.dispatchMessage()
 	// A base chain acts from the moment it is there, so all others come first.
@@ -151,11 +154,15 @@ func (tx *batch) elements(b *book, writers [mapCount]*elementWriter) {
 		}
 		writers[m].flush()
 	}
+	for _, e := range byMap[restricted] {
+		writers[allowed].sources(e)
+	}
+	writers[allowed].flush()
 }
 
 // update brings a difference into the kernel, in one transaction.
 func (k *kernel) update(b *book, d difference) error {
-	tx := newTransaction(len(d.removed) + len(d.added))
+	tx := newTransaction(k.layout.family, len(d.removed)+len(d.added))
 	tx.classMessages(&b.classes, d.classes)
 	for _, part := range []struct {
 		kind    uint16
@@ -172,59 +179,53 @@ func (k *kernel) update(b *book, d difference) error {
 		for _, w := range writers {
 			w.flush()
 		}
+		for _, e := range part.entries {
+			writers[allowed].sources(e)
+		}
+		writers[allowed].flush()
 	}
 	if tx.isEmpty() {
 		return nil
 	}
 	if err := k.socket.commit(tx); err != nil {
-		return fmt.Errorf("update table %s: %w", tableName, err)
+		return fmt.Errorf("update table %s %s: %w", k.layout.family, tableName, err)
 	}
+	k.rules += tx.rules
 	b.committed()
-	return k.remember()
-}
-
-// remember notes the generation that our own transaction made.
-func (k *kernel) remember() error {
-	if k.flags&tableOwner != 0 { // nobody else can change the table
-		return nil
-	}
-	var err error
-	k.generation, err = k.socket.generation()
-	return err
+	return nil
 }
 
 func (tx *batch) writers(kind uint16) (all [mapCount]*elementWriter) {
-	for m, s := range shapes {
-		all[m] = &elementWriter{b: tx, kind: kind, set: s.name}
+	for m := range mapCount {
+		all[m] = &elementWriter{b: tx, kind: kind, set: m.String()}
 	}
 	return all
 }
 
 // put writes an entry, with its value and comment if it is being added.
 func (w *elementWriter) put(e *entry, adding bool) {
-	shape := &shapes[e.in]
-	var end, data []byte
-	comment := ""
-	if e.in == allowed {
-		end = lastInPrefix(e)
+	var room [64]byte
+	f := w.b.family
+	k := f.appendKey(room[:0], &e.key)
+	if !adding {
+		w.add(k, nil, nil, "", "")
+		return
 	}
-	if adding {
-		comment = e.comment
-		if shape.dataLen > 0 {
-			data = e.value[:shape.dataLen]
-		}
+	var data []byte
+	if f.shapes[e.in].value != formNone {
+		data = f.appendValue(k[len(k):], e.in, &e.value)
 	}
-	w.add(e.data(), end, data, "", comment)
+	w.add(k, nil, data, "", e.comment)
 }
 
-// lastInPrefix is the upper end of an entry of the allowed set, whose last part
-// is the prefix that the entry's value gives the length of.
-func lastInPrefix(e *entry) []byte {
-	end := e.key
-	for bit := int(e.value[0]); bit < 32; bit++ {
-		end.bytes[12+bit/8] |= 0x80 >> (bit % 8)
+// sources writes the elements of the allowed set that an entry brings along.
+func (w *elementWriter) sources(e *entry) {
+	f := w.b.family
+	for _, p := range e.sources() {
+		k := f.appendKey(nil, &e.key)
+		last := f.appendLast(slices.Clone(k), p)
+		w.add(append(k, p.Addr().AsSlice()...), last, nil, "", "")
 	}
-	return end.bytes[:]
 }
 
 func (tx *batch) deleteTable() {
@@ -239,7 +240,7 @@ func (tx *batch) classMessages(all *classes, add []class) {
 		}
 		name := c.chainName()
 		tx.chainMessage(chain{name: name})
-		for _, r := range c.rules() {
+		for _, r := range c.rules(tx.family) {
 			tx.ruleMessage(name, r)
 		}
 	}
@@ -250,36 +251,20 @@ func (tx *batch) classMessages(all *classes, add []class) {
 	w.flush()
 }
 
-// generation asks for the number of transactions so far.
-func (s *socket) generation() (uint32, error) {
-	const genID = 1 // NFTA_GEN_ID
-	var id uint32
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0, unix.AF_UNSPEC, func(m message) error {
-		for a := range attributes(m.body) {
-			if a.kind == genID && len(a.data) == 4 {
-				id = be(a.data)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("nf_tables generation: %w", err)
-	}
-	return id, nil
-}
-
-// Clean removes the table, and with it all that a Proxy ever wrote, from the
-// current network namespace. It is not an error if there is none.
+// Clean removes the tables, and with them all that a Proxy ever wrote, from the
+// current network namespace. It is not an error if there are none.
 func Clean() error {
 	s, err := dial()
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	tx := newTransaction(0)
-	tx.deleteTable()
-	if err := s.commit(tx); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("remove table %s: %w", tableName, err)
+	for _, v6 := range []bool{false, true} {
+		tx := newTransaction(newFamily(v6), 0)
+		tx.deleteTable()
+		if err := s.commit(tx); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("remove table %s %s: %w", tx.family, tableName, err)
+		}
 	}
 	return nil
 }

@@ -25,6 +25,13 @@ import (
 // anonymous map per Service), loaded with nft -f as kube-proxy does; what
 // kube-proxy itself does besides is not counted.
 
+// benchConfig is of a node with IPv4 only.
+func benchConfig() Config {
+	cfg := testConfig
+	cfg.ServiceCIDRs = cfg.ServiceCIDRs[:1]
+	return cfg
+}
+
 // crowd is a World of n Services with two ports' worth of nothing but TCP.
 func crowd(n, endpoints int) *world.World {
 	w := world.New()
@@ -59,7 +66,7 @@ func BenchmarkLoad(b *testing.B) {
 			w := crowd(size.services, size.endpoints)
 			for range b.N {
 				b.StopTimer()
-				l := newLoop(b, netlab.New(b, "n1"), w)
+				l := stepped(b, netlab.New(b, "n1"), benchConfig(), w)
 				runtime.GC()
 				b.StartTimer()
 				cpu := cpuTime()
@@ -72,8 +79,8 @@ func BenchmarkLoad(b *testing.B) {
 					b.Fatalf("%+v", n)
 				}
 				again := time.Now()
-				l.stale = true
-				if err := l.write(); err != nil {
+				l.tables[0].stale = true
+				if err := l.tables[0].write(); err != nil {
 					b.Fatal(err)
 				}
 				b.ReportMetric(float64(time.Since(again).Milliseconds()), "ms/rewrite")
@@ -100,7 +107,7 @@ func BenchmarkChange(b *testing.B) {
 	for _, n := range []int{10, 5000, 50000} {
 		b.Run(fmt.Sprintf("fairlead/%d", n), func(b *testing.B) {
 			w := crowd(n, 4)
-			l := newLoop(b, netlab.New(b, "n1"), w)
+			l := stepped(b, netlab.New(b, "n1"), benchConfig(), w)
 			if err := l.step(world.Changes{}); err != nil {
 				b.Fatal(err)
 			}
@@ -157,7 +164,7 @@ func BenchmarkChange(b *testing.B) {
 func BenchmarkOneMoreEverywhere(b *testing.B) {
 	const n = 8000
 	w := crowd(n, 6)
-	l := newLoop(b, netlab.New(b, "n1"), w)
+	l := stepped(b, netlab.New(b, "n1"), benchConfig(), w)
 	if err := l.step(world.Changes{}); err != nil {
 		b.Fatal(err)
 	}

@@ -77,26 +77,22 @@ func joinPrefixes(all []netip.Prefix) string {
 	return strings.Join(words, " ")
 }
 
-// sources returns the elements of the allowed set that a restricted frontend
+// sources returns the prefixes in the allowed set that a restricted frontend
 // brings along.
-func (e *entry) sources() []*entry {
+func (e *entry) sources() []netip.Prefix {
 	if e.in != restricted {
 		return nil
 	}
-	var all []*entry
+	var all []netip.Prefix
 	for _, word := range strings.Fields(e.comment) {
-		p := netip.MustParsePrefix(word) // joinPrefixes wrote it
-		s := &entry{key: e.key, value: value{byte(p.Bits())}}
-		s.in = allowed
-		a := p.Addr().As4()
-		copy(s.bytes[12:], a[:])
-		all = append(all, s)
+		all = append(all, netip.MustParsePrefix(word)) // joinPrefixes wrote it
 	}
 	return all
 }
 
 func compareKeys(a, b key) int {
-	return cmp.Or(cmp.Compare(a.in, b.in), bytes.Compare(a.bytes[:], b.bytes[:]))
+	return cmp.Or(cmp.Compare(a.in, b.in), bytes.Compare(a.addr[:], b.addr[:]),
+		cmp.Compare(a.port, b.port), cmp.Compare(a.proto, b.proto))
 }
 
 // delta is an element's difference: what the kernel has and what it should have.
@@ -355,7 +351,7 @@ func (s *service) addBackends(to *set, affinity bool) {
 func (b *book) addHairpins(to *service, s *set) {
 	for _, p := range s.slots {
 		if a := p.addr.Addr(); b.localPods.Contains(a) {
-			to.add(addrKey(hairpins, a, a), value{}, "")
+			to.add(addrKey(hairpins, a), value{}, "")
 		}
 	}
 }

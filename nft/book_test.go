@@ -1,7 +1,6 @@
 package nft
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -17,7 +16,7 @@ import (
 
 // model is a kernel as far as a book can tell: elements, and the complaints the
 // real one would have.
-type model map[key]value
+type model map[key]*entry
 
 func (m model) apply(d difference) error {
 	for _, e := range d.removed {
@@ -30,7 +29,7 @@ func (m model) apply(d difference) error {
 		if _, ok := m[e.key]; ok {
 			return fmt.Errorf("add %v, which is there", e.key)
 		}
-		m[e.key] = e.value
+		m[e.key] = e
 	}
 	return nil
 }
@@ -39,9 +38,9 @@ func (m model) apply(d difference) error {
 // for every packet.
 func (m model) check(b *book) error {
 	want := model{}
-	b.all(func(e *entry) { want[e.key] = e.value })
+	b.all(func(e *entry) { want[e.key] = e })
 	for k, v := range want {
-		if got, ok := m[k]; !ok || got != v {
+		if got, ok := m[k]; !ok || !got.equal(v) {
 			return fmt.Errorf("%v is %v, should be %v", k, got, v)
 		}
 	}
@@ -52,12 +51,13 @@ func (m model) check(b *book) error {
 	}
 	sizes := b.size()
 	counts := [mapCount]int{}
-	for k := range m {
+	for k, e := range m {
 		counts[k.in]++
+		counts[allowed] += len(e.sources())
 	}
 	for _, in := range []mapID{allowed, shortcuts, restricted} { // it counts those of losing claims, too
 		if counts[in] > sizes[in] {
-			return fmt.Errorf("the book counts %d %s, there are %d", sizes[in], shapes[in].name, counts[in])
+			return fmt.Errorf("the book counts %d %s, there are %d", sizes[in], in, counts[in])
 		}
 		sizes[in] = counts[in]
 	}
@@ -73,18 +73,14 @@ func (m model) check(b *book) error {
 // disjoint checks that no two source ranges of a frontend overlap: the kernel
 // would refuse the whole transaction.
 func (m model) disjoint() error {
-	seen := map[[12]byte][]netip.Prefix{}
-	for k, v := range m {
-		if k.in != allowed {
-			continue
-		}
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte(k.bytes[12:])), int(v[0]))
-		for _, o := range seen[[12]byte(k.bytes[:])] {
-			if o.Overlaps(p) {
-				return fmt.Errorf("%v and %v overlap", o, p)
+	for k, e := range m {
+		for i, p := range e.sources() {
+			for _, o := range e.sources()[:i] {
+				if o.Overlaps(p) {
+					return fmt.Errorf("%v: %v and %v overlap", k, o, p)
+				}
 			}
 		}
-		seen[[12]byte(k.bytes[:])] = append(seen[[12]byte(k.bytes[:])], p)
 	}
 	return nil
 }
@@ -99,7 +95,7 @@ func (m model) complete(b *book) error {
 		if k.in != services && k.in != shortcuts {
 			continue
 		}
-		word := binary.NativeEndian.Uint32(v[:])
+		word := v.value.number
 		c, ok := byIndex[word>>setBits]
 		if !ok {
 			return fmt.Errorf("%v has the unknown class %#x", k, word>>setBits)
@@ -114,7 +110,7 @@ func (m model) complete(b *book) error {
 				return fmt.Errorf("%v: slot %d of %d is empty", k, slot, c.size)
 			}
 			if in == stickySlots {
-				n := binary.NativeEndian.Uint32(id[:])
+				n := id.value.number
 				_, alive := m[numberKey(sticky, n)]
 				if _, target := m[numberKey(stickyTargets, n)]; !alive || !target {
 					return fmt.Errorf("%v: endpoint %d leads nowhere", k, n)

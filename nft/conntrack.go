@@ -112,8 +112,25 @@ func (c *cleaner) next(ctx context.Context) (int, error) {
 // cut deletes the UDP flows to the given frontends that are not on one of the
 // endpoints given for them.
 func (c *cleaner) cut(allowed map[netip.AddrPort][]netip.AddrPort) (int, error) {
+	total := 0
+	for _, f := range []*family{newFamily(false), newFamily(true)} {
+		for at := range allowed {
+			if !f.has(at.Addr()) {
+				continue
+			}
+			n, err := c.cutFamily(f, allowed)
+			if total += n; err != nil {
+				return total, err
+			}
+			break
+		}
+	}
+	return total, nil
+}
+
+func (c *cleaner) cutFamily(family *family, allowed map[netip.AddrPort][]netip.AddrPort) (int, error) {
 	var wrong [][]byte // the original tuples
-	err := c.socket.dumpUDP(func(f flow) {
+	err := c.socket.dumpUDP(family, func(f flow) {
 		if endpoints, ours := allowed[f.dest]; ours && !slices.Contains(endpoints, f.replySource) {
 			wrong = append(wrong, slices.Clone(f.tuple))
 		}
@@ -123,7 +140,7 @@ func (c *cleaner) cut(allowed map[netip.AddrPort][]netip.AddrPort) (int, error) 
 	}
 	cut := 0
 	for _, tuple := range wrong {
-		err := c.socket.request(unix.NFNL_SUBSYS_CTNETLINK<<8|ctDelete, 0, unix.AF_INET,
+		err := c.socket.request(unix.NFNL_SUBSYS_CTNETLINK<<8|ctDelete, 0, family.protocol,
 			func(message) error { return nil }, raw(ctaTupleOrig|unix.NLA_F_NESTED, tuple))
 		switch {
 		case err == nil:
@@ -146,8 +163,6 @@ const (
 	ctaFilterReply = 2
 	ctaTupleIP     = 1
 	ctaTupleProto  = 2
-	ctaIPv4Src     = 1
-	ctaIPv4Dst     = 2
 	ctaProtoNum    = 1
 	ctaProtoSrc    = 2
 	ctaProtoDst    = 3
@@ -160,24 +175,24 @@ type flow struct {
 	tuple             []byte // the original tuple's attributes; aliases the read buffer
 }
 
-// dumpUDP passes every IPv4 UDP flow to each. The kernel is asked for UDP only;
+// dumpUDP passes every UDP flow of a family to each. The kernel is asked for UDP only;
 // one before 5.8 does not listen and sends everything, so the protocol is
 // checked here too.
-func (s *socket) dumpUDP(each func(flow)) error {
+func (s *socket) dumpUDP(family *family, each func(flow)) error {
 	host32 := func(kind uint16, v uint32) attr {
 		return attr{kind: kind, data: binary.NativeEndian.AppendUint32(nil, v)}
 	}
-	return s.request(unix.NFNL_SUBSYS_CTNETLINK<<8|ctGet, unix.NLM_F_DUMP, unix.AF_INET, func(m message) error {
+	return s.request(unix.NFNL_SUBSYS_CTNETLINK<<8|ctGet, unix.NLM_F_DUMP, family.protocol, func(m message) error {
 		var f flow
 		udp := false
 		for a := range attributes(m.body) {
 			switch a.kind {
 			case ctaTupleOrig:
-				t := parseTuple(a.data)
+				t := family.parseTuple(a.data)
 				udp = t.proto == byte(lb.UDP)
 				f.dest, f.tuple = t.dest, a.data
 			case ctaTupleReply:
-				f.replySource = parseTuple(a.data).source
+				f.replySource = family.parseTuple(a.data).source
 			}
 		}
 		if udp {
@@ -194,16 +209,16 @@ type tuple struct {
 	proto        byte
 }
 
-func parseTuple(p []byte) tuple {
+func (f *family) parseTuple(p []byte) tuple {
 	var t tuple
 	var src, dst netip.Addr
 	var sport, dport uint16
 	for group := range nestedAttributes(p) {
 		for a := range nestedAttributes(group.data) {
 			switch {
-			case group.kind == ctaTupleIP && a.kind == ctaIPv4Src:
+			case group.kind == ctaTupleIP && a.kind == f.ctSource:
 				src, _ = netip.AddrFromSlice(a.data)
-			case group.kind == ctaTupleIP && a.kind == ctaIPv4Dst:
+			case group.kind == ctaTupleIP && a.kind == f.ctDest:
 				dst, _ = netip.AddrFromSlice(a.data)
 			case group.kind == ctaTupleProto && a.kind == ctaProtoNum && len(a.data) == 1:
 				t.proto = a.data[0]

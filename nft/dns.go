@@ -2,7 +2,6 @@ package nft
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -40,30 +39,34 @@ func dnsPort() []byte { return []byte{0, 53} }
 func farewellPort() []byte { return []byte{0, 9} }
 
 // untrackedIn is about what arrives.
-func untrackedIn(dns netip.Addr) []rule {
-	if !dns.Is4() {
+func (l layout) untrackedIn() []rule {
+	dns := l.dns
+	saddr, daddr := l.family.saddr(), l.family.daddr()
+	if !dns.IsValid() {
 		return nil
 	}
 	both := transport(lb.TCP, lb.UDP)
 	return []rule{
-		join(is(daddr, dns.AsSlice()), is(l4proto, []byte{byte(lb.UDP)}), is(dport, dnsPort()), hasSocket(socketWildcard), notrack()),
-		join(is(daddr, dns.AsSlice()), is(l4proto, []byte{byte(lb.TCP)}), is(dport, dnsPort()), hasSocket(socketTransparent), notrack()),
-		join(is(saddr, dns.AsSlice()), both, is(sport, dnsPort()), notrack()),
+		join(is(daddr, dns.AsSlice()), is(l4proto(), []byte{byte(lb.UDP)}), is(dport(), dnsPort()), hasSocket(socketWildcard), notrack()),
+		join(is(daddr, dns.AsSlice()), is(l4proto(), []byte{byte(lb.TCP)}), is(dport(), dnsPort()), hasSocket(socketTransparent), notrack()),
+		join(is(saddr, dns.AsSlice()), both, is(sport(), dnsPort()), notrack()),
 	}
 }
 
 // untrackedOut is about what this node sends.
-func untrackedOut(dns netip.Addr) []rule {
-	if !dns.Is4() {
+func (l layout) untrackedOut() []rule {
+	dns := l.dns
+	saddr, daddr := l.family.saddr(), l.family.daddr()
+	if !dns.IsValid() {
 		return nil
 	}
 	both := transport(lb.TCP, lb.UDP)
-	toItself := join(is(saddr, dns.AsSlice()), is(daddr, dns.AsSlice()), is(l4proto, []byte{byte(lb.UDP)}), is(sport, dnsPort()))
+	toItself := join(is(saddr, dns.AsSlice()), is(daddr, dns.AsSlice()), is(l4proto(), []byte{byte(lb.UDP)}), is(sport(), dnsPort()))
 	return []rule{
-		join(toItself, is(dport, farewellPort()), []expr{saddr(reg1), touch(dynsetDelete, answeringSet)}),
-		join(toItself, is(dport, dnsPort()), []expr{saddr(reg1), touch(dynsetUpdate, answeringSet)}),
-		join(is(saddr, dns.AsSlice()), both, is(sport, dnsPort()), notrack()),
-		join(inSet(answeringSet, false, daddr), both, is(dport, dnsPort()), notrack()),
+		join(toItself, is(dport(), farewellPort()), append(load(saddr), touch(dynsetDelete, answeringSet))),
+		join(toItself, is(dport(), dnsPort()), append(load(saddr), touch(dynsetUpdate, answeringSet))),
+		join(is(saddr, dns.AsSlice()), both, is(sport(), dnsPort()), notrack()),
+		join(inSet(answeringSet, false, daddr), both, is(dport(), dnsPort()), notrack()),
 	}
 }
 
@@ -71,15 +74,16 @@ func untrackedOut(dns netip.Addr) []rule {
 // took, because there is no other node. The node's own go where the address is,
 // to the server if it lives; a pod's query gets no reply rather than a refusal,
 // so that the pod asks again when the server is back, a moment later.
-func dnsUnanswered(dns netip.Addr) []rule {
-	if !dns.Is4() {
+func (l layout) dnsUnanswered() []rule {
+	dns, daddr := l.dns, l.family.daddr()
+	if !dns.IsValid() {
 		return nil
 	}
 	const loopback = 1 // the index of lo in every network namespace
-	lo := func(reg uint32) expr { return meta(unix.NFT_META_OIF, reg) }
+	lo := meta(unix.NFT_META_OIF, 4)
 	return []rule{
 		join(is(daddr, dns.AsSlice()), is(lo, native(loopback)), verdict(unix.NFT_RETURN, "")),
-		join(is(daddr, dns.AsSlice()), transport(lb.TCP, lb.UDP), is(dport, dnsPort()), drop()),
+		join(is(daddr, dns.AsSlice()), transport(lb.TCP, lb.UDP), is(dport(), dnsPort()), drop()),
 		join(is(daddr, dns.AsSlice()), gotoChain(chainRefuse)),
 	}
 }
@@ -95,9 +99,9 @@ const (
 // hasSocket matches a packet for which a socket waits that lacks the property.
 func hasSocket(without uint32) []expr {
 	const attrKey, attrDreg = 1, 2
-	property := func(reg uint32) expr {
-		return expr{name: "socket", attrs: []attr{be32(attrKey, without), be32(attrDreg, reg)}}
-	}
+	property := field{size: 1, load: func(reg uint32) []expr {
+		return []expr{{name: "socket", attrs: []attr{be32(attrKey, without), be32(attrDreg, reg)}}}
+	}}
 	return is(property, []byte{0})
 }
 
@@ -113,18 +117,19 @@ func (b *batch) answeringMessage() {
 	b.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "set "+answeringSet,
 		text(unix.NFTA_SET_TABLE, tableName), text(unix.NFTA_SET_NAME, answeringSet),
 		be32(unix.NFTA_SET_FLAGS, unix.NFT_SET_EVAL|unix.NFT_SET_TIMEOUT),
-		be32(unix.NFTA_SET_KEY_TYPE, typeAddr), be32(unix.NFTA_SET_KEY_LEN, 4), b.nextSetID(),
+		be32(unix.NFTA_SET_KEY_TYPE, b.family.addrType), be32(unix.NFTA_SET_KEY_LEN, b.family.addrLen), b.nextSetID(),
 		be64(unix.NFTA_SET_TIMEOUT, uint64(answeringLast.Milliseconds())),
 		nest(unix.NFTA_SET_DESC, be32(unix.NFTA_SET_DESC_SIZE, 16)),
 		raw(unix.NFTA_SET_USERDATA, unhex(plainSet)))
 }
 
 // service is what the World says of a Service, and of the DNS Service what it
-// means here: only the other nodes' servers, and nothing if there are none. Its
-// label that keeps proxies away is for those that do not serve it themselves.
-func (p *Proxy) service(name world.ServiceName) (*corev1.Service, []*discoveryv1.EndpointSlice) {
+// means here: only the other nodes' servers, and nothing if there are none of
+// this family. Its label that keeps proxies away is for those that do not serve
+// it themselves.
+func (p *Proxy) service(f *family, name world.ServiceName) (*corev1.Service, []*discoveryv1.EndpointSlice) {
 	service, all := p.world.Service(name)
-	if service == nil || !p.cfg.ClusterDNS.IsValid() || service.Spec.ClusterIP != p.cfg.ClusterDNS.String() {
+	if service == nil || !slices.Contains(p.dns, service.Spec.ClusterIP) {
 		return service, all
 	}
 	elsewhere, others := make([]*discoveryv1.EndpointSlice, len(all)), 0
@@ -134,7 +139,9 @@ func (p *Proxy) service(name world.ServiceName) (*corev1.Service, []*discoveryv1
 			return e.NodeName != nil && *e.NodeName == p.cfg.NodeName
 		})
 		elsewhere[i] = s
-		others += len(s.Endpoints)
+		if (s.AddressType == discoveryv1.AddressTypeIPv6) == f.v6 {
+			others += len(s.Endpoints)
+		}
 	}
 	if others == 0 {
 		return nil, nil

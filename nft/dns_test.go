@@ -13,18 +13,19 @@ import (
 	"fairlead.dev/fairlead/internal/netlab"
 )
 
-var dnsAt = netip.AddrPortFrom(testConfig.ClusterDNS, 53)
+const dnsAt = "10.96.0.10:53"
 
 // nameServer is a server on the DNS address of node n1, which says "own", and
 // sends itself what a Server sends itself. The returned function ends it.
 func (l *lab) nameServer() (end func()) {
 	l.t.Helper()
+	at := l.at(dnsAt)
 	var u net.PacketConn
 	var tcp net.Listener
 	var err error
 	l.node.Do(func() {
-		if u, err = net.ListenPacket("udp4", dnsAt.String()); err == nil {
-			tcp, err = net.Listen("tcp4", dnsAt.String())
+		if u, err = net.ListenPacket("udp", at.String()); err == nil {
+			tcp, err = net.Listen("tcp", at.String())
 		}
 	})
 	if err != nil {
@@ -33,11 +34,11 @@ func (l *lab) nameServer() (end func()) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		for beat := time.NewTicker(100 * time.Millisecond); ; {
-			u.WriteTo([]byte("beat"), net.UDPAddrFromAddrPort(dnsAt))
+			u.WriteTo([]byte("beat"), net.UDPAddrFromAddrPort(at))
 			select {
 			case <-beat.C:
 			case <-stop:
-				u.WriteTo([]byte("farewell"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(dnsAt.Addr(), 9)))
+				u.WriteTo([]byte("farewell"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(at.Addr(), 9)))
 				u.Close()
 				close(stopped)
 				return
@@ -78,7 +79,7 @@ func (l *lab) nameServer() (end func()) {
 }
 
 func dnsService() *corev1.Service {
-	s := newService("kube-dns", dnsAt.Addr().String(),
+	s := newService("kube-dns", dnsIP.String(),
 		corev1.ServicePort{Name: "tcp", Port: 53, Protocol: corev1.ProtocolTCP},
 		corev1.ServicePort{Name: "udp", Port: 53, Protocol: corev1.ProtocolUDP})
 	s.Labels = map[string]string{labelOtherProxy: "fairlead-dns"}
@@ -89,7 +90,7 @@ func dnsService() *corev1.Service {
 func (l *lab) asks(from *netlab.Netns, want string) {
 	l.t.Helper()
 	for _, network := range []func(netip.Addr, netip.AddrPort, time.Duration) (netlab.Answer, error){from.UDP, from.TCP} {
-		if a, err := network(netip.Addr{}, dnsAt, patient); err != nil || a.Name != want {
+		if a, err := network(netip.Addr{}, l.at(dnsAt), patient); err != nil || a.Name != want {
 			l.t.Errorf("%+v, %v; want %q to answer", a, err, want)
 		}
 	}
@@ -97,8 +98,9 @@ func (l *lab) asks(from *netlab.Netns, want string) {
 
 // Queries to the node's own DNS server leave no trace in conntrack; whatever
 // else is sent to its address is refused.
-func TestDNSIsNotTracked(t *testing.T) {
-	l := newLab(t)
+func TestDNSIsNotTracked(t *testing.T) { inBothFamilies(t, checkDNSIsNotTracked) }
+
+func checkDNSIsNotTracked(t *testing.T, l *lab) {
 	l.nameServer()
 	l.start()
 	l.put(dnsService(), newSlice("kube-dns", gateway, podFar))
@@ -122,7 +124,7 @@ func TestDNSIsNotTracked(t *testing.T) {
 
 // answering reports whether the node's own queries go to its own server.
 func (l *lab) answering() bool {
-	out, err := l.node.Command("nft", "list", "set", "ip", "fairlead", answeringSet)
+	out, err := l.node.Command("nft", "list", "set", newFamily(l.six).String(), "fairlead", answeringSet)
 	if err != nil {
 		l.t.Fatal(err, out)
 	}
@@ -132,8 +134,9 @@ func (l *lab) answering() bool {
 // When the node's own DNS server dies, other nodes' servers answer: a pod from
 // the next query on, the node itself when nothing was heard for a while. When
 // it is back they are not asked any more.
-func TestDNSOfOtherNodes(t *testing.T) {
-	l := newLab(t)
+func TestDNSOfOtherNodes(t *testing.T) { inBothFamilies(t, checkDNSOfOtherNodes) }
+
+func checkDNSOfOtherNodes(t *testing.T, l *lab) {
 	end := l.nameServer()
 	l.start()
 	l.put(dnsService(), newSlice("kube-dns", gateway, podFar))
@@ -154,15 +157,16 @@ func TestDNSOfOtherNodes(t *testing.T) {
 // Without another node there is nobody to answer. The node's own queries and
 // a new server still find each other, even before the first datagram, and a
 // pod's query is not refused: it is repeated, and then the server is back.
-func TestDNSAlone(t *testing.T) {
-	l := newLab(t)
+func TestDNSAlone(t *testing.T) { inBothFamilies(t, checkDNSAlone) }
+
+func checkDNSAlone(t *testing.T, l *lab) {
 	l.start()
 	for _, slice := range []*corev1.Service{nil, dnsService()} {
 		if slice != nil {
 			l.put(slice, newSlice("kube-dns", gateway))
 		}
-		l.silent(l.a, dnsAt.String())
-		if _, err := l.a.UDP(netip.Addr{}, dnsAt, quick); !isTimeout(err) {
+		l.silent(l.a, dnsAt)
+		if _, err := l.a.UDP(netip.Addr{}, l.at(dnsAt), quick); !isTimeout(err) {
 			t.Errorf("udp: %v, want silence", err)
 		}
 		end := l.nameServer()

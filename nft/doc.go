@@ -1,8 +1,12 @@
-// Package nft brings the rows of package lb into the kernel: one nf_tables table
-// named fairlead, of family ip, with a fixed handful of rules in which Services
-// and endpoints are plain map elements. There is no chain per Service, and no
-// map with many elements holds verdicts, so adding an endpoint costs the same
-// among ten Services and among fifty thousand.
+// Package nft brings the rows of package lb into the kernel: for each IP version
+// one nf_tables table named fairlead, of family ip or ip6, with a fixed handful
+// of rules in which Services and endpoints are plain map elements. There is no
+// chain per Service, and no map with many elements holds verdicts, so adding an
+// endpoint costs the same among ten Services and among fifty thousand.
+//
+// The two tables are the same code given another family, which is data: where a
+// header has its addresses, how long they are, and how nft prints them. One
+// Proxy owns both. They are written by separate transactions.
 //
 // # How a connection is treated
 //
@@ -61,11 +65,15 @@
 // The maps have a size, which makes them plain hash tables in the kernel, and
 // are replaced when four fifths are used.
 //
-// The table is owned by the Proxy's socket: nobody else can flush or delete it
-// while the Proxy lives. It persists when the Proxy stops, and the next one
-// takes it over together with what clients stick to. To look into a connection,
-// use a table of your own with nft's trace; to be rid of the table, stop the
+// The tables are owned by the Proxy's socket: nobody else can flush or delete
+// them while the Proxy lives. They persist when the Proxy stops, and the next one
+// takes them over together with what clients stick to. To look into a connection,
+// use a table of your own with nft's trace; to be rid of the tables, stop the
 // program and call Clean.
+//
+// ICMP is nobody's frontend and is left alone, and with it neighbour discovery;
+// only a message to a cluster address itself is refused, as any port of it that
+// its Service does not have.
 //
 // # UDP
 //
@@ -75,11 +83,11 @@
 //
 // # What it needs
 //
-// Linux 5.10 or newer, with nf_tables, nf_nat and conntrack for IPv4 and their
-// netlink interfaces (NF_TABLES, NFT_CT, NFT_NAT, NFT_MASQ, NFT_REJECT,
+// Linux 5.10 or newer, with nf_tables, nf_nat and conntrack and their netlink
+// interfaces (NF_TABLES, NFT_CT, NFT_NAT, NFT_MASQ, NFT_REJECT,
 // NFT_NUMGEN, NFT_SOCKET, NF_CT_NETLINK). Before 6.9 a table cannot be owned and persist: it
 // then has no owner, and changes by others are found by the ruleset's generation
-// and undone within ten seconds or so. Before 6.2 a rewrite cannot keep what
+// and undone within a second or so; see verify. Before 6.2 a rewrite cannot keep what
 // clients stick to. CAP_NET_ADMIN in the initial user namespace is needed to
 // send a large transaction at once. Developed and tested on 6.18.
 package nft

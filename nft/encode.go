@@ -31,12 +31,15 @@ func nest(kind uint16, in ...attr) attr {
 // native is a number as registers hold marks: in the byte order of the host.
 func native(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
-// batch collects the messages of one transaction, or is a single message.
+// batch collects the messages of one transaction about a table, or is a single
+// message.
 type batch struct {
+	family *family
 	buf    []byte
 	starts []int // of the messages between the batch's begin and end
 	names  []string
 	open   int // start of the message being written
+	rules  int // added so far
 	setIDs uint32
 }
 
@@ -66,7 +69,7 @@ func (b *batch) message(kind, flags uint16, what string, attrs ...attr) {
 }
 
 func (b *batch) start(kind, flags uint16, what string) {
-	b.begin(unix.NFNL_SUBSYS_NFTABLES<<8|kind, unix.NLM_F_REQUEST|flags, unix.NFPROTO_IPV4, 0)
+	b.begin(unix.NFNL_SUBSYS_NFTABLES<<8|kind, unix.NLM_F_REQUEST|flags, b.family.protocol, 0)
 	b.starts = append(b.starts, b.open)
 	b.names = append(b.names, what)
 }
@@ -105,8 +108,8 @@ func (b *batch) unnest(at int) {
 }
 
 // newTransaction returns a batch with room for about n elements.
-func newTransaction(n int) *batch {
-	b := &batch{buf: make([]byte, 0, 4096+128*n)}
+func newTransaction(f *family, n int) *batch {
+	b := &batch{family: f, buf: make([]byte, 0, 4096+128*n)}
 	b.frame(unix.NFNL_MSG_BATCH_BEGIN)
 	return b
 }
@@ -244,6 +247,7 @@ func (b *batch) ruleMessage(chainName string, r rule) {
 		list.nested = append(list.nested, nest(unix.NFTA_LIST_ELEM,
 			text(unix.NFTA_EXPR_NAME, e.name), nest(unix.NFTA_EXPR_DATA, e.attrs...)))
 	}
+	b.rules++
 	b.message(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, fmt.Sprintf("rule of chain %s", chainName),
 		text(unix.NFTA_RULE_TABLE, tableName), text(unix.NFTA_RULE_CHAIN, chainName), list)
 }

@@ -34,54 +34,73 @@ func join(statements ...[]expr) rule {
 // continue in the 32-bit registers behind it; other choices make it abort.
 const (
 	reg1  = unix.NFT_REG_1
-	reg2  = unix.NFT_REG_2
-	regB  = unix.NFT_REG32_01 // the second 32 bits of register 1
-	regC  = unix.NFT_REG32_02
-	regD  = unix.NFT_REG32_03
+	reg3  = unix.NFT_REG_3 // behind the longest key of a statement
 	verdR = unix.NFT_REG_VERDICT
 )
 
-// field is something a packet carries, loaded into a register.
-type field func(reg uint32) expr
-
-func networkField(offset, length uint32) field {
-	return func(reg uint32) expr { return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, length, reg) }
+// register returns the register that begins so many bytes behind register 1.
+func register(offset uint32) uint32 {
+	if offset%16 == 0 {
+		return reg1 + offset/16
+	}
+	return unix.NFT_REG32_00 + offset/4
 }
 
-func payload(base, offset, length, reg uint32) expr {
-	return expr{name: "payload", attrs: []attr{be32(unix.NFTA_PAYLOAD_DREG, reg), be32(unix.NFTA_PAYLOAD_BASE, base),
-		be32(unix.NFTA_PAYLOAD_OFFSET, offset), be32(unix.NFTA_PAYLOAD_LEN, length)}}
+// field is something a packet carries, or a number made up for it, that can be
+// loaded into a register.
+type field struct {
+	size uint32 // in bytes
+	load func(reg uint32) []expr
 }
 
-func saddr(reg uint32) expr   { return networkField(12, 4)(reg) }
-func daddr(reg uint32) expr   { return networkField(16, 4)(reg) }
-func sport(reg uint32) expr   { return payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, reg) }
-func dport(reg uint32) expr   { return payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, reg) }
-func l4proto(reg uint32) expr { return meta(unix.NFT_META_L4PROTO, reg) }
-func mark(reg uint32) expr    { return meta(unix.NFT_META_MARK, reg) }
-func ctMark(reg uint32) expr  { return ct(unix.NFT_CT_MARK, reg) }
-
-func meta(key, reg uint32) expr {
-	return expr{name: "meta", attrs: []attr{be32(unix.NFTA_META_KEY, key), be32(unix.NFTA_META_DREG, reg)}}
+func payload(base, offset, size uint32) field {
+	return field{size: size, load: func(reg uint32) []expr {
+		return []expr{{name: "payload", attrs: []attr{be32(unix.NFTA_PAYLOAD_DREG, reg), be32(unix.NFTA_PAYLOAD_BASE, base),
+			be32(unix.NFTA_PAYLOAD_OFFSET, offset), be32(unix.NFTA_PAYLOAD_LEN, size)}}}
+	}}
 }
 
-func ct(key, reg uint32) expr {
-	return expr{name: "ct", attrs: []attr{be32(unix.NFTA_CT_KEY, key), be32(unix.NFTA_CT_DREG, reg)}}
+func networkField(offset, size uint32) field {
+	return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, size)
+}
+
+func (f *family) saddr() field { return networkField(f.source, f.addrLen) }
+func (f *family) daddr() field { return networkField(f.dest, f.addrLen) }
+func sport() field             { return payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2) }
+func dport() field             { return payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2) }
+func l4proto() field           { return meta(unix.NFT_META_L4PROTO, 1) }
+func mark() field              { return meta(unix.NFT_META_MARK, 4) }
+func ctMark() field            { return ct(unix.NFT_CT_MARK) }
+func ctState() field           { return ct(unix.NFT_CT_STATE) }
+func ctStatus() field          { return ct(unix.NFT_CT_STATUS) }
+
+func meta(key, size uint32) field {
+	return field{size: size, load: func(reg uint32) []expr {
+		return []expr{{name: "meta", attrs: []attr{be32(unix.NFTA_META_KEY, key), be32(unix.NFTA_META_DREG, reg)}}}
+	}}
+}
+
+func ct(key uint32) field {
+	return field{size: 4, load: func(reg uint32) []expr {
+		return []expr{{name: "ct", attrs: []attr{be32(unix.NFTA_CT_KEY, key), be32(unix.NFTA_CT_DREG, reg)}}}
+	}}
 }
 
 // numgen is a number smaller than n, at random or one more each time.
 func numgen(how uint32, n int) field {
-	return func(reg uint32) expr {
-		return expr{name: "numgen", attrs: []attr{be32(unix.NFTA_NG_DREG, reg),
-			be32(unix.NFTA_NG_MODULUS, uint32(n)), be32(unix.NFTA_NG_TYPE, how), be32(unix.NFTA_NG_OFFSET, 0)}}
-	}
+	return field{size: 4, load: func(reg uint32) []expr {
+		return []expr{{name: "numgen", attrs: []attr{be32(unix.NFTA_NG_DREG, reg),
+			be32(unix.NFTA_NG_MODULUS, uint32(n)), be32(unix.NFTA_NG_TYPE, how), be32(unix.NFTA_NG_OFFSET, 0)}}}
+	}}
 }
 
 // load puts fields one after another, as the parts of a key.
 func load(fields ...field) []expr {
 	var es []expr
-	for i, f := range fields {
-		es = append(es, f([]uint32{reg1, regB, regC, regD}[i]))
+	offset := uint32(0)
+	for _, f := range fields {
+		es = append(es, f.load(register(offset))...)
+		offset += (f.size + 3) &^ 3
 	}
 	return es
 }
@@ -101,35 +120,35 @@ func and(mask []byte) expr {
 }
 
 // is matches a field with given bytes.
-func is(f field, data []byte) []expr { return []expr{f(reg1), compare(unix.NFT_CMP_EQ, data)} }
+func is(f field, data []byte) []expr { return append(load(f), compare(unix.NFT_CMP_EQ, data)) }
 
 // hasBit matches a field that shares a bit with mask.
 func hasBit(f field, mask uint32) []expr {
-	return []expr{f(reg1), and(native(mask)), compare(unix.NFT_CMP_NEQ, native(0))}
+	return append(load(f), and(native(mask)), compare(unix.NFT_CMP_NEQ, native(0)))
 }
 
 // within matches an address in a prefix, or with op NFT_CMP_NEQ outside it. A
 // prefix of whole bytes is a shorter read, as nft writes it. Every address is
-// outside an invalid prefix; a rule for the inside of one must not be made.
+// outside an invalid prefix; a rule for the inside of one does not exist.
 func within(offset uint32, op uint32, p netip.Prefix) []expr {
 	if !p.IsValid() {
 		return nil
 	}
 	bytes := p.Masked().Addr().AsSlice()
 	if bits := p.Bits(); bits%8 == 0 && bits > 0 {
-		return []expr{networkField(offset, uint32(bits/8))(reg1), compare(op, bytes[:bits/8])}
+		return append(load(networkField(offset, uint32(bits/8))), compare(op, bytes[:bits/8]))
 	}
 	mask := make([]byte, len(bytes))
 	for i := range p.Bits() {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
-	return []expr{networkField(offset, uint32(len(bytes)))(reg1), and(mask), compare(op, bytes)}
+	return append(load(networkField(offset, uint32(len(bytes)))), and(mask), compare(op, bytes))
 }
 
-func saddrIn(p netip.Prefix) []expr    { return within(12, unix.NFT_CMP_EQ, p) }
-func saddrNotIn(p netip.Prefix) []expr { return within(12, unix.NFT_CMP_NEQ, p) }
-func daddrIn(p netip.Prefix) []expr    { return within(16, unix.NFT_CMP_EQ, p) }
-func daddrNotIn(p netip.Prefix) []expr { return within(16, unix.NFT_CMP_NEQ, p) }
+func (f *family) saddrIn(p netip.Prefix) []expr    { return within(f.source, unix.NFT_CMP_EQ, p) }
+func (f *family) saddrNotIn(p netip.Prefix) []expr { return within(f.source, unix.NFT_CMP_NEQ, p) }
+func (f *family) daddrIn(p netip.Prefix) []expr    { return within(f.dest, unix.NFT_CMP_EQ, p) }
+func (f *family) daddrNotIn(p netip.Prefix) []expr { return within(f.dest, unix.NFT_CMP_NEQ, p) }
 
 // inSet matches a key that is, or with invert is not, an element of a set.
 func inSet(set string, invert bool, key ...field) []expr {
@@ -147,18 +166,18 @@ func lookup(set string, dreg uint32, key ...field) []expr {
 		be32(unix.NFTA_LOOKUP_SREG, reg1), be32(unix.NFTA_LOOKUP_DREG, dreg)}})
 }
 
-func setMark(value ...expr) []expr {
+func setMark(value []expr) []expr {
 	return append(value, expr{name: "meta", attrs: []attr{be32(unix.NFTA_META_KEY, unix.NFT_META_MARK), be32(unix.NFTA_META_SREG, reg1)}})
 }
 
-func setCtMark(value ...expr) []expr {
+func setCtMark(value []expr) []expr {
 	return append(value, expr{name: "ct", attrs: []attr{be32(unix.NFTA_CT_KEY, unix.NFT_CT_MARK), be32(unix.NFTA_CT_SREG, reg1)}})
 }
 
 // number is a constant in register 1, in the host's byte order.
-func number(v uint32) expr {
-	return expr{name: "immediate", attrs: []attr{be32(unix.NFTA_IMMEDIATE_DREG, reg1),
-		nest(unix.NFTA_IMMEDIATE_DATA, raw(unix.NFTA_DATA_VALUE, native(v)))}}
+func number(v uint32) []expr {
+	return []expr{{name: "immediate", attrs: []attr{be32(unix.NFTA_IMMEDIATE_DREG, reg1),
+		nest(unix.NFTA_IMMEDIATE_DATA, raw(unix.NFTA_DATA_VALUE, native(v)))}}}
 }
 
 func verdictData(code int32, chain string) attr {
@@ -180,13 +199,15 @@ func drop() []expr                 { return verdict(0, "") }
 
 // transport matches packets with ports. nft wants it before any mapping to a
 // port when it reads rules back from its own output.
-func transport(protocols ...lb.Protocol) []expr { return []expr{l4proto(reg1), {protocols: protocols}} }
+func transport(protocols ...lb.Protocol) []expr {
+	return append(load(l4proto()), expr{protocols: protocols})
+}
 
 // dnat sends the connection to the address in register 1 and the port behind it.
-func dnat() []expr {
+func (f *family) dnat() []expr {
 	return []expr{{name: "nat", attrs: []attr{be32(unix.NFTA_NAT_TYPE, unix.NFT_NAT_DNAT),
-		be32(unix.NFTA_NAT_FAMILY, unix.NFPROTO_IPV4), be32(unix.NFTA_NAT_REG_ADDR_MIN, reg1),
-		be32(unix.NFTA_NAT_REG_PROTO_MIN, regB)}}}
+		be32(unix.NFTA_NAT_FAMILY, uint32(f.protocol)), be32(unix.NFTA_NAT_REG_ADDR_MIN, reg1),
+		be32(unix.NFTA_NAT_REG_PROTO_MIN, register(f.addrLen))}}}
 }
 
 // masquerade replaces the source by this node's address on the way out. The
@@ -197,25 +218,24 @@ func masquerade() []expr {
 }
 
 func rejectTCP() []expr {
-	return append(is(l4proto, []byte{byte(lb.TCP)}), expr{name: "reject",
+	return append(is(l4proto(), []byte{byte(lb.TCP)}), expr{name: "reject",
 		attrs: []attr{be32(unix.NFTA_REJECT_TYPE, unix.NFT_REJECT_TCP_RST), raw(unix.NFTA_REJECT_ICMP_CODE, []byte{0})}})
 }
 
-func rejectICMP() []expr {
-	const portUnreachable = 3
+func (f *family) rejectICMP() []expr {
 	return []expr{{name: "reject", attrs: []attr{be32(unix.NFTA_REJECT_TYPE, unix.NFT_REJECT_ICMP_UNREACH),
-		raw(unix.NFTA_REJECT_ICMP_CODE, []byte{portUnreachable})}}}
+		raw(unix.NFTA_REJECT_ICMP_CODE, []byte{f.unreachable})}}}
 }
 
 func notrack() []expr { return []expr{{name: "notrack"}} }
 
 // dynset adds, refreshes or deletes an element (key in register 1, data in
-// register 2) from the packet path.
+// register 3) from the packet path.
 func dynset(op uint32, set string, timeout time.Duration, data field, key ...field) []expr {
 	attrs := []attr{text(unix.NFTA_DYNSET_SET_NAME, set), be32(unix.NFTA_DYNSET_OP, op),
-		be32(unix.NFTA_DYNSET_SREG_KEY, reg1), be32(unix.NFTA_DYNSET_SREG_DATA, reg2)}
+		be32(unix.NFTA_DYNSET_SREG_KEY, reg1), be32(unix.NFTA_DYNSET_SREG_DATA, reg3)}
 	if timeout > 0 {
 		attrs = append(attrs, be64(unix.NFTA_DYNSET_TIMEOUT, uint64(timeout.Milliseconds())))
 	}
-	return append(append(load(key...), data(reg2)), expr{name: "dynset", attrs: attrs})
+	return append(append(load(key...), data.load(reg3)...), expr{name: "dynset", attrs: attrs})
 }

@@ -34,14 +34,14 @@ func (w *walk) step() {
 		w.services[n] = nil
 	} else {
 		w.services[n] = w.universe.Service(w.rnd, n)
-		w.lab.world.Put(w.services[n])
+		w.lab.set(w.services[n])
 	}
 	for _, s := range w.slices[n] {
 		w.lab.world.Delete(s)
 	}
 	w.slices[n] = w.universe.Slices(w.rnd, n)
 	for _, s := range w.slices[n] {
-		w.lab.world.Put(s)
+		w.lab.set(s)
 	}
 	w.lab.settle()
 }
@@ -59,10 +59,11 @@ func (w *walk) objects() (services []*corev1.Service, slices []*discoveryv1.Endp
 // TestKernelAgreesWithExpect walks through random Services and endpoints and
 // asks for random packets what the specification allows and what a real
 // connection does.
-func TestKernelAgreesWithExpect(t *testing.T) {
-	l := newLab(t)
+func TestKernelAgreesWithExpect(t *testing.T) { inBothFamilies(t, checkKernelAgreesWithExpect) }
+
+func checkKernelAgreesWithExpect(t *testing.T, l *lab) {
 	for name, pod := range l.pods() {
-		pod.in.Serve(netip.AddrPortFrom(pod.ip, 8081), name)
+		l.serve(pod.in, netip.AddrPortFrom(pod.ip, 8081), name)
 	}
 	l.start()
 	seed := rand.Uint64()
@@ -120,15 +121,15 @@ func (l *lab) origin(rnd *rand.Rand, p *lb.Packet) *netlab.Netns {
 
 // agrees makes the connection and says how it differs from what was expected.
 func (l *lab) agrees(from *netlab.Netns, p lb.Packet, want lb.Outcome) error {
-	network, ask := "tcp4", from.TCP
+	network, ask := "tcp", from.TCP
 	if p.Proto == lb.UDP {
-		network, ask = "udp4", from.UDP
+		network, ask = "udp", from.UDP
 	}
 	timeout := patient
 	if !want.Served || want.Verdict == lb.Drop {
 		timeout = quick
 	}
-	answer, err := ask(netip.Addr{}, p.Dest, timeout)
+	answer, err := ask(netip.Addr{}, l.at(p.Dest.String()), timeout)
 	switch {
 	case !want.Served:
 		if err == nil {
@@ -156,10 +157,10 @@ func (l *lab) agrees(from *netlab.Netns, p lb.Packet, want lb.Outcome) error {
 	if !ok {
 		return fmt.Errorf("%q answered, at %s", answer.Name, at)
 	}
-	if at != p.Source && p.Origin != lb.FromNode && want.KeepsSource != (answer.Client == p.Source) {
+	if at != p.Source && p.Origin != lb.FromNode && want.KeepsSource != (answer.Client == l.ip(p.Source)) {
 		return fmt.Errorf("%q saw client %s", answer.Name, answer.Client)
 	}
-	if at == p.Source && answer.Client == p.Source {
+	if at == p.Source && answer.Client == l.ip(p.Source) {
 		return fmt.Errorf("%q saw itself as the client", answer.Name)
 	}
 	return nil
@@ -185,14 +186,15 @@ func (l *lab) manyShapes() {
 			s.Spec.LoadBalancerSourceRanges = []string{"198.51.100.0/25", "203.0.113.7/32"}
 			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("203.0.%d.%d", i/250, i%250+1)}}
 		}
-		l.world.Put(s)
-		l.world.Put(newSlice(s.Name, addrs...))
+		l.set(s)
+		l.set(newSlice(s.Name, addrs...))
 	}
 }
 
 // Everybody's nft has to be able to print what we write, and to read it again.
-func TestRulesetPrints(t *testing.T) {
-	l := newLab(t)
+func TestRulesetPrints(t *testing.T) { inBothFamilies(t, checkRulesetPrints) }
+
+func checkRulesetPrints(t *testing.T, l *lab) {
 	l.start()
 	l.manyShapes()
 	l.settle()
@@ -200,15 +202,16 @@ func TestRulesetPrints(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%.3000s", err, out)
 	}
+	ip := newFamily(l.six).String()
 	for _, want := range []string{
-		`10.100.0.4 . tcp . 80 comment "default/s3:tcp"`,
-		"dnat ip to ct mark . numgen random mod 3 map @endpoints",
+		l.text("10.100.0.4") + ` . tcp . 80 comment "default/s3:tcp"`,
+		"dnat " + ip + " to ct mark . numgen random mod 3 map @endpoints",
 		"chain lb-6-sticky-60s {", "-keep-source {",
-		"update @affinity { ip saddr . ct mark timeout 1m : meta mark }",
-		"203.0.0.4 . tcp . 80 . 198.51.100.0/25",
-		"ip daddr 10.96.0.10 udp dport 53 socket wildcard 0 notrack",
-		"ip daddr 10.96.0.10 tcp dport 53 socket transparent 0 notrack",
-		"update @answering { ip saddr }",
+		"update @affinity { ct mark . " + ip + " saddr timeout 1m : meta mark }",
+		l.text("203.0.0.4") + " . tcp . 80 . " + l.text("198.51.100.0/25"),
+		ip + " daddr " + l.text("10.96.0.10") + " udp dport 53 socket wildcard 0 notrack",
+		ip + " daddr " + l.text("10.96.0.10") + " tcp dport 53 socket transparent 0 notrack",
+		"update @answering { " + ip + " saddr }",
 		"flags owner",
 	} {
 		if !strings.Contains(out, want) {
@@ -218,7 +221,7 @@ func TestRulesetPrints(t *testing.T) {
 	if strings.Contains(out, "invalid type") || strings.Contains(out, "unknown") {
 		t.Error("the listing has parts nft cannot name")
 	}
-	if n := l.proxy.Stats(); strings.Count(out, "\tchain ") > n.Classes+20 {
+	if n := l.proxy.Stats(); strings.Count(out, "\tchain ") > n.Classes+2*20 {
 		t.Errorf("%d chains for %d classes", strings.Count(out, "\tchain "), n.Classes)
 	}
 	file := t.TempDir() + "/saved.nft"
@@ -229,20 +232,21 @@ func TestRulesetPrints(t *testing.T) {
 		t.Errorf("what nft prints it cannot read: %v\n%.3000s", err, out)
 	}
 	// Other programs' transactions go on beside ours.
-	if out, err := l.node.Command("nft", "add", "table", "ip", "other"); err != nil {
+	if out, err := l.node.Command("nft", "add", "table", ip, "other"); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
 // Maps that become too small are replaced, and nobody notices.
-func TestMapsGrow(t *testing.T) {
-	l := newLab(t)
+func TestMapsGrow(t *testing.T) { inBothFamilies(t, checkMapsGrow) }
+
+func checkMapsGrow(t *testing.T, l *lab) {
 	l.start()
 	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
 	stop := l.load(l.a, "10.96.0.1:80")
 	before := l.proxy.Stats().Rewrites
 	for i := range 6000 {
-		l.world.Put(newService(fmt.Sprint("s", i), fmt.Sprintf("10.100.%d.%d", i/250, i%250+1)))
+		l.set(newService(fmt.Sprint("s", i), fmt.Sprintf("10.100.%d.%d", i/250, i%250+1)))
 	}
 	l.settle()
 	if n := l.proxy.Stats(); n.Rewrites == before || n.Failures > 0 {
@@ -262,8 +266,9 @@ func TestMapsGrow(t *testing.T) {
 
 // A class that was never used before needs new rules, and one that nobody uses
 // any more is cleaned up some day.
-func TestClassesComeAndGo(t *testing.T) {
-	l := newLab(t)
+func TestClassesComeAndGo(t *testing.T) { inBothFamilies(t, checkClassesComeAndGo) }
+
+func checkClassesComeAndGo(t *testing.T, l *lab) {
 	l.start()
 	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
 	for i := range 100 {
@@ -277,7 +282,7 @@ func TestClassesComeAndGo(t *testing.T) {
 
 func (l *lab) conntracked(word string) int {
 	l.t.Helper()
-	out, err := l.node.Command("conntrack", "-L")
+	out, err := l.node.Command("conntrack", "-L", "-f", map[bool]string{false: "ipv4", true: "ipv6"}[l.six])
 	if err != nil {
 		l.t.Fatal(err, out)
 	}
@@ -285,25 +290,26 @@ func (l *lab) conntracked(word string) int {
 }
 
 // A node without a pod range takes all pods for its own until it has one.
-func TestPodRangeArrivesLater(t *testing.T) {
-	l := newLab(t)
+func TestPodRangeArrivesLater(t *testing.T) { inBothFamilies(t, checkPodRangeArrivesLater) }
+
+func checkPodRangeArrivesLater(t *testing.T, l *lab) {
 	bare := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
 	full := l.world.Node("n1")
-	l.world.Put(bare)
+	l.set(bare)
 	l.start()
 	l.put(newService("web", "10.96.0.1"), newSlice("web", podFar))
 	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "far")
 	before := l.proxy.Stats().Rewrites
-	l.world.Put(full)
+	l.set(full)
 	l.until("the rules for the pod range", func() bool { return l.proxy.Stats().Rewrites > before })
 	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "far")
-	if a, err := l.neighbour.TCP(podFar2, at("10.96.0.1:80"), patient); err != nil || a.Client != nodeIP {
+	if a, err := l.neighbour.TCP(l.ip(podFar2), l.at("10.96.0.1:80"), patient); err != nil || a.Client != l.ip(nodeIP) {
 		t.Errorf("pod of n2: %+v, %v; want it masqueraded now", a, err)
 	}
 	// A new neighbour shows in the set of nodes without a rewrite.
 	before = l.proxy.Stats().Rewrites
-	l.world.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n3"}, Status: corev1.NodeStatus{
-		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: outsideIP.String()}}}})
+	l.set(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n3"}, Status: corev1.NodeStatus{
+		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: l.ip(outsideIP).String()}}}})
 	l.settle()
 	l.reaches(l.a, "tcp", "198.51.100.2:8080", podA, "outside")
 	if l.proxy.Stats().Rewrites != before {

@@ -11,7 +11,7 @@ import (
 	"fairlead.dev/fairlead/lb"
 )
 
-// tableName is the one nf_tables table everything lives in, of family ip.
+// tableName is the one nf_tables table everything of a family lives in.
 const tableName = "fairlead"
 
 // mapID is one of the table's maps and sets.
@@ -25,32 +25,48 @@ const (
 	stickyTargets              // endpoint id -> address . port
 	sticky                     // the endpoint ids that exist
 	clusterIPs                 // the cluster addresses in use
-	hairpins                   // local pod . local pod
+	hairpins                   // local pod . the same
 	nodes                      // the addresses of all nodes
 	restricted                 // address . protocol . port open to some sources only
 	allowed                    // address . protocol . port . source prefix
 	mapCount
 )
 
+// String is the map's name.
+func (m mapID) String() string {
+	return [...]string{"services", "shortcuts", "endpoints", "sticky-slots", "sticky-targets", "sticky",
+		"cluster-ips", "hairpins", "nodes", "restricted", "allowed"}[m]
+}
+
 // nf_tables data types as the nft command numbers them; a concatenation is its
-// parts in groups of six bits.
+// parts in groups of six bits. That of an address is its family's.
 const (
-	typeAddr  = 7
-	typeProto = 12
-	typePort  = 13
-	typeMark  = 19
+	typeInteger = 4
+	typeProto   = 12
+	typePort    = 13
+	typeMark    = 19
 )
 
+// form is how the kernel has a key or a value as bytes.
+type form uint8
+
 const (
-	typeFrontend = typeAddr<<12 | typeProto<<6 | typePort
-	typeBackend  = typeAddr<<6 | typePort
+	formNone     form = iota // of a set: no value
+	formNumber               // four bytes
+	formSlot                 // set id . slot
+	formAddr                 // address
+	formPair                 // address . the same address
+	formFrontend             // address . protocol . port
+	formSource               // address . protocol . port . client's address, with an end
+	formBackend              // address . port
 )
 
 // mapShape describes a map or set for the kernel and for those who list it.
 type mapShape struct {
-	name     string
+	key      form
 	keyType  uint32
 	keyLen   uint32
+	value    form
 	dataType uint32 // zero for a set
 	dataLen  uint32
 	userdata string // hexadecimal; how nft prints keys and values, see below
@@ -59,37 +75,58 @@ type mapShape struct {
 
 // The user data says in nft's own encoding how to print an element. The slot
 // keys need it: a number without a type has no other way to be printed.
-// bigKey, hostKey and concatKey give just the byte order of key and value.
+// concatKey and hostKey give just the byte order of key and value.
 const (
-	hostToAddr = "0004010000000104000000000408" + "00040d00000001" + "00" + "060400000000"
-	concatKey  = "000400000000010401000000"
-	plainSet   = "000402000000"
-	hostSet    = "000401000000"
+	concatKey = "000400000000010401000000"
+	hostKey   = "000401000000010400000000"
+	plainSet  = "000402000000"
+	hostSet   = "000401000000"
+	concatSet = "000400000000"
 	// typeof ct mark . numgen random mod 65536
 	slotKey = "033a00040d00000001320014" + "00040c000000010c00040300000001" + "04ffffffff" +
 		"011a00041700000001120004010000000104000001000204" + "00000000"
-	// : ip daddr . th dport
-	backendValue = "043400040d000000012c001400040700000001" + "0c00040c00000001040c00000001" +
-		"140004070000000" + "10c00040b000000010402000000" + "060400000000"
+	// : ip daddr . th dport, and with ip6 daddr
+	backendValue4 = "043400040d000000012c001400040700000001" + "0c00040c00000001040c00000001" + backendPort
+	backendValue6 = "043400040d000000012c001400040700000001" + "0c00040d00000001040900000001" + backendPort
+	backendPort   = "140004070000000" + "10c00040b000000010402000000" + "060400000000"
 	// : meta mark
 	markValue = "040e00040900000001060004030000000" + "60400000000"
 )
 
-var shapes = [mapCount]mapShape{
-	services:      {name: "services", keyType: typeFrontend, keyLen: 12, dataType: typeMark, dataLen: 4, userdata: concatKey},
-	shortcuts:     {name: "shortcuts", keyType: typeFrontend, keyLen: 12, dataType: typeMark, dataLen: 4, userdata: concatKey},
-	endpoints:     {name: "endpoints", keyLen: 8, keyType: typeMark<<6 | 4, dataType: typeBackend, dataLen: 8, userdata: "000400000000010400000000" + slotKey + backendValue},
-	stickySlots:   {name: "sticky-slots", keyLen: 8, keyType: typeMark<<6 | 4, dataType: typeMark, dataLen: 4, userdata: "000400000000010401000000" + slotKey + markValue},
-	stickyTargets: {name: "sticky-targets", keyType: typeMark, keyLen: 4, dataType: typeBackend, dataLen: 8, userdata: "000401000000010400000000"},
-	sticky:        {name: "sticky", keyType: typeMark, keyLen: 4, userdata: hostSet},
-	clusterIPs:    {name: "cluster-ips", keyType: typeAddr, keyLen: 4, userdata: plainSet},
-	hairpins:      {name: "hairpins", keyType: typeAddr<<6 | typeAddr, keyLen: 8, userdata: "000400000000"},
-	nodes:         {name: "nodes", keyType: typeAddr, keyLen: 4, userdata: plainSet},
-	restricted:    {name: "restricted", keyType: typeFrontend, keyLen: 12, userdata: "000400000000"},
-	allowed:       {name: "allowed", keyType: typeFrontend<<6 | typeAddr, keyLen: 16, userdata: "000400000000", parts: []uint32{4, 1, 2, 4}},
+func (f *family) makeShapes() [mapCount]mapShape {
+	addr := f.addrLen
+	typeFrontend := f.addrType<<12 | typeProto<<6 | typePort
+	typeBackend := f.addrType<<6 | typePort
+	backend := backendValue4
+	if f.v6 {
+		backend = backendValue6
+	}
+	words := func() mapShape {
+		return mapShape{key: formFrontend, keyType: typeFrontend, keyLen: addr + 8,
+			value: formNumber, dataType: typeMark, dataLen: 4, userdata: concatKey}
+	}
+	slots := func(s mapShape) mapShape {
+		s.key, s.keyType, s.keyLen = formSlot, typeMark<<6|typeInteger, 8
+		return s
+	}
+	return [mapCount]mapShape{
+		services:      words(),
+		shortcuts:     words(),
+		endpoints:     slots(mapShape{value: formBackend, dataType: typeBackend, dataLen: addr + 4, userdata: "000400000000010400000000" + slotKey + backend}),
+		stickySlots:   slots(mapShape{value: formNumber, dataType: typeMark, dataLen: 4, userdata: concatKey + slotKey + markValue}),
+		stickyTargets: {key: formNumber, keyType: typeMark, keyLen: 4, value: formBackend, dataType: typeBackend, dataLen: addr + 4, userdata: hostKey},
+		sticky:        {key: formNumber, keyType: typeMark, keyLen: 4, userdata: hostSet},
+		clusterIPs:    {key: formAddr, keyType: f.addrType, keyLen: addr, userdata: plainSet},
+		hairpins:      {key: formPair, keyType: f.addrType<<6 | f.addrType, keyLen: 2 * addr, userdata: concatSet},
+		nodes:         {key: formAddr, keyType: f.addrType, keyLen: addr, userdata: plainSet},
+		restricted:    {key: formFrontend, keyType: typeFrontend, keyLen: addr + 8, userdata: concatSet},
+		allowed:       {key: formSource, keyType: typeFrontend<<6 | f.addrType, keyLen: 2*addr + 8, userdata: concatSet, parts: []uint32{addr, 1, 2, addr}},
+	}
 }
 
-// affinityMap is filled by the packet path: client . set id -> endpoint id.
+// affinityMap is filled by the packet path: set id . client -> endpoint id. The
+// set id goes first because nft 1.0.6 cannot read a statement that begins with
+// an IPv6 address.
 const affinityMap = "affinity"
 
 // affinitySize bounds the clients remembered at a time, over all Services. A
@@ -99,9 +136,9 @@ const affinitySize = 1 << 17
 // dispatchMap leads from the class bits of a word to the chain of the class.
 const dispatchMap = "dispatch"
 
-func (b *batch) mapMessage(s mapShape, size uint32) {
-	flags := uint32(0)
-	attrs := []attr{text(unix.NFTA_SET_TABLE, tableName), text(unix.NFTA_SET_NAME, s.name),
+func (b *batch) mapMessage(m mapID, size uint32) {
+	flags, s := uint32(0), &b.family.shapes[m]
+	attrs := []attr{text(unix.NFTA_SET_TABLE, tableName), text(unix.NFTA_SET_NAME, m.String()),
 		be32(unix.NFTA_SET_KEY_TYPE, s.keyType), be32(unix.NFTA_SET_KEY_LEN, s.keyLen)}
 	if s.dataType != 0 {
 		flags |= unix.NFT_SET_MAP
@@ -121,7 +158,7 @@ func (b *batch) mapMessage(s mapShape, size uint32) {
 	if s.userdata != "" {
 		attrs = append(attrs, raw(unix.NFTA_SET_USERDATA, unhex(s.userdata)))
 	}
-	b.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+s.name, attrs...)
+	b.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+m.String(), attrs...)
 }
 
 // affinityMessage adds the map that the packet path writes. Its timeout is only
@@ -130,7 +167,7 @@ func (b *batch) affinityMessage() {
 	b.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+affinityMap,
 		text(unix.NFTA_SET_TABLE, tableName), text(unix.NFTA_SET_NAME, affinityMap),
 		be32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP|unix.NFT_SET_EVAL|unix.NFT_SET_TIMEOUT),
-		be32(unix.NFTA_SET_KEY_TYPE, typeAddr<<6|typeMark), be32(unix.NFTA_SET_KEY_LEN, 8),
+		be32(unix.NFTA_SET_KEY_TYPE, typeMark<<6|b.family.addrType), be32(unix.NFTA_SET_KEY_LEN, 4+b.family.addrLen),
 		be32(unix.NFTA_SET_DATA_TYPE, typeMark), be32(unix.NFTA_SET_DATA_LEN, 4), b.nextSetID(),
 		be64(unix.NFTA_SET_TIMEOUT, uint64((3*time.Hour).Milliseconds())),
 		nest(unix.NFTA_SET_DESC, be32(unix.NFTA_SET_DESC_SIZE, affinitySize)),
@@ -146,7 +183,7 @@ func (b *batch) dispatchMessage() {
 		text(unix.NFTA_SET_TABLE, tableName), text(unix.NFTA_SET_NAME, dispatchMap),
 		be32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP), be32(unix.NFTA_SET_KEY_TYPE, typeMark), be32(unix.NFTA_SET_KEY_LEN, 4),
 		be32(unix.NFTA_SET_DATA_TYPE, verdictType), be32(unix.NFTA_SET_DATA_LEN, 0), b.nextSetID(),
-		raw(unix.NFTA_SET_USERDATA, unhex("000401000000010400000000")))
+		raw(unix.NFTA_SET_USERDATA, unhex(hostKey)))
 }
 
 func (b *batch) nextSetID() attr {
@@ -180,59 +217,76 @@ func unhex(s string) []byte {
 	return p
 }
 
-// Keys and values. Every part of a concatenation fills a multiple of four
-// bytes; addresses and ports are in network order, numbers in the host's.
-
-// key identifies an element.
+// key identifies an element, whatever the family.
 type key struct {
 	in    mapID
-	bytes [16]byte
+	proto lb.Protocol
+	port  uint16
+	// addr is an address as sixteen bytes, or numbers as the kernel has them.
+	addr [16]byte
 }
 
 // value is an element's data.
-type value [8]byte
-
-func (k *key) data() []byte { return k.bytes[:shapes[k.in].keyLen] }
+type value struct {
+	addr   [16]byte
+	number uint32 // or a port
+}
 
 func frontendKey(in mapID, at netip.AddrPort, proto lb.Protocol) key {
-	k := key{in: in}
-	a := at.Addr().As4()
-	copy(k.bytes[:], a[:])
-	k.bytes[4] = byte(proto)
-	binary.BigEndian.PutUint16(k.bytes[8:], at.Port())
-	return k
+	return key{in: in, proto: proto, port: at.Port(), addr: at.Addr().As16()}
 }
 
 func slotOf(in mapID, set uint32, slot int) key {
-	k := key{in: in}
-	binary.NativeEndian.PutUint32(k.bytes[:], set)
-	binary.NativeEndian.PutUint32(k.bytes[4:], uint32(slot))
+	k := numberKey(in, set)
+	binary.NativeEndian.PutUint32(k.addr[4:], uint32(slot))
 	return k
 }
 
 func numberKey(in mapID, n uint32) key {
 	k := key{in: in}
-	binary.NativeEndian.PutUint32(k.bytes[:], n)
+	binary.NativeEndian.PutUint32(k.addr[:], n)
 	return k
 }
 
-func addrKey(in mapID, addrs ...netip.Addr) key {
-	k := key{in: in}
-	for i, a := range addrs {
-		p := a.As4()
-		copy(k.bytes[4*i:], p[:])
+func addrKey(in mapID, a netip.Addr) key { return key{in: in, addr: a.As16()} }
+
+func numberValue(n uint32) value { return value{number: n} }
+
+func backendValueOf(at netip.AddrPort) value {
+	return value{addr: at.Addr().As16(), number: uint32(at.Port())}
+}
+
+// appendKey appends a key as the kernel has it: every part of a concatenation
+// fills a multiple of four bytes; addresses and ports are in network order,
+// numbers in the host's. The part of a source is left to the caller.
+func (f *family) appendKey(to []byte, k *key) []byte {
+	switch f.shapes[k.in].key {
+	case formNumber:
+		return append(to, k.addr[:4]...)
+	case formSlot:
+		return append(to, k.addr[:8]...)
+	case formAddr:
+		return append(to, f.bytes(&k.addr)...)
+	case formPair:
+		return append(append(to, f.bytes(&k.addr)...), f.bytes(&k.addr)...)
 	}
-	return k
+	to = append(to, f.bytes(&k.addr)...)
+	return append(to, byte(k.proto), 0, 0, 0, byte(k.port>>8), byte(k.port), 0, 0)
 }
 
-func numberValue(n uint32) (v value) {
-	binary.NativeEndian.PutUint32(v[:], n)
-	return v
+// appendValue appends the value of an element of the map as the kernel has it.
+func (f *family) appendValue(to []byte, in mapID, v *value) []byte {
+	if f.shapes[in].value == formNumber {
+		return binary.NativeEndian.AppendUint32(to, v.number)
+	}
+	return append(append(to, f.bytes(&v.addr)...), byte(v.number>>8), byte(v.number), 0, 0)
 }
 
-func backendValueOf(at netip.AddrPort) (v value) {
-	a := at.Addr().As4()
-	copy(v[:], a[:])
-	binary.BigEndian.PutUint16(v[4:], at.Port())
-	return v
+// appendLast appends the last address of a prefix.
+func (f *family) appendLast(to []byte, p netip.Prefix) []byte {
+	last := p.Masked().Addr().AsSlice()
+	for bit := p.Bits(); bit < len(last)*8; bit++ {
+		last[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return append(to, last...)
 }

@@ -41,10 +41,12 @@ type chain struct {
 // layout is what the fixed rules depend on. It changes when a node gets its pod
 // range, and then the table is written anew.
 type layout struct {
-	clusterCIDR netip.Prefix // all pods
-	localPods   netip.Prefix // the pods of this node
+	family      *family
+	clusterCIDR netip.Prefix // all pods; may be invalid
+	localPods   netip.Prefix // the pods of this node; may be invalid
 	serviceCIDR netip.Prefix // invalid if not known
 	outbound    bool         // pods leave the cluster with this node's address
+	masquerade  bool         // rule P51: no client's address is kept where a policy does not demand it
 	dns         netip.Addr   // where the node's own DNS server listens; may be invalid
 }
 
@@ -58,7 +60,7 @@ const (
 )
 
 // frontend is the key under which a Service is looked up.
-func frontend() []field { return []field{daddr, l4proto, dport} }
+func (f *family) frontend() []field { return []field{f.daddr(), l4proto(), dport()} }
 
 // fixedChains returns every chain except those of the classes.
 func fixedChains(l layout) []chain {
@@ -67,19 +69,19 @@ func fixedChains(l layout) []chain {
 		dstnat      = -100
 		filter      = 0
 		srcnat      = 100
-		invalidBit  = 1
 		tableNat    = "nat"
 		tableFilter = "filter"
 	)
+	f := l.family
 	// Load balancer addresses that are open to some sources only (rule P45).
-	closed := join(inSet(shapes[restricted].name, false, frontend()...),
-		inSet(shapes[allowed].name, true, daddr, l4proto, dport, saddr), drop())
+	closed := join(inSet(restricted.String(), false, f.frontend()...),
+		inSet(allowed.String(), true, append(f.frontend(), f.saddr())...), drop())
 	return append([]chain{
-		{name: "untracked-in", kind: tableFilter, hook: unix.NF_INET_PRE_ROUTING, priority: raw, rules: untrackedIn(l.dns)},
-		{name: "untracked-out", kind: tableFilter, hook: unix.NF_INET_LOCAL_OUT, priority: raw, rules: untrackedOut(l.dns)},
+		{name: "untracked-in", kind: tableFilter, hook: unix.NF_INET_PRE_ROUTING, priority: raw, rules: l.untrackedIn()},
+		{name: "untracked-out", kind: tableFilter, hook: unix.NF_INET_LOCAL_OUT, priority: raw, rules: l.untrackedOut()},
 		{name: "prerouting", kind: tableNat, hook: unix.NF_INET_PRE_ROUTING, priority: dstnat, rules: slices.Concat(
 			[]rule{closed},
-			where(l.localPods.IsValid(), saddrIn(l.localPods), jump(chainShortcuts)),
+			where(l.localPods.IsValid(), f.saddrIn(l.localPods), jump(chainShortcuts)),
 			[]rule{join(jump(chainServices))},
 		)},
 		{name: "output", kind: tableNat, hook: unix.NF_INET_LOCAL_OUT, priority: dstnat, rules: []rule{
@@ -87,19 +89,53 @@ func fixedChains(l layout) []chain {
 			join(jump(chainShortcuts)),
 			join(jump(chainServices)),
 		}},
-		{name: "forward", kind: tableFilter, hook: unix.NF_INET_FORWARD, priority: filter,
-			// A packet that conntrack cannot place would leave with the pod's own
-			// address, and the client would reset a healthy connection (rule P62).
-			rules: where(l.clusterCIDR.IsValid(), saddrIn(l.clusterCIDR), hasBit(ctState, invalidBit), drop()),
-		},
+		{name: "forward", kind: tableFilter, hook: unix.NF_INET_FORWARD, priority: filter, rules: l.misplaced()},
 		{name: "input", kind: tableNat, hook: unix.NF_INET_LOCAL_IN, priority: srcnat, rules: []rule{
 			join(isOurs(), setCtMark(number(0)), clearMark()),
 		}},
-		{name: "postrouting", kind: tableNat, hook: unix.NF_INET_POST_ROUTING, priority: srcnat, rules: append(
-			[]rule{join(isOurs(), gotoChain(chainReturn))},
-			where(l.outbound && l.clusterCIDR.IsValid(), leavesCluster(l), masquerade())...,
-		)},
+		{name: "postrouting", kind: tableNat, hook: unix.NF_INET_POST_ROUTING, priority: srcnat, rules: append([]rule{
+			join(isOurs(), gotoChain(chainReturn)),
+		}, l.leavesCluster(masquerade())...)},
 	}, regularChains(l)...)
+}
+
+func regularChains(l layout) []chain {
+	f := l.family
+	foreign := f.saddrNotIn(l.localPods)
+	if l.masquerade {
+		foreign = nil
+	}
+	return []chain{
+		{name: chainShortcuts, rules: []rule{f.dispatchBy(shortcuts)}},
+		{name: chainServices, rules: slices.Concat([]rule{f.dispatchBy(services)}, l.dnsUnanswered(), []rule{
+			// An address that is a Service's, but not on this port (rules P48, P50).
+			join(inSet(clusterIPs.String(), false, f.daddr()), gotoChain(chainRefuse)),
+		},
+			// An address that could be a Service's and is nobody's (rule P49).
+			where(l.serviceCIDR.IsValid(), f.daddrIn(l.serviceCIDR), drop()),
+		)},
+		{name: chainRefuse, rules: []rule{join(rejectTCP()), join(f.rejectICMP())}},
+		{name: chainDrop, rules: []rule{join(drop())}},
+		{name: chainReturn, rules: slices.Concat([]rule{
+			join(setCtMark(number(0))),
+			// A pod that was balanced to itself has to see an answer from
+			// somewhere else (rule P33).
+			join(inSet(hairpins.String(), false, f.saddr(), f.daddr()), gotoChain(chainMasquerade)),
+			join(hasBit(mark(), markOther), foreign, gotoChain(chainMasquerade)),
+		},
+			l.leavesCluster(gotoChain(chainMasquerade)),
+			[]rule{join(clearMark())},
+		)},
+		{name: chainMasquerade, rules: []rule{join(clearMark()), join(masquerade())}},
+	}
+}
+
+// misplaced drops what conntrack cannot place of a pod's TCP connection: it
+// would leave with the pod's own address, and the client would reset a healthy
+// connection (rule P62). ICMP is never touched.
+func (l layout) misplaced() []rule {
+	const invalidBit = 1
+	return where(l.clusterCIDR.IsValid(), l.family.saddrIn(l.clusterCIDR), is(l4proto(), []byte{byte(lb.TCP)}), hasBit(ctState(), invalidBit), drop())
 }
 
 // where is a rule that exists under a condition.
@@ -110,57 +146,30 @@ func where(is bool, parts ...[]expr) []rule {
 	return []rule{join(parts...)}
 }
 
-func regularChains(l layout) []chain {
-	return []chain{
-		{name: chainShortcuts, rules: []rule{dispatchBy(shortcuts)}},
-		{name: chainServices, rules: slices.Concat([]rule{dispatchBy(services)}, dnsUnanswered(l.dns), []rule{
-			// An address that is a Service's, but not on this port (rule P48).
-			join(inSet(shapes[clusterIPs].name, false, daddr), gotoChain(chainRefuse)),
-		},
-			// An address that could be a Service's and is nobody's (rule P49).
-			where(l.serviceCIDR.IsValid(), daddrIn(l.serviceCIDR), drop()),
-		)},
-		{name: chainRefuse, rules: []rule{join(rejectTCP()), join(rejectICMP())}},
-		{name: chainDrop, rules: []rule{join(drop())}},
-		{name: chainReturn, rules: slices.Concat([]rule{
-			join(setCtMark(number(0))),
-			// A pod that was balanced to itself has to see an answer from
-			// somewhere else (rule P33).
-			join(inSet(shapes[hairpins].name, false, saddr, daddr), gotoChain(chainMasquerade)),
-			join(hasBit(mark, markOther), saddrNotIn(l.localPods), gotoChain(chainMasquerade)),
-		},
-			where(l.outbound && l.clusterCIDR.IsValid(), leavesCluster(l), gotoChain(chainMasquerade)),
-			[]rule{join(clearMark())},
-		)},
-		{name: chainMasquerade, rules: []rule{join(clearMark()), join(masquerade())}},
-	}
-}
-
-func ctState(reg uint32) expr { return ct(unix.NFT_CT_STATE, reg) }
-
 // isOurs matches the first packet of a connection that a class has translated.
 func isOurs() []expr {
 	const statusDNAT = 1 << 5
-	ctStatus := func(reg uint32) expr { return ct(unix.NFT_CT_STATUS, reg) }
-	return append(hasBit(ctStatus, statusDNAT), hasBit(mark, markOurs)...)
+	return append(hasBit(ctStatus(), statusDNAT), hasBit(mark(), markOurs)...)
 }
 
-func clearMark() []expr { return setMark(mark(reg1), and(native(^uint32(markOurs)))) }
+func clearMark() []expr { return setMark(append(load(mark()), and(native(^uint32(markOurs))))) }
 
-// leavesCluster matches pods' connections to the world, where pod addresses
-// mean nothing.
-func leavesCluster(l layout) []expr {
-	return join(saddrIn(l.clusterCIDR), daddrNotIn(l.clusterCIDR), inSet(shapes[nodes].name, true, daddr))
+// leavesCluster does something to pods' connections to the world, where pod
+// addresses mean nothing.
+func (l layout) leavesCluster(do []expr) []rule {
+	f := l.family
+	return where(l.outbound && l.clusterCIDR.IsValid(),
+		f.saddrIn(l.clusterCIDR), f.daddrNotIn(l.clusterCIDR), inSet(nodes.String(), true, f.daddr()), do)
 }
 
 // dispatchBy finds the frontend's word, keeps its set id in the conntrack mark
 // and goes to the chain of its class. It does nothing for an address that is in
 // no Service.
-func dispatchBy(m mapID) rule {
+func (f *family) dispatchBy(m mapID) rule {
 	return join(
-		setMark(lookup(shapes[m].name, reg1, frontend()...)...),
-		setCtMark(mark(reg1), and(native(setMask))),
-		[]expr{mark(reg1), and(native(classMask))}, lookup(dispatchMap, verdR),
+		setMark(lookup(m.String(), reg1, f.frontend()...)),
+		setCtMark(append(load(mark()), and(native(setMask)))),
+		append(load(mark()), and(native(classMask))), lookup(dispatchMap, verdR),
 	)
 }
 
@@ -196,7 +205,7 @@ func (c class) chainName() string {
 }
 
 // rules returns the class's chain. The set id arrives in the conntrack mark.
-func (c class) rules() []rule {
+func (c class) rules(f *family) []rule {
 	leave := uint32(markOther)
 	if c.keep {
 		leave = markKeep
@@ -211,24 +220,24 @@ func (c class) rules() []rule {
 	var rules []rule
 	if c.affinity > 0 {
 		remember := func(op uint32, timeout time.Duration) []expr {
-			return dynset(op, affinityMap, timeout, mark, saddr, ctMark)
+			return dynset(op, affinityMap, timeout, mark(), ctMark(), f.saddr())
 		}
-		exists := inSet(shapes[sticky].name, false, mark)
-		goThere := join(setCtMark(mark(reg1)), setMark(number(leave)), anyPort,
-			lookup(shapes[stickyTargets].name, reg1, ctMark), dnat())
+		exists := inSet(sticky.String(), false, mark())
+		goThere := join(setCtMark(load(mark())), setMark(number(leave)), anyPort,
+			lookup(stickyTargets.String(), reg1, ctMark()), f.dnat())
 		// The endpoint this client had, if it still exists (rules P70-P72).
-		rules = append(rules, join(setMark(lookup(affinityMap, reg1, saddr, ctMark)...),
+		rules = append(rules, join(setMark(lookup(affinityMap, reg1, ctMark(), f.saddr())),
 			exists, remember(dynsetUpdate, c.affinity), goThere))
 		for _, n := range sizes {
 			// An update never changes the value of an entry that exists, so an
 			// entry for an endpoint that is gone has to be deleted first.
-			rules = append(rules, join(setMark(lookup(shapes[stickySlots].name, reg1, ctMark, c.number(n))...),
+			rules = append(rules, join(setMark(lookup(stickySlots.String(), reg1, ctMark(), c.number(f, n))),
 				exists, remember(dynsetDelete, 0), remember(dynsetUpdate, c.affinity), goThere))
 		}
 	} else {
 		for _, n := range sizes {
 			rules = append(rules, join(setMark(number(leave)), anyPort,
-				lookup(shapes[endpoints].name, reg1, ctMark, c.number(n)), dnat()))
+				lookup(endpoints.String(), reg1, ctMark(), c.number(f, n)), f.dnat()))
 		}
 	}
 	// Between two generations nothing may fit. The client sends again.
@@ -237,7 +246,7 @@ func (c class) rules() []rule {
 
 // number picks one of n slots. The counter of a rule that goes round is the
 // rule's own, so a set that goes round has a class of its own.
-func (c class) number(n int) field {
+func (c class) number(f *family, n int) field {
 	if c.turns > 0 {
 		return numgen(unix.NFT_NG_INCREMENTAL, n)
 	}

@@ -206,10 +206,10 @@ func (b *book) take() difference {
 			continue
 		}
 		if change.before != nil {
-			d.removed = append(append(d.removed, change.before), change.before.sources()...)
+			d.removed = append(d.removed, change.before)
 		}
 		if change.after != nil {
-			d.added = append(append(d.added, change.after), change.after.sources()...)
+			d.added = append(d.added, change.after)
 		}
 	}
 	b.staged = map[key]delta{} // a large one, emptied, would stay as slow to walk
@@ -259,9 +259,6 @@ func (b *book) all(each func(*entry)) {
 				continue
 			}
 			each(e)
-			for _, source := range e.sources() {
-				each(source)
-			}
 		}
 	}
 	for a := range b.nodes {

@@ -15,14 +15,15 @@ import (
 )
 
 // A UDP client that never closes its socket follows the endpoints.
-func TestP80_UDPFlowsFollow(t *testing.T) {
-	l := newLab(t)
+func TestP80_UDPFlowsFollow(t *testing.T) { inBothFamilies(t, checkP80_UDPFlowsFollow) }
+
+func checkP80_UDPFlowsFollow(t *testing.T, l *lab) {
 	l.start()
 	s := nodePort(newService("dns", "10.96.0.1"), clusterPolicy)
 	l.put(s, newSlice("dns", podB))
 	var conns []net.Conn
 	for _, to := range []string{"10.96.0.1:80", "192.0.2.1:30080"} {
-		conn, err := l.outsideNs.Dial("udp4", netip.Addr{}, at(to), quick)
+		conn, err := l.outsideNs.Dial("udp", netip.Addr{}, l.at(to), quick)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,9 +60,12 @@ func TestP80_UDPFlowsFollow(t *testing.T) {
 
 // A flow that began before its Service has no translation and must not stay so.
 func TestP81_FlowOlderThanItsService(t *testing.T) {
-	l := newLab(t)
+	inBothFamilies(t, checkP81_FlowOlderThanItsService)
+}
+
+func checkP81_FlowOlderThanItsService(t *testing.T, l *lab) {
 	l.start()
-	conn, err := l.outsideNs.Dial("udp4", netip.Addr{}, at("192.0.2.1:30080"), quick)
+	conn, err := l.outsideNs.Dial("udp", netip.Addr{}, l.at("192.0.2.1:30080"), quick)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +81,14 @@ func TestP81_FlowOlderThanItsService(t *testing.T) {
 }
 
 func TestP84_TCPConnectionsOutliveTheirEndpoint(t *testing.T) {
-	l := newLab(t)
+	inBothFamilies(t, checkP84_TCPConnectionsOutliveTheirEndpoint)
+}
+
+func checkP84_TCPConnectionsOutliveTheirEndpoint(t *testing.T, l *lab) {
 	l.start()
 	s := newService("web", "10.96.0.1")
 	l.put(s, newSlice("web", podB))
-	conn, err := l.a.Dial("tcp4", netip.Addr{}, at("10.96.0.1:80"), patient)
+	conn, err := l.a.Dial("tcp", netip.Addr{}, l.at("10.96.0.1:80"), patient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +102,9 @@ func TestP84_TCPConnectionsOutliveTheirEndpoint(t *testing.T) {
 }
 
 // The elder Service keeps an address that a younger one claims as well.
-func TestSharedAddress(t *testing.T) {
-	l := newLab(t)
+func TestSharedAddress(t *testing.T) { inBothFamilies(t, checkSharedAddress) }
+
+func checkSharedAddress(t *testing.T, l *lab) {
 	l.start()
 	elder, younger := external(newService("z", "10.96.0.1"), "203.0.113.1", clusterPolicy), external(newService("a", "10.96.0.2"), "203.0.113.1", clusterPolicy)
 	younger.CreationTimestamp.Time = time.Now()
@@ -114,11 +122,12 @@ func TestSharedAddress(t *testing.T) {
 
 // Rules P100, P101: the table cannot be flushed by others while its Proxy lives,
 // stays when it stops, and is taken over without a gap by the next.
-func TestP101_RestartAndFlush(t *testing.T) {
-	l := newLab(t)
+func TestP101_RestartAndFlush(t *testing.T) { inBothFamilies(t, checkP101_RestartAndFlush) }
+
+func checkP101_RestartAndFlush(t *testing.T, l *lab) {
 	l.start()
 	l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
-	open, err := l.a.Dial("tcp4", netip.Addr{}, at("10.96.0.1:80"), patient)
+	open, err := l.a.Dial("tcp", netip.Addr{}, l.at("10.96.0.1:80"), patient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,27 +165,33 @@ func TestP101_RestartAndFlush(t *testing.T) {
 // On a kernel that does not let a table be owned and persist, what others do to
 // it is noticed and undone (rule P100).
 func TestP100_WithoutOwnershipTheTableIsRestored(t *testing.T) {
-	l := newLab(t)
-	l.world.Put(newService("web", "10.96.0.1"))
-	l.world.Put(newSlice("web", podB))
-	byHand := newLoop(t, l.node, l.world)
-	byHand.kernel.flags = 0
+	inBothFamilies(t, checkP100_WithoutOwnershipTheTableIsRestored)
+}
+
+func checkP100_WithoutOwnershipTheTableIsRestored(t *testing.T, l *lab) {
+	l.set(newService("web", "10.96.0.1"))
+	l.set(newSlice("web", podB))
+	byHand := stepped(t, l.node, testConfig, l.world)
+	for _, t := range byHand.tables {
+		t.kernel.flags = 0
+	}
 	if err := byHand.step(world.Changes{}); err != nil {
 		t.Fatal(err)
 	}
 	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b")
-	if byHand.audit(); byHand.stale {
+	if byHand.audit() {
 		t.Error("stale without a reason")
 	}
-	for _, harm := range [][]string{{"flush", "map", "ip", tableName, "services"}, {"delete", "table", "ip", tableName}} {
+	for _, harm := range [][]string{{"flush", "map", newFamily(l.six).String(), tableName, "services"}, {"delete", "table", newFamily(l.six).String(), tableName}} {
 		if out, err := l.node.Command("nft", harm...); err != nil {
 			t.Fatal(err, out)
 		}
-		if _, err := l.a.TCP(netip.Addr{}, at("10.96.0.1:80"), quick); err == nil {
+		if _, err := l.a.TCP(netip.Addr{}, l.at("10.96.0.1:80"), quick); err == nil {
 			t.Errorf("%v did no harm", harm)
 		}
-		byHand.checked = time.Time{}
-		byHand.audit()
+		if !byHand.audit() {
+			t.Errorf("%v is not noticed", harm)
+		}
 		if err := byHand.step(world.Changes{}); err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +207,7 @@ func (l *lab) load(from *netlab.Netns, to string) func() (int, error) {
 	done := make(chan error, 1)
 	go from.Do(func() { // one thread for all of them
 		for ctx.Err() == nil {
-			conn, err := net.DialTimeout("tcp4", to, 2*time.Second)
+			conn, err := net.DialTimeout("tcp", l.at(to).String(), 2*time.Second)
 			if err == nil {
 				_ = conn.(*net.TCPConn).SetLinger(0)
 				_, err = netlab.Ask(conn, 2*time.Second)
@@ -215,8 +230,9 @@ func (l *lab) load(from *netlab.Netns, to string) func() (int, error) {
 
 // Endpoints come and go by the thousand, and no connection fails as long as
 // one of them is good.
-func TestChurn(t *testing.T) {
-	l := newLab(t)
+func TestChurn(t *testing.T) { inBothFamilies(t, checkChurn) }
+
+func checkChurn(t *testing.T, l *lab) {
 	l.start()
 	l.put(newService("web", "10.96.0.1"), newSlice("web", podB, podFar),
 		withAffinity(newService("aff", "10.96.0.2"), 600), newSlice("aff", podB, podFar))
@@ -227,8 +243,8 @@ func TestChurn(t *testing.T) {
 	deadline := time.Now().Add(90 * time.Second)
 	for i := 0; l.proxy.Stats().Transactions-before < enough && time.Now().Before(deadline); i++ {
 		seen := l.proxy.Stats().Transactions
-		l.world.Put(newSlice("web", variants[i%len(variants)]...))
-		l.world.Put(newSlice("aff", variants[(i+1)%len(variants)]...))
+		l.set(newSlice("web", variants[i%len(variants)]...))
+		l.set(newSlice("aff", variants[(i+1)%len(variants)]...))
 		l.until("a transaction", func() bool { return l.proxy.Stats().Transactions > seen })
 	}
 	stats := l.proxy.Stats()
@@ -250,8 +266,9 @@ func TestChurn(t *testing.T) {
 }
 
 // Two Proxies on one node would fight over the table; the second is told.
-func TestSecondProxyIsRefused(t *testing.T) {
-	l := newLab(t)
+func TestSecondProxyIsRefused(t *testing.T) { inBothFamilies(t, checkSecondProxyIsRefused) }
+
+func checkSecondProxyIsRefused(t *testing.T, l *lab) {
 	l.start()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

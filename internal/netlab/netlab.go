@@ -54,6 +54,7 @@ func New(t testing.TB, name string) *Netns {
 	})
 	for path, value := range map[string]string{
 		"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1",
+		"net/ipv6/conf/default/accept_dad": "0", // no second of silence on a new link
 		// Every refusal is told, not six and then one a second.
 		"net/ipv4/icmp_ratemask": "0", "net/ipv6/icmp/ratemask": "0",
 	} {

@@ -59,10 +59,10 @@ func (l *lab) remembered(on *node, client netip.Addr) (expire []float64) {
 					Expires float64
 				}
 			}
-			if err := json.Unmarshal(pair[0], &element); err != nil || len(element.Elem.Val.Concat) == 0 {
+			if err := json.Unmarshal(pair[0], &element); err != nil || len(element.Elem.Val.Concat) != 2 {
 				l.t.Fatalf("%v: %s", err, pair[0])
 			}
-			if element.Elem.Val.Concat[0] == client.String() {
+			if element.Elem.Val.Concat[1] == client.String() {
 				expire = append(expire, element.Elem.Expires)
 			}
 		}

@@ -52,7 +52,7 @@ func ipv6() family {
 }
 
 // families are those that a Proxy serves.
-func families() []family { return []family{ipv4()} }
+func families() []family { return []family{ipv4(), ipv6()} }
 
 // bare is the prefix of one address.
 func bare(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
@@ -187,11 +187,17 @@ func (l *lab) putNode(name string, f family, i int) {
 
 // config is that of a node's Proxy.
 func config(name string) nft.Config {
-	f, i := ipv4(), 0
+	i := 0
 	if name == "b" {
 		i = 1
 	}
-	return nft.Config{NodeName: name, NodeIPs: []netip.Addr{f.nodes[i]}, ClusterCIDR: f.cluster, ServiceCIDR: f.services}
+	cfg := nft.Config{NodeName: name}
+	for _, f := range families() {
+		cfg.NodeIPs = append(cfg.NodeIPs, f.nodes[i])
+		cfg.ClusterCIDRs = append(cfg.ClusterCIDRs, f.cluster)
+		cfg.ServiceCIDRs = append(cfg.ServiceCIDRs, f.services)
+	}
+	return cfg
 }
 
 // enter makes packets from outside to Services' addresses arrive at a node.

@@ -1,0 +1,123 @@
+package nft
+
+import (
+	"errors"
+
+	"fairlead.dev/fairlead/lb"
+	"fairlead.dev/fairlead/world"
+)
+
+// table is what a loop has of each IP version: what the kernel should have, and
+// what it has.
+type table struct {
+	proxy  *Proxy
+	family *family
+	book   *book
+	kernel *kernel
+
+	node   lb.Node
+	stale  bool // the kernel may differ from the book: write everything
+	intact bool // the table is as this Proxy or its predecessor left it
+
+	cut     []flows                        // what the next transaction makes wrong
+	skipped map[world.ServiceName]struct{} // could not be taken in; to be tried again
+
+	transactions, rewrites int
+}
+
+func newTable(p *Proxy, f *family, s *socket) *table {
+	return &table{proxy: p, family: f, book: newBook(), stale: true, kernel: &kernel{socket: s, flags: tableOwner | tablePersist}}
+}
+
+// takeIn takes changes into the book and adds the names of Services that are
+// not as before.
+func (t *table) takeIn(changes world.Changes, changed map[world.ServiceName]struct{}) error {
+	t.book.unstaged = t.stale
+	names := changes.Services
+	if changes.Nodes || t.kernel.sizes[0] == 0 {
+		names = t.lookAtNodes(names)
+	}
+	again := t.skipped
+	t.skipped = nil
+	return errors.Join(t.derive(again, changed), t.derive(names, changed))
+}
+
+// lookAtNodes takes in what changed about nodes and returns the Services to
+// derive again: all of them if this node is not what it was.
+func (t *table) lookAtNodes(names map[world.ServiceName]struct{}) map[world.ServiceName]struct{} {
+	node, layout := t.proxy.node(t.family)
+	moved := node.Zone != t.node.Zone || node.Name != t.node.Name
+	if layout != t.kernel.layout {
+		t.kernel.layout, t.book.localPods = layout, layout.localPods
+		t.stale, moved = true, true
+	}
+	t.book.setNodes(t.proxy.nodeAddresses(t.family))
+	if moved {
+		all := map[world.ServiceName]struct{}{}
+		for _, name := range t.proxy.world.Services() {
+			all[name] = struct{}{}
+		}
+		for name := range names {
+			all[name] = struct{}{}
+		}
+		names = all
+	}
+	t.node = node
+	return names
+}
+
+// derive brings the named Services into the book. A Service that cannot be
+// expressed keeps its previous state and is tried again.
+func (t *table) derive(names, changed map[world.ServiceName]struct{}) error {
+	var failed error
+	for name := range names {
+		service, endpointSlices := t.proxy.service(t.family, name)
+		rows := lb.Derive(service, endpointSlices, t.node)
+		rows.Service = name
+		var before []flows
+		if s := t.book.services[name]; s != nil {
+			before = s.flows
+		}
+		differs, err := t.book.update(rows)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			if t.skipped == nil {
+				t.skipped = map[world.ServiceName]struct{}{}
+			}
+			t.skipped[name] = struct{}{}
+			continue
+		}
+		if differs {
+			changed[name] = struct{}{}
+		}
+		t.cut = append(t.cut, toCut(before, flowsOf(&rows))...)
+	}
+	return failed
+}
+
+// write brings the book into the kernel, by the difference if that is known.
+func (t *table) write() error {
+	if !t.stale && t.kernel.fits(t.book.size()) && t.book.classes.idle <= maxIdle {
+		d := t.book.take()
+		if d.isEmpty() {
+			return nil
+		}
+		t.transactions++
+		if err := t.kernel.update(t.book, d); err == nil {
+			return nil
+		}
+		// The kernel is not what we think it is. Writing everything does not
+		// depend on what it is.
+		t.intact = false
+	}
+	t.stale = true
+	t.book.settleHeritage()
+	if err := t.kernel.rewrite(t.book, t.intact); err != nil {
+		t.intact = false
+		return err
+	}
+	t.stale, t.intact = false, true
+	t.transactions++
+	t.rewrites++
+	return nil
+}
