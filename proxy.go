@@ -69,14 +69,7 @@ type proxySettings struct {
 
 // rules is what the rules have to know.
 func (s proxySettings) rules() nft.Config {
-	c := nft.Config{NodeName: s.name, NodeIPs: s.addrs[:1], ServicesOnly: true}
-	if len(s.pods) > 0 {
-		c.ClusterCIDR = s.pods[0]
-	}
-	if len(s.services) > 0 {
-		c.ServiceCIDR = s.services[0]
-	}
-	return c
+	return nft.Config{NodeName: s.name, NodeIPs: s.addrs, ClusterCIDRs: s.pods, ServiceCIDRs: s.services, ServicesOnly: true, MasqueradeAll: s.masqueradeAll}
 }
 
 func (f proxyFlags) check() (s proxySettings, err error) {
