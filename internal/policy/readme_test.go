@@ -102,7 +102,7 @@ func vocabulary(files []File) (uses, words map[string]bool) {
 }
 
 // rows are the promises that have a script of their own.
-var rows = []string{"M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8", "M9", "M10", "M11", "M12", "M13", "M14", "M15", "M16", "M17", "M18", "M19", "M20", "M21", "M22", "M23", "M24", "M27", "M28", "M29"}
+var rows = []string{"M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8", "M9", "M10", "M11", "M12", "M13", "M14", "M15", "M16", "M17", "M18", "M19", "M20", "M21", "M22", "M23", "M24", "M25", "M27", "M28", "M29"}
 
 // TestDemos: each promise has a script that opens with a title and ends by proving that nothing
 // remains.

@@ -209,6 +209,17 @@ func TestD3_Phase(t *testing.T) {
 	}
 }
 
+// TestRejectedPodHasNoWaitingContainer: kubectl shows why the pod was rejected, not what its containers wait for.
+func TestRejectedPodHasNoWaitingContainer(t *testing.T) {
+	rejected := func(v *View) { v.Mem.Rejected = &Rejection{Reason: "SysctlForbidden", Message: "m"} }
+	if s := Status(*view("a").with(rejected)); len(s.ContainerStatuses) != 0 || s.Reason != "SysctlForbidden" || s.Message != "m" {
+		t.Errorf("never started: %+v", s)
+	}
+	if s := Status(*view("a").sandbox().ended("a", 137).with(rejected)); len(s.ContainerStatuses) != 1 || s.ContainerStatuses[0].State.Terminated == nil {
+		t.Errorf("ended by its deadline: %+v", s.ContainerStatuses)
+	}
+}
+
 // conditions writes the conditions of a status as words.
 func conditions(s corev1.PodStatus) map[corev1.PodConditionType]string {
 	out := map[corev1.PodConditionType]string{}

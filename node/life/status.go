@@ -57,7 +57,11 @@ func (v View) ips() []string {
 func (v View) containerStatuses(specs []corev1.Container, old []corev1.ContainerStatus, init bool) []corev1.ContainerStatus {
 	var out []corev1.ContainerStatus
 	for i := range specs {
-		out = append(out, v.containerStatus(&specs[i], find(old, specs[i].Name), init))
+		c := v.containerStatus(&specs[i], find(old, specs[i].Name), init)
+		if v.Mem.Rejected != nil && c.ContainerID == "" {
+			continue // it waits for nothing: kubelet reports no containers of a pod it does not admit
+		}
+		out = append(out, c)
 	}
 	return out
 }
