@@ -31,7 +31,7 @@ import (
 // agentFlags say how a machine, or a lab's namespace, becomes a node.
 type agentFlags struct {
 	config.Config
-	server, token, name string
+	server, token, tokenFile, name string
 	// Of a lab only: the node's directory, and the namespace that upstream DNS is asked from. The process
 	// ends when its standard input does, so that no agent outlives its lab.
 	labDir, upstream string
@@ -40,14 +40,15 @@ type agentFlags struct {
 func agentCommand() *cobra.Command {
 	var f agentFlags
 	c := &cobra.Command{
-		Use:   "agent --server URL --token TOKEN",
+		Use:   "agent --server URL --token-file FILE",
 		Short: "Make this machine a node of a cluster, in the foreground",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return runAgent(c.Context(), f) },
 	}
 	whereFlags(c, &f.Config)
 	c.Flags().StringVar(&f.server, "server", "", "the API server, https://ADDR:PORT")
-	c.Flags().StringVar(&f.token, "token", "", "the token that 'fairlead server' prints")
+	c.Flags().StringVar(&f.token, "token", "", "the token itself; the host's other users can read it in the list of processes")
+	c.Flags().StringVar(&f.tokenFile, "token-file", "", "a copy of the server's file join-token")
 	c.Flags().StringVar(&f.name, "node-name", "", "name of the node (default: the host name)")
 	c.Flags().StringVar(&f.NodeIP, "node-ip", "", "address of the node, one of each family (default: those of the default routes)")
 	c.Flags().IntVar(&f.AgentPort, "agent-port", 0, "port of the agent (default 10250)")
@@ -57,9 +58,9 @@ func agentCommand() *cobra.Command {
 	for _, hidden := range []string{"lab-dir", "upstream-netns"} {
 		c.Flags().MarkHidden(hidden)
 	}
-	for _, required := range []string{"server", "token"} {
-		c.MarkFlagRequired(required)
-	}
+	c.MarkFlagRequired("server")
+	c.MarkFlagsOneRequired("token", "token-file")
+	c.MarkFlagsMutuallyExclusive("token", "token-file")
 	return c
 }
 
@@ -93,6 +94,13 @@ func runAgent(ctx context.Context, f agentFlags) error {
 		defer lock.Close()
 	} else {
 		ctx = endsWithInput(ctx)
+	}
+	if f.tokenFile != "" {
+		text, err := os.ReadFile(f.tokenFile)
+		if err != nil {
+			return fmt.Errorf("token-file: %w", err)
+		}
+		f.token = strings.TrimSpace(string(text))
 	}
 	cred, err := credentials(ctx, base.dir, f, found)
 	if err != nil {
@@ -240,7 +248,7 @@ func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings,
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, "agent", "--server", cp.server, "--token", join.Token(cp.ca, cp.secret), "--name", s.Name,
+	cmd := exec.Command(self, "agent", "--server", cp.server, "--token-file", inst.Path(joinToken), "--name", s.Name,
 		"--node-name", n.Name, "--node-ip", joinAddrs(n.Addrs), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
 		"--data-dir", inst.Dir, "--lab-dir", nodeDir(inst, n.Name), "--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

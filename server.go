@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/instance"
-	"fairlead.dev/fairlead/join"
 )
 
 func serverCommand() *cobra.Command {
@@ -63,10 +61,6 @@ func runServer(ctx context.Context, flags config.Config, pprof string, out io.Wr
 	if err != nil {
 		return err
 	}
-	tokenFile := inst.Path("join-token")
-	if err := os.WriteFile(tokenFile, []byte(join.Token(cp.ca, cp.secret)+"\n"), 0o600); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "The API server answers at %s. Next, on each machine that is to be a node:\n\n  fairlead agent --server %s --token %s\n\n", cp.server, cp.server, join.Token(cp.ca, cp.secret))
+	fmt.Fprintf(out, "The API server answers at %s. Next, on each machine that is to be a node, with a copy of %s:\n\n  fairlead agent --server %s --token-file FILE\n\n", cp.server, inst.Path(joinToken), cp.server)
 	return g.Wait()
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -42,10 +43,12 @@ import (
 	"fairlead.dev/fairlead/world"
 )
 
+// joinToken is the file that a machine joins by, in the cluster's directory. Only root can read it.
+const joinToken = "join-token"
+
 // controlPlane is a running API server with its controllers.
 type controlPlane struct {
 	ca     *pki.Authority
-	secret string // what a joining node must know
 	client kubernetes.Interface
 	server string // https://ADDR:PORT
 }
@@ -60,6 +63,9 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	secret, err := inst.Secret("token")
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
+	}
+	if err := os.WriteFile(inst.Path(joinToken), []byte(join.Token(ca, secret)+"\n"), 0o600); err != nil {
+		return nil, err
 	}
 	port := uint16(s.Port)
 	api, err := apiserver.New(apiserver.Config{
@@ -85,7 +91,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		return nil, context.Cause(ctx)
 	}
 	st.done("API server")
-	cp := &controlPlane{ca: ca, secret: secret, server: "https://" + netip.AddrPortFrom(advertise, port).String()}
+	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(advertise, port).String()}
 	if cp.client, err = startControllers(ctx, g, api.ClientConfig(), ca, s, log); err != nil {
 		return nil, err
 	}

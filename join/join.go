@@ -59,7 +59,7 @@ type Answer struct {
 	Cluster     Cluster `json:"cluster"`
 }
 
-// Token is the text a user passes to `fairlead agent --token`.
+// Token is the text a user passes to `fairlead agent`.
 func Token(ca *pki.Authority, secret string) string { return ca.Fingerprint() + "." + secret }
 
 // Handler answers joins. Dir keeps a hash of each node's own secret.
