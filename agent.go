@@ -95,13 +95,6 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	} else {
 		ctx = endsWithInput(ctx)
 	}
-	if f.tokenFile != "" {
-		text, err := os.ReadFile(f.tokenFile)
-		if err != nil {
-			return fmt.Errorf("token-file: %w", err)
-		}
-		f.token = strings.TrimSpace(string(text))
-	}
 	cred, err := credentials(ctx, base.dir, f, found)
 	if err != nil {
 		return err
@@ -171,6 +164,13 @@ func standalone(s config.Settings, name string) (agentBase, io.Closer, error) {
 func credentials(ctx context.Context, dir string, f agentFlags, addrs []netip.Addr) (*join.Credentials, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
+	}
+	if f.tokenFile != "" {
+		text, err := os.ReadFile(f.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("token-file: %w", err)
+		}
+		f.token = strings.TrimSpace(string(text))
 	}
 	secret, err := instance.Instance{Dir: dir}.Secret("node-secret")
 	if err != nil {
