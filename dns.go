@@ -57,7 +57,7 @@ func runDNS(ctx context.Context, f dnsFlags) error {
 	}
 	debug.SetGCPercent(restPercent)
 	w, metrics := world.New(), newMetrics()
-	names := dns.New(dns.Config{Addrs: at, Domain: f.domain, ResolvConf: f.resolvConf}, w, log.With("part", "dns"))
+	names := dns.New(dns.Config{Addrs: at, Domain: f.domain, ResolvConf: f.resolvConf, Metrics: metrics}, w, log.With("part", "dns"))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(named("world", ctx, func(ctx context.Context) error {
 		return w.Follow(ctx, client, world.Services, world.EndpointSlices, world.Namespaces)

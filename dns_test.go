@@ -27,7 +27,7 @@ func TestDNSAlone(t *testing.T) {
 		t.Errorf("while the API server is away: %s", got)
 	}
 	_, metrics := f.page("http://127.0.0.1:9153/metrics")
-	has(t, metrics, "\nprocess_resident_memory_bytes ")
+	has(t, metrics, "\nprocess_resident_memory_bytes ", "\ncoredns_dns_requests_total{")
 	p.stop()
 	out, err := f.start("dns", "--kubeconfig", f.kubeconfig).end()
 	if err == nil {

@@ -20,20 +20,30 @@ import (
 
 func statusCommand() *cobra.Command {
 	var flags config.Config
+	var services bool
+	var format string
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show what is running and healthy now",
+		Short: "Show what is running and healthy now, or with --services every Service as the kernel has it",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if format != "" && (format != "json" || !services) {
+				return fmt.Errorf("output %q: must be json, together with --services", format)
+			}
 			inst, s, err := locate(flags)
 			if err != nil {
 				return err
+			}
+			if services {
+				return statusServices(c.Context(), inst, format, c.OutOrStdout())
 			}
 			rows := status(c.Context(), inst, s)
 			return show(c.OutOrStdout(), rows)
 		},
 	}
 	whereFlags(c, &flags)
+	c.Flags().BoolVar(&services, "services", false, "show every Service: its endpoints, their connections since the start, and whether the kernel has it")
+	c.Flags().StringVarP(&format, "output", "o", "", "json: for programs, together with --services")
 	return c
 }
 

@@ -56,11 +56,20 @@ type nodeHealth struct {
 func newHealth(n nodeHealth, proxy *nft.Proxy, w *world.World, log *slog.Logger) *health.Server {
 	return health.New(health.Config{
 		NodeName: n.name, NodeIPs: n.addrs, Listen: n.listen, Pages: n.pages, Events: n.events, Metrics: n.metrics,
-		Freshness: func() health.Freshness {
-			s := proxy.Stats()
-			return health.Freshness{Updated: s.Updated, Pending: s.Pending}
-		},
+		Freshness: func() health.Freshness { return freshness(proxy.Stats()) },
 	}, w, log.With("part", "health"))
+}
+
+func freshness(s nft.Stats) health.Freshness {
+	return health.Freshness{Updated: s.Updated, Pending: s.Pending}
+}
+
+// reportPage serves what a node has programmed.
+func reportPage(node string, proxy *nft.Proxy, w *world.World) http.Handler {
+	return health.ServeReport(func() (health.Report, error) {
+		s := proxy.Stats()
+		return health.NewReport(node, freshness(s), s.Failure, w.Services(), proxy.Applied), nil
+	})
 }
 
 // newRecorder posts Events about Services as kube-proxy does, until ctx ends.

@@ -192,19 +192,18 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}
 	st.done("containerd")
 
-	w := world.New()
+	w, metrics := world.New(), newMetrics()
 	routes := route.New(route.Config{NodeName: n.name, NodeIPs: n.addrs, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "route"))
 	if err := routes.Setup(); err != nil {
 		return err
 	}
 	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "nft"))
-	names := dns.New(dns.Config{Addrs: onPort(53, n.cluster.DNS...), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial}, w, log.With("part", "dns"))
-	metrics := newMetrics()
+	names := dns.New(dns.Config{Addrs: onPort(53, n.cluster.DNS...), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial, Metrics: metrics}, w, log.With("part", "dns"))
 	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), metrics: metrics,
 		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback, proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{
 		Name: n.name, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.port)),
-		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels, Metrics: metricsPage(metrics),
+		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels, Metrics: metricsPage(metrics), Services: reportPage(n.name, proxy, w),
 	}, runtime, client, log.With("part", "node"))
 	for name, run := range map[string]func(context.Context) error{
 		"world": func(ctx context.Context) error { return w.Run(ctx, client) },

@@ -46,6 +46,7 @@ type Config struct {
 	ClientCAs  *x509.CertPool  // who may call the agent
 	Labels     map[string]string
 	Metrics    http.Handler // of GET /metrics; nil: not served
+	Services   http.Handler // of GET health.ReportPath, what is programmed; nil: not served
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/proxy"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"fairlead.dev/fairlead/health"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/probe"
 )
@@ -84,8 +85,10 @@ func (a *Agent) handler() http.Handler {
 		mux.HandleFunc(path, a.servePortForward)
 	}
 	mux.HandleFunc("POST "+probe.Path, probe.Serve)
-	if a.cfg.Metrics != nil {
-		mux.Handle("GET /metrics", a.cfg.Metrics)
+	for path, page := range map[string]http.Handler{"/metrics": a.cfg.Metrics, health.ReportPath: a.cfg.Services} {
+		if page != nil {
+			mux.Handle("GET "+path, page)
+		}
 	}
 	return onlyAPIServer(mux)
 }
