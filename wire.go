@@ -39,6 +39,7 @@ import (
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/route"
 	"fairlead.dev/fairlead/schedule"
+	"fairlead.dev/fairlead/why"
 	"fairlead.dev/fairlead/workload"
 	"fairlead.dev/fairlead/world"
 )
@@ -121,6 +122,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"fleet":     fleet.New(client, shared, s.Pods, log.With("part", "fleet")).Run,
 		"external":  external.New(client, shared, external.Agents(prober, ca.Pool()), log.With("part", "external")).Run,
 		"collect":   collector.Run,
+		"why":       why.New(client, shared, s.Services, log.With("part", "why")).Run,
 	}
 	shared.Start(ctx.Done())
 	for name, run := range runs {

@@ -57,15 +57,15 @@ func stored(svc *corev1.Service, pods []*corev1.Pod) []*discoveryv1.EndpointSlic
 func BenchmarkServicesOfAPod(b *testing.B) {
 	for _, where := range []string{"elsewhere", "here"} {
 		b.Run(where, func(b *testing.B) {
-			var s selectors
+			var s Selectors
 			for i := range 50_000 {
-				s.set(key(where, fmt.Sprint("svc", i)), map[string]string{"app": fmt.Sprint(i), "tier": "web"})
+				s.Set(key(where, fmt.Sprint("svc", i)), map[string]string{"app": fmt.Sprint(i), "tier": "web"})
 			}
-			s.set(key("here", "web"), map[string]string{"app": "web"})
+			s.Set(key("here", "web"), map[string]string{"app": "web"})
 			labels := map[string]string{"app": "web", "tier": "web", "pod-template-hash": "abc"}
 			b.ReportAllocs()
 			for b.Loop() {
-				if len(s.matching("here", labels)) != 1 {
+				if len(s.Matching("here", labels)) != 1 {
 					b.Fatal("the Service was not found")
 				}
 			}

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -34,7 +33,7 @@ type Controller struct {
 	endpoints cache.SharedIndexInformer
 	slices    cache.SharedIndexInformer
 
-	selectors  selectors
+	selectors  Selectors
 	topologies sync.Map // types.NamespacedName -> topology: what the events of a Service said last
 	edits      edits    // of Endpoints
 
@@ -47,7 +46,7 @@ type Controller struct {
 // starts after New and before or after Run, and writes with client. The client should not be rate
 // limited: its default of five requests a second would be the slowest part of the cluster.
 func New(client kubernetes.Interface, informers informers.SharedInformerFactory, log *slog.Logger) *Controller {
-	return &Controller{
+	c := &Controller{
 		client:    client,
 		log:       log,
 		services:  informers.Core().V1().Services().Informer(),
@@ -56,13 +55,14 @@ func New(client kubernetes.Interface, informers informers.SharedInformerFactory,
 		endpoints: informers.Core().V1().Endpoints().Informer(),
 		slices:    informers.Discovery().V1().EndpointSlices().Informer(),
 	}
+	if err := Index(c.pods, c.slices); err != nil {
+		panic(fmt.Sprintf("BUG: endpoints: %v", err)) // the informers were started before New
+	}
+	return c
 }
 
 // Run works until ctx is done. It returns an error only when it cannot begin.
 func (c *Controller) Run(ctx context.Context) error {
-	if err := c.addIndexes(); err != nil {
-		return fmt.Errorf("endpoints: index the caches: %w", err)
-	}
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	defer broadcaster.Shutdown()
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
@@ -84,42 +84,4 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	loops.Wait()
 	return nil
-}
-
-// Names of the indexes that the controller adds to the shared caches.
-const (
-	podsByLabel     = "endpoints/pods-by-label"
-	podsByNode      = "endpoints/pods-by-node"
-	slicesByService = "endpoints/slices-by-service"
-	indexSeparator  = "\x00" // is in no name, label key or label value
-)
-
-// addIndexes lets the caches answer "which pods have this label", "which pods are on this node"
-// and "which slices does this controller keep for this Service" without a scan.
-func (c *Controller) addIndexes() error {
-	if _, again := c.pods.GetIndexer().GetIndexers()[podsByLabel]; again {
-		return nil
-	}
-	err := c.pods.AddIndexers(cache.Indexers{
-		podsByLabel: func(obj any) ([]string, error) {
-			pod := obj.(*corev1.Pod)
-			values := make([]string, 0, len(pod.Labels))
-			for key, value := range pod.Labels {
-				values = append(values, labelValue(pod.Namespace, key, value))
-			}
-			return values, nil
-		},
-		podsByNode: func(obj any) ([]string, error) {
-			return []string{obj.(*corev1.Pod).Spec.NodeName}, nil
-		},
-	})
-	if err != nil {
-		return err
-	}
-	return c.slices.AddIndexers(cache.Indexers{
-		slicesByService: func(obj any) ([]string, error) {
-			slice := obj.(*discoveryv1.EndpointSlice)
-			return []string{sliceValue(slice.Labels[discoveryv1.LabelManagedBy], serviceOf(slice))}, nil
-		},
-	})
 }

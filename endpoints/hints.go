@@ -33,7 +33,7 @@ func hint(svc *corev1.Service, groups map[group]*roster, nodes map[string]*corev
 // balanceFamilies balances each address family by itself.
 func balanceFamilies(svc *corev1.Service, groups map[group]*roster, nodes map[string]*corev1.Node) topology {
 	outcome := topology{}
-	for _, family := range families(svc) {
+	for _, family := range Families(svc) {
 		var members []*member
 		for g, want := range groups {
 			if g.family != addressType(family) {

@@ -109,7 +109,7 @@ func (h *history) each(n int, change func(*corev1.Pod)) {
 }
 
 func (h *history) flip(pod *corev1.Pod) {
-	ready, _ := readiness(pod)
+	ready, _ := Readiness(pod)
 	setReady(pod, !ready, epoch.Add(time.Duration(h.random.IntN(1000))*time.Second))
 }
 
@@ -160,7 +160,7 @@ func (h *history) tamper() {
 	case 0:
 		delete(h.store.slices, slice.Name)
 	case 1:
-		slice.Labels = map[string]string{discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: slicesManager}
+		slice.Labels = map[string]string{discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: SlicesManager}
 	case 2:
 		slice.Endpoints = slices.Clone(slice.Endpoints[:len(slice.Endpoints)/2])
 	case 3:

@@ -14,12 +14,12 @@ const (
 	// mirrorManager is the managed-by label of slices that mirror hand-written Endpoints (rule E101).
 	mirrorManager = "endpointslicemirroring-controller.k8s.io"
 
-	// mirrorLimit is how many addresses of one subset are mirrored (rule E106).
-	mirrorLimit = 1000
+	// MirrorLimit is how many addresses of one subset are mirrored (rule E106).
+	MirrorLimit = 1000
 
-	// annotationLeader marks an Endpoints object that old leader election uses as a lock; it has
+	// AnnotationLeader marks an Endpoints object that old leader election uses as a lock; it has
 	// nothing to do with a Service (rules E34 and E100).
-	annotationLeader = "control-plane.alpha.kubernetes.io/leader"
+	AnnotationLeader = "control-plane.alpha.kubernetes.io/leader"
 
 	// annotationLastApplied is kubectl's copy of a whole manifest.
 	annotationLastApplied = "kubectl.kubernetes.io/last-applied-configuration"
@@ -27,18 +27,18 @@ const (
 
 // omissions counts what a mirror leaves out of an Endpoints object.
 type omissions struct {
-	surplus int // addresses beyond mirrorLimit in their subset
+	surplus int // addresses beyond MirrorLimit in their subset
 	invalid int // addresses that are no IP addresses
 }
 
-// mirrored reports whether the Endpoints object is somebody's own and has to be mirrored into
+// Mirrored reports whether the Endpoints object is somebody's own and has to be mirrored into
 // slices: there is a Service of its name that has no selector, and the object is neither marked to
 // be skipped nor a lock (rules E100 and E110). Either argument may be nil.
-func mirrored(ep *corev1.Endpoints, svc *corev1.Service) bool {
+func Mirrored(ep *corev1.Endpoints, svc *corev1.Service) bool {
 	if ep == nil || svc == nil || len(svc.Spec.Selector) > 0 || ep.DeletionTimestamp != nil {
 		return false
 	}
-	_, lock := ep.Annotations[annotationLeader]
+	_, lock := ep.Annotations[AnnotationLeader]
 	return !lock && ep.Labels[discoveryv1.LabelSkipMirror] != "true"
 }
 
@@ -47,7 +47,7 @@ func mirrored(ep *corev1.Endpoints, svc *corev1.Service) bool {
 // (rule E103). When the object is not to be mirrored, or is gone, its slices are deleted (rules
 // E100, E107 and E108). Packing is the one of planSlices, without placeholder. It mutates nothing.
 func planMirror(ep *corev1.Endpoints, svc *corev1.Service, existing []*discoveryv1.EndpointSlice) (changes, omissions) {
-	if !mirrored(ep, svc) {
+	if !Mirrored(ep, svc) {
 		return changes{delete: existing}, omissions{}
 	}
 	groups, left := mirrorGroups(ep)
@@ -86,7 +86,7 @@ func mirrorGroups(ep *corev1.Endpoints) (map[group]*roster, omissions) {
 		ports, text := canonicalPorts(slicePorts(s.Ports))
 		count := 0
 		put := func(address *corev1.EndpointAddress, ready bool) {
-			if count == mirrorLimit {
+			if count == MirrorLimit {
 				left.surplus++
 				return
 			}

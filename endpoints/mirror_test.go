@@ -55,7 +55,7 @@ func TestE100_WhatIsMirrored(t *testing.T) {
 		{"skip-mirror is false", marked(func(ep *corev1.Endpoints) { ep.Labels[discoveryv1.LabelSkipMirror] = "false" }), external(), true},
 		{"leader election", marked(func(ep *corev1.Endpoints) { ep.Annotations["control-plane.alpha.kubernetes.io/leader"] = "" }), external(), false},
 	} {
-		if got := mirrored(c.ep, c.svc); got != c.want {
+		if got := Mirrored(c.ep, c.svc); got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}

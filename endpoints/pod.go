@@ -9,10 +9,10 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// selects reports whether the controllers write endpoints for a Service at all. A Service without
+// Selects reports whether the controllers write endpoints for a Service at all. A Service without
 // a selector, or of type ExternalName, is left alone: nothing is created for it and nothing is
 // removed, so a person can manage its endpoints (rules E1 and E2).
-func selects(svc *corev1.Service) bool {
+func Selects(svc *corev1.Service) bool {
 	return len(svc.Spec.Selector) > 0 && svc.Spec.Type != corev1.ServiceTypeExternalName
 }
 
@@ -21,9 +21,9 @@ func headless(svc *corev1.Service) bool {
 	return svc.Spec.ClusterIP == "" || svc.Spec.ClusterIP == corev1.ClusterIPNone
 }
 
-// families returns the address families of a Service, the primary one first. Objects stored
+// Families returns the address families of a Service, the primary one first. Objects stored
 // without the field have the family of their cluster address.
-func families(svc *corev1.Service) []corev1.IPFamily {
+func Families(svc *corev1.Service) []corev1.IPFamily {
 	if len(svc.Spec.IPFamilies) > 0 {
 		return svc.Spec.IPFamilies
 	}
@@ -33,15 +33,15 @@ func families(svc *corev1.Service) []corev1.IPFamily {
 	return []corev1.IPFamily{corev1.IPv4Protocol}
 }
 
-// running reports whether a pod can receive traffic now or later: a pod whose containers have all
+// Running reports whether a pod can receive traffic now or later: a pod whose containers have all
 // ended for good never appears, whatever its Ready condition says (rule E3).
-func running(pod *corev1.Pod) bool {
+func Running(pod *corev1.Pod) bool {
 	return pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
 }
 
-// readiness returns the pod's Ready condition, the only thing that decides whether it is ready
+// Readiness returns the pod's Ready condition, the only thing that decides whether it is ready
 // (rule E6), and the moment of its last change; zero when there is no such condition.
-func readiness(pod *corev1.Pod) (ready bool, since time.Time) {
+func Readiness(pod *corev1.Pod) (ready bool, since time.Time) {
 	for i := range pod.Status.Conditions {
 		if c := &pod.Status.Conditions[i]; c.Type == corev1.PodReady {
 			return c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
@@ -50,10 +50,10 @@ func readiness(pod *corev1.Pod) (ready bool, since time.Time) {
 	return false, time.Time{}
 }
 
-// addresses returns the pod's addresses of one family in canonical form, in the order of the
+// Addresses returns the pod's addresses of one family in canonical form, in the order of the
 // status; none means that the pod cannot be an endpoint in that family (rules E4, E21 and E58).
 // The endpoint of a pod in the node's network is the node's address (rule E15).
-func addresses(pod *corev1.Pod, family corev1.IPFamily) []string {
+func Addresses(pod *corev1.Pod, family corev1.IPFamily) []string {
 	ips := pod.Status.PodIPs
 	if len(ips) == 0 && pod.Status.PodIP != "" {
 		ips = []corev1.PodIP{{IP: pod.Status.PodIP}}
@@ -116,11 +116,11 @@ func protocolOf(port *corev1.ServicePort) corev1.Protocol {
 	return port.Protocol
 }
 
-// targetPort returns the number on which the pod answers a Service port. A numeric target needs
+// TargetPort returns the number on which the pod answers a Service port. A numeric target needs
 // no container that declares it (rule E7). A named one is the first container port of that name
 // and the same protocol, containers before sidecars (rule E8); so it may differ from pod to pod
 // (rule E9), and a pod without one does not offer this Service port (rule E10).
-func targetPort(pod *corev1.Pod, port *corev1.ServicePort) (int32, bool) {
+func TargetPort(pod *corev1.Pod, port *corev1.ServicePort) (int32, bool) {
 	if !named(port) {
 		if n := port.TargetPort.IntVal; n != 0 {
 			return n, true

@@ -1,19 +1,19 @@
 package endpoints
 
 import (
-	"maps"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// selectors finds the Services that select a pod, without looking at the others. Each Service is
+// Selectors finds the Services that select a pod, without looking at the others. Each Service is
 // filed under one pair of its selector, the anchor; a pod can only match Services that are
 // anchored at one of its own labels. The anchor is the pair with the fewest Services, so that a
 // pair which all Services of a namespace share costs nothing.
 //
 // The zero value is empty and ready.
-type selectors struct {
+type Selectors struct {
 	mu         sync.RWMutex // guards below
 	namespaces map[string]*shelf
 }
@@ -23,12 +23,18 @@ type label struct{ key, value string }
 
 // shelf holds the selectors of one namespace.
 type shelf struct {
-	anchored map[label]map[string]map[string]string // anchor -> Service name -> selector
-	anchors  map[string]label                       // Service name -> its anchor
+	anchored map[label][]filed // by anchor
+	anchors  map[string]label  // of each Service, by its name
 }
 
-// set files a Service's selector, replacing an earlier one. An empty selector removes the Service.
-func (s *selectors) set(svc types.NamespacedName, selector map[string]string) {
+// filed is one Service. Its selector is that of the cached object, which nobody changes.
+type filed struct {
+	name     string
+	selector map[string]string
+}
+
+// Set files a Service's selector, replacing an earlier one. An empty selector removes the Service.
+func (s *Selectors) Set(svc types.NamespacedName, selector map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh := s.namespaces[svc.Namespace]
@@ -42,7 +48,7 @@ func (s *selectors) set(svc types.NamespacedName, selector map[string]string) {
 		return
 	}
 	if sh == nil {
-		sh = &shelf{anchored: map[label]map[string]map[string]string{}, anchors: map[string]label{}}
+		sh = &shelf{anchored: map[label][]filed{}, anchors: map[string]label{}}
 		if s.namespaces == nil {
 			s.namespaces = map[string]*shelf{}
 		}
@@ -51,8 +57,8 @@ func (s *selectors) set(svc types.NamespacedName, selector map[string]string) {
 	sh.put(svc.Name, selector)
 }
 
-// matching returns the names of the Services of a namespace that select a pod with these labels.
-func (s *selectors) matching(namespace string, labels map[string]string) map[string]struct{} {
+// Matching returns the names of the Services of a namespace that select a pod with these labels.
+func (s *Selectors) Matching(namespace string, labels map[string]string) map[string]struct{} {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	sh := s.namespaces[namespace]
@@ -61,9 +67,9 @@ func (s *selectors) matching(namespace string, labels map[string]string) map[str
 	}
 	names := map[string]struct{}{}
 	for key, value := range labels {
-		for name, selector := range sh.anchored[label{key, value}] {
-			if matches(selector, labels) {
-				names[name] = struct{}{}
+		for _, svc := range sh.anchored[label{key, value}] {
+			if matches(svc.selector, labels) {
+				names[svc.name] = struct{}{}
 			}
 		}
 	}
@@ -78,10 +84,7 @@ func (sh *shelf) put(name string, selector map[string]string) {
 			anchor, fewest = label{key, value}, n
 		}
 	}
-	if sh.anchored[anchor] == nil {
-		sh.anchored[anchor] = map[string]map[string]string{}
-	}
-	sh.anchored[anchor][name] = maps.Clone(selector)
+	sh.anchored[anchor] = append(sh.anchored[anchor], filed{name, selector})
 	sh.anchors[name] = anchor
 }
 
@@ -91,10 +94,12 @@ func (sh *shelf) remove(name string) {
 		return
 	}
 	delete(sh.anchors, name)
-	delete(sh.anchored[anchor], name)
-	if len(sh.anchored[anchor]) == 0 {
+	rest := slices.DeleteFunc(sh.anchored[anchor], func(svc filed) bool { return svc.name == name })
+	if len(rest) == 0 {
 		delete(sh.anchored, anchor)
+		return
 	}
+	sh.anchored[anchor] = rest
 }
 
 // matches reports whether labels satisfy every pair of a selector.

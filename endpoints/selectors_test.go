@@ -15,10 +15,10 @@ func key(namespace, name string) types.NamespacedName {
 }
 
 func TestE2_NoSelectorMatchesNoPod(t *testing.T) {
-	var s selectors
-	s.set(key("a", "none"), nil)
-	s.set(key("a", "empty"), map[string]string{})
-	if got := s.matching("a", map[string]string{"x": "y"}); len(got) != 0 {
+	var s Selectors
+	s.Set(key("a", "none"), nil)
+	s.Set(key("a", "empty"), map[string]string{})
+	if got := s.Matching("a", map[string]string{"x": "y"}); len(got) != 0 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -33,15 +33,15 @@ func TestSelectorsAgreeWithAScan(t *testing.T) {
 		}
 		return m
 	}
-	var s selectors
+	var s Selectors
 	all := map[types.NamespacedName]map[string]string{}
 	for step := range 3000 {
 		k := key(fmt.Sprint("ns", random.IntN(2)), fmt.Sprint("svc", random.IntN(20)))
 		if selector := labels(random.IntN(4)); len(selector) > 0 {
-			s.set(k, selector)
+			s.Set(k, selector)
 			all[k] = selector
 		} else {
-			s.set(k, nil)
+			s.Set(k, nil)
 			delete(all, k)
 		}
 		namespace, pod := fmt.Sprint("ns", random.IntN(2)), labels(4)
@@ -52,12 +52,12 @@ func TestSelectorsAgreeWithAScan(t *testing.T) {
 			}
 		}
 		slices.Sort(want)
-		if got := slices.Sorted(maps.Keys(s.matching(namespace, pod))); !slices.Equal(got, want) {
+		if got := slices.Sorted(maps.Keys(s.Matching(namespace, pod))); !slices.Equal(got, want) {
 			t.Fatalf("step %d: pod %v: got %v, want %v", step, pod, got, want)
 		}
 	}
 	for k := range all {
-		s.set(k, nil)
+		s.Set(k, nil)
 	}
 	if len(s.namespaces) != 0 {
 		t.Errorf("%d namespaces are left", len(s.namespaces))
@@ -66,9 +66,9 @@ func TestSelectorsAgreeWithAScan(t *testing.T) {
 
 // A pod event looks only at the Services that are anchored at one of the pod's labels.
 func TestSelectorsAnchorAtTheRarestLabel(t *testing.T) {
-	var s selectors
+	var s Selectors
 	for i := range 1000 {
-		s.set(key("a", fmt.Sprint("svc", i)), map[string]string{"app": "shop", "component": fmt.Sprint(i)})
+		s.Set(key("a", fmt.Sprint("svc", i)), map[string]string{"app": "shop", "component": fmt.Sprint(i)})
 	}
 	common := len(s.namespaces["a"].anchored[label{"app", "shop"}])
 	if common > 1 {

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// slicesManager is the managed-by label of the slices that follow a selector (rule E50).
-	slicesManager = "endpointslice-controller.k8s.io"
+	// SlicesManager is the managed-by label of the slices that follow a selector (rule E50).
+	SlicesManager = "endpointslice-controller.k8s.io"
 
 	// sliceLimit is the largest number of endpoints in one slice (rule E55).
 	sliceLimit = 100
@@ -80,7 +80,7 @@ func serviceMould(svc *corev1.Service) mould {
 		labels[corev1.IsHeadlessService] = ""
 	}
 	labels[discoveryv1.LabelServiceName] = svc.Name
-	labels[discoveryv1.LabelManagedBy] = slicesManager
+	labels[discoveryv1.LabelManagedBy] = SlicesManager
 	m := mould{
 		namespace: svc.Namespace,
 		name:      svc.Name,
@@ -88,7 +88,7 @@ func serviceMould(svc *corev1.Service) mould {
 		labels:    labels,
 		created:   svc.CreationTimestamp.Time,
 	}
-	for _, family := range families(svc) {
+	for _, family := range Families(svc) {
 		m.placeholders = append(m.placeholders, addressType(family))
 	}
 	return m
@@ -100,11 +100,11 @@ func deriveGroups(svc *corev1.Service, pods []*corev1.Pod, nodes map[string]*cor
 	var waiting []string
 	ports := portLists{svc: svc}
 	for _, pod := range pods {
-		if !running(pod) {
+		if !Running(pod) {
 			continue
 		}
-		for _, family := range families(svc) {
-			addrs := addresses(pod, family)
+		for _, family := range Families(svc) {
+			addrs := Addresses(pod, family)
 			if len(addrs) == 0 {
 				continue
 			}
@@ -132,7 +132,7 @@ func deriveGroups(svc *corev1.Service, pods []*corev1.Pod, nodes map[string]*cor
 // endpointOf derives the endpoint of one pod. What it points to is in the pod, or one piece of memory:
 // a Service of a thousand pods has a thousand of them in every plan.
 func endpointOf(svc *corev1.Service, pod *corev1.Pod, node *corev1.Node, addrs []string) member {
-	serving, since := readiness(pod)
+	serving, since := Readiness(pod)
 	terminating := pod.DeletionTimestamp != nil
 	parts := &struct {
 		ready, serving, terminating bool
@@ -188,7 +188,7 @@ func (p *portLists) of(pod *corev1.Pod) ([]discoveryv1.EndpointPort, string) {
 		if named(port) {
 			p.done = false
 		}
-		if number, ok := targetPort(pod, port); ok {
+		if number, ok := TargetPort(pod, port); ok {
 			list = append(list, discoveryv1.EndpointPort{
 				Name:        ptr.To(port.Name),
 				Port:        ptr.To(number),

@@ -22,10 +22,10 @@ func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) e
 		c.topologies.Delete(key)
 		return nil
 	}
-	if !selects(svc) {
+	if !Selects(svc) {
 		return nil
 	}
-	existing, ok := c.currentSlices(c.slicesLoop, slicesManager, key)
+	existing, ok := c.currentSlices(c.slicesLoop, SlicesManager, key)
 	if !ok {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (c *Controller) syncMirror(ctx context.Context, key types.NamespacedName) e
 	if left.surplus > 0 {
 		c.events.Eventf(ep, corev1.EventTypeWarning, "TooManyAddressesToMirror",
 			"A max of %d addresses can be mirrored to EndpointSlices per Endpoints subset. %d addresses were skipped",
-			mirrorLimit, left.surplus)
+			MirrorLimit, left.surplus)
 	}
 	if err := c.apply(ctx, c.mirrorLoop, key, plan); err != nil {
 		return fmt.Errorf("mirror of endpoints %s: %w", key, err)
@@ -73,17 +73,7 @@ func (c *Controller) syncMirror(ctx context.Context, key types.NamespacedName) e
 // currentSlices returns the slices that a loop keeps for a Service; ok is false when the cache is
 // behind the loop's own writes and the sync has been put off.
 func (c *Controller) currentSlices(l *loop, manager string, key types.NamespacedName) (existing []*discoveryv1.EndpointSlice, ok bool) {
-	list := func() []*discoveryv1.EndpointSlice {
-		objs, err := c.slices.GetIndexer().ByIndex(slicesByService, sliceValue(manager, key))
-		if err != nil {
-			return nil // the index exists: Run has added it
-		}
-		found := make([]*discoveryv1.EndpointSlice, len(objs))
-		for i, obj := range objs {
-			found[i] = obj.(*discoveryv1.EndpointSlice)
-		}
-		return found
-	}
+	list := func() []*discoveryv1.EndpointSlice { return Slices(c.slices.GetIndexer(), manager, key) }
 	current := l.ledger.current(key, func() (string, []types.UID) {
 		version := c.slices.GetStore().LastStoreSyncResourceVersion()
 		var uids []types.UID
@@ -157,7 +147,7 @@ func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName
 	if svc == nil {
 		return c.removeOrphan(ctx, key)
 	}
-	if !selects(svc) {
+	if !Selects(svc) {
 		return nil
 	}
 	want := planEndpoints(svc, c.podsOf(svc), existing)
@@ -226,7 +216,7 @@ func (c *Controller) removeOrphan(ctx context.Context, key types.NamespacedName)
 	if ep == nil {
 		return nil
 	}
-	if _, lock := ep.Annotations[annotationLeader]; lock {
+	if _, lock := ep.Annotations[AnnotationLeader]; lock {
 		return nil
 	}
 	if uid, err := c.serviceUID(ctx, key); uid != "" || err != nil {

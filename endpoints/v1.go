@@ -17,9 +17,9 @@ const (
 	// endpointsLimit is the largest number of addresses in one Endpoints object (rule E30).
 	endpointsLimit = 1000
 
-	// labelEndpointsManagedBy says that an Endpoints object follows a selector (rule E28; KEP-4974).
-	labelEndpointsManagedBy = "endpoints.kubernetes.io/managed-by"
-	endpointsManager        = "endpoint-controller"
+	// LabelManagedBy says that an Endpoints object follows a selector (rule E28; KEP-4974).
+	LabelManagedBy   = "endpoints.kubernetes.io/managed-by"
+	EndpointsManager = "endpoint-controller"
 
 	// overCapacityTruncated is the value of the over-capacity annotation (rule E30).
 	overCapacityTruncated = "truncated"
@@ -72,7 +72,7 @@ func endpointsLabels(svc *corev1.Service) map[string]string {
 	if headless(svc) {
 		labels[corev1.IsHeadlessService] = ""
 	}
-	labels[labelEndpointsManagedBy] = endpointsManager
+	labels[LabelManagedBy] = EndpointsManager
 	return labels
 }
 
@@ -88,16 +88,16 @@ func capacityNoted(ep *corev1.Endpoints, truncated bool) bool {
 // without ports lists bare addresses (rule E24).
 func offerOf(svc *corev1.Service, pod *corev1.Pod) (offer corev1.EndpointSubset, ok bool) {
 	publish := svc.Spec.PublishNotReadyAddresses
-	if !running(pod) || pod.DeletionTimestamp != nil && !publish {
+	if !Running(pod) || pod.DeletionTimestamp != nil && !publish {
 		return offer, false
 	}
-	ips := addresses(pod, families(svc)[0])
+	ips := Addresses(pod, Families(svc)[0])
 	if len(ips) == 0 {
 		return offer, false
 	}
 	for i := range svc.Spec.Ports {
 		port := &svc.Spec.Ports[i]
-		if number, ok := targetPort(pod, port); ok {
+		if number, ok := TargetPort(pod, port); ok {
 			offer.Ports = append(offer.Ports, corev1.EndpointPort{
 				Name: port.Name, Port: number, Protocol: protocolOf(port), AppProtocol: port.AppProtocol,
 			})
@@ -110,7 +110,7 @@ func offerOf(svc *corev1.Service, pod *corev1.Pod) (offer corev1.EndpointSubset,
 	if pod.Spec.NodeName != "" {
 		address.NodeName = &pod.Spec.NodeName
 	}
-	if ready, _ := readiness(pod); ready || publish {
+	if ready, _ := Readiness(pod); ready || publish {
 		offer.Addresses = []corev1.EndpointAddress{address}
 	} else {
 		offer.NotReadyAddresses = []corev1.EndpointAddress{address}
@@ -123,7 +123,7 @@ func offerOf(svc *corev1.Service, pod *corev1.Pod) (offer corev1.EndpointSubset,
 func earliestChange(before, after []corev1.EndpointSubset, pods []*corev1.Pod) time.Time {
 	since := make(map[types.UID]time.Time, len(pods))
 	for _, pod := range pods {
-		_, since[pod.UID] = readiness(pod)
+		_, since[pod.UID] = Readiness(pod)
 	}
 	was, is := readyPlaces(before), readyPlaces(after)
 	var earliest time.Time

@@ -85,10 +85,10 @@ func (c *Controller) serviceChanged(before, after *corev1.Service, _ bool) {
 	} else {
 		key = keyOfObject(before)
 	}
-	if after != nil && selects(after) {
-		c.selectors.set(key, after.Spec.Selector)
+	if after != nil && Selects(after) {
+		c.selectors.Set(key, after.Spec.Selector)
 	} else {
-		c.selectors.set(key, nil)
+		c.selectors.Set(key, nil)
 	}
 	c.slicesLoop.wanted(key)
 	c.endpointsLoop.wanted(key)
@@ -100,7 +100,7 @@ func (c *Controller) serviceChanged(before, after *corev1.Service, _ bool) {
 func (c *Controller) podChanged(before, after *corev1.Pod, _ bool) {
 	services := map[types.NamespacedName]struct{}{}
 	collect := func(pod *corev1.Pod) {
-		for name := range c.selectors.matching(pod.Namespace, pod.Labels) {
+		for name := range c.selectors.Matching(pod.Namespace, pod.Labels) {
 			services[types.NamespacedName{Namespace: pod.Namespace, Name: name}] = struct{}{}
 		}
 	}
@@ -115,8 +115,8 @@ func (c *Controller) podChanged(before, after *corev1.Pod, _ bool) {
 			collect(before)
 		}
 	case !maps.Equal(before.Labels, after.Labels):
-		was := c.selectors.matching(before.Namespace, before.Labels)
-		is := c.selectors.matching(after.Namespace, after.Labels)
+		was := c.selectors.Matching(before.Namespace, before.Labels)
+		is := c.selectors.Matching(after.Namespace, after.Labels)
 		for _, name := range symmetricDifference(was, is) {
 			services[types.NamespacedName{Namespace: after.Namespace, Name: name}] = struct{}{}
 		}
@@ -130,11 +130,11 @@ func (c *Controller) podChanged(before, after *corev1.Pod, _ bool) {
 // sameToServices reports whether two versions of a pod, apart from their labels, give the same
 // endpoints: it compares everything that the plans read and that can change.
 func sameToServices(a, b *corev1.Pod) bool {
-	aReady, _ := readiness(a)
-	bReady, _ := readiness(b)
+	aReady, _ := Readiness(a)
+	bReady, _ := Readiness(b)
 	return a.UID == b.UID &&
 		aReady == bReady &&
-		running(a) == running(b) &&
+		Running(a) == Running(b) &&
 		(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil) &&
 		a.Spec.NodeName == b.Spec.NodeName &&
 		a.Spec.Hostname == b.Spec.Hostname &&
@@ -169,7 +169,7 @@ func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
 	if after != nil && (before == nil || zoneOf(before) != zoneOf(after)) {
 		pods, err := c.pods.GetIndexer().ByIndex(podsByNode, after.Name)
 		if err != nil {
-			return // the index exists: Run has added it
+			return // New has called Index
 		}
 		for _, obj := range pods {
 			c.podChanged(nil, obj.(*corev1.Pod), false)
@@ -201,8 +201,8 @@ func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first boo
 	}
 	key := keyOfObject(after)
 	c.mirrorLoop.wanted(key)
-	ours := after.Labels[labelEndpointsManagedBy] == endpointsManager
-	if before != nil && (ours || before.Labels[labelEndpointsManagedBy] == endpointsManager) && !sameContent(before, after) {
+	ours := after.Labels[LabelManagedBy] == EndpointsManager
+	if before != nil && (ours || before.Labels[LabelManagedBy] == EndpointsManager) && !sameContent(before, after) {
 		c.edits.saw(key, after.ResourceVersion)
 	}
 	switch {
@@ -239,7 +239,7 @@ func (c *Controller) sliceChanged(before, after *discoveryv1.EndpointSlice, firs
 // keeper returns the loop that keeps a slice, nil when it is none of ours (rule E87).
 func (c *Controller) keeper(slice *discoveryv1.EndpointSlice) *loop {
 	switch slice.Labels[discoveryv1.LabelManagedBy] {
-	case slicesManager:
+	case SlicesManager:
 		return c.slicesLoop
 	case mirrorManager:
 		return c.mirrorLoop

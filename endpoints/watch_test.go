@@ -32,10 +32,10 @@ func TestE14_WhichPodChangesMatter(t *testing.T) {
 	}
 	defer c.slicesLoop.queue.ShutDown()
 	defer c.endpointsLoop.queue.ShutDown()
-	c.selectors.set(key("default", "web"), map[string]string{"app": "web"})
-	c.selectors.set(key("default", "blue"), map[string]string{"color": "blue"})
-	c.selectors.set(key("default", "green"), map[string]string{"color": "green"})
-	c.selectors.set(key("elsewhere", "web2"), map[string]string{"app": "web"})
+	c.selectors.Set(key("default", "web"), map[string]string{"app": "web"})
+	c.selectors.Set(key("default", "blue"), map[string]string{"color": "blue"})
+	c.selectors.Set(key("default", "green"), map[string]string{"color": "green"})
+	c.selectors.Set(key("elsewhere", "web2"), map[string]string{"app": "web"})
 
 	blue := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "web", "color": "blue"} }
 	green := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "web", "color": "green"} }

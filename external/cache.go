@@ -46,23 +46,43 @@ func lookup[T any](informer cache.SharedIndexInformer, key types.NamespacedName)
 // view reads what the caches have of a Service.
 func (c *Controller) view(key types.NamespacedName) view {
 	v := view{service: lookup[corev1.Service](c.services, key), endpoints: lookup[corev1.Endpoints](c.endpoints, key)}
-	objs, err := c.slices.GetIndexer().ByIndex(slicesByHand, key.String())
-	if err != nil {
-		return v // the index exists: New has added it
-	}
-	for _, obj := range objs {
-		if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
-			v.slices = append(v.slices, slice)
-		}
-	}
+	v.slices = SlicesByHand(c.slices.GetIndexer(), key)
 	return v
 }
 
-func indexByHand(obj any) ([]string, error) {
-	if slice, ok := obj.(*discoveryv1.EndpointSlice); ok && byHand(slice) {
-		return []string{serviceOf(slice).String()}, nil
+// slicesByHand is the index of Index.
+const slicesByHand = "external/slices-by-hand"
+
+// Index lets the shared cache of slices answer which of a Service's slices a person wrote. It does nothing when it can already.
+func Index(informer cache.SharedIndexInformer) error {
+	if _, again := informer.GetIndexer().GetIndexers()[slicesByHand]; again {
+		return nil
 	}
-	return nil, nil
+	err := informer.AddIndexers(cache.Indexers{slicesByHand: func(obj any) ([]string, error) {
+		if slice, ok := obj.(*discoveryv1.EndpointSlice); ok && ByHand(slice) {
+			return []string{serviceOf(slice).String()}, nil
+		}
+		return nil, nil
+	}})
+	if err != nil {
+		return fmt.Errorf("index the cache of slices: %w", err)
+	}
+	return nil
+}
+
+// SlicesByHand returns the slices that a person wrote for a Service, from a cache that Index has prepared.
+func SlicesByHand(cached cache.Indexer, svc types.NamespacedName) []*discoveryv1.EndpointSlice {
+	objs, err := cached.ByIndex(slicesByHand, svc.String())
+	if err != nil {
+		return nil // New has called Index
+	}
+	var found []*discoveryv1.EndpointSlice
+	for _, obj := range objs {
+		if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
+			found = append(found, slice)
+		}
+	}
+	return found
 }
 
 func serviceOf(slice *discoveryv1.EndpointSlice) types.NamespacedName {

@@ -28,8 +28,6 @@ const (
 	// pace is how often the objects of one Service are written at most. Failures that come together are written together,
 	// and another program that keeps putting an address back is no fight at full speed.
 	pace = 200 * time.Millisecond
-	// slicesByHand finds the slices of a Service that a person wrote.
-	slicesByHand = "external/slices-by-hand"
 )
 
 // Controller keeps addresses outside of the cluster that fail their probe from being ready.
@@ -69,7 +67,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, as
 		wake: make(chan struct{}, 1), slots: make(chan struct{}, inFlight),
 		memories: map[types.NamespacedName]*memory{}, nodes: map[string]*corev1.Node{}, silent: map[string]time.Time{},
 	}
-	if err := c.slices.AddIndexers(cache.Indexers{slicesByHand: indexByHand}); err != nil {
+	if err := Index(c.slices); err != nil {
 		panic(fmt.Sprintf("BUG: external: %v", err)) // the informer was started before New
 	}
 	c.listed = []cache.InformerSynced{
@@ -79,7 +77,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, as
 		}),
 		handle(c.slices, func(old, s *discoveryv1.EndpointSlice) {
 			for _, slice := range []*discoveryv1.EndpointSlice{old, s} { // the label may have changed
-				if slice != nil && byHand(slice) {
+				if slice != nil && ByHand(slice) {
 					c.objectChanged(serviceOf(slice), annotated(slice))
 				}
 			}

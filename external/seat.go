@@ -146,8 +146,8 @@ func setTaken(obj metav1.Object, names map[string]bool) {
 	obj.SetAnnotations(annotations)
 }
 
-// byHand reports whether a slice is a person's: no controller made it.
-func byHand(slice *discoveryv1.EndpointSlice) bool {
+// ByHand reports whether a slice is a person's: no controller made it.
+func ByHand(slice *discoveryv1.EndpointSlice) bool {
 	switch slice.Labels[discoveryv1.LabelManagedBy] {
 	case "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io":
 		return false

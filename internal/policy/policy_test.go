@@ -96,6 +96,7 @@ var pure = []string{
 	"lb/*.go", "alloc/*.go",
 	"endpoints/slices.go", "endpoints/subsets.go", "endpoints/pack.go", "endpoints/hints.go", "endpoints/mirror.go",
 	"external/rule.go", "external/seat.go", "external/plan.go", "external/vantage.go", "external/memory.go", "external/agenda.go",
+	"why/finding.go", "why/selected.go", "why/byhand.go", "why/addresses.go", "why/words.go", "why/memory.go",
 	"workload/deployment.go", "workload/replicaset.go", "workload/rollout.go", "workload/order.go",
 	"schedule/place.go",
 	"nft/encode.go", "nft/rules.go", "nft/classes.go",

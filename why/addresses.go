@@ -1,0 +1,159 @@
+package why
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"fairlead.dev/fairlead/endpoints"
+	"fairlead.dev/fairlead/external"
+)
+
+// otherFamilies is about listed endpoints whose family the Service does not have.
+func (v View) otherFamilies() []Finding {
+	has := endpoints.Families(v.Service)
+	lost := map[discoveryv1.AddressType][]listed{}
+	for _, l := range v.list() {
+		if l.family == discoveryv1.AddressTypeFQDN || !slices.Contains(has, corev1.IPFamily(l.family)) {
+			lost[l.family] = append(lost[l.family], l)
+		}
+	}
+	var found []Finding
+	for _, family := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6, discoveryv1.AddressTypeFQDN} {
+		all := lost[family]
+		if len(all) == 0 {
+			continue
+		}
+		why := fmt.Sprintf("spec.ipFamilies of the Service is %s. Add the family, on a cluster of both, or remove the addresses", several(texts(has)))
+		if family == discoveryv1.AddressTypeFQDN {
+			why = "traffic is sent to addresses only. List the addresses, or use a Service of type ExternalName"
+		}
+		found = append(found, Finding{Reason: "OtherFamily", About: string(family), After: written, Message: fmt.Sprintf(
+			"the %s endpoints in %s (%s) get no traffic, because %s", family, several(objects(all)), several(addressesOf(all)), why)})
+	}
+	return found
+}
+
+func addressesOf(all []listed) []string {
+	var names []string
+	for _, l := range all {
+		names = append(names, l.text)
+	}
+	return unique(names)
+}
+
+// clusterAddresses is about endpoints and external addresses that are cluster addresses of Services.
+func (v View) clusterAddresses() []Finding {
+	inside := func(text string) bool {
+		addr, err := netip.ParseAddr(text)
+		return err == nil && slices.ContainsFunc(v.Cluster, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	}
+	var found []Finding
+	wrong := slices.DeleteFunc(v.list(), func(l listed) bool { return !inside(l.text) })
+	if len(wrong) > 0 {
+		found = append(found, Finding{Reason: "EndpointIsClusterIP", After: written, Message: fmt.Sprintf(
+			"%s in %s is in the range of cluster addresses: what was forwarded once is not forwarded again, so it is never reached. "+
+				"List the endpoints behind it, or use a Service of type ExternalName", several(addressesOf(wrong)), several(objects(wrong)))})
+	}
+	if ips := slices.DeleteFunc(slices.Clone(v.Service.Spec.ExternalIPs), func(ip string) bool { return !inside(ip) }); len(ips) > 0 {
+		found = append(found, Finding{Reason: "ExternalIPIsClusterIP", Message: fmt.Sprintf(
+			"spec.externalIPs %s is in the range of cluster addresses, where it can hide another Service. Choose an address outside", several(ips))})
+	}
+	return found
+}
+
+// claim is an address, port and protocol that a Service answers on for the world outside of the cluster.
+type claim struct {
+	addr     netip.Addr
+	port     int32
+	protocol corev1.Protocol
+}
+
+// Outside returns the addresses that a Service claims outside of the cluster, each once: spec.externalIPs and what a load
+// balancer was given.
+func Outside(svc *corev1.Service) []netip.Addr {
+	var all []netip.Addr
+	add := func(text string) {
+		if addr, err := netip.ParseAddr(text); err == nil && !slices.Contains(all, addr.Unmap()) {
+			all = append(all, addr.Unmap())
+		}
+	}
+	for _, ip := range svc.Spec.ExternalIPs {
+		add(ip)
+	}
+	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		for _, in := range svc.Status.LoadBalancer.Ingress {
+			if in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP {
+				add(in.IP)
+			}
+		}
+	}
+	return all
+}
+
+func claims(svc *corev1.Service) []claim {
+	var all []claim
+	for _, addr := range Outside(svc) {
+		for _, p := range svc.Spec.Ports {
+			all = append(all, claim{addr, p.Port, protocol(p.Protocol)})
+		}
+	}
+	return all
+}
+
+// contested is about addresses outside of the cluster that an older Service claims as well: it keeps them.
+func (v View) contested() []Finding {
+	mine := claims(v.Service)
+	var found []Finding
+	for _, addr := range Outside(v.Service) {
+		var ports, rivals []string
+		for _, rival := range v.Rivals {
+			if !elder(rival, v.Service) {
+				continue
+			}
+			for _, c := range claims(rival) {
+				if c.addr == addr && slices.Contains(mine, c) {
+					ports = append(ports, fmt.Sprintf("%d/%s", c.port, c.protocol))
+					rivals = append(rivals, rival.Namespace+"/"+rival.Name)
+				}
+			}
+		}
+		if len(ports) > 0 {
+			found = append(found, Finding{Reason: "AddressTaken", About: addr.String(), After: written, Message: fmt.Sprintf(
+				"port %s of address %s belongs to Service %s, which is older: the Service does not answer there. Choose another address or port for one of them",
+				strings.Join(unique(ports), ", "), addr, several(unique(rivals)))})
+		}
+	}
+	return found
+}
+
+// elder reports whether a keeps an address that both claim.
+func elder(a, b *corev1.Service) bool {
+	x, y := a.CreationTimestamp.Time, b.CreationTimestamp.Time
+	if !x.Equal(y) {
+		return x.Before(y)
+	}
+	return a.Namespace < b.Namespace || a.Namespace == b.Namespace && a.Name < b.Name
+}
+
+// probes is about the annotations that have endpoints probed, on a Service to which they do not apply.
+func (v View) probes() []Finding {
+	_, probed := v.Service.Annotations[external.AnnotationProbe]
+	_, keeps := v.Service.Annotations[external.AnnotationKeep]
+	text := ""
+	switch {
+	case probed && v.Service.Spec.Type == corev1.ServiceTypeExternalName:
+		text = fmt.Sprintf("annotation %s has no effect on a Service of type ExternalName, which has no endpoints. Remove it", external.AnnotationProbe)
+	case probed && endpoints.Selects(v.Service):
+		text = fmt.Sprintf("annotation %s has no effect on a Service with a selector: its pods have readiness probes. Remove it, or remove spec.selector", external.AnnotationProbe)
+	case keeps && !probed:
+		text = fmt.Sprintf("annotation %s has no effect without %s. Add that one, or remove it", external.AnnotationKeep, external.AnnotationProbe)
+	default:
+		return nil
+	}
+	return []Finding{{Reason: "ProbeWithoutEffect", Harmless: true, Message: text}}
+}

@@ -1,0 +1,215 @@
+package why
+
+//lint:file-ignore SA1019 v1 Endpoints are what people write by hand.
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+
+	"fairlead.dev/fairlead/endpoints"
+	"fairlead.dev/fairlead/external"
+)
+
+// Component is the source of the Events.
+const Component = "fairlead-why"
+
+const (
+	// settle is how long after a change a Service is looked at: changes that come together are looked at together.
+	settle = time.Second
+	// firstLook is over how many times as long the first look at everything is spread when the program starts.
+	firstLook = 10
+	// recallFor is how long after the start what is wrong is taken to have been wrong before.
+	recallFor = 30 * time.Second
+	// Events of all Services together: so many at once, then one in each interval.
+	burst    = 50
+	interval = time.Second
+)
+
+// Controller posts an Event on each Service with which something is wrong.
+type Controller struct {
+	client  kubernetes.Interface
+	log     *slog.Logger
+	cluster []netip.Prefix
+	queue   workqueue.TypedDelayingInterface[types.NamespacedName]
+	events  record.EventRecorder // set by Run
+	settle  time.Duration
+	after   func(time.Duration) time.Duration // what becomes of Finding.After; tests are in a hurry
+
+	// The caches. Objects in them are shared and never mutated.
+	services, pods, endpoints, slices, namespaces cache.SharedIndexInformer
+	listed                                        []cache.InformerSynced
+
+	troubled endpoints.Selectors // of the Services in known
+
+	mu     sync.Mutex // guards below
+	known  map[types.NamespacedName]*memory
+	before map[told]bool // what an earlier run of the program has told; nil some time after the start
+	pace   pace
+}
+
+// New returns a Controller over the shared informers, which the caller starts, that posts Events with client. The ranges are those
+// of cluster addresses. It starts nothing itself.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, cluster []netip.Prefix, log *slog.Logger) *Controller {
+	c := &Controller{
+		client: client, log: log, cluster: cluster, settle: settle,
+		after:      func(d time.Duration) time.Duration { return d },
+		services:   shared.Core().V1().Services().Informer(),
+		pods:       shared.Core().V1().Pods().Informer(),
+		endpoints:  shared.Core().V1().Endpoints().Informer(),
+		slices:     shared.Discovery().V1().EndpointSlices().Informer(),
+		namespaces: shared.Core().V1().Namespaces().Informer(),
+		queue:      workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.NamespacedName]{Name: "why"}),
+		known:      map[types.NamespacedName]*memory{},
+		pace:       pace{interval: interval, burst: burst},
+	}
+	for _, err := range []error{
+		endpoints.Index(c.pods, c.slices), external.Index(c.slices),
+		c.services.AddIndexers(cache.Indexers{servicesByAddress: indexByAddress}),
+	} {
+		if err != nil {
+			panic(fmt.Sprintf("BUG: why: %v", err)) // the informers were started before New
+		}
+	}
+	c.listed = []cache.InformerSynced{c.namespaces.HasSynced}
+	c.listed = append(c.listed, c.watch()...)
+	return c
+}
+
+// Run posts Events until ctx is done.
+func (c *Controller) Run(ctx context.Context) error {
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	defer broadcaster.Shutdown()
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
+	c.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component})
+
+	if !cache.WaitForCacheSync(ctx.Done(), c.listed...) {
+		return nil
+	}
+	c.recall(ctx)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			key, over := c.queue.Get()
+			if over {
+				return
+			}
+			c.sync(key)
+			c.queue.Done(key)
+		}
+	})
+	<-ctx.Done()
+	c.queue.ShutDown()
+	work.Wait()
+	return nil
+}
+
+// recall reads what was told before the program started, so that it is not told again. Events are kept for an hour.
+func (c *Controller) recall(ctx context.Context) {
+	list, err := c.client.CoreV1().Events("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("source", Component).String()})
+	if err != nil {
+		c.log.Warn("what was told before is not known, and will be told again", "err", err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before = make(map[told]bool, len(list.Items))
+	for i := range list.Items {
+		e := &list.Items[i]
+		c.before[told{e.InvolvedObject.UID, e.Reason}] = true
+	}
+	time.AfterFunc(recallFor, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.before = nil
+	})
+}
+
+// sync looks at one Service, and tells what is wrong with it when that is due.
+func (c *Controller) sync(key types.NamespacedName) {
+	v := c.view(key)
+	found := c.hurried(Findings(v))
+	now := time.Now()
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.known[key]
+	if len(found) == 0 {
+		if m != nil {
+			delete(c.known, key)
+			c.troubled.Set(key, nil)
+		}
+		return
+	}
+	if m == nil {
+		m = &memory{}
+		c.known[key] = m
+	}
+	if v.Service != nil && endpoints.Selects(v.Service) {
+		c.troubled.Set(key, v.Service.Spec.Selector)
+	} else {
+		c.troubled.Set(key, nil)
+	}
+	object, uid := v.object()
+	next := m.weigh(uid, found, c.before, now)
+	if !next.IsZero() && !next.After(now) && m.slot.IsZero() {
+		slot, free := c.pace.slot(now)
+		if next = slot; free {
+			m.slot = slot
+		}
+	} else if m.slot.After(next) {
+		next = m.slot
+	}
+	switch {
+	case next.IsZero():
+	case next.After(now):
+		c.queue.AddAfter(key, next.Sub(now)+time.Millisecond)
+	default:
+		m.slot = time.Time{}
+		c.beside(&v)
+		for _, f := range m.tell(c.hurried(Findings(v)), now) {
+			kind := corev1.EventTypeWarning
+			if f.Harmless {
+				kind = corev1.EventTypeNormal
+			}
+			c.events.Event(object, kind, f.Reason, f.Message)
+		}
+		c.queue.Add(key) // there may be more, later
+	}
+}
+
+func (c *Controller) hurried(found []Finding) []Finding {
+	for i := range found {
+		found[i].After = c.after(found[i].After)
+	}
+	return found
+}
+
+// object is what the Events are about: the Service, or what has none.
+func (v View) object() (runtime.Object, types.UID) {
+	switch {
+	case v.Service != nil:
+		return v.Service, v.Service.UID
+	case v.Endpoints != nil:
+		return v.Endpoints, v.Endpoints.UID
+	case len(v.Slices) > 0:
+		return v.Slices[0], v.Slices[0].UID
+	}
+	return nil, ""
+}

@@ -1,0 +1,234 @@
+package why
+
+//lint:file-ignore SA1019 v1 Endpoints are what the tests are about.
+
+import (
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/cache"
+)
+
+// mistake is one file of testdata: objects, what is said about them, and what becomes of the endpoints.
+type mistake struct {
+	name, events, endpoints string
+	objects                 []runtime.Object
+}
+
+func mistakes(t *testing.T) []mistake {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no testdata: %v", err)
+	}
+	var all []mistake
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := mistake{name: strings.TrimSuffix(filepath.Base(file), ".txtar")}
+		for _, f := range archive.Files {
+			switch f.Name {
+			case "objects.yaml":
+				for doc := range strings.SplitSeq(string(f.Data), "\n---\n") {
+					obj, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(doc), nil, nil)
+					if err != nil {
+						t.Fatalf("%s: %v in\n%s", file, err, doc)
+					}
+					m.objects = append(m.objects, obj)
+				}
+			case "events":
+				m.events = string(f.Data)
+			case "endpoints":
+				m.endpoints = string(f.Data)
+			default:
+				t.Fatalf("%s: unknown section %q", file, f.Name)
+			}
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// idle is a controller whose caches hold objects and that does not run.
+func idle(t testing.TB, objects ...runtime.Object) *Controller {
+	t.Helper()
+	c := New(nil, informers.NewSharedInformerFactory(nil, 0), []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, slog.New(slog.DiscardHandler))
+	t.Cleanup(c.queue.ShutDown)
+	for _, obj := range objects {
+		var in cache.SharedIndexInformer
+		switch obj.(type) {
+		case *corev1.Service:
+			in = c.services
+		case *corev1.Endpoints:
+			in = c.endpoints
+		case *discoveryv1.EndpointSlice:
+			in = c.slices
+		case *corev1.Pod:
+			in = c.pods
+		default:
+			t.Fatalf("nothing to do with a %T", obj)
+		}
+		if err := in.GetStore().Add(obj); err != nil {
+			t.Fatal(err)
+		}
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: obj.(metav1.Object).GetNamespace()}}
+		if err := c.namespaces.GetStore().Add(ns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// keys are the names that the objects of a controller's caches have or refer to.
+func (c *Controller) keys() []types.NamespacedName {
+	seen := map[types.NamespacedName]bool{}
+	for _, in := range []cache.SharedIndexInformer{c.services, c.endpoints} {
+		for _, obj := range in.GetStore().List() {
+			seen[keyOf(obj.(metav1.Object))] = true
+		}
+	}
+	for _, obj := range c.slices.GetStore().List() {
+		slice := obj.(*discoveryv1.EndpointSlice)
+		seen[types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}] = true
+	}
+	var all []types.NamespacedName
+	for key := range seen {
+		all = append(all, key)
+	}
+	return all
+}
+
+// line prints a finding as the tests' files do.
+func line(kind, reason, about, message string) string {
+	return kind + " " + reason + " " + about + ": " + message
+}
+
+// findings prints everything that is wrong with the objects of a controller's caches.
+func (c *Controller) findings(t testing.TB) []string {
+	t.Helper()
+	var lines []string
+	for _, key := range c.keys() {
+		v := c.view(key)
+		c.beside(&v)
+		for _, f := range Findings(v) {
+			kind := corev1.EventTypeWarning
+			if f.Harmless {
+				kind = corev1.EventTypeNormal
+			}
+			object, _ := v.object()
+			kinds, _, err := scheme.Scheme.ObjectKinds(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, line(kind, f.Reason, kinds[0].Kind+" "+keyOf(object.(metav1.Object)).String(), f.Message))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// TestFindings reads the objects of each mistake and compares what is wrong with them.
+func TestFindings(t *testing.T) {
+	for _, m := range mistakes(t) {
+		t.Run(m.name, func(t *testing.T) {
+			if got := strings.Join(idle(t, m.objects...).findings(t), "\n") + "\n"; got != m.events {
+				t.Errorf("got\n%swant\n%s", got, m.events)
+			}
+		})
+	}
+}
+
+// A cluster in which everything is right gives no findings; what the program itself keeps is right.
+func TestNothingIsWrong(t *testing.T) {
+	own := []runtime.Object{
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "https", Port: 443}}}},
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-dns"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "dns", Port: 53}}}},
+	}
+	if got := idle(t, own...).findings(t); len(got) > 0 {
+		t.Errorf("got %v", got)
+	}
+	going := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "going", DeletionTimestamp: &metav1.Time{Time: time.Unix(1, 0)}}}
+	if got := idle(t, going).findings(t); len(got) > 0 {
+		t.Errorf("a Service that is being deleted: %v", got)
+	}
+	c := idle(t, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ending", Name: "web"}})
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ending", DeletionTimestamp: &metav1.Time{Time: time.Unix(1, 0)}}}
+	if err := c.namespaces.GetStore().Update(ns); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.findings(t); len(got) > 0 {
+		t.Errorf("in a namespace that is being deleted: %v", got)
+	}
+}
+
+// The elder keeps an address, whatever the names are.
+func TestAddressTakenByTheElder(t *testing.T) {
+	claiming := func(name string, created int64) *corev1.Service {
+		return &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, CreationTimestamp: metav1.Unix(created, 0)},
+			Spec:       corev1.ServiceSpec{ExternalIPs: []string{"203.0.113.1"}, Ports: []corev1.ServicePort{{Port: 80}}},
+		}
+	}
+	young, old := claiming("a", 20), claiming("b", 10)
+	v := View{Service: young, Rivals: []*corev1.Service{old}}
+	if got := v.contested(); len(got) != 1 || got[0].About != "203.0.113.1" || !strings.Contains(got[0].Message, "belongs to Service default/b, which is older") {
+		t.Errorf("the younger: %v", got)
+	}
+	v = View{Service: old, Rivals: []*corev1.Service{young}}
+	if got := v.contested(); len(got) != 0 {
+		t.Errorf("the elder: %v", got)
+	}
+}
+
+// What is left of a selector that a Service had is named, with what to do.
+func TestLeftOverSlices(t *testing.T) {
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web-abcde", Labels: map[string]string{
+			discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io"}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: new(string), Port: func() *int32 { n := int32(80); return &n }()}},
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.244.0.1"}}},
+	}
+	want := "Warning LeftOverSlices Service default/web: EndpointSlice web-abcde is left from a selector that the Service has no more: " +
+		"traffic still goes to 1 address that nobody keeps up to date. Delete it, and edit or delete Endpoints web"
+	if got := idle(t, svc, slice).findings(t); !slices.Equal(got, []string{want}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Whatever objects hold, there is an answer and no panic: fields that are empty, unknown families, texts that are no addresses.
+func TestOddObjects(t *testing.T) {
+	odd := []View{
+		{},
+		{Service: &corev1.Service{}},
+		{Service: &corev1.Service{}, Endpoints: &corev1.Endpoints{Subsets: []corev1.EndpointSubset{{}, {Addresses: []corev1.EndpointAddress{{}}}}}},
+		{Endpoints: &corev1.Endpoints{Subsets: []corev1.EndpointSubset{{}}}},
+		{Slices: []*discoveryv1.EndpointSlice{{}}},
+		{Service: &corev1.Service{}, Slices: []*discoveryv1.EndpointSlice{{AddressType: "MAC", Endpoints: []discoveryv1.Endpoint{{}, {Addresses: []string{"x"}}}, Ports: []discoveryv1.EndpointPort{{}}}}},
+		{Service: &corev1.Service{Spec: corev1.ServiceSpec{Selector: map[string]string{"a": "b"}, IPFamilies: []corev1.IPFamily{"IPv9"}, Ports: []corev1.ServicePort{{}}}}, Pods: []*corev1.Pod{{}}},
+		{Service: &corev1.Service{Spec: corev1.ServiceSpec{ExternalIPs: []string{"", "x", "::1", "::ffff:10.0.0.1"}}}, Rivals: []*corev1.Service{{}}},
+	}
+	for i, v := range odd {
+		for _, f := range Findings(v) {
+			if f.Reason == "" || f.Message == "" || strings.Contains(f.Message, "%!") {
+				t.Errorf("view %d: %+v", i, f)
+			}
+		}
+	}
+}
