@@ -18,7 +18,8 @@ const (
 	endpointsLimit = 1000
 
 	// LabelManagedBy says that an Endpoints object follows a selector (rule E28; KEP-4974).
-	LabelManagedBy   = "endpoints.kubernetes.io/managed-by"
+	LabelManagedBy = "endpoints.kubernetes.io/managed-by"
+	// EndpointsManager is its value.
 	EndpointsManager = "endpoint-controller"
 
 	// overCapacityTruncated is the value of the over-capacity annotation (rule E30).
