@@ -3,14 +3,16 @@ package apiserver
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"k8s.io/klog/v2"
 )
 
 // RedirectLogs sends what the Kubernetes libraries log, which know only klog, to log. It is process-wide,
-// so it belongs in main and in test set-up. Their info lines are debug lines here, and so is the complaint
-// about clients still connected at a stop.
+// so it belongs in main and in test set-up. Their info lines are debug lines here, and so are the
+// complaints about what is no fault: clients still connected at a stop, and streams (kubectl exec, attach,
+// port-forward) that end because their client has what it wanted.
 func RedirectLogs(log *slog.Logger) {
 	klog.SetSlogLogger(slog.New(demoted{log.Handler()}))
 }
@@ -40,8 +42,13 @@ func (d demoted) WithAttrs(attrs []slog.Attr) slog.Handler {
 // WithGroup is part of slog.Handler.
 func (d demoted) WithGroup(name string) slog.Handler { return demoted{d.Handler.WithGroup(name)} }
 
+// harmless are the beginnings of complaints about what is no fault.
+func harmless() []string {
+	return []string{"Failed to shutdown server: context deadline exceeded", "Error on socket receive"}
+}
+
 func lowered(l slog.Level, message string) slog.Level {
-	if l < slog.LevelWarn || strings.HasPrefix(message, "Failed to shutdown server: context deadline exceeded") {
+	if l < slog.LevelWarn || slices.ContainsFunc(harmless(), func(known string) bool { return strings.HasPrefix(message, known) }) {
 		return min(l, slog.LevelDebug)
 	}
 	return l

@@ -90,7 +90,11 @@ func Resume(flags, saved Config) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
-	return c.Else(file).Else(saved).Else(defaults).check()
+	s, err := c.Else(file).Else(saved).Else(defaults).check()
+	if err != nil {
+		return s, err
+	}
+	return s, s.keepsFirst(saved)
 }
 
 var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,8}[a-z0-9])?$`)

@@ -40,18 +40,27 @@ func TestFlagsWinOverTheFile(t *testing.T) {
 
 func TestWrongInputIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"podNetwork: 10.0.0.0/16\n":  `unknown field "podNetwork"`,
-		"port: 1\nport: 2\n":         `"port" already set`,
-		"port: many\n":               "cannot unmarshal string into Go struct field Config.port",
-		"podCIDR: 10.0.0.0/30\n":     `pod-cidr "10.0.0.0/30": must be`,
-		"clusterDNS: 192.0.2.1\n":    `cluster-dns "192.0.2.1": must be an address inside`,
-		"nodePorts: 1-70000\n":       `node-ports "1-70000": must be`,
-		"podCIDR: 10.96.0.0/16\n":    "must not overlap the Service range",
-		"port: 99999\n":              `port "99999": must be between`,
-		"domain: Upper.Case\n":       `domain "Upper.Case": must be`,
-		"nodeIP: localhost\n":        `node-ip "localhost": must be`,
-		"nodes: 99\n":                `nodes "99": must be`,
-		"serviceCIDR: 10.96.0.5/12,": `service-cidr "10.96.0.5/12": must be`,
+		"podNetwork: 10.0.0.0/16\n":                         `unknown field "podNetwork"`,
+		"port: 1\nport: 2\n":                                `"port" already set`,
+		"port: many\n":                                      "cannot unmarshal string into Go struct field Config.port",
+		"podCIDR: 10.0.0.0/30\n":                            `pod-cidr "10.0.0.0/30": must be`,
+		"clusterDNS: 192.0.2.1\n":                           `cluster-dns "192.0.2.1": must be an address inside`,
+		"nodePorts: 1-70000\n":                              `node-ports "1-70000": must be`,
+		"podCIDR: 10.96.0.0/16\n":                           "must not overlap the Service range",
+		"port: 99999\n":                                     `port "99999": must be between`,
+		"domain: Upper.Case\n":                              `domain "Upper.Case": must be`,
+		"nodeIP: localhost\n":                               `node-ip "localhost": must be`,
+		"nodes: 99\n":                                       `nodes "99": must be`,
+		"podCIDR: 10.1.0.0/16,10.2.0.0/16\n":                "two ranges of IPv4",
+		"serviceCIDR: fd00::/64\n":                          `service-cidr "fd00::/64": must be an IPv6 network of /108 to /124`,
+		"podCIDR: fd00::/80\n":                              "must be an IPv6 network of /64 or larger",
+		"podCIDR: fd00:1::/56\nserviceCIDR: 10.96.0.0/12\n": "must be of the families IPv4 in this order",
+		"serviceCIDR: 10.96.0.0/12\nclusterDNS: fd00::1\n":  `cluster-dns "fd00::1": must be an address inside`,
+		"clusterDNS: 10.96.0.1\n":                           "not its first, which is the API's",
+		"dualStack: true\nserviceCIDR: fd00:10:244::/112\n": "must not overlap the Service range fd00:10:244::/112",
+		"nodeIP: fd00::2,fd00::3\n":                         "two addresses of IPv6",
+		"podCIDR: ::ffff:10.0.0.0/104\n":                    "must not be an IPv4 network written as IPv6",
+		"serviceCIDR: 10.96.0.5/12,":                        `service-cidr "10.96.0.5/12": must be`,
 	} {
 		_, err := Resolve(Config{DataDir: write(t, text)})
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -60,6 +69,61 @@ func TestWrongInputIsNamed(t *testing.T) {
 	}
 	if _, err := Resolve(Config{Name: "Not A Name"}); err == nil || !strings.Contains(err.Error(), `name "Not A Name"`) {
 		t.Errorf("bad name: %v", err)
+	}
+}
+
+// The ranges of both families: which are completed, in which order, and the cluster DNS in each.
+func TestFamilies(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		flags Config
+		want  string // pods, Services, DNS
+	}{
+		{"dual-stack by default", Config{DualStack: true}, "10.244.0.0/16,fd00:10:244::/56 10.96.0.0/12,fd00:10:96::/112 10.96.0.10,fd00:10:96::a"},
+		{"dual-stack, IPv6 first", Config{DualStack: true, ServiceCIDR: "fd00:1::/112"}, "fd00:10:244::/56,10.244.0.0/16 fd00:1::/112,10.96.0.0/12 fd00:1::a,10.96.0.10"},
+		{"dual-stack by the Services", Config{ServiceCIDR: "10.1.0.0/16, fd00:1::/112"}, "10.244.0.0/16,fd00:10:244::/56 10.1.0.0/16,fd00:1::/112 10.1.0.10,fd00:1::a"},
+		{"dual-stack by the pods", Config{PodCIDR: "fd00:1::/48,10.1.0.0/16"}, "fd00:1::/48,10.1.0.0/16 fd00:10:96::/112,10.96.0.0/12 fd00:10:96::a,10.96.0.10"},
+		{"IPv6 alone", Config{PodCIDR: "fd00:1::/64"}, "fd00:1::/64 fd00:10:96::/112 fd00:10:96::a"},
+		{"one DNS address", Config{DualStack: true, ClusterDNS: "fd00:10:96::53"}, "10.244.0.0/16,fd00:10:244::/56 10.96.0.0/12,fd00:10:96::/112 10.96.0.10,fd00:10:96::53"},
+		{"one pod range", Config{DualStack: true, PodCIDR: "10.1.0.0/16"}, "10.1.0.0/16,fd00:10:244::/56 10.96.0.0/12,fd00:10:96::/112 10.96.0.10,fd00:10:96::a"},
+	} {
+		c.flags.DataDir = t.TempDir()
+		s, err := Resolve(c.flags)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if got := s.PodCIDR + " " + s.ServiceCIDR + " " + s.ClusterDNS; got != c.want || len(s.Pods) != len(s.Services) || len(s.DNS) != len(s.Services) {
+			t.Errorf("%s\n got %s\nwant %s", c.name, got, c.want)
+		}
+		if s.DualStack != (len(s.Services) == 2) {
+			t.Errorf("%s: dual-stack is %v", c.name, s.DualStack)
+		}
+	}
+}
+
+// A cluster may gain a family, and keeps the one that was first.
+func TestResumedFamilies(t *testing.T) {
+	four, err := Resolve(Config{DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := Resume(Config{DataDir: t.TempDir(), DualStack: true}, four.Config)
+	if err != nil || both.ServiceCIDR != "10.96.0.0/12,fd00:10:96::/112" || both.ClusterDNS != "10.96.0.10,fd00:10:96::a" {
+		t.Errorf("a second family: %+v, %v", both.Config, err)
+	}
+	again, err := Resume(Config{DataDir: t.TempDir()}, both.Config)
+	if err != nil || again.ServiceCIDR != both.ServiceCIDR {
+		t.Errorf("started again without a flag: %+v, %v", again.Config, err)
+	}
+	for _, flags := range []Config{
+		{PodCIDR: "fd00:1::/56", ServiceCIDR: "fd00:2::/112", ClusterDNS: "fd00:2::a"},
+		{DualStack: true, PodCIDR: "fd00:1::/56", ServiceCIDR: "fd00:2::/112", ClusterDNS: "fd00:2::a"},
+	} {
+		flags.DataDir = t.TempDir()
+		if _, err := Resume(flags, four.Config); err == nil || !strings.Contains(err.Error(), "its first family is IPv4 and stays so") {
+			t.Errorf("another first family: %v", err)
+		}
 	}
 }
 

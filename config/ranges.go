@@ -136,6 +136,17 @@ func (s *Settings) placeDNS() error {
 	return nil
 }
 
+// keepsFirst checks that a cluster that was started before has the same first family: its Services have addresses of it
+// that they keep for life.
+func (s *Settings) keepsFirst(saved Config) error {
+	was, err := parsePrefixes("service-cidr", saved.ServiceCIDR, checkServices)
+	if err != nil || len(was) == 0 || familyOf(was[0].Addr()) == familyOf(s.Services[0].Addr()) {
+		return err
+	}
+	return fmt.Errorf("service-cidr %q: this cluster was made with %s, its first family is %s and stays so; take it down first, or give a new one another --name",
+		s.ServiceCIDR, saved.ServiceCIDR, familyOf(was[0].Addr()))
+}
+
 // apart checks that pods and Services have addresses of their own.
 func (s *Settings) apart() error {
 	for i := range s.Pods {

@@ -2,7 +2,9 @@ package cri
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -57,7 +59,7 @@ func sandbox(ctx context.Context, t *testing.T, r *Runtime, name string) string 
 	if err := r.Ensure(ctx, pause); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.WriteCNI([]netip.Prefix{netip.MustParsePrefix("10.99.7.0/24")}, 0); err != nil {
+	if err := r.WriteCNI([]netip.Prefix{netip.MustParsePrefix("10.99.7.0/24"), netip.MustParsePrefix("fd00:99:7::/64")}, 0); err != nil {
 		t.Fatal(err)
 	}
 	client := runtimes(t, r)
@@ -162,6 +164,28 @@ func addresses(t *testing.T, r *Runtime) []string {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// A pod has an address of each family, and both are usable when its sandbox runs.
+func TestBothFamilies(t *testing.T) {
+	ctx, r := start(t)
+	s, err := runtimes(t, r).PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: sandbox(ctx, t, r, "dual")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := s.Status.Network
+	if len(n.AdditionalIps) != 1 || !strings.HasPrefix(n.Ip, "10.99.7.") || !strings.HasPrefix(n.AdditionalIps[0].Ip, "fd00:99:7::") {
+		t.Fatalf("addresses: %v", n)
+	}
+	for _, ip := range []string{n.Ip, n.AdditionalIps[0].Ip} {
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(ip, "1"), 5*time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		if !errors.Is(err, unix.ECONNREFUSED) { // the pod itself says that nothing listens there
+			t.Errorf("%s: %v, want a refusal by the pod", ip, err)
+		}
+	}
 }
 
 func TestExits(t *testing.T) {

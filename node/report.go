@@ -46,7 +46,7 @@ func (w *worker) tell(ctx context.Context) time.Duration {
 				w.update(answer)
 			case ctx.Err() == nil:
 				w.report.retry = time.Now().Add(time.Second)
-				if !apierrors.IsNotFound(err) {
+				if !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // gone, or another of its name
 					w.log.Warn("the pod's status cannot be reported", "error", err)
 				}
 			}

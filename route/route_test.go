@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -25,6 +26,24 @@ func node(name, ip, cidr string) *corev1.Node {
 }
 
 func hop(to, via string) Hop { return Hop{netip.MustParsePrefix(to), netip.MustParseAddr(via)} }
+
+// dual is a node with an address and a pod range of each family.
+func dual(name string, n int) *corev1.Node {
+	d := node(name, fmt.Sprintf("192.0.2.%d", n), fmt.Sprintf("10.244.%d.0/24", n))
+	d.Spec.PodCIDRs = []string{d.Spec.PodCIDR, fmt.Sprintf("fd00:244:0:%d::/64", n)}
+	d.Status.Addresses = append(d.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: fmt.Sprintf("2001:db8::%d", n)})
+	return d
+}
+
+// Each range is reached through the address of its family; one that has none waits.
+func TestPlanOfBothFamilies(t *testing.T) {
+	half := dual("n4", 4)
+	half.Status.Addresses = half.Status.Addresses[:2]
+	want := []Hop{hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.4.0/24", "192.0.2.4"), hop("fd00:244:0:2::/64", "2001:db8::2")}
+	if got := Plan([]*corev1.Node{dual("n1", 1), dual("n2", 2), half}, "n1"); !slices.Equal(got, want) {
+		t.Errorf("Plan = %v, want %v", got, want)
+	}
+}
 
 func TestPlan(t *testing.T) {
 	nodes := []*corev1.Node{
@@ -66,7 +85,11 @@ func lab(t *testing.T) (n, other *netlab.Netns) {
 
 func show(t *testing.T, n *netlab.Netns) string {
 	t.Helper()
-	routes, err := n.Command("ip", "route", "show", "table", "all")
+	four, err := n.Command("ip", "-4", "route", "show", "table", "all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	six, err := n.Command("ip", "-6", "route", "show", "table", "all")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +97,7 @@ func show(t *testing.T, n *netlab.Netns) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return links + routes
+	return links + four + six
 }
 
 // The cluster DNS address answers on a link without carrier, to the node itself
@@ -113,6 +136,82 @@ func TestSetupAndClean(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if after := show(t, n); after != before {
+		t.Errorf("before:\n%s\nafter Clean:\n%s", before, after)
+	}
+}
+
+// With both families: the DNS answers at both its addresses to a pod, the node's own connections to a cluster address
+// carry its address of the family, other nodes' pods are reached, and Clean leaves no trace.
+func TestBothFamilies(t *testing.T) {
+	n, other := lab(t)
+	for i, space := range []*netlab.Netns{n, other} {
+		if out, err := space.Command("ip", "address", "add", fmt.Sprintf("2001:db8::%d/64", i+1), "dev", "eth0", "nodad"); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	n.Sysctl("net/ipv6/conf/default/accept_dad", "0") // as on a node: the pod's gateway is usable at once
+	n.Sysctl("net/ipv6/conf/all/forwarding", "1")
+	other.Address(netip.MustParsePrefix("10.244.2.2/32"), netip.MustParsePrefix("fd00:244:0:2::2/128"))
+	before := show(t, n)
+	cfg := Config{
+		NodeName: "n1", NodeIPs: []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1")},
+		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("fd00:96::/112"), netip.MustParsePrefix("10.96.0.0/12")},
+		ClusterDNS:   []netip.Addr{netip.MustParseAddr("fd00:96::a"), netip.MustParseAddr("10.96.0.10")},
+	}
+	w := world.New()
+	w.Put(dual("n1", 1))
+	w.Put(dual("n2", 2))
+	w.MarkSynced()
+	r := New(cfg, w, slog.New(slog.DiscardHandler))
+	for range 2 { // the second time finds everything in place
+		var err error
+		n.Do(func() { err = r.Setup() })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	pod := netlab.Leaf(n, "pod", []netip.Addr{netip.MustParseAddr("fd00:244:0:1::2")}, []netip.Addr{netip.MustParseAddr("fd00:244:0:1::1")})
+	for _, addr := range cfg.ClusterDNS {
+		n.Serve(netip.AddrPortFrom(addr, 53), "dns")
+	}
+	for _, from := range []*netlab.Netns{n, pod} {
+		if a, err := from.UDP(netip.Addr{}, netip.AddrPortFrom(cfg.ClusterDNS[0], 53), time.Second); err != nil || a.Name != "dns" {
+			t.Errorf("dns: %+v, %v", a, err)
+		}
+	}
+	if out, err := n.Command("ip", "route", "get", "fd00:96::77"); err != nil || !strings.Contains(out, "dev fairlead0") || !strings.Contains(out, "src 2001:db8::1") {
+		t.Errorf("route to a cluster address: %v %s", err, out)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go n.Do(func() { done <- r.Run(ctx) })
+	for i, to := range []string{"10.244.2.2:8080", "[fd00:244:0:2::2]:8080"} {
+		name := fmt.Sprint("far", i)
+		other.Serve(netip.MustParseAddrPort(to), name)
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+			a, err := n.TCP(netip.Addr{}, netip.MustParseAddrPort(to), time.Second)
+			if err == nil && a.Name == name {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s is not reached: %v\n%s", to, err, show(t, n))
+			}
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if out, err := n.Command("ip", "link", "delete", "eth1"); err != nil { // the pod's
+		t.Fatal(err, out)
+	}
+	var err error
+	n.Do(func() { err = Clean() })
+	if err != nil {
+		t.Fatal(err)
 	}
 	if after := show(t, n); after != before {
 		t.Errorf("before:\n%s\nafter Clean:\n%s", before, after)

@@ -142,7 +142,11 @@ func (s *Scheduler) bind(ctx context.Context, pod *corev1.Pod, node string) {
 	if ctx.Err() != nil || apierrors.IsNotFound(err) {
 		return
 	}
-	s.log.Warn("schedule: bind: will try again", "pod", key.String(), "node", node, "err", err)
+	level := slog.LevelWarn
+	if apierrors.IsConflict(err) { // somebody wrote the pod meanwhile, as happens
+		level = slog.LevelDebug
+	}
+	s.log.Log(ctx, level, "schedule: bind: will try again", "pod", key.String(), "node", node, "err", err)
 	s.queue.AddRateLimited(key)
 }
 
