@@ -149,7 +149,7 @@ func withoutManagedFields(obj any) (any, error) {
 }
 
 func cluster(s config.Settings) join.Cluster {
-	return join.Cluster{Pods: s.Pods, Services: s.Services, DNS: s.DNS, Domain: s.Domain}
+	return join.Cluster{Pods: s.Pods, Services: s.Services, DNS: s.DNS, Domain: s.Domain, Stubs: s.Stubs}
 }
 
 func writeAdminKubeconfig(inst instance.Instance, name string, cp *controlPlane) error {
@@ -200,7 +200,10 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		return err
 	}
 	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "nft"))
-	names := dns.New(dns.Config{Addrs: onPort(53, n.cluster.DNS...), Domain: n.cluster.Domain, ResolvConf: "/etc/resolv.conf", Dial: n.dial, Metrics: metrics}, w, log.With("part", "dns"))
+	names := dns.New(dns.Config{
+		Addrs: onPort(53, n.cluster.DNS...), NodeName: n.name, Domain: n.cluster.Domain, Clients: n.cluster.Pods,
+		Stubs: n.cluster.Stubs, ResolvConf: "/etc/resolv.conf", Metrics: metrics, Dial: n.dial,
+	}, w, log.With("part", "dns"))
 	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), metrics: metrics,
 		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback, proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{

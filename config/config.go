@@ -37,8 +37,10 @@ type Config struct {
 	NodeIP      string   `json:"nodeIP,omitempty"`
 	EtcdServers []string `json:"etcdServers,omitempty"`
 	// AllowExternalIPs lets Services claim addresses by spec.externalIPs, refused otherwise (CVE-2020-8554).
-	AllowExternalIPs bool   `json:"allowExternalIPs,omitempty"`
-	LogLevel         string `json:"logLevel,omitempty"`
+	AllowExternalIPs bool `json:"allowExternalIPs,omitempty"`
+	// DNSStubs are the servers to ask about names in some zones, each ZONE=ADDR[,ADDR...].
+	DNSStubs []string `json:"dnsStub,omitempty"`
+	LogLevel string   `json:"logLevel,omitempty"`
 }
 
 // Flags binds every field to a flag of the same name. A flag that is not given keeps what the file says.
@@ -50,6 +52,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.ServiceCIDR, "service-cidr", "", "addresses of Services, of the same families in the same order (default "+serviceRanges[four]+")")
 	f.StringVar(&c.ClusterDNS, "cluster-dns", "", "address of the cluster DNS inside each Service range (default the tenth, 10.96.0.10)")
 	f.BoolVar(&c.DualStack, "dual-stack", false, "give pods and Services addresses of both families; where only one is said, the other has the range "+podRanges[six]+" or "+serviceRanges[six])
+	f.StringArrayVar(&c.DNSStubs, "dns-stub", nil, "ZONE=ADDR[,ADDR...]: servers to ask about names in a zone (repeat for more zones)")
 	f.StringVar(&c.Domain, "domain", "", "DNS zone of the cluster (default cluster.local)")
 	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
 	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
@@ -66,7 +69,8 @@ type Settings struct {
 	Pods, Services      []netip.Prefix // one of each family of the cluster, the primary family first
 	DNS                 []netip.Addr   // in the order of Services
 	FirstPort, LastPort int            // node ports, inclusive
-	Node                []netip.Addr   // those not given are found from the default routes
+	Stubs               map[string][]netip.AddrPort
+	Node                []netip.Addr // those not given are found from the default routes
 }
 
 // Resolve completes flags with DIR/config.yaml and the defaults, and checks the result. Each error names
@@ -147,6 +151,9 @@ func (c Config) Else(other Config) Config {
 	if len(c.EtcdServers) == 0 {
 		c.EtcdServers = other.EtcdServers
 	}
+	if len(c.DNSStubs) == 0 {
+		c.DNSStubs = other.DNSStubs
+	}
 	return c
 }
 
@@ -172,7 +179,9 @@ func (c Config) check() (Settings, error) {
 	if !domainForm.MatchString(c.Domain) || len(c.Domain) > 200 {
 		fail("domain", c.Domain, "must be a lower-case DNS name such as cluster.local")
 	}
-	return s, errors.Join(errs...)
+	var wrong []error
+	s.Stubs, wrong = stubs(c.DNSStubs, c.Domain)
+	return s, errors.Join(append(errs, wrong...)...)
 }
 
 var domainForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)

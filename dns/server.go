@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +25,8 @@ type Config struct {
 	// Addrs are the addresses of the cluster's DNS Service, at least one and usually 10.96.0.10:53, one
 	// of each family in a cluster with both. An interface of this network namespace must hold them.
 	Addrs []netip.AddrPort
+	// NodeName is the node whose own addresses are served too; empty: none.
+	NodeName string
 	// Domain is the cluster zone, usually "cluster.local".
 	Domain string
 	// Clients are the addresses of all pods. Names outside the cluster are looked up for them, for nodes and
@@ -54,6 +55,7 @@ type Server struct {
 	clients *clients
 	forward *forwarder
 	ready   chan struct{}
+	moved   chan []netip.Addr // the node's own addresses, the newest only
 
 	mu      sync.Mutex
 	tallies []*tally
@@ -74,6 +76,7 @@ func New(cfg Config, w *world.World, log *slog.Logger) *Server {
 		clients:  &clients{pods: cfg.Clients, open: len(cfg.Clients) == 0},
 		forward:  newForwarder(cfg, log),
 		ready:    make(chan struct{}),
+		moved:    make(chan []netip.Addr, 1),
 		patience: 5 * time.Second,
 	}
 }
@@ -180,6 +183,11 @@ func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) er
 func (s *Server) take(a *author, changes world.Changes) {
 	if changes.Nodes {
 		s.nodes.Store(nodeAddrs(s.world))
+		select {
+		case <-s.moved:
+		default:
+		}
+		s.moved <- ownAddrs(s.world, s.cfg.NodeName)
 	}
 	s.zone.Store(a.revise(s.world, changes, uint32(time.Now().Unix())))
 }
@@ -196,7 +204,7 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 		}
 	}()
 	for _, addr := range s.cfg.Addrs {
-		o, err := listen(ctx, addr)
+		o, err := listen(ctx, addr, false)
 		if err != nil {
 			return explain(err, addr)
 		}
@@ -209,11 +217,9 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, o := range open {
 		g.Go(func() error { return beat(ctx, o.udp[0], s.cfg.Addrs[i]) })
-		for _, c := range o.udp {
-			g.Go(func() error { return s.serveUDP(ctx, asking, c) })
-		}
-		g.Go(func() error { return s.serveTCP(ctx, asking, o.tcp) })
+		g.Go(func() error { return s.serveAt(ctx, asking, o) })
 	}
+	g.Go(func() error { return s.serveOwn(ctx, asking, s.moved) })
 	g.Go(func() error {
 		select {
 		case <-synced:
@@ -225,15 +231,10 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 	return g.Wait()
 }
 
-// sockets are what one address is served on.
-type sockets struct {
-	udp []*net.UDPConn // several, for several processors
-	tcp net.Listener
-}
-
-func listen(ctx context.Context, addr netip.AddrPort) (*sockets, error) {
+// listen opens the sockets of an address. With early, the address may come later.
+func listen(ctx context.Context, addr netip.AddrPort, early bool) (*sockets, error) {
 	o := &sockets{}
-	cfg := net.ListenConfig{Control: reusePort}
+	cfg := net.ListenConfig{Control: share(early)}
 	for range min(4, runtime.GOMAXPROCS(0)) {
 		c, err := cfg.ListenPacket(ctx, "udp", addr.String())
 		if err != nil {
@@ -251,32 +252,12 @@ func listen(ctx context.Context, addr netip.AddrPort) (*sockets, error) {
 	return o, nil
 }
 
-func (o *sockets) close() {
-	for _, c := range o.udp {
-		c.Close()
-	}
-	if o.tcp != nil {
-		o.tcp.Close()
-	}
-}
-
 func addrsOf(list []netip.AddrPort) []netip.Addr {
 	addrs := make([]netip.Addr, len(list))
 	for i, a := range list {
 		addrs[i] = a.Addr()
 	}
 	return addrs
-}
-
-// reusePort lets a new process bind while the old one still answers, so that a restart loses nothing.
-func reusePort(_, _ string, c syscall.RawConn) error {
-	var err error
-	if e := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	}); e != nil {
-		return e
-	}
-	return err
 }
 
 // explain says what to do about an address that cannot be bound.

@@ -450,3 +450,31 @@ func TestRestart(t *testing.T) {
 	default:
 	}
 }
+
+// TestOwnAddress: the server also answers on the first address of its node's pod range, when the node has
+// got one, and moves when that changes.
+func TestOwnAddress(t *testing.T) {
+	w := cluster(service("default", "web", "10.96.0.20"))
+	s := serve(t, Config{NodeName: "n1"}, w)
+	node := func(cidr string) *corev1.Node {
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{PodCIDR: cidr, PodCIDRs: []string{cidr}}}
+	}
+	answers := func(ip string) func() bool {
+		return func() bool {
+			q := new(miekg.Msg).SetQuestion("web.default.svc.cluster.local.", miekg.TypeA)
+			for _, network := range []string{"udp", "tcp"} {
+				c := miekg.Client{Net: network, Timeout: time.Second}
+				m, _, err := c.Exchange(q, netip.AddrPortFrom(netip.MustParseAddr(ip), s.cfg.Addrs[0].Port()).String())
+				if err != nil || len(m.Answer) != 1 {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	w.Put(node("127.9.8.0/24"))
+	eventually(t, "an answer on the node's own address", answers("127.9.8.1"))
+	w.Put(node("127.9.9.0/24"))
+	eventually(t, "an answer on the new address", answers("127.9.9.1"))
+	eventually(t, "silence on the old one", func() bool { return !answers("127.9.8.1")() })
+}

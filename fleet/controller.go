@@ -34,7 +34,8 @@ type Controller struct {
 	listed              []cache.InformerSynced
 	nodeQueue           workqueue.TypedRateLimitingInterface[string]
 	podQueue            workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	events              record.EventRecorder // set by Run
+	dnsQueue            workqueue.TypedRateLimitingInterface[string] // of one key, the empty one
+	events              record.EventRecorder                         // set by Run
 
 	mu       sync.Mutex                   // guards below
 	heard    map[string]time.Time         // by node: when its agent was last heard of, by our clock
@@ -54,6 +55,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 		pods:      shared.Core().V1().Pods().Informer(),
 		nodeQueue: newQueue[string]("fleet-node"),
 		podQueue:  newQueue[types.NamespacedName]("fleet-pod"),
+		dnsQueue:  newQueue[string]("fleet-dns"),
 		heard:     map[string]time.Time{},
 		turned:    map[string]bool{},
 		given:     map[types.UID][]netip.Prefix{},
@@ -90,9 +92,12 @@ func (c *Controller) Run(ctx context.Context) error {
 	// One worker for nodes: ranges are given out one after the other.
 	wg.Go(func() { work(ctx, c.nodeQueue, c.syncNode, c.log) })
 	wg.Go(func() { work(ctx, c.podQueue, c.syncPod, c.log) })
+	c.dnsQueue.Add("")
+	wg.Go(func() { work(ctx, c.dnsQueue, c.syncNameServers, c.log) })
 	<-ctx.Done()
 	c.nodeQueue.ShutDown()
 	c.podQueue.ShutDown()
+	c.dnsQueue.ShutDown()
 	wg.Wait()
 	return nil
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -15,6 +16,7 @@ func (c *Controller) nodeChanged(old, n *corev1.Node) {
 	if old == nil {
 		c.heard[n.Name] = time.Now()
 		c.nodeQueue.Add(n.Name)
+		c.dnsQueue.Add("")
 		c.mu.Unlock()
 		c.queuePods(n.Name)
 		return
@@ -32,6 +34,9 @@ func (c *Controller) nodeChanged(old, n *corev1.Node) {
 		c.queuePods(n.Name)
 	}
 	ready := status(n.Status.Conditions, corev1.NodeReady)
+	if status(old.Status.Conditions, corev1.NodeReady) != ready || !slices.Equal(old.Spec.PodCIDRs, n.Spec.PodCIDRs) {
+		c.dnsQueue.Add("")
+	}
 	if ready == corev1.ConditionTrue && status(old.Status.Conditions, corev1.NodeReady) != ready {
 		c.queueTainted() // now there is somewhere to go
 	}
@@ -46,6 +51,7 @@ func (c *Controller) nodeGone(n *corev1.Node) {
 	delete(c.given, n.UID)
 	c.mu.Unlock()
 	c.queuePods(n.Name)
+	c.dnsQueue.Add("")
 	for _, obj := range c.nodes.GetIndexer().List() {
 		if other := obj.(*corev1.Node); len(cidrs(other)) < len(c.ranges) {
 			c.nodeQueue.Add(other.Name)

@@ -40,6 +40,8 @@ type Cluster struct {
 	Services []netip.Prefix `json:"serviceCIDRs"`
 	DNS      []netip.Addr   `json:"clusterDNS"`
 	Domain   string         `json:"domain"`
+	// Stubs are the name servers of some zones outside the cluster.
+	Stubs map[string][]netip.AddrPort `json:"dnsStubs,omitempty"`
 }
 
 // Request is what a node sends.

@@ -55,9 +55,7 @@ func (r *Routes) Setup() error {
 		return fmt.Errorf("link %s: %w", LinkName, err)
 	}
 	for _, dns := range r.cfg.ClusterDNS {
-		// Nobody else is on the link: an IPv6 address need not be asked for, and without a carrier never could be.
-		addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(dns, dns.BitLen())), Flags: unix.IFA_F_NODAD}
-		if err := netlink.AddrReplace(link, addr); err != nil {
+		if err := netlink.AddrReplace(link, hostAddr(dns)); err != nil {
 			return fmt.Errorf("address %s on %s: %w", dns, LinkName, err)
 		}
 	}
@@ -125,7 +123,7 @@ func (r *Routes) Run(ctx context.Context) error {
 	defer tick.Stop()
 	failing := false
 	for {
-		err := apply(handle, Plan(r.world.Nodes(), r.cfg.NodeName))
+		err := errors.Join(apply(handle, Plan(r.world.Nodes(), r.cfg.NodeName)), r.hold(handle))
 		switch {
 		case err != nil && !failing:
 			r.log.Error("cannot set routes to other nodes' pods; retrying", "err", err)

@@ -284,3 +284,51 @@ func TestRunFollowsNodes(t *testing.T) {
 		t.Error("somebody else's route was removed")
 	}
 }
+
+// The link has the first address of the node's pod range as soon as it is known, and the cluster DNS
+// address whatever happens.
+func TestOwnAddresses(t *testing.T) {
+	n, other := lab(t)
+	w := world.New()
+	w.MarkSynced()
+	r := New(testConfig, w, slog.New(slog.DiscardHandler))
+	var err error
+	if n.Do(func() { err = r.Setup() }); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go n.Do(func() { done <- r.Run(ctx) })
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	addresses := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+			out, err := n.Command("ip", "-oneline", "-4", "addr", "show", "dev", "fairlead0")
+			var have []string
+			for line := range strings.Lines(out) {
+				have = append(have, strings.Fields(line)[3])
+			}
+			slices.Sort(have)
+			if got := strings.Join(have, " "); got == want {
+				return
+			} else if err != nil || time.Now().After(deadline) {
+				t.Fatalf("fairlead0 has %q, want %q; %v", got, want, err)
+			}
+		}
+	}
+	addresses("10.96.0.10/32")
+	w.Put(node("n1", "192.0.2.1", "10.244.1.0/24"))
+	addresses("10.244.1.1/32 10.96.0.10/32")
+	n.Serve(netip.MustParseAddrPort("10.244.1.1:53"), "own")
+	other.Route("10.244.1.0/24", "via", "192.0.2.1")
+	if a, err := other.UDP(netip.Addr{}, netip.MustParseAddrPort("10.244.1.1:53"), time.Second); err != nil || a.Name != "own" {
+		t.Errorf("from another node: %+v, %v", a, err)
+	}
+	w.Put(node("n1", "192.0.2.1", "10.244.7.0/24"))
+	addresses("10.244.7.1/32 10.96.0.10/32")
+}

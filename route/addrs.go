@@ -1,0 +1,63 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// OwnAddrs are the addresses by which other nodes reach what this node serves by itself, such as DNS: the
+// first of each of its pod ranges. The pods' ends of their links know it as their gateway, host-local
+// gives it to nobody, and from outside the cluster there is no way to it.
+func OwnAddrs(podCIDRs []netip.Prefix) []netip.Addr {
+	var addrs []netip.Addr
+	for _, p := range podCIDRs {
+		addrs = append(addrs, p.Masked().Addr().Next())
+	}
+	return addrs
+}
+
+// hostAddr is an address of the link. Nobody else is on the link: an IPv6 address need not be asked for,
+// and without a carrier never could be.
+func hostAddr(ip netip.Addr) *netlink.Addr {
+	return &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(ip, ip.BitLen())), Flags: unix.IFA_F_NODAD}
+}
+
+// hold gives the link the cluster DNS addresses and the node's own, and takes others away: the node's pod
+// ranges come after the link, and can change.
+func (r *Routes) hold(handle *netlink.Handle) error {
+	link, err := handle.LinkByName(LinkName)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", LinkName, err)
+	}
+	want := slices.Clone(r.cfg.ClusterDNS)
+	if n := r.world.Node(r.cfg.NodeName); n != nil {
+		want = append(want, OwnAddrs(podCIDRs(n))...)
+	}
+	there, err := handle.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("addresses of %s: %w", LinkName, err)
+	}
+	var errs []error
+	for _, a := range there {
+		ip, _ := netip.AddrFromSlice(a.IP)
+		if ip = ip.Unmap(); ip.IsLinkLocalUnicast() {
+			continue
+		}
+		if i := slices.Index(want, ip); i >= 0 {
+			want = slices.Delete(want, i, i+1)
+		} else if err := handle.AddrDel(link, &a); err != nil {
+			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", ip, LinkName, err))
+		}
+	}
+	for _, ip := range want {
+		if err := handle.AddrReplace(link, hostAddr(ip)); err != nil {
+			errs = append(errs, fmt.Errorf("address %s on %s: %w", ip, LinkName, err))
+		}
+	}
+	return errors.Join(errs...)
+}
