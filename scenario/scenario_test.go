@@ -104,7 +104,11 @@ func (c *cluster) must(args ...string) string {
 	return r.out
 }
 
-func (c *cluster) up() { c.t.Helper(); c.must("up", "--data-dir", c.dir) }
+func (c *cluster) up(flags ...string) {
+	c.t.Helper()
+	c.must(append([]string{"up", "--data-dir", c.dir}, flags...)...)
+}
+
 func (c *cluster) down(args ...string) {
 	c.t.Helper()
 	c.must(append([]string{"down", "--data-dir", c.dir}, args...)...)
@@ -222,16 +226,30 @@ func running(dir string) []string {
 // containerd is the process of the cluster's own containerd.
 func (c *cluster) containerd() int {
 	c.t.Helper()
+	return c.process("containerd", func(args []string) bool { return filepath.Base(args[0]) == "containerd" })
+}
+
+// agent is the process of a lab node's agent.
+func (c *cluster) agent(node string) int {
+	c.t.Helper()
+	return c.process("agent of "+node, func(args []string) bool {
+		i := slices.Index(args, "--node-name")
+		return len(args) > 1 && args[1] == "agent" && i > 0 && i+1 < len(args) && args[i+1] == node
+	})
+}
+
+// process finds one of the cluster's own by its command line.
+func (c *cluster) process(what string, is func(args []string) bool) int {
+	c.t.Helper()
 	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range entries {
 		text, _ := os.ReadFile(file)
-		args := strings.Split(string(text), "\x00")
-		if filepath.Base(args[0]) == "containerd" && strings.Contains(string(text), c.dir) {
+		if strings.Contains(string(text), c.dir) && is(strings.Split(string(text), "\x00")) {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 			return pid
 		}
 	}
-	c.t.Fatal("the cluster's containerd does not run")
+	c.t.Fatalf("the cluster's %s does not run", what)
 	return 0
 }
 
