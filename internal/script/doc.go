@@ -13,7 +13,7 @@
 //
 // Machines outside of the cluster, on the network of its nodes:
 //
-//	outside NAME ADDRESS     makes one with an address, which need not be of the nodes' range
+//	outside NAME ADDRESS...  makes one with addresses, which need not be of the nodes' range
 //	start NAME PROGRAM...    starts a program on it, which runs on; its output goes to NAME.log
 //	on NAME CMD...           a command on it, a program like those above
 //	halt NAME...             ends what runs on them
@@ -49,6 +49,6 @@
 //	nothing-left
 //
 // Forms. A file for like is the output with the parts that a person does not choose replaced:
-// {ip}, {age}, {int}, {word} (no space), {id} (letters and digits) and {any}. Two or more spaces match
+// {ip}, {ip6}, {age}, {int}, {word} (no space), {id} (letters and digits) and {any}. Two or more spaces match
 // two or more, since columns are as wide as their widest cell.
 package script

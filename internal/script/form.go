@@ -9,6 +9,7 @@ import (
 // placeholders are what a form may contain instead of text.
 var placeholders = map[string]string{
 	"{ip}":   `\d{1,3}(?:\.\d{1,3}){3}`,
+	"{ip6}":  `[0-9a-f]*:[0-9a-f:]*:[0-9a-f]*`,
 	"{age}":  `(?:\d+[smhdy])+`,
 	"{int}":  `\d+`,
 	"{word}": `\S+`,
@@ -17,7 +18,7 @@ var placeholders = map[string]string{
 }
 
 var (
-	placeholder = regexp.MustCompile(`\{[a-z]+\}`)
+	placeholder = regexp.MustCompile(`\{[a-z]+6?\}`)
 	columns     = regexp.MustCompile(` {2,}`)
 )
 

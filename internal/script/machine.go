@@ -20,11 +20,12 @@ import (
 )
 
 // machine is a host outside of the cluster, on its network: a network namespace with a link into the
-// lab's fabric. Its address may be any; the nodes have a route to it, and it takes everybody to be near.
+// lab's fabric. Its addresses may be any; the nodes have a route to them, and it takes everybody to be near.
 type machine struct {
-	name, addr string
-	file       string // its network namespace
-	programs   []*exec.Cmd
+	name     string
+	addrs    []netip.Addr
+	file     string // its network namespace
+	programs []*exec.Cmd
 }
 
 // farewell is how long a program on a machine has to end when it is asked to.
@@ -33,15 +34,17 @@ const farewell = 10 * time.Second
 // machineName keeps a name short enough for a link.
 var machineName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,12}$`)
 
-// outside is the command that makes a machine with an address.
+// outside is the command that makes a machine with addresses.
 func (s *scene) outside(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 || !machineName.MatchString(args[0]) {
-		ts.Fatalf("usage: outside NAME ADDRESS")
+	if neg || len(args) < 2 || !machineName.MatchString(args[0]) {
+		ts.Fatalf("usage: outside NAME ADDRESS...")
 	}
-	if _, err := netip.ParseAddr(args[1]); err != nil {
-		ts.Fatalf("outside: %v", err)
+	m := &machine{name: args[0], file: s.namespace(args[0])}
+	for _, text := range args[1:] {
+		addr, err := netip.ParseAddr(text)
+		ts.Check(err)
+		m.addrs = append(m.addrs, addr)
 	}
-	m := &machine{name: args[0], addr: args[1], file: s.namespace(args[0])}
 	if _, err := os.Stat(m.file); err == nil {
 		ts.Fatalf("%s is there already", m.file)
 	}
@@ -53,19 +56,35 @@ func (s *scene) outside(ts *testscript.TestScript, neg bool, args []string) {
 		{fabric, "link set " + m.link() + " master br0 up"},
 		{m.file, "link set lo up"},
 		{m.file, "link set eth0 up"},
-		{m.file, "address add " + m.addr + "/32 dev eth0"},
-		{m.file, "route add default dev eth0"},
 	} {
 		ts.Check(ip(c.in, c.line))
 	}
-	for _, node := range s.lab.Nodes {
-		ts.Check(ip(s.namespace(node), "route add "+m.addr+" dev eth0"))
+	for _, addr := range m.addrs {
+		family := familyOf(addr)
+		add := family + "address add " + netip.PrefixFrom(addr, addr.BitLen()).String() + " dev eth0"
+		if addr.Is6() {
+			add += " nodad" // usable at once
+		}
+		ts.Check(ip(m.file, add))
+		ts.Check(ip(m.file, family+"route add default dev eth0"))
+		for _, node := range s.lab.Nodes {
+			ts.Check(ip(s.namespace(node), family+"route add "+addr.String()+" dev eth0"))
+		}
 	}
 }
 
-// hardware is the link address of a machine, the same whenever there is one with its address: nobody has to forget another.
+// familyOf is the option by which the ip command means a family.
+func familyOf(addr netip.Addr) string {
+	if addr.Is6() {
+		return "-6 "
+	}
+	return "-4 "
+}
+
+// hardware is the link address of a machine, the same whenever there is one with its first address: nobody has to forget
+// another.
 func (m *machine) hardware() string {
-	a := netip.MustParseAddr(m.addr).As16()
+	a := m.addrs[0].As16()
 	return net.HardwareAddr{2, 0, a[12], a[13], a[14], a[15]}.String()
 }
 
@@ -153,7 +172,9 @@ func (s *scene) remove(m *machine) error {
 	errs := []error{m.end()}
 	errs = append(errs, ip(s.namespace("fabric"), "link delete "+m.link()))
 	for _, node := range s.lab.Nodes {
-		errs = append(errs, ip(s.namespace(node), "route delete "+m.addr+" dev eth0"))
+		for _, addr := range m.addrs {
+			errs = append(errs, ip(s.namespace(node), familyOf(addr)+"route delete "+addr.String()+" dev eth0"))
+		}
 	}
 	errs = append(errs, netns.Remove(m.file))
 	for i := range s.machines {

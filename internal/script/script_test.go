@@ -25,6 +25,8 @@ func TestLike(t *testing.T) {
 		{"a  \n\n", "a", ""},
 		{"NAME   AGE\nweb-5f7d-x2   3d17h\n", "NAME  AGE\nweb-{id}-{id}  {age}", ""},
 		{"10.244.0.5:80,10.244.1.5:80", "{ip}:80,{ip}:80", ""},
+		{"[fd00:10:244::5]:80 ::1", "[{ip6}]:80 {ip6}", ""},
+		{"12", "{ip6}", "line 1\n got: 12\nwant: {ip6}"},
 		{"a (b) [c]", "a (b) [c]", ""},
 		{"a\nb", "a", "line 2 is too much: b"},
 		{"a", "a\nb", "line 2 is missing: b"},

@@ -143,7 +143,7 @@ func (s *scene) kernel(dir, node string) ([]string, error) {
 	}{
 		{"link", "ip -o link | cut -d: -f2"},
 		{"address", "ip -o address | cut -c4- | sed 's/ valid_lft.*//; s/ *\\\\.*//'"},
-		{"route", "ip route"},
+		{"route", "ip route; ip -6 route | sed 's/ expires [0-9a-z]*//'"},
 		{"rule", "nft -s list ruleset"},
 	} {
 		out, err := s.output(dir, "node", node, "sh", "-c", what.line)
