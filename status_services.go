@@ -53,7 +53,8 @@ func statusServices(ctx context.Context, inst instance.Instance, format string, 
 	return errors.Join(err, unasked)
 }
 
-// overview asks the API server, and through it the nodes. The second value tells which nodes did not answer.
+// overview asks the API server, and through it the nodes. The second value tells which nodes did not answer,
+// and which cannot do what they should.
 func overview(ctx context.Context, client kubernetes.Interface) ([]health.Overview, error, error) {
 	services, err := client.CoreV1().Services("").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -75,14 +76,24 @@ func overview(ctx context.Context, client kubernetes.Interface) ([]health.Overvi
 	group.Wait()
 	var answered []health.Report
 	var silent []string
-	for i := range reports {
+	troubles := unasked
+	for i, r := range reports {
 		if unasked[i] != nil {
 			silent = append(silent, nodes.Items[i].Name)
 			continue
 		}
-		answered = append(answered, reports[i])
+		answered = append(answered, r)
+		troubles = append(troubles, trouble(r))
 	}
-	return health.Summarize(services.Items, slices.Items, answered, silent), errors.Join(unasked...), nil
+	return health.Summarize(services.Items, slices.Items, answered, silent), errors.Join(troubles...), nil
+}
+
+// trouble is what keeps a node from programming what it should, nil if nothing does.
+func trouble(r health.Report) error {
+	if r.Failure == "" {
+		return nil
+	}
+	return fmt.Errorf("node %s has not brought its kernel up to date since %s: %s", r.Node, r.Pending.Format(time.RFC3339), r.Failure)
 }
 
 // askNode has the API server ask a node's agent.
@@ -140,6 +151,8 @@ func connections(needed bool, n uint64) string {
 func programmed(o health.Overview, now time.Time) string {
 	total := len(o.Nodes) + len(o.Missing)
 	switch {
+	case o.ServedBy != "":
+		return "by " + o.ServedBy
 	case !o.Needed:
 		return "not needed"
 	case len(o.Nodes) == 0:

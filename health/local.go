@@ -3,12 +3,13 @@ package health
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Port returns the port on which a Service's health is asked for, zero if it is not: only a LoadBalancer with
 // externalTrafficPolicy Local has one (rules S70, P90; kube-proxy). A nil Service has none.
 func Port(svc *corev1.Service) uint16 {
-	if svc == nil || svc.Spec.Type != corev1.ServiceTypeLoadBalancer ||
+	if svc == nil || isOthers(svc) || svc.Spec.Type != corev1.ServiceTypeLoadBalancer ||
 		svc.Spec.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal {
 		return 0
 	}
@@ -66,9 +67,12 @@ func hasPort(s *discoveryv1.EndpointSlice) bool {
 	return false
 }
 
-// isOthers reports whether the slice is for another proxy or for none (rule P1).
-func isOthers(s *discoveryv1.EndpointSlice) bool {
-	_, other := s.Labels["service.kubernetes.io/service-proxy-name"]
-	_, headless := s.Labels[corev1.IsHeadlessService]
+// otherProxy is the label of what another proxy serves.
+const otherProxy = "service.kubernetes.io/service-proxy-name"
+
+// isOthers reports whether a Service or slice is for another proxy or for none (rule P1).
+func isOthers(o metav1.Object) bool {
+	_, other := o.GetLabels()[otherProxy]
+	_, headless := o.GetLabels()[corev1.IsHeadlessService]
 	return other || headless
 }

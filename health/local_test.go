@@ -77,10 +77,11 @@ func TestS70_OnlyLoadBalancersWithLocalPolicyHaveAPort(t *testing.T) {
 	if Serves(local, false) || !Serves(local, true) || !Serves(&corev1.Service{}, false) {
 		t.Error("families are mixed up")
 	}
-	cluster, nodePort := local.DeepCopy(), local.DeepCopy()
+	cluster, nodePort, another := local.DeepCopy(), local.DeepCopy(), local.DeepCopy()
+	another.Labels = map[string]string{otherProxy: "x"}
 	cluster.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 	nodePort.Spec.Type = corev1.ServiceTypeNodePort
-	for _, s := range []*corev1.Service{cluster, nodePort, nil} {
+	for _, s := range []*corev1.Service{cluster, nodePort, another, nil} {
 		if got := Port(s); got != 0 {
 			t.Errorf("%v: port %d, want none", s, got)
 		}

@@ -25,7 +25,8 @@ type Overview struct {
 	Since       time.Time        `json:"since,omitzero"`     // when the last node took over the last change
 	Nodes       []string         `json:"nodes"`              // that have it in the kernel
 	Missing     []string         `json:"missingNodes"`       // that should and do not, or could not be asked
-	Needed      bool             `json:"programmedInKernel"` // whether nodes have anything to program
+	Needed      bool             `json:"neededInKernel"`     // whether nodes have anything to program
+	ServedBy    string           `json:"servedBy,omitempty"` // another proxy, which its label names
 }
 
 // EndpointStatus is one address behind a Service.
@@ -78,6 +79,9 @@ func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, repor
 func summarize(svc *corev1.Service, all []*discoveryv1.EndpointSlice, said map[string]ServiceReport) Overview {
 	o := Overview{Namespace: svc.Namespace, Name: svc.Name, Type: string(svc.Spec.Type), Addresses: addresses(svc), Nodes: []string{}, Missing: []string{},
 		Needed: svc.Spec.Type != corev1.ServiceTypeExternalName && svc.Spec.ClusterIP != "" && svc.Spec.ClusterIP != corev1.ClusterIPNone}
+	if by, other := svc.Labels[otherProxy]; other { // rule P1
+		o.Needed, o.ServedBy = false, by
+	}
 	counts := map[string]uint64{}
 	for _, s := range said {
 		if s.Programmed.After(o.Since) {

@@ -71,7 +71,8 @@ func TestSummarize(t *testing.T) {
 }
 
 func TestSummarizeKinds(t *testing.T) {
-	headless, external, dual := web(), web(), web()
+	headless, external, dual, another := web(), web(), web(), web()
+	another.Labels = map[string]string{otherProxy: "theirs"}
 	headless.Spec.ClusterIP, headless.Spec.ClusterIPs = corev1.ClusterIPNone, []string{corev1.ClusterIPNone}
 	external.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.com"}
 	dual.Spec.ClusterIPs = []string{"fd00::5", "10.96.0.5"}
@@ -86,13 +87,18 @@ func TestSummarizeKinds(t *testing.T) {
 		slices []discoveryv1.EndpointSlice
 		want   string
 	}{
-		"headless":     {headless, []discoveryv1.EndpointSlice{bare}, "[None] 1/1 needed false missing []"},
-		"ExternalName": {external, nil, "[example.com] 0/0 needed false missing []"},
+		"headless":        {headless, []discoveryv1.EndpointSlice{bare}, "[None] 1/1 needed false missing []"},
+		"ExternalName":    {external, nil, "[example.com] 0/0 needed false missing []"},
+		"another proxy's": {another, nil, "[10.96.0.5] 0/0 needed false missing [] by theirs"},
 		"both families": {dual, []discoveryv1.EndpointSlice{*six, *slice(endpoint("10.244.1.2", "n1", true, false))},
 			"[fd00::5 10.96.0.5 203.0.113.1 203.0.113.2] 1/1 needed true missing [n1]"},
 	} {
 		o := Summarize([]corev1.Service{c.svc}, c.slices, []Report{reportOf("n1", time.Time{}, nil)}, nil)[0]
-		if got := fmt.Sprintf("%v %d/%d needed %v missing %v", o.Addresses, o.Ready, o.Total, o.Needed, o.Missing); got != c.want {
+		got := fmt.Sprintf("%v %d/%d needed %v missing %v", o.Addresses, o.Ready, o.Total, o.Needed, o.Missing)
+		if o.ServedBy != "" {
+			got += " by " + o.ServedBy
+		}
+		if got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
