@@ -37,6 +37,11 @@ type Outcome struct {
 	// provided it is not itself the client: a connection that returns to where
 	// it came from always shows an address of the node (P33).
 	KeepsSource bool
+	// Sticky names the Service port that remembers the client, empty for none:
+	// while the endpoint of the client's last connection is among the Backends,
+	// it is the only one allowed. Policies remember apart: see Local.
+	Sticky string
+	Local  bool // the Backends are the Local set, not the Cluster set
 }
 
 // Expect says what has to happen to a packet, from nothing but the API objects,
@@ -177,7 +182,10 @@ func decide(p Packet, s *corev1.Service, port corev1.ServicePort, all []*discove
 	}
 	copies := copiesOf(s, port, all, node)
 	best := pick(copies, local)
-	out := Outcome{Served: true, KeepsSource: keeps, Backends: map[netip.AddrPort]bool{}}
+	out := Outcome{Served: true, KeepsSource: keeps, Local: local, Backends: map[netip.AddrPort]bool{}}
+	if s.Spec.SessionAffinity == "ClientIP" {
+		out.Sticky = s.Namespace + "/" + s.Name + ":" + port.Name
+	}
 	for _, c := range best {
 		out.Backends[c.at] = true
 	}

@@ -116,7 +116,10 @@ func follow(rows []lb.Rows, p lb.Packet) lb.Outcome {
 		scope, keeps = lb.Cluster, p.Origin == lb.FromPod
 	}
 	s := service.Set(front.Port, scope)
-	o := lb.Outcome{Served: true, Verdict: s.Verdict, KeepsSource: keeps, Backends: map[netip.AddrPort]bool{}}
+	o := lb.Outcome{Served: true, Verdict: s.Verdict, KeepsSource: keeps, Local: scope == lb.Local, Backends: map[netip.AddrPort]bool{}}
+	if s.Affinity > 0 {
+		o.Sticky = service.Service.String() + ":" + s.Port
+	}
 	for _, b := range s.Backends {
 		o.Backends[b.Addr] = true
 	}
@@ -131,7 +134,7 @@ func older(a, b *lb.Rows) bool {
 }
 
 func equal(a, b lb.Outcome) bool {
-	if a.Served != b.Served || a.Verdict != b.Verdict || a.KeepsSource != b.KeepsSource || len(a.Backends) != len(b.Backends) {
+	if a.Sticky != b.Sticky || a.Local != b.Local || a.Served != b.Served || a.Verdict != b.Verdict || a.KeepsSource != b.KeepsSource || len(a.Backends) != len(b.Backends) {
 		return false
 	}
 	for at := range a.Backends {

@@ -29,7 +29,16 @@ type walk struct {
 	universe lbtest.Universe
 	services []*corev1.Service // nil where there is none now
 	slices   [][]*discoveryv1.EndpointSlice
+	stuck    map[visit]string // who served a visitor last, in this round
+	returned int              // of those, who came again
 	verdicts map[lb.Verdict]int
+}
+
+// visit is what a node remembers a client by.
+type visit struct {
+	entry, port string
+	local       bool
+	source      netip.Addr
 }
 
 // client is where packets of the walk come from.
@@ -167,6 +176,15 @@ func (w *walk) check(j journey, r netlab.Result) error {
 	case !kept:
 		return fmt.Errorf("%q saw client %s, want %s", to.name, r.Answer.Client, j.Source)
 	}
+	if v := (visit{j.entry.name, j.want.Sticky, j.want.Local, j.Source}); v.port != "" {
+		if before := w.stuck[v]; before != "" && before != to.name {
+			return fmt.Errorf("%q answered, though %q did before", to.name, before)
+		}
+		if w.stuck[v] != "" {
+			w.returned++
+		}
+		w.stuck[v] = to.name
+	}
 	return nil
 }
 
@@ -200,6 +218,7 @@ func (w *walk) round(clients []client, count int) (bad []string) {
 		group.Go(func() { results[i] = w.volley(from, journeys[i]) })
 	}
 	group.Wait()
+	w.stuck = map[visit]string{}
 	for i, from := range clients {
 		for k, j := range journeys[i] {
 			if j.want.Served {
@@ -237,8 +256,8 @@ func TestRandomPackets(t *testing.T) {
 				t.Fatalf("-seed %d: %d of %d packets went astray\n%s", seed, len(bad), 80*len(clients), lb.Table(l.a.proxy.Rows()...))
 			}
 		}
-		t.Logf("%d packets, by verdict %v", sent, w.verdicts)
-		if w.verdicts[lb.Forward] < sent/10 || w.verdicts[lb.Refuse] < sent/10 || w.verdicts[lb.Drop] < sent/50 {
+		t.Logf("%d packets, by verdict %v, %d of them by returning visitors", sent, w.verdicts, w.returned)
+		if w.verdicts[lb.Forward] < sent/10 || w.verdicts[lb.Refuse] < sent/10 || w.verdicts[lb.Drop] < sent/50 || w.returned < 20 {
 			t.Errorf("-seed %d: the walk saw too little: %v", seed, w.verdicts)
 		}
 	})
