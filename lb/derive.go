@@ -51,7 +51,7 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 		Service: world.ServiceName{Namespace: service.Namespace, Name: service.Name},
 		Created: service.CreationTimestamp.Time,
 	}
-	if !isProxied(service) {
+	if !isProxied(service, node) {
 		return r
 	}
 	for i := range service.Spec.Ports {
@@ -72,11 +72,11 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 	return r
 }
 
-// isProxied applies P1: what has no virtual address, or says somebody else
-// serves it, is left alone.
-func isProxied(s *corev1.Service) bool {
-	if s.Spec.Type == corev1.ServiceTypeExternalName ||
-		s.Spec.ClusterIP == "" || s.Spec.ClusterIP == corev1.ClusterIPNone {
+// isProxied applies P1: what has no virtual address of this family, or says
+// somebody else serves it, is left alone.
+func isProxied(s *corev1.Service, node Node) bool {
+	isOurs := func(ip string) bool { _, ok := addrOf(ip, node); return ok }
+	if s.Spec.Type == corev1.ServiceTypeExternalName || !slices.ContainsFunc(clusterIPs(s), isOurs) {
 		return false
 	}
 	_, other := s.Labels[labelOtherProxy]

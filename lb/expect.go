@@ -53,10 +53,13 @@ func Expect(p Packet, services []*corev1.Service, all []*discoveryv1.EndpointSli
 	var how destinationKind
 	known := false // some Service has the address, on whatever port
 	for _, s := range services {
-		if s.Spec.Type == "ExternalName" || s.Spec.ClusterIP == "None" || s.Spec.ClusterIP == "" {
+		if s.Spec.Type == "ExternalName" || s.Spec.ClusterIP == "None" || s.Spec.ClusterIP == "" { // P1
 			continue
 		}
 		if hasLabel(s.Labels, "service.kubernetes.io/service-proxy-name") || hasLabel(s.Labels, "service.kubernetes.io/headless") {
+			continue
+		}
+		if !sameFamily(s, node) {
 			continue
 		}
 		for _, port := range s.Spec.Ports {
@@ -81,6 +84,16 @@ func Expect(p Packet, services []*corev1.Service, all []*discoveryv1.EndpointSli
 		return Outcome{Served: true, Verdict: Drop}
 	}
 	return decide(p, found, at, all, node, how == internal)
+}
+
+// sameFamily says whether a Service is of the node's IP family at all.
+func sameFamily(s *corev1.Service, node Node) bool {
+	for _, ip := range s.Spec.ClusterIPs {
+		if strings.Contains(ip, ":") == node.IPv6 {
+			return true
+		}
+	}
+	return false
 }
 
 func elder(a, b *corev1.Service) bool {

@@ -50,7 +50,11 @@ func (t *table) verify() error {
 	looked := 0
 	for _, s := range t.book.services { // in no order: others each time
 		for i := range s.entries {
-			if k := s.entries[i].key; len(taken[k.in]) < probes {
+			k := s.entries[i].key
+			if k.in.isShared() && t.book.owner(k) != s { // another Service has its way there
+				continue
+			}
+			if len(taken[k.in]) < probes {
 				taken[k.in] = append(taken[k.in], k)
 			}
 		}

@@ -171,6 +171,9 @@ func TestP100_WithoutOwnershipTheTableIsRestored(t *testing.T) {
 func checkP100_WithoutOwnershipTheTableIsRestored(t *testing.T, l *lab) {
 	l.set(newService("web", "10.96.0.1"))
 	l.set(newSlice("web", podB))
+	// Of two Services that claim an address one does not get what it wants.
+	l.set(external(newService("a", "10.96.0.2"), "203.0.113.1", clusterPolicy))
+	l.set(external(newService("b", "10.96.0.3"), "203.0.113.1", localPolicy))
 	byHand := stepped(t, l.node, testConfig, l.world)
 	for _, t := range byHand.tables {
 		t.kernel.flags = 0
@@ -179,6 +182,9 @@ func checkP100_WithoutOwnershipTheTableIsRestored(t *testing.T, l *lab) {
 		t.Fatal(err)
 	}
 	l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b")
+	if out, err := l.node.Command("nft", "add", "table", "ip", "other"); err != nil {
+		t.Fatal(err, out)
+	}
 	if byHand.audit() {
 		t.Error("stale without a reason")
 	}

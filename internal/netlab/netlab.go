@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -22,6 +23,8 @@ type Netns struct {
 	name string
 	file *os.File
 	made int // links made in it, for their names
+
+	ports atomic.Uint32 // of datagrams sent by volleys
 }
 
 // New returns an empty network namespace with its loopback up and forwarding

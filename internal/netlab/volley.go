@@ -30,13 +30,14 @@ type Result struct {
 // without anything happening.
 func (n *Netns) Volley(shots []Shot, grace, patience time.Duration) []Result {
 	n.t.Helper()
-	v := &volley{shots: shots, results: make([]Result, len(shots)), fds: make([]unix.PollFd, len(shots))}
+	v := &volley{from: n, shots: shots, results: make([]Result, len(shots)), fds: make([]unix.PollFd, len(shots))}
 	n.Do(func() { v.fire(grace, patience) })
 	return v.results
 }
 
 // volley is the state of a Volley. A descriptor of -1 is a shot that is decided.
 type volley struct {
+	from    *Netns
 	shots   []Shot
 	results []Result
 	fds     []unix.PollFd
@@ -95,8 +96,12 @@ func (v *volley) open(i int) error {
 		return fmt.Errorf("socket: %w", err)
 	}
 	v.fds[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	if s.Source.IsValid() {
-		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(s.Source, 0))); err != nil {
+	source := netip.AddrPortFrom(s.Source, 0)
+	if s.UDP {
+		source = v.from.unusedPort(s)
+	}
+	if source.IsValid() {
+		if err := unix.Bind(fd, sockaddr(source)); err != nil {
 			return fmt.Errorf("bind: %w", err)
 		}
 	}
@@ -116,6 +121,22 @@ func (v *volley) open(i int) error {
 		}
 	}
 	return nil
+}
+
+// unusedPort returns a source that no earlier datagram of a volley had: the kernel
+// would treat it as one more of an old flow. The ports are below those that the
+// kernel gives out by itself.
+func (n *Netns) unusedPort(s Shot) netip.AddrPort {
+	const first, count = 10000, 20000
+	source := s.Source
+	switch {
+	case source.IsValid():
+	case s.To.Addr().Is6():
+		source = netip.IPv6Unspecified()
+	default:
+		source = netip.IPv4Unspecified()
+	}
+	return netip.AddrPortFrom(source, uint16(first+n.ports.Add(1)%count))
 }
 
 // advance looks at a socket on which something happened.

@@ -81,7 +81,7 @@ func TestP70_OneMemoryForAllAddressesOfAPort(t *testing.T) {
 		l.sticks(l.out, 8, tcp...)
 		l.sticks(l.out, 8, udp...)
 		if n := len(l.remembered(l.a, l.out.ip)); n != 2 {
-			t.Errorf("%d entries for a client of a TCP and a UDP port", n)
+			l.t.Errorf("%d entries for a client of a TCP and a UDP port", n)
 		}
 	})
 }
@@ -97,14 +97,14 @@ func TestP70_P75_TheKeyIsTheClientsOwnAddress(t *testing.T) {
 			two := l.sticks(l.out, 5, netlab.Shot{To: port30080(l.a), Source: l.f.elsewhere})
 			for _, client := range []netip.Addr{l.f.outside, l.f.elsewhere} {
 				if len(l.remembered(l.a, client)) == 0 {
-					t.Errorf("client %s is not remembered", client)
+					l.t.Errorf("client %s is not remembered", client)
 				}
 			}
 			if one != two {
 				return
 			}
 			if n == 19 {
-				t.Error("two clients always choose alike")
+				l.t.Error("two clients always choose alike")
 			}
 			l.put(l.slice(s, ready(l.a1)...))
 			l.put(l.slice(s, ready(l.b1, l.b2)...)) // forgets both
@@ -121,14 +121,14 @@ func TestP71_EachConnectionExtendsTheMemory(t *testing.T) {
 		l.until("the memory to fade", func() bool {
 			e := l.remembered(l.a, l.a1.ip)
 			if len(e) != 1 {
-				t.Fatalf("remembered: %v", e)
+				l.t.Fatalf("remembered: %v", e)
 			}
 			older = e[0]
 			return older < 599
 		})
 		l.sticks(l.a1, 1, netlab.Shot{To: vip(s)})
 		if e := l.remembered(l.a, l.a1.ip); len(e) != 1 || e[0] <= older || e[0] > 600 {
-			t.Errorf("expires in %v s after another connection, in %v s before it", e, older)
+			l.t.Errorf("expires in %v s after another connection, in %v s before it", e, older)
 		}
 	})
 }
@@ -160,11 +160,11 @@ func TestP72_NotToAnEndpointThatIsGone(t *testing.T) {
 		l.put(l.slice(s, append(ready(left...), all[first].draining())...)) // ineligible, not even gone
 		second := l.sticks(l.a1, 10, netlab.Shot{To: vip(s)})
 		if second == first {
-			t.Fatalf("still on %q", first)
+			l.t.Fatalf("still on %q", first)
 		}
 		l.put(l.slice(s, ready(l.a2, l.b1, l.b2)...)) // it returns; the client stays where it is now
 		if third := l.sticks(l.a1, 10, netlab.Shot{To: vip(s)}); third != second {
-			t.Errorf("went back from %q to %q", second, third)
+			l.t.Errorf("went back from %q to %q", second, third)
 		}
 	})
 }
@@ -175,7 +175,7 @@ func TestP73_NodesRememberForThemselves(t *testing.T) {
 		l.put(s, l.slice(s, ready(l.a1, l.b1)...))
 		l.sticks(l.out, 3, netlab.Shot{To: port30080(l.a)})
 		if here, there := l.remembered(l.a, l.out.ip), l.remembered(l.b, l.out.ip); len(here) != 1 || len(there) != 0 {
-			t.Errorf("the client is known to a: %v, to b: %v", here, there)
+			l.t.Errorf("the client is known to a: %v, to b: %v", here, there)
 		}
 	})
 }
@@ -190,7 +190,7 @@ func TestP74_OnAndOffWithoutANewService(t *testing.T) {
 		l.put(on)
 		l.sticks(l.a1, 20, netlab.Shot{To: vip(plain)})
 		if e := l.remembered(l.a, l.a1.ip); len(e) != 1 || e[0] < 10700 || e[0] > 10800 {
-			t.Errorf("expires in %v s", e)
+			l.t.Errorf("expires in %v s", e)
 		}
 		l.put(plain)
 		l.reaches(l.a1, vip(plain), l.a1.self(), l.a2, l.b1)

@@ -67,6 +67,6 @@ func TestP101_ChurnAndKill(t *testing.T) {
 		for _, m := range []machine{l.a1, l.a.machine, l.out, l.b1} {
 			again += l.resent(m)
 		}
-		t.Logf("%d connections during %d changes and 4 kills; %d packets were sent twice", n, changes, again)
+		l.t.Logf("%d connections during %d changes and 4 kills; %d packets were sent twice", n, changes, again)
 	})
 }

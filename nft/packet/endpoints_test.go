@@ -252,14 +252,14 @@ func TestP20_FairShares(t *testing.T) {
 		for range tries / 90 {
 			for i, r := range l.a1.Volley(both(vip(s), 45), 0, patient) {
 				if r.Err != nil {
-					t.Fatalf("connection %d: %v", i, r.Err)
+					l.t.Fatalf("connection %d: %v", i, r.Err)
 				}
 				counts[r.Answer.Name]++
 			}
 		}
 		for _, m := range []machine{l.a2, l.b1, l.b2} {
 			if n := counts[m.name]; n < 300-85 || n > 300+85 {
-				t.Errorf("%s got %d of %d connections: %v", m.name, n, tries, counts)
+				l.t.Errorf("%s got %d of %d connections: %v", m.name, n, tries, counts)
 			}
 		}
 	})
@@ -276,13 +276,13 @@ func TestP52_UDPFlowsStay(t *testing.T) {
 			first := l.askOn(flow)
 			for range 20 {
 				if again := l.askOn(flow); again != first {
-					t.Fatalf("a flow went to %+v, then to %+v", first, again)
+					l.t.Fatalf("a flow went to %+v, then to %+v", first, again)
 				}
 			}
 		}
 		l.put(l.slice(s))
 		if r := l.a1.Volley([]netlab.Shot{{UDP: true, To: vip(s)}}, 0, patient)[0]; r.Err == nil {
-			t.Errorf("without endpoints: %+v", r.Answer)
+			l.t.Errorf("without endpoints: %+v", r.Answer)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
 
@@ -135,6 +136,24 @@ func TestP43_ExternalIPs(t *testing.T) {
 		l.put(l.slice(local), l.slice(cluster))
 		l.refused(l.out, l.ext(1))
 		l.refused(l.out, l.ext(2))
+	})
+}
+
+// Of two Services with one address the elder has it, with its own policy and
+// ranges and nothing of the other's.
+func TestP43_TheElderHasASharedAddress(t *testing.T) {
+	each(t, func(l *lab) {
+		elder, younger := external(l.service("elder"), l.ext(1), clusterPolicy), balanced(l.service("younger"), l.ext(1), localPolicy)
+		younger.Spec.LoadBalancerSourceRanges = []string{bare(l.f.elsewhere).String()}
+		elder.CreationTimestamp, younger.CreationTimestamp = metav1.Unix(1000, 0), metav1.Unix(2000, 0)
+		l.put(younger, l.slice(younger, ready(l.a1)...))
+		l.silent(l.ext(1), l.out, l.a2)
+		l.put(elder, l.slice(elder, ready(l.b1)...))
+		l.reaches(l.out, l.ext(1), l.a.self(), l.b1)
+		l.reaches(l.a2, l.ext(1), l.a2.self(), l.b1)
+		l.reaches(l.a.machine, l.ext(1), l.a.self(), l.b1)
+		l.remove(elder)
+		l.silent(l.ext(1), l.out, l.a2)
 	})
 }
 

@@ -71,7 +71,7 @@ func TestP80_UDPFlowsLeaveAnEndpointThatIsGone(t *testing.T) {
 		l.put(l.slice(s, ready(l.b1, l.b2)...)) // one more moves no flow
 		for _, c := range flows {
 			if a := l.askOn(c); a.Name != "b1" {
-				t.Errorf("the flow to %s moved to %q", c.RemoteAddr(), a.Name)
+				l.t.Errorf("the flow to %s moved to %q", c.RemoteAddr(), a.Name)
 			}
 		}
 		l.put(l.slice(s, ready(l.b2)...))
@@ -88,7 +88,7 @@ func TestP81_FlowsOlderThanTheFirstEndpoint(t *testing.T) {
 		early := []net.Conn{l.dialUDP(l.out, port30080(l.a)), l.dialUDP(l.a1, port30080(l.a))}
 		for _, c := range early { // no Service yet: flows to the node itself
 			if a, err := netlab.Ask(c, quick/4); err == nil {
-				t.Fatalf("%+v answered", a)
+				l.t.Fatalf("%+v answered", a)
 			}
 		}
 		l.put(s, l.slice(s, l.b1.notReady()))
@@ -127,12 +127,12 @@ func TestP82_PoliciesAndDrainingCutNothing(t *testing.T) {
 			l.put(change...)
 			for _, c := range flows {
 				if a := l.askOn(c); a.Name != "b1" {
-					t.Errorf("the flow to %s moved to %q", c.RemoteAddr(), a.Name)
+					l.t.Errorf("the flow to %s moved to %q", c.RemoteAddr(), a.Name)
 				}
 			}
 		}
 		if n := l.a.proxy.Stats().Flows; n != 0 {
-			t.Errorf("%d flows were cut", n)
+			l.t.Errorf("%d flows were cut", n)
 		}
 	})
 }
@@ -153,7 +153,7 @@ func TestP83_ScaledToZeroAndDeleted(t *testing.T) {
 		})
 		for _, c := range flows {
 			if a, err := netlab.Ask(c, quick/4); err == nil {
-				t.Errorf("%s: %+v of a deleted Service", c.RemoteAddr(), a)
+				l.t.Errorf("%s: %+v of a deleted Service", c.RemoteAddr(), a)
 			}
 		}
 	})
@@ -198,7 +198,7 @@ func TestP83_OneWayUDP(t *testing.T) {
 		send := func(c net.Conn, until func() bool) {
 			l.until("datagrams to arrive", func() bool {
 				if _, err := c.Write([]byte("x")); err != nil {
-					t.Fatal(err)
+					l.t.Fatal(err)
 				}
 				return until()
 			})
@@ -209,7 +209,7 @@ func TestP83_OneWayUDP(t *testing.T) {
 		send(flow, func() bool { return second() > 0 })
 		l.until("the cut to be counted", func() bool { return l.a.proxy.Stats().Flows > 0 })
 		if n := l.a.proxy.Stats().Flows; n != 1 {
-			t.Errorf("%d flows cut, want the one", n)
+			l.t.Errorf("%d flows cut, want the one", n)
 		}
 	})
 }
@@ -223,10 +223,10 @@ func TestP84_TCPOutlivesEverything(t *testing.T) {
 			l.askOn(c)
 		}
 		alive := func(when string) {
-			t.Helper()
+			l.t.Helper()
 			for _, c := range open {
 				if a, err := netlab.AskAgain(c, patient); err != nil || a.Name != "b1" {
-					t.Errorf("%s: the connection to %s: %+v, %v", when, c.RemoteAddr(), a, err)
+					l.t.Errorf("%s: the connection to %s: %+v, %v", when, c.RemoteAddr(), a, err)
 				}
 			}
 		}

@@ -103,19 +103,19 @@ func TestForeignersStayUntouched(t *testing.T) {
 		before := l.foreign(l.a)
 		for _, word := range []string{"UNPUBLISHED", "table inet fairlead {", ":DOCKER-USER - ", "--set-xmark 0x10000/0x10000"} {
 			if !strings.Contains(before, word) {
-				t.Fatalf("the listing lacks %q:\n%s", word, before)
+				l.t.Fatalf("the listing lacks %q:\n%s", word, before)
 			}
 		}
 		s, more := nodePort(sticky(l.service("web"), 600), clusterPolicy), l.service("more")
 		check := func(when string) {
-			t.Helper()
+			l.t.Helper()
 			if after := l.foreign(l.a); after != before {
-				t.Errorf("%s: before\n%s\nafter\n%s", when, before, after)
+				l.t.Errorf("%s: before\n%s\nafter\n%s", when, before, after)
 			}
 			if docker == l.a2.ip {
 				published := netip.AddrPortFrom(l.a.ip, 18080)
 				if r := l.out.Volley(both(published, 1)[:1], 0, patient)[0]; r.Err != nil || r.Answer.Name != "a2" {
-					t.Errorf("%s: the port that Docker published: %+v", when, r)
+					l.t.Errorf("%s: the port that Docker published: %+v", when, r)
 				}
 			}
 		}
@@ -145,11 +145,11 @@ func TestForeignersStayUntouched(t *testing.T) {
 		var err error
 		l.a.Do(func() { err = nft.Clean() })
 		if err != nil {
-			t.Error(err)
+			l.t.Error(err)
 		}
 		check("after Clean")
 		if out := l.command(l.a.machine, "nft", "list", "tables"); strings.Contains(out, "ip fairlead") || strings.Contains(out, "ip6 fairlead") {
-			t.Errorf("Clean left:\n%s", out)
+			l.t.Errorf("Clean left:\n%s", out)
 		}
 	})
 }

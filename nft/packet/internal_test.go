@@ -152,12 +152,12 @@ func TestP50_ClusterAddressesAnswerNoPing(t *testing.T) {
 			reply, unreachable = 129, 1
 		}
 		if kind, _, err := ping(l.a2, l.b1.ip); err != nil || kind != reply {
-			t.Fatalf("pod to pod: type %d, %v; want an answer", kind, err)
+			l.t.Fatalf("pod to pod: type %d, %v; want an answer", kind, err)
 		}
 		for _, from := range []machine{l.a2, l.out} {
 			kind, code, err := ping(from, vip(s).Addr())
 			if err != nil || kind != unreachable {
-				t.Errorf("ping from %s: type %d code %d, %v; want unreachable", from.name, kind, code, err)
+				l.t.Errorf("ping from %s: type %d code %d, %v; want unreachable", from.name, kind, code, err)
 			}
 		}
 	})
@@ -172,16 +172,35 @@ func TestP54_ProtocolsAreIndependent(t *testing.T) {
 		udp.Name, *udp.Ports[0].Name = "dns-udp", "other"
 		l.put(s, tcp, udp)
 		if a := l.ask(l.a1, netlab.Shot{To: vip(s)}); a.Name != "a2" {
-			t.Errorf("tcp went to %q", a.Name)
+			l.t.Errorf("tcp went to %q", a.Name)
 		}
 		if a := l.ask(l.a1, netlab.Shot{To: vip(s), UDP: true}); a.Name != "b1" {
-			t.Errorf("udp went to %q", a.Name)
+			l.t.Errorf("udp went to %q", a.Name)
 		}
 		l.remove(udp)
 		if r := l.a1.Volley([]netlab.Shot{{To: vip(s), UDP: true}}, 0, patient)[0]; r.Err == nil {
-			t.Errorf("udp without endpoints: %+v", r.Answer)
+			l.t.Errorf("udp without endpoints: %+v", r.Answer)
 		}
 		l.ask(l.a1, netlab.Shot{To: vip(s)})
+	})
+}
+
+// A Service of one family is nothing to the proxy of the other, whose node ports
+// are anybody's.
+func TestP1_OtherFamily(t *testing.T) {
+	each(t, func(l *lab) {
+		i := 0
+		for families()[i].name == l.f.name {
+			i++
+		}
+		other := families()[i].nodes[0]
+		s := nodePort(l.service("web"), clusterPolicy)
+		l.put(s, l.slice(s, ready(l.b1)...))
+		l.a.Serve(netip.AddrPortFrom(other, 30080), "own")
+		l.reaches(l.out, port30080(l.a), l.a.self(), l.b1)
+		if r := l.out.Volley(both(netip.AddrPortFrom(other, 30080), 1), 0, patient); r[0].Answer.Name != "own" || r[1].Answer.Name != "own" {
+			l.t.Errorf("the same port in the other family: %+v", r)
+		}
 	})
 }
 
@@ -239,10 +258,10 @@ func TestP60_NoMarkIsLeft(t *testing.T) {
 		listing := l.command(l.a.machine, "nft", "list table inet watch")
 		for line := range strings.Lines(listing) {
 			if strings.Contains(line, "mark\"") && !strings.Contains(line, "packets 0 ") {
-				t.Errorf("a mark is left behind: %s", line)
+				l.t.Errorf("a mark is left behind: %s", line)
 			}
 			if strings.Contains(line, `"connections"`) && strings.Contains(line, "packets 0 ") {
-				t.Error("the counters see nothing")
+				l.t.Error("the counters see nothing")
 			}
 		}
 	})
@@ -262,7 +281,7 @@ func TestP60_MasqueradedPortsAreRandom(t *testing.T) {
 			}
 		}
 		if kept > 2 {
-			t.Errorf("%d of 32 connections kept their port", kept)
+			l.t.Errorf("%d of 32 connections kept their port", kept)
 		}
 	})
 }
@@ -277,7 +296,7 @@ func TestP61_OtherNodesPodsAreNotLocal(t *testing.T) {
 		l.b.stop()
 		l.b.Do(func() {
 			if err := nft.Clean(); err != nil {
-				t.Error(err)
+				l.t.Error(err)
 			}
 		})
 		l.reaches(l.b1, vip(s), l.a.face, l.a1, l.b2)
@@ -289,7 +308,7 @@ func TestP55_NodePortsListenNowhere(t *testing.T) {
 		s := nodePort(l.service("web"), corev1.ServiceExternalTrafficPolicyCluster)
 		l.put(s, l.slice(s, ready(l.b1)...))
 		if out := l.command(l.a.machine, "ss", "-Hltun"); !strings.Contains(out, ":8080") || strings.Contains(out, ":30080") {
-			t.Errorf("listening sockets:\n%s", out)
+			l.t.Errorf("listening sockets:\n%s", out)
 		}
 		l.a.Serve(netip.AddrPortFrom(l.a.ip, 30080), "squatter") // may, and gets nothing
 		l.reaches(l.out, port30080(l.a), l.a.self(), l.b1)

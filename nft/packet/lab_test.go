@@ -113,7 +113,10 @@ func each(t *testing.T, test func(*lab)) {
 // eachIdle is each without Proxies, and with a World that is not complete.
 func eachIdle(t *testing.T, test func(*lab)) {
 	for _, f := range families() {
-		t.Run(f.name, func(t *testing.T) { test(newLab(t, f)) })
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel() // much of the time is waiting for silence
+			test(newLab(t, f))
+		})
 	}
 }
 

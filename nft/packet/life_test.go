@@ -24,7 +24,7 @@ func TestP5_NothingIsWrittenBeforeEverythingIsKnown(t *testing.T) {
 		l.unanswered(vip(s), l.a1) // time enough to write, if they did not
 		for _, n := range []*node{l.a, l.b} {
 			if out := l.command(n.machine, "nft", "list", "ruleset"); out != "" {
-				t.Errorf("written on %s before the World was complete:\n%s", n.name, out)
+				l.t.Errorf("written on %s before the World was complete:\n%s", n.name, out)
 			}
 		}
 		l.world.MarkSynced()
@@ -75,7 +75,7 @@ func TestP100_RulesThatOthersDelete(t *testing.T) {
 				harm = strings.ReplaceAll(harm, " ip ", " ip6 ")
 			}
 			if out, err := l.a.Command("nft", strings.Fields(harm)...); err == nil {
-				t.Errorf("nft %s was allowed: %s", harm, out)
+				l.t.Errorf("nft %s was allowed: %s", harm, out)
 			}
 		}
 		l.unharmed(load)
@@ -101,7 +101,7 @@ func TestP101_RulesOutliveTheirProxy(t *testing.T) {
 			l.start(l.b)
 		}
 		if again := l.sticks(l.a1, 5, netlab.Shot{To: vip(s)}); again != stuck {
-			t.Errorf("stuck to %q, after restarts to %q", stuck, again)
+			l.t.Errorf("stuck to %q, after restarts to %q", stuck, again)
 		}
 		l.unharmed(loads...)
 	})
@@ -120,7 +120,7 @@ func TestP102_ChangesGoTogether(t *testing.T) {
 		}
 		l.settle()
 		if n := l.a.proxy.Stats().Transactions - before; n > changes/2 {
-			t.Errorf("%d transactions for %d changes in a row", n, changes)
+			l.t.Errorf("%d transactions for %d changes in a row", n, changes)
 		}
 		l.reaches(l.a1, vip(s), l.a1.self(), l.a2)
 	})
@@ -144,7 +144,7 @@ func TestP103_RulesSeeNewConnectionsOnly(t *testing.T) {
 		l.askOn(u)
 		for range 50 {
 			if _, err := netlab.AskAgain(c, patient); err != nil {
-				t.Fatal(err)
+				l.t.Fatal(err)
 			}
 			l.askOn(u)
 		}
@@ -160,7 +160,7 @@ func TestP103_RulesSeeNewConnectionsOnly(t *testing.T) {
 			}
 		}
 		if nat != 2 || all < 200 {
-			t.Errorf("%d of %d packets of two connections passed the nat hook, want 2", nat, all)
+			l.t.Errorf("%d of %d packets of two connections passed the nat hook, want 2", nat, all)
 		}
 	})
 }
@@ -193,7 +193,7 @@ func TestP104_BlueGreenLosesNothing(t *testing.T) {
 			blue, green, stopBlue = green, blue, stopGreen
 		}
 		if n := l.unharmed(loads...); n < 60 {
-			t.Errorf("only %d connections", n)
+			l.t.Errorf("only %d connections", n)
 		}
 	})
 }

@@ -29,8 +29,9 @@ type walk struct {
 	universe lbtest.Universe
 	services []*corev1.Service // nil where there is none now
 	slices   [][]*discoveryv1.EndpointSlice
-	stuck    map[visit]string // who served a visitor last, in this round
-	returned int              // of those, who came again
+	served   map[visit]map[string]bool // who served a visitor in this wave of packets
+	stuck    map[visit]map[string]bool // and in the one before
+	returned int                       // visitors of both
 	verdicts map[lb.Verdict]int
 }
 
@@ -176,19 +177,32 @@ func (w *walk) check(j journey, r netlab.Result) error {
 	case !kept:
 		return fmt.Errorf("%q saw client %s, want %s", to.name, r.Answer.Client, j.Source)
 	}
-	if v := (visit{j.entry.name, j.want.Sticky, j.want.Local, j.Source}); v.port != "" {
-		if before := w.stuck[v]; before != "" && before != to.name {
-			return fmt.Errorf("%q answered, though %q did before", to.name, before)
-		}
-		if w.stuck[v] != "" {
-			w.returned++
-		}
-		w.stuck[v] = to.name
+	if j.want.Sticky != "" {
+		return w.stick(visit{j.entry.name, j.want.Sticky, j.want.Local, j.Source}, to.name)
 	}
 	return nil
 }
 
-// volley sends packets from one client and reports what is not as planned.
+// stick checks that a visitor is served by whom it was served before. Packets of
+// one wave may meet the rules at the same time, and then each chooses.
+func (w *walk) stick(v visit, by string) error {
+	if w.served[v] == nil {
+		w.served[v] = map[string]bool{}
+	}
+	w.served[v][by] = true
+	before := w.stuck[v]
+	if len(before) == 0 {
+		return nil
+	}
+	w.returned++
+	if !before[by] {
+		return fmt.Errorf("%q answered, before it was one of %v", by, before)
+	}
+	w.stuck[v] = map[string]bool{by: true} // of several one is remembered
+	return nil
+}
+
+// volley sends packets from one client.
 func (w *walk) volley(from client, journeys []journey) []netlab.Result {
 	shots := make([]netlab.Shot, len(journeys))
 	for i, j := range journeys {
@@ -200,25 +214,37 @@ func (w *walk) volley(from client, journeys []journey) []netlab.Result {
 	return from.Volley(shots, quick, patient)
 }
 
-// round sends count packets from each client, to random destinations, all at once.
+// round sends count packets from each client to random destinations, in two waves.
 func (w *walk) round(clients []client, count int) (bad []string) {
 	services, all := w.objects()
 	destinations := lbtest.Destinations(services, lb.Node{Addrs: []netip.Addr{w.a.ip, w.b.ip}})
-	journeys, results := make([][]journey, len(clients)), make([][]netlab.Result, len(clients))
+	w.served = map[visit]map[string]bool{}
+	for range 2 {
+		w.stuck, w.served = w.served, map[visit]map[string]bool{}
+		journeys := make([][]journey, len(clients))
+		for i, from := range clients {
+			for range count / 2 {
+				source := from.ip
+				if from.origin == lb.FromOutside && w.rnd.IntN(2) == 0 {
+					source = w.f.elsewhere
+				}
+				p := destinations[w.rnd.IntN(len(destinations))]
+				journeys[i] = append(journeys[i], w.plan(from, source, p, services, all))
+			}
+		}
+		bad = append(bad, w.wave(clients, journeys)...)
+	}
+	return bad
+}
+
+// wave sends packets from all clients at once, and says what is not as planned.
+func (w *walk) wave(clients []client, journeys [][]journey) (bad []string) {
+	results := make([][]netlab.Result, len(clients))
 	var group sync.WaitGroup
 	for i, from := range clients {
-		for range count {
-			source := from.ip
-			if from.origin == lb.FromOutside && w.rnd.IntN(2) == 0 {
-				source = w.f.elsewhere
-			}
-			p := destinations[w.rnd.IntN(len(destinations))]
-			journeys[i] = append(journeys[i], w.plan(from, source, p, services, all))
-		}
 		group.Go(func() { results[i] = w.volley(from, journeys[i]) })
 	}
 	group.Wait()
-	w.stuck = map[visit]string{}
 	for i, from := range clients {
 		for k, j := range journeys[i] {
 			if j.want.Served {
@@ -250,15 +276,15 @@ func TestRandomPackets(t *testing.T) {
 			w.step()
 			bad := w.round(clients, 80)
 			for _, line := range bad[:min(len(bad), 5)] {
-				t.Errorf("round %d: %s", round, line)
+				l.t.Errorf("round %d: %s", round, line)
 			}
 			if sent += 80 * len(clients); len(bad) > 0 {
-				t.Fatalf("-seed %d: %d of %d packets went astray\n%s", seed, len(bad), 80*len(clients), lb.Table(l.a.proxy.Rows()...))
+				l.t.Fatalf("-seed %d: %d of %d packets went astray\n%s", seed, len(bad), 80*len(clients), lb.Table(l.a.proxy.Rows()...))
 			}
 		}
-		t.Logf("%d packets, by verdict %v, %d of them by returning visitors", sent, w.verdicts, w.returned)
+		l.t.Logf("%d packets, by verdict %v, %d of them by returning visitors", sent, w.verdicts, w.returned)
 		if w.verdicts[lb.Forward] < sent/10 || w.verdicts[lb.Refuse] < sent/10 || w.verdicts[lb.Drop] < sent/50 || w.returned < 20 {
-			t.Errorf("-seed %d: the walk saw too little: %v", seed, w.verdicts)
+			l.t.Errorf("-seed %d: the walk saw too little: %v", seed, w.verdicts)
 		}
 	})
 }

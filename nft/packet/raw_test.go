@@ -99,11 +99,11 @@ func TestP53_SCTP(t *testing.T) {
 		server, pod, outside := l.rawConn(l.b1, protoSCTP), l.rawConn(l.a1, protoSCTP), l.rawConn(l.out, protoSCTP)
 		l.transmit(pod, vip(s).Addr(), sctpInit(5000, 80))
 		if got, err := l.receive(server, 8080, patient); err != nil || got.from != l.a1.ip {
-			t.Errorf("from a pod: %+v, %v", got, err)
+			l.t.Errorf("from a pod: %+v, %v", got, err)
 		}
 		l.transmit(outside, vip(s).Addr(), sctpInit(5001, 80))
 		if got, err := l.receive(server, 8080, patient); err != nil || got.from != l.a.ip {
-			t.Errorf("from outside: %+v, %v", got, err)
+			l.t.Errorf("from outside: %+v, %v", got, err)
 		}
 		l.refused(l.a1, vip(s)) // neither TCP nor UDP
 	})
@@ -120,7 +120,7 @@ func TestP62_InvalidPacketsAreDropped(t *testing.T) {
 			c := l.dial(l.a1, "tcp", vip(s))
 			l.askOn(c)
 			if _, err := netlab.AskAgain(c, patient); err != nil {
-				t.Fatal(err)
+				l.t.Fatal(err)
 			}
 			var last segment
 			for {
@@ -141,7 +141,7 @@ func TestP62_InvalidPacketsAreDropped(t *testing.T) {
 			return c
 		}
 		if _, err := netlab.AskAgain(disturb(), patient); err != nil {
-			t.Errorf("after a stray packet: %v", err)
+			l.t.Errorf("after a stray packet: %v", err)
 		}
 		// The control: without the rules of the forward hook, the connection breaks.
 		family := "ip"
