@@ -183,12 +183,16 @@ func TestP104_BlueGreenLosesNothing(t *testing.T) {
 		l.put(s)
 		put(blue.ready())
 		loads := []*load{l.load(l.a1, vip(s)), l.load(l.b.machine, vip(s)), l.load(l.out, port30080(l.a), port30080(l.b))}
-		for range 20 {
+		for range 8 {
 			stopGreen := on(green, 9000)
 			put(blue.ready(), green.notReady())
 			put(blue.ready(), green.ready())
 			put(blue.draining(), green.ready())
 			put(green.ready())
+			for _, c := range loads { // what is under way to the old one ends first, as pods' grace allows
+				n := c.made.Load()
+				l.until("connections under way to end", func() bool { return c.made.Load() > n+1 || c.ended() })
+			}
 			stopBlue()
 			blue, green, stopBlue = green, blue, stopGreen
 		}

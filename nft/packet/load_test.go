@@ -32,8 +32,8 @@ func (l *lab) load(from machine, to ...netip.AddrPort) *load {
 	go from.Do(func() { // one thread for all of them
 		defer close(c.done)
 		for n := 0; ctx.Err() == nil; n++ {
-			for c.made.Load() >= c.limit.Load() && ctx.Err() == nil {
-				time.Sleep(100 * time.Microsecond)
+			for wait := true; wait && ctx.Err() == nil; wait = c.made.Load() >= c.limit.Load() {
+				time.Sleep(200 * time.Microsecond) // the machine is for those who change things, too
 			}
 			if err := connect(to[n%len(to)]); err != nil {
 				c.failed = fmt.Errorf("%s: connection %d, to %s: %w", from.name, n, to[n%len(to)], err)
