@@ -24,6 +24,7 @@ type cluster struct {
 	env      []string
 	client   kubernetes.Interface
 	pprof    string        // where it serves its profiles; empty: nowhere
+	said     string        // by the last command
 	imported time.Duration // how long loading the image took
 }
 
@@ -77,7 +78,9 @@ func (c *cluster) down(ctx context.Context) error {
 func (c *cluster) run(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = c.env
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	c.said = string(out)
+	if err != nil {
 		return fmt.Errorf("fairlead %v: %w\n%s", args, err, out)
 	}
 	return nil

@@ -46,6 +46,9 @@ func compare(ctx context.Context, n int, to ...netip.AddrPort) ([]connections, e
 	for range n {
 		for i, at := range to {
 			open, whole, err := connect(at)
+			if errors.Is(err, unix.EINTR) { // by a signal of Go's scheduler; what it took says nothing
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}

@@ -94,7 +94,7 @@ func kubeProxyRules(services int, s server) string {
 	chain cluster-ips-check { ip daddr @cluster-ips reject; }
 	chain masquerading { mark and 0x4000 == 0 return; mark set mark xor 0x4000; masquerade fully-random; }
 	chain nat-prerouting { type nat hook prerouting priority dstnat; jump services; }
-	chain nat-output { type nat hook output priority dstnat; jump services; }
+	chain nat-output { type nat hook output priority -100; jump services; }
 	chain nat-postrouting { type nat hook postrouting priority srcnat; jump masquerading; }
 	chain filter-output { type filter hook output priority 0; ct state new jump check; ct state new jump cluster-ips-check; }
 	chain filter-forward { type filter hook forward priority 0; ct state new jump check; ct state new jump cluster-ips-check; }

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // restart kills the program as nothing else would and starts it again, while connections to a Service go on.
@@ -22,7 +26,7 @@ func (w *crowd) restart(ctx context.Context, _ int) ([]row, error) {
 		return nil, err
 	}
 	stop, traffic := make(chan struct{}), make(chan gaps, 1)
-	go func() { traffic <- knock(stop, func() error { _, _, err := connect(s.service); return err }) }()
+	go func() { traffic <- knock(stop, func() error { return connected(s.service) }) }()
 	time.Sleep(time.Second)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return nil, err
@@ -30,9 +34,12 @@ func (w *crowd) restart(ctx context.Context, _ int) ([]row, error) {
 	if err := waitGone(ctx, pid); err != nil {
 		return nil, err
 	}
+	progress("killed, up again")
 	start := time.Now()
 	err = w.up(ctx)
 	took := time.Since(start)
+	progress("%s", w.said)
+	cpu := w.cpu()
 	var follow time.Duration
 	if err == nil {
 		follow, err = w.firstFlip(ctx, start)
@@ -45,11 +52,20 @@ func (w *crowd) restart(ctx context.Context, _ int) ([]row, error) {
 	}
 	size := thousands(w.services) + " Services"
 	return []row{
-		{"kill -9, then `up` until API, node, rules and DNS answer, " + size, show(took), "-", "-"},
+		{"kill -9, then `up` until API, node, rules and DNS answer, " + size, show(took), fmt.Sprintf("processor time of the program: %s", show(cpu)), "-"},
 		{"the same until a pod's status change has reached the kernel, " + size, show(follow), "-", "-"},
 		{"connections to a Service from kill to a second after `up`, " + size,
 			fmt.Sprintf("%d of %d failed, longest time between two that succeeded %s", seen.failed, seen.tried, show(seen.longest)), "one try every ms", "no gap"},
 	}, nil
+}
+
+// connected tries once.
+func connected(to netip.AddrPort) error {
+	for {
+		if _, _, err := connect(to); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // firstFlip is the time since start when the first change after a restart is in the kernel.
@@ -79,13 +95,15 @@ func (w *crowd) pid() (int, error) {
 	return 0, fmt.Errorf("no process of the cluster in %s is found", w.dir)
 }
 
+// waitGone waits until the kernel has taken a killed process apart, so that its files are closed: its threads are gone, and
+// what remains is for its parent to ask how it died.
 func waitGone(ctx context.Context, pid int) error {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	for ctx.Err() == nil {
-		if err := syscall.Kill(pid, 0); err != nil {
+		stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+		threads, _ := filepath.Glob(filepath.Join(dir, "task", "*"))
+		if err != nil || strings.Contains(string(stat), ") Z ") && len(threads) <= 1 {
 			return nil
-		}
-		if stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat")); err == nil && strings.Contains(string(stat), ") Z ") {
-			return nil // dead, and its parent has not asked how it died
 		}
 		time.Sleep(time.Millisecond)
 	}
