@@ -5,15 +5,23 @@ import (
 	"net/netip"
 )
 
-// table is an immutable hash table. Changing it copies the buckets that change, one branch of 256
-// buckets and the root, about eight kilobytes at any size, so that readers need no lock and a change
-// costs the same with fifty Services as with fifty thousand.
+// table is an immutable hash table. Changing it copies the buckets that change, the leaf of 16 buckets and
+// the branch they are in, and the root, about one and a half kilobytes at any size, so that readers need no
+// lock and a change costs the same with fifty Services as with fifty thousand.
 type table[K comparable, V any] struct {
-	root *[256]*branch[K, V]
+	root *[fan]*branch[K, V]
 	len  int
 }
 
-type branch[K comparable, V any] [256][]entry[K, V]
+type branch[K comparable, V any] [fan]*leaf[K, V]
+
+type leaf[K comparable, V any] [16][]entry[K, V]
+
+// fan is how many branches the root has, and leaves a branch.
+const fan = 64
+
+// place is where in the table a hash belongs.
+func place(h uint64) (branch, leaf, bucket uint64) { return h % fan, h / fan % fan, h / fan / fan % 16 }
 
 type entry[K comparable, V any] struct {
 	hash  uint64
@@ -36,11 +44,11 @@ func (t table[K, V]) get(h uint64, key K) (v V, ok bool) {
 	if t.root == nil {
 		return v, false
 	}
-	b := t.root[h&255]
-	if b == nil {
+	i, j, k := place(h)
+	if t.root[i] == nil || t.root[i][j] == nil {
 		return v, false
 	}
-	bucket := b[h>>8&255]
+	bucket := t.root[i][j][k]
 	for i := range bucket {
 		if e := &bucket[i]; e.hash == h && e.key == key {
 			return e.value, true
@@ -58,9 +66,14 @@ func (t table[K, V]) each(f func(K, V)) {
 		if b == nil {
 			continue
 		}
-		for _, bucket := range b {
-			for _, e := range bucket {
-				f(e.key, e.value)
+		for _, l := range b {
+			if l == nil {
+				continue
+			}
+			for _, bucket := range l {
+				for _, e := range bucket {
+					f(e.key, e.value)
+				}
 			}
 		}
 	}
@@ -70,28 +83,33 @@ func (t table[K, V]) each(f func(K, V)) {
 // most once; publish ends it.
 type edit[K comparable, V any] struct {
 	table[K, V]
-	owned [256]bool
+	owned [fan]*[fan]bool // the leaves it has copied, in the branches it has copied
 }
 
 func (t table[K, V]) edit() *edit[K, V] {
-	root := new([256]*branch[K, V])
-	if t.root != nil {
-		*root = *t.root
-	}
-	return &edit[K, V]{table: table[K, V]{root: root, len: t.len}}
+	return &edit[K, V]{table: table[K, V]{root: copied(t.root), len: t.len}}
 }
 
-// bucket returns the place of h's bucket in a branch that belongs to e.
-func (e *edit[K, V]) bucket(h uint64) *[]entry[K, V] {
-	i := h & 255
-	if !e.owned[i] {
-		b := new(branch[K, V])
-		if e.root[i] != nil {
-			*b = *e.root[i]
-		}
-		e.root[i], e.owned[i] = b, true
+// copied is a copy of what p points to; of nil it is a new zero value.
+func copied[T any](p *T) *T {
+	c := new(T)
+	if p != nil {
+		*c = *p
 	}
-	return &e.root[i][h>>8&255]
+	return c
+}
+
+// bucket returns the place of h's bucket in a leaf that belongs to e.
+func (e *edit[K, V]) bucket(h uint64) *[]entry[K, V] {
+	i, j, k := place(h)
+	if e.owned[i] == nil {
+		e.root[i], e.owned[i] = copied(e.root[i]), new([fan]bool)
+	}
+	b := e.root[i]
+	if !e.owned[i][j] {
+		b[j], e.owned[i][j] = copied(b[j]), true
+	}
+	return &b[j][k]
 }
 
 func (e *edit[K, V]) set(h uint64, key K, v V) {
