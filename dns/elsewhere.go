@@ -17,6 +17,26 @@ type errand struct {
 	limit    int
 }
 
+// newErrand keeps a copy of r, whose memory is used again.
+func newErrand(r *request, limit int) *errand {
+	e := &errand{request: *r, limit: limit}
+	e.request.msg, e.request.name = slices.Clone(r.msg), nil
+	return e
+}
+
+// complete finishes what respond began, as elsewhere does; a denial it looks at once more, for a client whose search list
+// is known.
+func (s *Server) complete(ctx context.Context, r *request, w *response, out outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
+	if out != reply {
+		return s.elsewhere(ctx, r, w, out, limit, peer, send)
+	}
+	if list := s.candidates(r, w, peer); list != nil {
+		s.walk(ctx, newErrand(r, limit), list, slices.Clone(w.buf), send)
+		return nil
+	}
+	return w.buf
+}
+
 // elsewhere answers what respond could not: from what upstream servers said before, or by asking them.
 // It returns at once. The result is the reply, in w; or nil, and then send is called with it exactly once,
 // possibly before elsewhere returns.
@@ -44,8 +64,7 @@ func (s *Server) elsewhere(ctx context.Context, r *request, w *response, why out
 			return w.buf
 		}
 	}
-	e := &errand{request: *r, limit: limit}
-	e.request.msg, e.request.name = slices.Clone(r.msg), nil // r's memory is used again
+	e := newErrand(r, limit)
 	q.name = name(r.name)
 	finish := e.relay
 	if why == chase {

@@ -35,6 +35,9 @@ type Config struct {
 	// Stubs are the servers to ask about names in or below a zone, such as "corp.example", rather than
 	// those of ResolvConf. The cluster zone cannot be given away.
 	Stubs map[string][]netip.AddrPort
+	// Searches is the search list of the pod of this node that has an address. Names that it would ask for one after
+	// the other are then tried for it (autopath); nil: not.
+	Searches func(netip.Addr) []string
 	// ResolvConf is the file naming the servers asked about names outside the cluster. It is read
 	// again when it changes. Empty, missing or without servers: such names fail at once.
 	ResolvConf string

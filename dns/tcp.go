@@ -89,10 +89,12 @@ func (s *Server) serveConn(ctx, asking context.Context, c net.Conn, t *tally) {
 		}
 		begin, by := time.Now(), byZone
 		t.asked(&r)
-		if out := s.zone.Load().respond(&r, rcode, &w, maxTCP); out != reply {
-			by = byCache
+		if out := s.zone.Load().respond(&r, rcode, &w, maxTCP); out != reply || s.cfg.Searches != nil {
+			if out != reply {
+				by = byCache
+			}
 			st.waiting <- struct{}{}
-			now := s.elsewhere(asking, &r, &w, out, maxTCP, peer, func(b []byte) {
+			now := s.complete(asking, &r, &w, out, maxTCP, peer, func(b []byte) {
 				st.send(b)
 				t.answered(b, byForward)
 				t.lasted(time.Since(begin), 1)

@@ -196,15 +196,17 @@ func (u *mouth) answer(asking context.Context) error {
 		u.tally.asked(r)
 		w, by := &u.outputs[i], byZone
 		out := zone.respond(r, rcode, w, r.limit())
-		if out != reply {
+		if out != reply || u.s.cfg.Searches != nil {
 			peer := u.peer(i)
 			send := func(b []byte) {
 				u.c.WriteToUDPAddrPort(b, peer)
 				u.tally.answered(b, byForward)
 				u.tally.lasted(time.Since(begin), 1)
 			}
-			by = byCache
-			if u.s.elsewhere(asking, r, w, out, r.limit(), peer.Addr(), send) == nil {
+			if out != reply {
+				by = byCache
+			}
+			if u.s.complete(asking, r, w, out, r.limit(), peer.Addr(), send) == nil {
 				continue
 			}
 		}

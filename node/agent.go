@@ -68,6 +68,8 @@ type Agent struct {
 	owners  map[string]types.UID // containers and sandboxes, by id
 	early   map[string]time.Time // containers whose end was announced before they were known
 	running sync.WaitGroup       // goroutines of pods
+
+	searches searches
 }
 
 // New makes an agent; nothing runs yet. The runtime has to be started before Run.
@@ -85,6 +87,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		pods:           map[types.UID]*worker{},
 		owners:         map[string]types.UID{},
 		early:          map[string]time.Time{},
+		searches:       searches{byAddr: map[netip.Addr]searchList{}},
 	}
 }
 
@@ -174,11 +177,12 @@ func (a *Agent) node() spec.Node {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		a.log.Warn("the node's resolv.conf cannot be read", "error", err)
 	}
+	behind, _ := os.ReadFile("/run/systemd/resolve/resolv.conf") // where systemd-resolved runs
 	return spec.Node{
 		Name:       a.cfg.Name,
 		CgroupRoot: a.cfg.CgroupRoot,
 		Cluster:    spec.DNS{Servers: texts(a.cfg.ClusterDNS), Zone: a.cfg.Domain},
-		Host:       spec.ParseResolvConf(string(text)),
+		Host:       spec.ParseResolvConf(string(text)).ForPods(spec.ParseResolvConf(string(behind))),
 		Capacity:   [2]int64{int64(runtime.NumCPU()) * 1000, memoryBytes()},
 	}
 }

@@ -120,6 +120,7 @@ func (a *Agent) drop(uid types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.pods, uid)
+	a.searches.set(uid, nil, nil)
 	for id, owner := range a.owners {
 		if owner == uid {
 			delete(a.owners, id)

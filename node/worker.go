@@ -60,7 +60,9 @@ type worker struct {
 	probes  map[probeKey]context.CancelFunc
 	cancel  context.CancelFunc // of the start under way
 	report  report
-	done    bool
+
+	searching []string // the addresses whose searches are known
+	done      bool
 }
 
 func (a *Agent) newWorker(pod *corev1.Pod) *worker {
@@ -138,6 +140,7 @@ func (w *worker) look(ctx context.Context) time.Duration {
 		return 500 * time.Millisecond
 	}
 	w.seen, w.stale = seen, false
+	w.noteSearches()
 	for _, id := range w.a.own(w.uid, seen) {
 		w.exiting[id] = true
 	}

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -21,9 +22,11 @@ const (
 	maxServers     = 3
 	maxSearches    = 32
 	maxSearchChars = 2048
+	maxSearchChar  = 253 // of one domain: the C library aborts at some longer ones
 )
 
-// ParseResolvConf reads a resolv.conf. The last search line counts, as in the C library.
+// ParseResolvConf reads a resolv.conf. The last search line counts, as in the C library, and a domain is the same with
+// and without a dot at its end (kubelet).
 func ParseResolvConf(text string) Resolver {
 	var r Resolver
 	for line := range strings.Lines(text) {
@@ -35,11 +38,31 @@ func ParseResolvConf(text string) Resolver {
 		case "nameserver":
 			r.Servers = append(r.Servers, fields[1])
 		case "search", "domain":
-			r.Searches = slices.Clone(fields[1:])
+			r.Searches = nil
+			for _, domain := range fields[1:] {
+				if domain != "." {
+					domain = strings.TrimSuffix(domain, ".")
+				}
+				r.Searches = append(r.Searches, domain)
+			}
 		case "options":
 			r.Options = append(r.Options, fields[1:]...)
 		}
 	}
+	return r
+}
+
+// ForPods is the node's resolv.conf as pods can use it. A resolver of the node that listens on loopback only, as
+// systemd-resolved does, is out of their reach: they get the servers that it asks itself, if it says which.
+func (r Resolver) ForPods(behind Resolver) Resolver {
+	loopback := func(server string) bool {
+		ip, err := netip.ParseAddr(server)
+		return err == nil && ip.IsLoopback()
+	}
+	if len(r.Servers) == 0 || slices.ContainsFunc(r.Servers, func(s string) bool { return !loopback(s) }) || len(behind.Servers) == 0 {
+		return r
+	}
+	r.Servers = slices.Clone(behind.Servers)
 	return r
 }
 
@@ -82,12 +105,13 @@ func (r Resolver) limited() (Resolver, []string) {
 		r.Servers = r.Servers[:maxServers]
 		left = append(left, "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "+strings.Join(r.Servers, " "))
 	}
-	n := min(len(r.Searches), maxSearches)
-	for n > 0 && len(strings.Join(r.Searches[:n], " ")) > maxSearchChars {
-		n--
+	searches := r.Searches[:min(len(r.Searches), maxSearches)]
+	searches = slices.DeleteFunc(slices.Clone(searches), func(domain string) bool { return len(domain) > maxSearchChar })
+	for len(strings.Join(searches, " ")) > maxSearchChars {
+		searches = searches[:len(searches)-1]
 	}
-	if n < len(r.Searches) {
-		r.Searches = r.Searches[:n]
+	if len(searches) < len(r.Searches) {
+		r.Searches = searches
 		left = append(left, "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: "+strings.Join(r.Searches, " "))
 	}
 	return r, left

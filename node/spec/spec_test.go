@@ -3,6 +3,7 @@ package spec
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,9 +76,21 @@ func TestN56_Limits(t *testing.T) {
 	if len(r.Servers) != 3 || len(r.Searches) != 32 || len(left) != 2 {
 		t.Errorf("%d servers, %d searches, told %q", len(r.Servers), len(r.Searches), left)
 	}
-	node.Host.Searches = []string{strings.Repeat("a", 1500), strings.Repeat("b", 1500)}
-	if r, _ := PodResolver(testPod(func(p *corev1.Pod) { p.Spec.DNSPolicy = corev1.DNSDefault }), node); len(r.Searches) != 1 {
-		t.Errorf("%d searches of 1500 characters", len(r.Searches))
+	want := []string{
+		"Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: 1.1.1.1 2.2.2.2 3.3.3.3",
+		"Search Line limits were exceeded, some search paths have been omitted, the applied search line is: " + strings.Join(node.Host.Searches[:32], " "),
+	}
+	if !slices.Equal(left, want) {
+		t.Errorf("told %q", left)
+	}
+	long := strings.Repeat("a", 253)
+	node.Host.Servers, node.Host.Searches = nil, []string{"a" + long, long, strings.Repeat("b", 253)}
+	for i := range 7 {
+		node.Host.Searches = append(node.Host.Searches, strings.Repeat(fmt.Sprint(i), 253))
+	}
+	r, left = PodResolver(testPod(func(p *corev1.Pod) { p.Spec.DNSPolicy = corev1.DNSDefault }), node)
+	if len(r.Searches) != 8 || r.Searches[0] != long || len(strings.Join(r.Searches, " ")) > 2048 || len(left) != 1 {
+		t.Errorf("%d searches, told %q", len(r.Searches), left)
 	}
 }
 
@@ -86,6 +99,33 @@ func TestParseResolvConf(t *testing.T) {
 	want := Resolver{[]string{"1.1.1.1", "::1"}, []string{"c"}, []string{"ndots:2", "rotate"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A domain of the node's counts once, with and without a dot at its end (kubelet).
+func TestN50_SearchDomainsOnce(t *testing.T) {
+	node := testNode()
+	node.Host = ParseResolvConf("search corp.example. cluster.local. corp.example .\n")
+	r, left := PodResolver(testPod(), node)
+	if got := strings.Join(r.Searches, " "); got != "shop.svc.cluster.local svc.cluster.local cluster.local corp.example ." || left != nil {
+		t.Errorf("%s; %v", got, left)
+	}
+}
+
+// TestN53_LoopbackResolver: pods cannot reach the node's loopback.
+func TestN53_LoopbackResolver(t *testing.T) {
+	behind := Resolver{Servers: []string{"192.0.2.53"}, Searches: []string{"behind"}}
+	for text, want := range map[string]string{
+		"nameserver 127.0.0.53\nsearch corp\n": "[192.0.2.53] [corp]", "nameserver ::1\n": "[192.0.2.53] []",
+		"nameserver 127.0.0.53\nnameserver 9.9.9.9\n": "[127.0.0.53 9.9.9.9] []", "": "[] []",
+	} {
+		r := ParseResolvConf(text).ForPods(behind)
+		if got := fmt.Sprint(r.Servers, r.Searches); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+	if r := ParseResolvConf("nameserver 127.0.0.53\n").ForPods(Resolver{}); len(r.Servers) != 1 {
+		t.Errorf("nothing behind it: %v", r)
 	}
 }
 
