@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -17,11 +18,13 @@ import (
 // dnsFlags say which names are served where.
 type dnsFlags struct {
 	aloneFlags
-	listen                      []string
+	listen, clients             []string
 	domain, resolvConf, metrics string
 }
 
 func dnsCommand() *cobra.Command {
+	// Private networks (RFC 1918, 6598, 4193): whoever asks from elsewhere could be a forged victim.
+	private := []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"}
 	var f dnsFlags
 	c := &cobra.Command{
 		Use:   "dns --kubeconfig FILE --listen ADDR:53",
@@ -31,6 +34,7 @@ func dnsCommand() *cobra.Command {
 	}
 	f.bind(c)
 	c.Flags().StringSliceVar(&f.listen, "listen", nil, "where to answer, one address of a family")
+	c.Flags().StringSliceVar(&f.clients, "clients", private, "for whom names outside the cluster are looked up, besides this host")
 	c.Flags().StringVar(&f.domain, "domain", "cluster.local", "the zone of the cluster")
 	c.Flags().StringVar(&f.resolvConf, "resolv-conf", "/etc/resolv.conf", "names the servers that are asked about all other names")
 	c.Flags().StringVar(&f.metrics, "metrics-bind-address", "", "where to serve /metrics, such as 127.0.0.1:9153 (default: nowhere)")
@@ -42,6 +46,14 @@ func runDNS(ctx context.Context, f dnsFlags) error {
 	at, err := parsed("listen", f.listen, netip.ParseAddrPort, func(a netip.AddrPort) bool { return a.Addr().Is6() })
 	if err != nil {
 		return err
+	}
+	var clients []netip.Prefix
+	for _, text := range f.clients {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("clients %q: must be a network such as 10.244.0.0/16", text)
+		}
+		clients = append(clients, p)
 	}
 	log, err := logger(f.logLevel)
 	if err != nil {
@@ -57,7 +69,7 @@ func runDNS(ctx context.Context, f dnsFlags) error {
 	}
 	debug.SetGCPercent(restPercent)
 	w, metrics := world.New(), newMetrics()
-	names := dns.New(dns.Config{Addrs: at, Domain: f.domain, ResolvConf: f.resolvConf, Metrics: metrics}, w, log.With("part", "dns"))
+	names := dns.New(dns.Config{Addrs: at, Domain: f.domain, Clients: clients, ResolvConf: f.resolvConf, Metrics: metrics}, w, log.With("part", "dns"))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(named("world", ctx, func(ctx context.Context) error {
 		return w.Follow(ctx, client, world.Services, world.EndpointSlices, world.Namespaces)

@@ -149,7 +149,7 @@ func withoutManagedFields(obj any) (any, error) {
 }
 
 func cluster(s config.Settings) join.Cluster {
-	return join.Cluster{Pods: s.Pods, Services: s.Services, DNS: s.DNS, Domain: s.Domain, Stubs: s.Stubs}
+	return join.Cluster{Pods: s.Pods, Services: s.Services, DNS: s.DNS, Domain: s.Domain, Stubs: s.Stubs, Autopath: s.DNSAutopath}
 }
 
 func writeAdminKubeconfig(inst instance.Instance, name string, cp *controlPlane) error {
@@ -200,16 +200,20 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		return err
 	}
 	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "nft"))
-	names := dns.New(dns.Config{
-		Addrs: onPort(53, n.cluster.DNS...), NodeName: n.name, Domain: n.cluster.Domain, Clients: n.cluster.Pods,
-		Stubs: n.cluster.Stubs, ResolvConf: "/etc/resolv.conf", Metrics: metrics, Dial: n.dial,
-	}, w, log.With("part", "dns"))
 	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), metrics: metrics,
 		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback, proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{
 		Name: n.name, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.port)),
 		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels, Metrics: metricsPage(metrics), Services: reportPage(n.name, proxy, w),
 	}, runtime, client, log.With("part", "node"))
+	resolve := dns.Config{
+		Addrs: onPort(53, n.cluster.DNS...), NodeName: n.name, Domain: n.cluster.Domain, Clients: n.cluster.Pods,
+		Stubs: n.cluster.Stubs, ResolvConf: "/etc/resolv.conf", Metrics: metrics, Dial: n.dial,
+	}
+	if n.cluster.Autopath {
+		resolve.Searches = agent.Searches
+	}
+	names := dns.New(resolve, w, log.With("part", "dns"))
 	for name, run := range map[string]func(context.Context) error{
 		"world": func(ctx context.Context) error { return w.Run(ctx, client) },
 		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run, "health": answers.Run,

@@ -40,7 +40,9 @@ type Config struct {
 	AllowExternalIPs bool `json:"allowExternalIPs,omitempty"`
 	// DNSStubs are the servers to ask about names in some zones, each ZONE=ADDR[,ADDR...].
 	DNSStubs []string `json:"dnsStub,omitempty"`
-	LogLevel string   `json:"logLevel,omitempty"`
+	// DNSAutopath has the name server try a pod's search list for it.
+	DNSAutopath bool   `json:"dnsAutopath,omitempty"`
+	LogLevel    string `json:"logLevel,omitempty"`
 }
 
 // Flags binds every field to a flag of the same name. A flag that is not given keeps what the file says.
@@ -53,6 +55,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.ClusterDNS, "cluster-dns", "", "address of the cluster DNS inside each Service range (default the tenth, 10.96.0.10)")
 	f.BoolVar(&c.DualStack, "dual-stack", false, "give pods and Services addresses of both families; where only one is said, the other has the range "+podRanges[six]+" or "+serviceRanges[six])
 	f.StringArrayVar(&c.DNSStubs, "dns-stub", nil, "ZONE=ADDR[,ADDR...]: servers to ask about names in a zone (repeat for more zones)")
+	f.BoolVar(&c.DNSAutopath, "dns-autopath", false, "try the search list for pods: one query for a name outside instead of several")
 	f.StringVar(&c.Domain, "domain", "", "DNS zone of the cluster (default cluster.local)")
 	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
 	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
@@ -147,6 +150,7 @@ func (c Config) Else(other Config) Config {
 	c.NodeIP = or(c.NodeIP, other.NodeIP)
 	c.LogLevel = or(c.LogLevel, other.LogLevel)
 	c.DualStack = c.DualStack || other.DualStack
+	c.DNSAutopath = c.DNSAutopath || other.DNSAutopath
 	c.AllowExternalIPs = c.AllowExternalIPs || other.AllowExternalIPs
 	if len(c.EtcdServers) == 0 {
 		c.EtcdServers = other.EtcdServers

@@ -42,6 +42,8 @@ type Cluster struct {
 	Domain   string         `json:"domain"`
 	// Stubs are the name servers of some zones outside the cluster.
 	Stubs map[string][]netip.AddrPort `json:"dnsStubs,omitempty"`
+	// Autopath has the nodes' name servers try the search lists of pods for them.
+	Autopath bool `json:"dnsAutopath,omitempty"`
 }
 
 // Request is what a node sends.
