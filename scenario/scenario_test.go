@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -134,9 +135,16 @@ func (c *cluster) web(replicas int) string {
 	c.kubectl("create", "deployment", "web", "--image=ikubernetes/demoapp:v1.0", "--replicas="+strconv.Itoa(replicas))
 	c.kubectl("expose", "deployment", "web", "--port=80")
 	c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
-	url := "http://" + c.kubectl("get", "svc", "web", "-o", "jsonpath={.spec.clusterIP}") + "/"
+	url := c.url(0)
 	eventually(c.t, "the Service answers", func() error { return ask(url) })
 	return url
+}
+
+// url leads to the i-th address of the Service of web.
+func (c *cluster) url(i int) string {
+	c.t.Helper()
+	ip := c.kubectl("get", "svc", "web", "-o", fmt.Sprintf("jsonpath={.spec.clusterIPs[%d]}", i))
+	return "http://" + net.JoinHostPort(ip, "80") + "/"
 }
 
 func ask(url string) error {

@@ -34,7 +34,7 @@ func TestWrongInputBeforeStart(t *testing.T) {
 	before := trace(t)
 	c := newCluster(t)
 	refused(t, c.fairlead("up", "--no-such-flag"), "unknown flag: --no-such-flag; 'fairlead up --help'")
-	refused(t, c.fairlead("up", "--data-dir", c.dir, "--pod-cidr", "banana"), `pod-cidr "banana": must be an IPv4 network`)
+	refused(t, c.fairlead("up", "--data-dir", c.dir, "--pod-cidr", "banana"), `pod-cidr "banana": must be a network such as`)
 	refused(t, c.fairlead("down", "--data-dir", c.dir), "nothing here: "+c.dir+" holds no Fairlead cluster")
 	refused(t, c.fairlead("status", "--data-dir", c.dir), "nothing here")
 	refused(t, c.fairlead("dance"), `unknown command "dance"`)
