@@ -31,11 +31,14 @@ const (
 const defaultAffinity = 10800 * time.Second
 
 // AnnotationBalance on a Service chooses how new connections are spread:
-// BalanceInTurn, or at random, which is the default and what kube-proxy does
-// (P20). It is an addition of ours.
+// BalanceInTurn, BalanceByClient, or at random, which is the default and what
+// kube-proxy does (P20). By client means that the client's address decides, in
+// the same way on every node that may choose among the same endpoints; see
+// Spread. It is an addition of ours.
 const (
 	AnnotationBalance = "fairlead.dev/balance"
 	BalanceInTurn     = "round-robin"
+	BalanceByClient   = "client-hash"
 )
 
 // annotationSourceRanges is the older spelling of spec.loadBalancerSourceRanges.
@@ -214,7 +217,7 @@ func scopesOf(fs []Frontend) []Scope {
 
 func newSet(service *corev1.Service, port *corev1.ServicePort, scope Scope, endpoints []endpoint, node Node) Set {
 	s := Set{Port: port.Name, Proto: protocolOf(port.Protocol), Scope: scope, Affinity: affinityOf(service),
-		InTurn: service.Annotations[AnnotationBalance] == BalanceInTurn}
+		InTurn: service.Annotations[AnnotationBalance] == BalanceInTurn, ByClient: service.Annotations[AnnotationBalance] == BalanceByClient}
 	if scope == Local {
 		s.Backends = eligibleLocal(endpoints)
 	} else {

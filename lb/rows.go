@@ -105,6 +105,7 @@ type Set struct {
 	Verdict  Verdict       // Forward if and only if there are Backends
 	Affinity time.Duration // client address affinity, sliding; zero for none
 	InTurn   bool          // new connections go round instead of at random
+	ByClient bool          // the client's address decides instead of chance; see Spread
 }
 
 // Frontend is an address, protocol and port on which a Service answers.
@@ -173,6 +174,9 @@ func Table(all ...Rows) string {
 			}
 			if s.InTurn {
 				affinity += " in turn"
+			}
+			if s.ByClient {
+				affinity += " by client"
 			}
 			fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\t%v\t%v\t%v\t%v\n", f.Addr, f.Proto, f.Kind,
 				r.Service, orDash(f.Port), f.Scope, source, affinity, describe(s))

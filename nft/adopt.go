@@ -99,6 +99,8 @@ func (s *socket) elements(f *family, in mapID, each func(element) error) error {
 type element struct {
 	key, data []byte
 	comment   string
+	counted   bool
+	packets   uint64 // that its counter has seen
 }
 
 func parseElements(m message, each func(element) error) error {
@@ -135,9 +137,25 @@ func parseElement(p []byte) element {
 			if n := len(a.data); n > 3 && a.data[0] == 0 { // type, length, text, NUL
 				e.comment = string(a.data[2 : n-1])
 			}
+		case unix.NFTA_SET_ELEM_EXPR:
+			e.packets, e.counted = parseCounter(a.data)
 		}
 	}
 	return e
+}
+
+func parseCounter(p []byte) (packets uint64, ok bool) {
+	for data := range nestedAttributes(p) {
+		if data.kind != unix.NFTA_EXPR_DATA {
+			continue
+		}
+		for a := range nestedAttributes(data.data) {
+			if a.kind == unix.NFTA_COUNTER_PACKETS && len(a.data) == 8 {
+				return binary.BigEndian.Uint64(a.data), true
+			}
+		}
+	}
+	return 0, false
 }
 
 // inherit reads the ids of the table's sticky sets.

@@ -89,6 +89,7 @@ func (k *kernel) wholeTable(b *book, there contents, keep bool) *batch {
 		total += n
 	}
 	tx := newTransaction(k.layout.family, total)
+	tx.counters = b.counts[endpoints]+b.counts[stickyTargets] <= k.layout.countUpTo
 	fixed := fixedChains(k.layout)
 	if there.exists && !keep {
 		tx.deleteTable()

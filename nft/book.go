@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"fairlead.dev/fairlead/lb"
 	"fairlead.dev/fairlead/world"
 )
@@ -32,6 +34,7 @@ type book struct {
 	lingering map[key]*entry // hairpins in the kernel that nobody wants any more
 	retired   []uint32       // set ids to be reused only after the next commit
 	heritage  heritage       // ids of a previous process, to be taken over
+	excluded  [2]int         // over all services
 }
 
 // service is what one Service contributes.
@@ -42,6 +45,10 @@ type service struct {
 	sets    []*set
 	words   []class // the classes its frontends use, for their reference counts
 	flows   []flows // UDP frontends, for conntrack
+
+	object    *corev1.Service // that this was derived from
+	triggered time.Time       // the last change of a pod that this includes
+	excluded  [2]int          // ports without a local endpoint; see the function
 }
 
 // set is a lb.Set that has been given an id and an order of slots.
@@ -135,6 +142,7 @@ func (b *book) update(rows lb.Rows) (bool, error) {
 		return false, nil
 	}
 	next := &service{name: rows.Service, created: rows.Created, flows: flowsOf(&rows)}
+	next.excluded[0], next.excluded[1] = excluded(&rows)
 	if old == nil {
 		old = &service{}
 	}
@@ -175,6 +183,9 @@ func idsOnlyIn(a, b *service) []uint32 {
 
 // replace puts next in the place of old, in the index and in every claim.
 func (b *book) replace(old, next *service, gone bool) {
+	for i := range b.excluded {
+		b.excluded[i] += next.excluded[i] - old.excluded[i]
+	}
 	for _, e := range old.entries {
 		if e.in.isShared() {
 			b.unclaim(e.key, old)
@@ -241,7 +252,8 @@ func (b *book) word(next *service, rows *lb.Rows, f *lb.Frontend, scope lb.Scope
 	if s.Verdict == lb.Forward {
 		// Behind a shortcut are clients of this node; those that are no pods
 		// are masqueraded like everybody.
-		c.size, c.affinity, c.keep = len(s.Backends), s.Affinity, f.KeepSource && scope == f.Scope
+		c.size, c.affinity, c.keep = next.slotsOf(ids[s]), s.Affinity, f.KeepSource && scope == f.Scope
+		c.byClient = s.ByClient && c.size > 1
 	}
 	if s.Verdict == lb.Forward && s.InTurn {
 		c.turns = ids[s]
@@ -283,14 +295,51 @@ func (b *book) newSet(name world.ServiceName, from *lb.Set, old *service) (*set,
 		}
 		s.id = id
 	}
-	s.slots = reslot(had, from.Backends)
-	for i := range s.slots {
-		if from.Affinity > 0 && s.slots[i].id == 0 {
-			b.endpoints++
-			s.slots[i].id = b.endpoints
-		}
+	if !from.ByClient {
+		s.slots = reslot(had, from.Backends)
+	} else {
+		s.slots = respread(had, from.Backends)
+	}
+	if from.Affinity > 0 {
+		b.identify(s.slots)
 	}
 	return s, nil
+}
+
+// identify gives an id to endpoints that have none.
+func (b *book) identify(slots []slot) {
+	known := map[netip.AddrPort]uint32{}
+	for i := range slots {
+		p := &slots[i]
+		if p.id == 0 {
+			p.id = known[p.addr] // it may be in several places
+		}
+		if p.id == 0 {
+			b.endpoints++
+			p.id = b.endpoints
+			known[p.addr] = p.id
+		}
+	}
+}
+
+// slotsOf returns how many slots one of the service's sets has.
+func (s *service) slotsOf(id uint32) int {
+	i := slices.IndexFunc(s.sets, func(o *set) bool { return o.id == id })
+	return len(s.sets[i].slots)
+}
+
+// respread places backends where the clients' addresses want them.
+func respread(had []slot, want []lb.Backend) []slot {
+	ids := make(map[netip.AddrPort]uint32, len(want))
+	for _, p := range had {
+		ids[p.addr] = p.id
+	}
+	table := lb.Spread(want)
+	slots := make([]slot, len(table))
+	for i, k := range table {
+		slots[i] = slot{addr: want[k].Addr, id: ids[want[k].Addr]}
+	}
+	return slots
 }
 
 // reslot places backends in slots so that as few slots as possible change:

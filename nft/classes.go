@@ -49,7 +49,7 @@ func (cs *classes) acquire(c class) (uint32, error) {
 	n := cs.known[c]
 	if n == nil {
 		index := uint32(c.size)
-		if c.affinity > 0 || c.keep || c.turns > 0 || c.size >= classSpecial {
+		if c.affinity > 0 || c.keep || c.turns > 0 || c.byClient || c.size >= classSpecial {
 			k, err := cs.special.take()
 			if err != nil {
 				return 0, fmt.Errorf("different sizes and affinities: %w", err)

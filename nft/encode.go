@@ -34,13 +34,14 @@ func native(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 // batch collects the messages of one transaction about a table, or is a single
 // message.
 type batch struct {
-	family *family
-	buf    []byte
-	starts []int // of the messages between the batch's begin and end
-	names  []string
-	open   int // start of the message being written
-	rules  int // added so far
-	setIDs uint32
+	family   *family
+	buf      []byte
+	starts   []int // of the messages between the batch's begin and end
+	names    []string
+	open     int  // start of the message being written
+	rules    int  // added so far
+	counters bool // elements of endpoints count the connections they get
+	setIDs   uint32
 }
 
 func (b *batch) isEmpty() bool { return len(b.starts) == 0 }

@@ -94,6 +94,15 @@ func numgen(how uint32, n int) field {
 	}}
 }
 
+// hash is a number smaller than n that a field and the seed decide.
+func hash(of field, n int, seed uint32) field {
+	return field{size: 4, load: func(reg uint32) []expr {
+		return append(of.load(unix.NFT_REG_2), expr{name: "hash", attrs: []attr{be32(unix.NFTA_HASH_SREG, unix.NFT_REG_2),
+			be32(unix.NFTA_HASH_DREG, reg), be32(unix.NFTA_HASH_LEN, of.size), be32(unix.NFTA_HASH_MODULUS, uint32(n)),
+			be32(unix.NFTA_HASH_SEED, seed), be32(unix.NFTA_HASH_OFFSET, 0), be32(unix.NFTA_HASH_TYPE, unix.NFT_HASH_JENKINS)}})
+	}}
+}
+
 // load puts fields one after another, as the parts of a key.
 func load(fields ...field) []expr {
 	var es []expr

@@ -17,6 +17,8 @@ type loop struct {
 	failures int // in a row
 	// generation is the ruleset's when the tables were last known to be good.
 	generation uint32
+	looked     time.Time // at the table of connections
+	full       bool
 	// What the next step without a failure completes.
 	changed map[world.ServiceName]struct{}
 }
@@ -50,7 +52,8 @@ func (l *loop) run(ctx context.Context) error {
 			return nil
 		case <-subscription.Wake():
 		case <-retry.C:
-		case <-audit.C:
+		case now := <-audit.C:
+			l.watchConntrack(now)
 			if !l.audit() {
 				continue
 			}
@@ -78,6 +81,7 @@ func (l *loop) step(changes world.Changes) error {
 		failed = errors.Join(failed, err, wrote)
 	}
 	l.record(started, written, failed)
+	l.measure(started, written)
 	if written {
 		clear(l.changed)
 	}
@@ -119,8 +123,9 @@ func (l *loop) record(started time.Time, written bool, err error) {
 		return
 	}
 	for name := range l.changed {
-		if l.knows(name) {
-			p.applied[name] = now
+		if a := l.has(name); a.services != [2]*service{} {
+			a.at = now
+			p.applied[name] = a
 		} else {
 			delete(p.applied, name)
 		}
@@ -130,11 +135,71 @@ func (l *loop) record(started time.Time, written bool, err error) {
 	}
 }
 
-func (l *loop) knows(name world.ServiceName) bool {
+// has returns what the tables have of a Service.
+func (l *loop) has(name world.ServiceName) (a applied) {
+	for i, t := range l.tables {
+		a.services[i] = t.book.services[name]
+	}
+	return a
+}
+
+// measure shows a step in the metrics.
+func (l *loop) measure(started time.Time, written bool) {
+	m, now := l.proxy.metrics, time.Now()
+	if l.proxy.cfg.Metrics == nil {
+		return
+	}
+	seconds := func(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
+	m.queued.Set(seconds(started))
+	if !written {
+		return
+	}
+	m.duration.Observe(now.Sub(started).Seconds())
+	m.last.Set(seconds(now))
+	m.services.pending.Set(0)
+	m.endpoints.pending.Set(0)
+	var without [2]int
 	for _, t := range l.tables {
-		if t.book.services[name] != nil {
-			return true
+		for _, at := range t.triggers {
+			m.latency.Observe(now.Sub(at).Seconds())
+		}
+		t.triggers = t.triggers[:0]
+		for i := range without {
+			without[i] += t.book.excluded[i]
 		}
 	}
-	return false
+	m.noLocal.WithLabelValues("internal").Set(float64(without[0]))
+	m.noLocal.WithLabelValues("external").Set(float64(without[1]))
+}
+
+// How full the table of connections may be: above the first a warning is
+// logged, and again only after it has been below the second, in percent.
+const (
+	nearlyFull  = 90
+	roomAgain   = 75
+	lookAtFlows = 10 * time.Second
+)
+
+// watchConntrack warns of a full table of connections: what does not fit is
+// dropped, of Services and of everything else.
+func (l *loop) watchConntrack(now time.Time) {
+	if now.Sub(l.looked) < lookAtFlows {
+		return
+	}
+	l.looked = now
+	entries, limit, err := l.socket.conntracked()
+	if err == nil && limit > 0 {
+		l.judge(entries, limit)
+	}
+}
+
+func (l *loop) judge(entries, limit uint32) {
+	switch percent := uint64(entries) * 100 / uint64(limit); {
+	case percent >= nearlyFull && !l.full:
+		l.full = true
+		l.proxy.log.Warn("the table of connections is nearly full; new connections will be dropped when it is: raise net.netfilter.nf_conntrack_max",
+			"entries", entries, "limit", limit)
+	case percent < roomAgain:
+		l.full = false
+	}
 }

@@ -154,6 +154,10 @@ func (b *batch) mapMessage(m mapID, size uint32) {
 		}
 		desc = append(desc, list)
 	}
+	if b.counters && (m == endpoints || m == stickyTargets) {
+		const setExpr = 17 // NFTA_SET_EXPR
+		attrs = append(attrs, nest(setExpr, text(unix.NFTA_EXPR_NAME, "counter"), nest(unix.NFTA_EXPR_DATA)))
+	}
 	attrs = append(attrs, be32(unix.NFTA_SET_FLAGS, flags), b.nextSetID(), nest(unix.NFTA_SET_DESC, desc...))
 	if s.userdata != "" {
 		attrs = append(attrs, raw(unix.NFTA_SET_USERDATA, unhex(s.userdata)))

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 
 	"fairlead.dev/fairlead/lb"
@@ -27,6 +28,12 @@ type Config struct {
 	// ServicesOnly leaves connections to no Service alone. Otherwise pods that connect to the world get this
 	// node's address, which beside somebody else's pod network is that one's business.
 	ServicesOnly bool
+	// CountUpTo makes the kernel count the connections that each endpoint gets, as long as there are no more
+	// endpoints than this in a table; see Connections. A counter costs a connection nothing that can be measured, but
+	// each takes about 3 microseconds to make when a table is written, as much as its endpoint itself.
+	CountUpTo int
+	// Metrics is where the Proxy registers its metrics; nil for nowhere.
+	Metrics prometheus.Registerer
 	// MasqueradeAll gives pods of this node an address of the node towards Services, too (rule P51).
 	MasqueradeAll bool
 }
@@ -39,9 +46,19 @@ type Proxy struct {
 	world    *world.World
 	log      *slog.Logger
 
+	metrics *metrics
+
 	mu      sync.Mutex // guards below
 	stats   Stats
-	applied map[world.ServiceName]time.Time
+	applied map[world.ServiceName]applied
+	asking  *socket // for questions from outside the loop; nil unless Run runs
+}
+
+// applied is when the kernel took over a Service, and what it has of it in each
+// family.
+type applied struct {
+	at       time.Time
+	services [2]*service
 }
 
 // Stats counts what a Proxy has done, over both IP versions.
@@ -61,7 +78,10 @@ type Stats struct {
 
 // New returns a Proxy for the World. It does nothing until Run.
 func New(cfg Config, w *world.World, log *slog.Logger) *Proxy {
-	p := &Proxy{cfg: cfg, families: familiesOf(cfg), world: w, log: log, applied: map[world.ServiceName]time.Time{}}
+	p := &Proxy{cfg: cfg, families: familiesOf(cfg), world: w, log: log, applied: map[world.ServiceName]applied{}, metrics: newMetrics(time.Now())}
+	if cfg.Metrics != nil {
+		p.register(cfg.Metrics)
+	}
 	for _, a := range cfg.ClusterDNS {
 		p.dns = append(p.dns, a.String())
 	}
@@ -80,7 +100,17 @@ func (p *Proxy) Stats() Stats {
 func (p *Proxy) Applied(name world.ServiceName) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.applied[name]
+	return p.applied[name].at
+}
+
+// patience is how long a Proxy may fail to write a change until it counts as ill.
+const patience = 10 * time.Second
+
+// Healthy reports whether the kernel has what it should have, or may have it
+// soon, and when it last was brought up to date; the zero time if it never was.
+func (p *Proxy) Healthy() (bool, time.Time) {
+	s := p.Stats()
+	return !s.Updated.IsZero() && (s.Pending.IsZero() || time.Since(s.Pending) < patience), s.Updated
 }
 
 // Rows returns what the World's Services mean on this node, by name, and for
@@ -105,7 +135,7 @@ func (p *Proxy) Rows() []lb.Rows {
 func (p *Proxy) node(f *family) (lb.Node, layout) {
 	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs, IPv6: f.v6}
 	l := layout{family: f, clusterCIDR: f.prefix(p.cfg.ClusterCIDRs), serviceCIDR: f.prefix(p.cfg.ServiceCIDRs), dns: f.addr(p.cfg.ClusterDNS),
-		outbound: !p.cfg.ServicesOnly, masquerade: p.cfg.MasqueradeAll}
+		outbound: !p.cfg.ServicesOnly, countUpTo: p.cfg.CountUpTo, masquerade: p.cfg.MasqueradeAll}
 	l.localPods = l.clusterCIDR
 	if n := p.world.Node(p.cfg.NodeName); n != nil {
 		node.Zone = n.Labels[corev1.LabelTopologyZone]
@@ -158,6 +188,15 @@ func (p *Proxy) Run(ctx context.Context) error {
 		return fmt.Errorf("proxy: %w", err)
 	}
 	defer flows.close()
+	asking, err := dial()
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	p.answerWith(asking)
+	defer func() {
+		p.answerWith(nil)
+		asking.close()
+	}()
 	select { // rule P5: a part of the truth is not written
 	case <-p.world.Synced():
 	case <-ctx.Done():
@@ -174,6 +213,13 @@ func (p *Proxy) Run(ctx context.Context) error {
 	group.Go(func() { p.clean(ctx, l.cleaner) })
 	defer group.Wait()
 	return l.run(ctx)
+}
+
+// answerWith sets the socket for questions from outside the loop.
+func (p *Proxy) answerWith(s *socket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asking = s
 }
 
 // clean runs the cleaner and counts what it cut.

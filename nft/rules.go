@@ -45,6 +45,7 @@ type layout struct {
 	clusterCIDR netip.Prefix // all pods; may be invalid
 	localPods   netip.Prefix // the pods of this node; may be invalid
 	serviceCIDR netip.Prefix // invalid if not known
+	countUpTo   int          // how many endpoints' connections are counted
 	outbound    bool         // pods leave the cluster with this node's address
 	masquerade  bool         // rule P51: no client's address is kept where a policy does not demand it
 	dns         netip.Addr   // where the node's own DNS server listens; may be invalid
@@ -177,10 +178,11 @@ func (f *family) dispatchBy(m mapID) rule {
 // as many as there are different combinations in use, not as many as Services.
 type class struct {
 	verdict  lb.Verdict
-	size     int           // number of backends
+	size     int           // number of slots: that of backends, or more if the client chooses
 	affinity time.Duration // zero for none
 	keep     bool          // leave the source alone
 	turns    uint32        // id of the one set that goes round; zero for at random
+	byClient bool          // the client's address chooses the slot
 }
 
 // chainName is the name of the class's chain.
@@ -200,6 +202,9 @@ func (c class) chainName() string {
 	}
 	if c.turns > 0 {
 		name += fmt.Sprintf("-in-turn-%d", c.turns)
+	}
+	if c.byClient {
+		name += "-by-client"
 	}
 	return name
 }
@@ -250,8 +255,14 @@ func (c class) number(f *family, n int) field {
 	if c.turns > 0 {
 		return numgen(unix.NFT_NG_INCREMENTAL, n)
 	}
+	if c.byClient && n > 1 {
+		return hash(f.saddr(), n, hashSeed)
+	}
 	return numgen(unix.NFT_NG_RANDOM, n)
 }
+
+// hashSeed is the same on all nodes and for ever.
+const hashSeed = 0x66616972
 
 const (
 	dynsetUpdate = unix.NFT_DYNSET_OP_UPDATE

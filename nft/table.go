@@ -2,6 +2,10 @@ package nft
 
 import (
 	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"fairlead.dev/fairlead/lb"
 	"fairlead.dev/fairlead/world"
@@ -21,6 +25,8 @@ type table struct {
 
 	cut     []flows                        // what the next transaction makes wrong
 	skipped map[world.ServiceName]struct{} // could not be taken in; to be tried again
+
+	triggers []time.Time // of pods, that the next transaction includes
 
 	transactions, rewrites int
 }
@@ -71,12 +77,12 @@ func (t *table) lookAtNodes(names map[world.ServiceName]struct{}) map[world.Serv
 func (t *table) derive(names, changed map[world.ServiceName]struct{}) error {
 	var failed error
 	for name := range names {
-		service, endpointSlices := t.proxy.service(t.family, name)
-		rows := lb.Derive(service, endpointSlices, t.node)
+		object, endpointSlices := t.proxy.service(t.family, name)
+		rows := lb.Derive(object, endpointSlices, t.node)
 		rows.Service = name
-		var before []flows
+		var before service
 		if s := t.book.services[name]; s != nil {
-			before = s.flows
+			before = *s
 		}
 		differs, err := t.book.update(rows)
 		if err != nil {
@@ -90,9 +96,42 @@ func (t *table) derive(names, changed map[world.ServiceName]struct{}) error {
 		if differs {
 			changed[name] = struct{}{}
 		}
-		t.cut = append(t.cut, toCut(before, flowsOf(&rows))...)
+		t.cut = append(t.cut, toCut(before.flows, flowsOf(&rows))...)
+		t.note(before, name, object, endpointSlices)
 	}
 	return failed
+}
+
+// note measures a change for the metrics: what kind it is, and what started it.
+func (t *table) note(before service, name world.ServiceName, object *corev1.Service, all []*discoveryv1.EndpointSlice) {
+	m := t.proxy.metrics
+	if t.proxy.cfg.Metrics == nil {
+		return
+	}
+	if t.family == t.proxy.families[0] {
+		kind := &m.endpoints
+		if before.object != object {
+			kind = &m.services
+		}
+		kind.total.Inc()
+		kind.pending.Inc()
+	}
+	s := t.book.services[name]
+	if s == nil {
+		return
+	}
+	s.object, s.triggered = object, before.triggered
+	for _, at := range triggers(t.family, all, latest(before.triggered, m.since)) {
+		t.triggers = append(t.triggers, at)
+		s.triggered = latest(s.triggered, at)
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // write brings the book into the kernel, by the difference if that is known.
