@@ -185,6 +185,11 @@ func (l *lab) manyShapes() {
 			s.Spec.Type = corev1.ServiceTypeLoadBalancer
 			s.Spec.LoadBalancerSourceRanges = []string{"198.51.100.0/25", "203.0.113.7/32"}
 			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("203.0.%d.%d", i/250, i%250+1)}}
+		case 4:
+			if i%3 == 0 {
+				withAffinity(s, 60)
+			}
+			s.Annotations = map[string]string{lb.AnnotationBalance: lb.BalanceByClient}
 		}
 		l.set(s)
 		l.set(newSlice(s.Name, addrs...))
@@ -195,7 +200,9 @@ func (l *lab) manyShapes() {
 func TestRulesetPrints(t *testing.T) { inBothFamilies(t, checkRulesetPrints) }
 
 func checkRulesetPrints(t *testing.T, l *lab) {
-	l.start()
+	cfg := testConfig
+	cfg.CountUpTo = 1 << 20
+	l.startAs(cfg)
 	l.manyShapes()
 	l.settle()
 	out, err := l.node.Command("nft", "list", "ruleset")
@@ -213,6 +220,7 @@ func checkRulesetPrints(t *testing.T, l *lab) {
 		ip + " daddr " + l.text("10.96.0.10") + " tcp dport 53 socket transparent 0 notrack",
 		"update @answering { " + ip + " saddr }",
 		"flags owner",
+		"dnat " + ip + " to ct mark . jhash " + ip + " saddr mod 251 seed 0x66616972 map @endpoints",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the listing lacks %q", want)
