@@ -26,7 +26,8 @@ type table struct {
 	cut     []flows                        // what the next transaction makes wrong
 	skipped map[world.ServiceName]struct{} // could not be taken in; to be tried again
 
-	triggers []time.Time // of pods, that the next transaction includes
+	explained bool        // why the kernel refuses the table was said
+	triggers  []time.Time // of pods, that the next transaction includes
 
 	transactions, rewrites int
 }
@@ -153,6 +154,9 @@ func (t *table) write() error {
 	t.book.settleHeritage()
 	if err := t.kernel.rewrite(t.book, t.intact); err != nil {
 		t.intact = false
+		if !t.explained {
+			t.explained, err = true, explained(t.family, err)
+		}
 		return err
 	}
 	t.stale, t.intact = false, true
