@@ -8,7 +8,8 @@ import (
 
 // edits notices that somebody else has changed or deleted an object that a loop writes, so that the person can be told that it
 // was put back (rule E33). The event of a write can arrive before the answer to it, so who wrote a version is asked only in
-// a sync: it runs after the answer to the one before. A note lives until the sync that settles it, so there are few.
+// a sync: it runs after the answer to the one before. A note lives until the sync that settles it, or that of the loop's own
+// version until its event, so there are few.
 //
 // The zero value is empty and ready.
 type edits struct {
@@ -50,11 +51,15 @@ func (e *edits) change(key types.NamespacedName, f func(*note)) {
 }
 
 // settle reports, for the version that the cache shows now (empty: no object), whether somebody else changed it to that or
-// deleted it, and forgets what was noted.
+// deleted it, and forgets what was noted. The loop's own version is remembered until its event has come: the cache shows a
+// version before the event of it is handed out.
 func (e *edits) settle(key types.NamespacedName, version string) (changed, deleted bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n := e.notes[key]
 	delete(e.notes, key)
+	if version != "" && older(n.seen, n.own) {
+		e.notes[key] = note{own: n.own}
+	}
 	return version != "" && n.seen == version && n.own != version, version == "" && n.deleted
 }
