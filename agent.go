@@ -121,6 +121,7 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	if err := startNode(ctx, g, spec, nodeClient(f.server, cred.CA, cred.ClientCert, cred.ClientKey), base.record, log, newStages(io.Discard)); err != nil {
 		return err
 	}
+	settle(log)
 	return g.Wait()
 }
 

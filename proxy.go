@@ -69,7 +69,7 @@ type proxySettings struct {
 
 // rules is what the rules have to know.
 func (s proxySettings) rules() nft.Config {
-	return nft.Config{NodeName: s.name, NodeIPs: s.addrs, ClusterCIDRs: s.pods, ServiceCIDRs: s.services, ServicesOnly: true, MasqueradeAll: s.masqueradeAll}
+	return nft.Config{NodeName: s.name, NodeIPs: s.addrs, ClusterCIDRs: s.pods, ServiceCIDRs: s.services, ServicesOnly: true, MasqueradeAll: s.masqueradeAll, CountUpTo: countUpTo}
 }
 
 func (f proxyFlags) check() (s proxySettings, err error) {
@@ -168,7 +168,9 @@ func startProxy(ctx context.Context, g *errgroup.Group, s proxySettings, client 
 		s.services = serviceRanges(ctx, client, log)
 	}
 	metrics := newMetrics()
-	proxy := nft.New(s.rules(), w, log.With("part", "nft"))
+	rules := s.rules()
+	rules.Metrics = metrics
+	proxy := nft.New(rules, w, log.With("part", "nft"))
 	if len(s.healthz) == 0 {
 		s.healthz = onPort(healthzPort, append(slices.Clone(s.addrs), loopback)...)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -40,8 +42,12 @@ func TestP94_P95_ProxyAlone(t *testing.T) {
 	if code, text := f.page("http://127.0.0.1:10249/healthz"); code != 200 || text != "ok" {
 		t.Errorf("healthz beside metrics: %d %q", code, text)
 	}
-	_, metrics := f.page("http://127.0.0.1:10249/metrics")
-	has(t, metrics, "\nprocess_resident_memory_bytes ", "\nkubeproxy_proxy_healthz_total{code=\"200\"} ")
+	code, metrics := f.page("http://127.0.0.1:10249/metrics")
+	if code != 200 {
+		t.Errorf("metrics: %d", code)
+	}
+	has(t, metrics, "\nprocess_resident_memory_bytes ", "\nkubeproxy_sync_proxy_rules_duration_seconds_count ",
+		`fairlead_endpoint_connections_total{endpoint="10.244.1.3:8080",namespace="default",port="",service="first"} `, "\nkubeproxy_proxy_healthz_total{code=\"200\"} ")
 
 	f.cut()
 	second := f.service("second", podB.String())
@@ -132,5 +138,31 @@ func TestProxyFlags(t *testing.T) {
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+// serviceCIDRs teaches an API server that lacks them a kind of objects that newer ones have.
+const serviceCIDRs = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+	"metadata": {"name": "servicecidrs.networking.k8s.io", "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/enhancements/tree/master/keps/sig-network/1880-multiple-service-cidrs"}},
+	"spec": {"group": "networking.k8s.io", "scope": "Cluster", "names": {"plural": "servicecidrs", "kind": "ServiceCIDR"},
+		"versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}`
+
+// TestProxyAsksForServiceRanges: clusters from 1.33 on say which addresses are Services', older ones do not.
+func TestProxyAsksForServiceRanges(t *testing.T) {
+	f := newFar(t)
+	log := slog.New(slog.DiscardHandler)
+	if got := serviceRanges(t.Context(), f.client, log); got != nil {
+		t.Errorf("from an API server without ServiceCIDRs: %v", got)
+	}
+	post := func(path, body string) {
+		t.Helper()
+		f.eventually("POST "+path, func() bool {
+			return f.client.Discovery().RESTClient().Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body([]byte(body)).Do(t.Context()).Error() == nil
+		})
+	}
+	post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", serviceCIDRs)
+	post("/apis/networking.k8s.io/v1/servicecidrs", `{"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12", "fd00:10:96::/112"]}}`)
+	if got := fmt.Sprint(serviceRanges(t.Context(), f.client, log)); got != "[10.96.0.0/12 fd00:10:96::/112]" {
+		t.Errorf("got %s", got)
 	}
 }

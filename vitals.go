@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -37,9 +38,9 @@ func newMetrics() *prometheus.Registry {
 	return r
 }
 
-// metricsPage serves a registry.
+// metricsPage serves a registry. What cannot be read is left out of the answer.
 func metricsPage(r *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 }
 
 // nodeHealth is what newHealth has to know of a node.
@@ -54,6 +55,7 @@ type nodeHealth struct {
 
 // newHealth is what tells load balancers about a node.
 func newHealth(n nodeHealth, proxy *nft.Proxy, w *world.World, log *slog.Logger) *health.Server {
+	health.CollectConnections(n.metrics, func() ([]health.Connections, error) { return connectionsOf(proxy) })
 	return health.New(health.Config{
 		NodeName: n.name, NodeIPs: n.addrs, Listen: n.listen, Pages: n.pages, Events: n.events, Metrics: n.metrics,
 		Freshness: func() health.Freshness { return freshness(proxy.Stats()) },
@@ -64,11 +66,30 @@ func freshness(s nft.Stats) health.Freshness {
 	return health.Freshness{Updated: s.Updated, Pending: s.Pending}
 }
 
+// countUpTo bounds how many endpoints of a family have their connections counted on a node.
+const countUpTo = 5000
+
+// connectionsOf reads the kernel's counters; none where there are too many endpoints to count.
+func connectionsOf(proxy *nft.Proxy) ([]health.Connections, error) {
+	counts, err := proxy.AllConnections()
+	if errors.Is(err, nft.ErrNotCounted) {
+		return nil, nil
+	}
+	all := make([]health.Connections, len(counts))
+	for i, c := range counts {
+		all[i] = health.Connections{Service: c.Service, Port: c.Port, Address: c.Endpoint, Count: c.Connections}
+	}
+	return all, err
+}
+
 // reportPage serves what a node has programmed.
 func reportPage(node string, proxy *nft.Proxy, w *world.World) http.Handler {
 	return health.ServeReport(func() (health.Report, error) {
 		s := proxy.Stats()
-		return health.NewReport(node, freshness(s), s.Failure, w.Services(), proxy.Applied), nil
+		report := health.NewReport(node, freshness(s), s.Failure, w.Services(), proxy.Applied)
+		connections, err := connectionsOf(proxy)
+		report.Count(connections)
+		return report, err
 	})
 }
 

@@ -59,7 +59,7 @@ func (d *doors) settle(ctx context.Context) {
 		if w, ok := d.wanted[at]; !ok || w.of != o.of {
 			o.server.Close()
 			delete(d.open, at)
-			d.log.Info("health check closed", "service", o.of, "address", at)
+			d.log.Info("health check closed", about(o.of, at)...)
 		}
 	}
 	for at := range d.refused {
@@ -79,15 +79,23 @@ func (d *doors) settle(ctx context.Context) {
 		if err != nil {
 			d.refused[at] = err
 			if before == nil || before.Error() != err.Error() {
-				d.log.Warn("health cannot be asked for here; trying again every second", "service", w.of, "address", at, "err", err)
+				d.log.Warn("cannot answer here; trying again every second", append(about(w.of, at), "err", err)...)
 				d.complain(w.of, at, err)
 			}
 			continue
 		}
 		delete(d.refused, at)
 		d.open[at] = opened{w.of, server}
-		d.log.Info("health check open", "service", w.of, "address", at)
+		d.log.Info("answering", about(w.of, at)...)
 	}
+}
+
+// about is what a door is, for the log.
+func about(of world.ServiceName, at netip.AddrPort) []any {
+	if of.Name == "" {
+		return []any{"address", at}
+	}
+	return []any{"address", at, "service", of}
 }
 
 func (d *doors) closeAll() {
