@@ -24,7 +24,6 @@ type cluster struct {
 	env      []string
 	client   kubernetes.Interface
 	pprof    string        // where it serves its profiles; empty: nowhere
-	said     string        // by the last command
 	imported time.Duration // how long loading the image took
 }
 
@@ -79,7 +78,6 @@ func (c *cluster) run(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = c.env
 	out, err := cmd.CombinedOutput()
-	c.said = string(out)
 	if err != nil {
 		return fmt.Errorf("fairlead %v: %w\n%s", args, err, out)
 	}

@@ -25,7 +25,8 @@ func watchKernel(each func(at time.Time, message []byte)) (stop func(), err erro
 		for {
 			messages, err := conn.Receive()
 			if errors.Is(err, unix.ENOBUFS) {
-				continue // some notices were lost; whoever waits for them says so
+				progress("the kernel's notices came faster than they were read: some are lost")
+				continue // whoever waits for one of them says so
 			}
 			if err != nil {
 				return

@@ -34,11 +34,9 @@ func (w *crowd) restart(ctx context.Context, _ int) ([]row, error) {
 	if err := waitGone(ctx, pid); err != nil {
 		return nil, err
 	}
-	progress("killed, up again")
 	start := time.Now()
 	err = w.up(ctx)
 	took := time.Since(start)
-	progress("%s", w.said)
 	cpu := w.cpu()
 	var follow time.Duration
 	if err == nil {
