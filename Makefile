@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 export GOFLAGS = -mod=readonly -trimpath
 
 # Packages whose tests need neither root, nor a kernel feature, nor a running API server.
-QUICK = ./alloc/... ./config/... ./demoapp/... ./dns/... ./instance/... ./internal/policy/... ./join/... \
+QUICK = ./alloc/... ./config/... ./demoapp/... ./dns ./instance/... ./internal/policy/... ./join/... \
 	./kubeconfig/... ./lb/... ./pki/... ./world/...
 
 # Packages whose tests compare the whole host before and after: nothing else may run beside them.

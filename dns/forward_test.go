@@ -24,7 +24,7 @@ type upstream struct {
 	addr     string
 }
 
-func startUpstream(t *testing.T, answer func(w miekg.ResponseWriter, q *miekg.Msg)) *upstream {
+func startUpstream(t testing.TB, answer func(w miekg.ResponseWriter, q *miekg.Msg)) *upstream {
 	t.Helper()
 	return startRaw(t, func(w miekg.ResponseWriter, q *miekg.Msg) {
 		if q.Question[0].Qtype == miekg.TypeHINFO { // the server looks for loops
@@ -36,7 +36,7 @@ func startUpstream(t *testing.T, answer func(w miekg.ResponseWriter, q *miekg.Ms
 }
 
 // startRaw is startUpstream for a server that is told of the search for loops too.
-func startRaw(t *testing.T, answer func(w miekg.ResponseWriter, q *miekg.Msg)) *upstream {
+func startRaw(t testing.TB, answer func(w miekg.ResponseWriter, q *miekg.Msg)) *upstream {
 	t.Helper()
 	u := &upstream{addr: freeAddr(t).String()}
 	for _, network := range []string{"udp", "tcp"} {
@@ -87,7 +87,7 @@ func answerWith(rrs ...string) func(w miekg.ResponseWriter, q *miekg.Msg) {
 
 // toward is a configuration whose upstream servers are these. Their ports are not 53, so the file
 // names stand-ins, which Dial maps.
-func toward(t *testing.T, us ...*upstream) Config {
+func toward(t testing.TB, us ...*upstream) Config {
 	t.Helper()
 	var lines strings.Builder
 	real := map[string]string{}

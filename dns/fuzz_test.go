@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"testing"
+	"time"
 
 	miekg "github.com/miekg/dns"
 )
@@ -57,5 +58,62 @@ func FuzzRespond(f *testing.F) {
 			eachTTL(msg, func(record) {})
 			lifetime(msg)
 		}
+	})
+}
+
+// FuzzUpstream: whatever an upstream server says, it is passed over or becomes a reply to the client's question that is
+// not too long.
+func FuzzUpstream(f *testing.F) {
+	q := questionFor("www.example.com", typeA)
+	asked := q.pack(7)
+	reply := new(miekg.Msg)
+	if err := reply.Unpack(asked); err != nil {
+		f.Fatal(err)
+	}
+	reply.Response = true
+	for _, text := range []string{"", "www.example.com. 60 IN A 192.0.2.1", "www.example.com. 60 IN CNAME a.b.", "www.example.com. 60 IN SRV 1 2 3 x.y."} {
+		if rr, err := miekg.NewRR(text); err == nil && rr != nil {
+			reply.Answer = append(reply.Answer, rr)
+		}
+		for _, compress := range []bool{false, true} {
+			reply.Compress = compress
+			b, err := reply.Pack()
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(b)
+		}
+	}
+	f.Add([]byte("\x00\x07\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x03www\x07example\x03com\x00\x00\x01\x00\x01\xc0\x20\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x00")) // a pointer to itself
+	msg := query(f, "www.example.com.", typeA)
+	alias := &node{alias: q.name, sets: []rrset{dataSet(typeCNAME, ttl, string(q.name))}}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		if !answers(asked, answer) {
+			return
+		}
+		answer, ok := withoutOPT(bytes.Clone(answer))
+		if !ok {
+			return
+		}
+		lifetime(answer)
+		c, now := newCache(), time.Now()
+		c.put(q, answer, now)
+		if b, v := c.get(nil, q, now); v == fresh {
+			answer = b
+		}
+		var r request
+		if rcode, ok := r.parse(msg); rcode != rcodeSuccess || !ok {
+			t.Fatal("the query does not parse")
+		}
+		e := newErrand(&r, minUDP)
+		check := func(b []byte) {
+			if len(b) > minUDP || [2]byte(b) != [2]byte(msg) || !bytes.HasPrefix(b[headerSize:], r.question()) {
+				t.Fatalf("%x", b)
+			}
+		}
+		check(e.relay(answer))
+		e.response.begin(&e.request, minUDP)
+		e.response.put(&alias.sets[0], headerSize)
+		check(e.append(answer))
 	})
 }

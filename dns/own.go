@@ -38,39 +38,36 @@ func ownAddrs(w *world.World, node string) []netip.Addr {
 	return addrs
 }
 
-// serveOwn answers on the addresses that last came from moved, until ctx is done. An address that cannot be
-// had is logged: the node's own pods do not need it.
-func (s *Server) serveOwn(ctx, asking context.Context, moved <-chan []netip.Addr) error {
-	for now := []netip.Addr(nil); ; {
+// serveOwn answers on the node's own addresses until ctx is done. One that cannot be had is logged: the
+// node's own pods do not need it.
+func (s *Server) serveOwn(ctx, asking context.Context) {
+	for now := []netip.Addr(nil); ctx.Err() == nil; {
 		own, stop := context.WithCancel(ctx)
 		var serving sync.WaitGroup
 		for _, ip := range now {
-			serving.Go(func() { s.serveOne(own, asking, netip.AddrPortFrom(ip, s.cfg.Addrs[0].Port())) })
+			addr := netip.AddrPortFrom(ip, s.cfg.Addrs[0].Port())
+			o, err := listen(own, addr, true)
+			if err != nil {
+				s.log.Error("dns: other nodes cannot use this node's server", "address", addr, "err", err)
+				continue
+			}
+			serving.Go(func() {
+				defer o.close()
+				if err := s.serveAt(own, asking, o); err != nil {
+					s.log.Error("dns: other nodes cannot use this node's server any more", "address", addr, "err", err)
+				}
+			})
 		}
 		next := now
 		for slices.Equal(next, now) && ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
-			case next = <-moved:
+			case next = <-s.moved:
 			}
 		}
+		now = next
 		stop()
 		serving.Wait()
-		if ctx.Err() != nil {
-			return nil
-		}
-		now = next
-	}
-}
-
-func (s *Server) serveOne(ctx, asking context.Context, addr netip.AddrPort) {
-	o, err := listen(ctx, addr, true)
-	if err == nil {
-		defer o.close()
-		err = s.serveAt(ctx, asking, o)
-	}
-	if err != nil && ctx.Err() == nil {
-		s.log.Error("dns: other nodes cannot use this node's server", "address", addr, "err", err)
 	}
 }
 

@@ -87,8 +87,8 @@ func New(cfg Config, w *world.World, log *slog.Logger) *Server {
 // Ready is closed once the sockets are open and every Service of the cluster is known.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Run serves until ctx is done, which is not an error. It returns early when the address cannot be
-// had, with what to do about it.
+// Run serves the network namespace of the calling goroutine's thread until ctx is done, which is not an error.
+// It returns early when the address cannot be had, with what to do about it.
 func (s *Server) Run(ctx context.Context) error {
 	domain, ok := parseName(s.cfg.Domain)
 	if !ok || domain == "\x00" {
@@ -105,24 +105,20 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		defer s.cfg.Metrics.Unregister(collector{s})
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	synced := make(chan struct{})
-	g.Go(func() error { return s.follow(ctx, newAuthor(domain, addrsOf(s.cfg.Addrs)), synced) })
-	g.Go(func() error {
-		select {
-		case <-synced:
-		case <-time.After(s.patience):
-			s.log.Warn("dns: answering before the cluster's Services are known; unknown names get SERVFAIL")
-		case <-ctx.Done():
-			return nil
-		}
-		return s.serve(ctx, synced)
-	})
-	err := g.Wait()
-	if errors.Is(err, context.Canceled) {
+	var following sync.WaitGroup
+	following.Go(func() { s.follow(ctx, newAuthor(domain, addrsOf(s.cfg.Addrs)), synced) })
+	defer following.Wait()
+	defer cancel()
+	select {
+	case <-synced:
+	case <-time.After(s.patience):
+		s.log.Warn("dns: answering before the cluster's Services are known; unknown names get SERVFAIL")
+	case <-ctx.Done():
 		return nil
 	}
-	return err
+	return s.serve(ctx, synced)
 }
 
 // count returns a new tally for a socket.
@@ -164,7 +160,7 @@ func nodeAddrs(w *world.World) *map[netip.Addr]struct{} {
 }
 
 // follow turns every change of the world into the next Zone, and closes synced once nothing is missing.
-func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) error {
+func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) {
 	s.zone.Store(a.now)
 	changes := s.world.Subscribe()
 	defer changes.Close()
@@ -172,7 +168,7 @@ func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) er
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-changes.Wake():
 			s.take(a, changes.Take())
 		case <-complete:
@@ -222,7 +218,6 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 		g.Go(func() error { return beat(ctx, o.udp[0], s.cfg.Addrs[i]) })
 		g.Go(func() error { return s.serveAt(ctx, asking, o) })
 	}
-	g.Go(func() error { return s.serveOwn(ctx, asking, s.moved) })
 	g.Go(func() error {
 		select {
 		case <-synced:
@@ -231,6 +226,7 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 		}
 		return nil
 	})
+	s.serveOwn(ctx, asking)
 	return g.Wait()
 }
 

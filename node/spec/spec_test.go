@@ -31,7 +31,7 @@ func testPod(change ...func(*corev1.Pod)) *corev1.Pod {
 	return pod
 }
 
-func TestResolver(t *testing.T) {
+func TestN50_N51_N52_N53_N54_N55_Resolver(t *testing.T) {
 	two := "2"
 	own := &corev1.PodDNSConfig{
 		Nameservers: []string{"1.1.1.1", "10.96.0.10"}, Searches: []string{"svc.cluster.local", "extra"},
