@@ -118,12 +118,13 @@ func killGroup(ctx context.Context, all []hierarchy, group string) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("cgroup %s: processes %v survive SIGKILL: %w", group, pids, err)
 		}
-		killAndWait(pids, group, 200*time.Millisecond)
+		signalAndWait(pids, group, unix.SIGKILL, 200*time.Millisecond)
 	}
 }
 
-// killAndWait signals through process file descriptors, which cannot hit a stranger, and waits until the processes have ended.
-func killAndWait(pids []int, group string, limit time.Duration) {
+// signalAndWait signals through process file descriptors, which cannot hit a stranger, and waits up to the limit until the
+// processes have ended.
+func signalAndWait(pids []int, group string, signal unix.Signal, limit time.Duration) {
 	var polls []unix.PollFd
 	for _, pid := range pids {
 		fd, err := unix.PidfdOpen(pid, 0)
@@ -131,7 +132,7 @@ func killAndWait(pids []int, group string, limit time.Duration) {
 			continue
 		}
 		defer unix.Close(fd)
-		if inGroup(pid, group) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
+		if inGroup(pid, group) && unix.PidfdSendSignal(fd, signal, nil, 0) == nil {
 			polls = append(polls, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 		}
 	}

@@ -51,6 +51,13 @@ func TestHasMount(t *testing.T) {
 	}
 }
 
+func TestParseStatus(t *testing.T) {
+	const text = "Name:\tnginx\nUmask:\t0022\nPid:\t42\nPPid:\t7\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000004a06\n"
+	if got := parseStatus(text); got != (processStatus{"nginx", 7, 0x4a06}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestConflist(t *testing.T) {
 	text, err := cniConflist([]netip.Prefix{netip.MustParsePrefix("10.244.3.7/24"), netip.MustParsePrefix("fd00:10:244:3::7/64")}, 1450, "/data/cni")
 	if err != nil {

@@ -91,7 +91,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 		if r.answers(ctx, 3*time.Second) == nil {
 			return nil
 		}
-		killAndWait([]int{pid}, r.CgroupRoot, 5*time.Second)
+		signalAndWait([]int{pid}, r.CgroupRoot, unix.SIGKILL, 5*time.Second)
 	}
 	return r.launch(ctx, p, trees)
 }

@@ -6,10 +6,16 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// grace is how long Stop gives programs in containers that handle SIGTERM to end by themselves. It bounds what `down` takes;
+// what a pod asks for in terminationGracePeriodSeconds holds when the pod is deleted.
+const grace = 3 * time.Second
 
 // Stop ends every process of this node: first the pods', so that their shims can reap them, then containerd and the shims. It
 // works the same whether containerd answers, hangs or is dead. With the processes go their mount namespace, the pods' network
@@ -27,7 +33,8 @@ func (r *Runtime) Stop(ctx context.Context) error {
 	}
 	daemons := cgroupPIDs(trees, r.daemonGroup())
 	pods := slices.DeleteFunc(cgroupPIDs(trees, r.CgroupRoot), func(pid int) bool { return slices.Contains(daemons, pid) })
-	killAndWait(pods, r.CgroupRoot, time.Second)
+	signalAndWait(askable(pods, daemons), r.CgroupRoot, unix.SIGTERM, grace)
+	signalAndWait(pods, r.CgroupRoot, unix.SIGKILL, time.Second)
 	if pid := r.daemon(trees); pid != 0 {
 		terminate(pid, r.CgroupRoot, time.Second)
 	}
@@ -35,6 +42,47 @@ func (r *Runtime) Stop(ctx context.Context) error {
 		return fmt.Errorf("containerd: stop: %w", err)
 	}
 	return nil
+}
+
+// askable are the first programs of containers, the children of shims, that have a handler for SIGTERM. The others would
+// ignore it, as the first process of a process namespace does, and be waited for in vain. The sandbox's own program is not
+// asked: while it runs, its pod has a network.
+func askable(pods, shims []int) []int {
+	return slices.DeleteFunc(slices.Clone(pods), func(pid int) bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return true
+		}
+		s := parseStatus(string(text))
+		return s.name == pauseName || !slices.Contains(shims, s.parent) || s.caught&(1<<(unix.SIGTERM-1)) == 0
+	})
+}
+
+// pauseName is the command name of the sandbox's program.
+const pauseName = "pause"
+
+// processStatus is what Stop has to know of a process: its command's name, its parent and the signals it handles.
+type processStatus struct {
+	name   string
+	parent int
+	caught uint64
+}
+
+// parseStatus reads /proc/PID/status.
+func parseStatus(text string) processStatus {
+	var s processStatus
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		switch value = strings.TrimSpace(value); key {
+		case "Name":
+			s.name = value
+		case "PPid":
+			s.parent, _ = strconv.Atoi(value) // the kernel writes a number
+		case "SigCgt":
+			s.caught, _ = strconv.ParseUint(value, 16, 64)
+		}
+	}
+	return s
 }
 
 // terminate asks a process to end and waits for it up to the limit.

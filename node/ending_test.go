@@ -1,6 +1,8 @@
 package node
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +10,28 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+// The end of the whole node: a program that handles SIGTERM ends by itself, one that does not costs no time.
+func TestStopLetsProgramsEnd(t *testing.T) {
+	b := newBench(t)
+	dir := t.TempDir()
+	p := pod("polite", "farewell", "/v/farewell")
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir}}}}
+	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
+	b.create(p)
+	b.create(pod("stubborn", "stubborn"))
+	for _, name := range []string{"polite", "stubborn"} {
+		b.await(name, "running", running)
+		b.until("its handler is set", func() bool { return b.log(name, corev1.PodLogOptions{}) == "ready\n" })
+	}
+	b.stop()
+	if err := b.rt.Stop(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "farewell")); err != nil || string(text) != "bye" {
+		t.Errorf("the program was not left to end by itself: %q, %v", text, err)
+	}
+}
 
 func TestDeletion(t *testing.T) {
 	b := newBench(t)

@@ -36,6 +36,13 @@ func main() {
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")
 		forever()
+	case "farewell":
+		asked := make(chan os.Signal, 1)
+		signal.Notify(asked, syscall.SIGTERM)
+		fmt.Println("ready")
+		<-asked
+		time.Sleep(200 * time.Millisecond) // longer than a kill would leave
+		os.WriteFile(args[1], []byte("bye"), 0o644)
 	case "env":
 		for _, name := range args[1:] {
 			fmt.Printf("%s=%s\n", name, os.Getenv(name))
