@@ -9,7 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apiserver/pkg/registry/generic"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
@@ -46,6 +48,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(discoveryv1.GroupName, b.discovery()),
 		groupInfo(coordinationv1.GroupName, b.coordination()),
 		groupInfo(eventsv1.GroupName, events),
+		groupInfo(networkingv1.GroupName, b.networking()),
 	}
 	return groups, b.err
 }
@@ -61,6 +64,8 @@ type builder struct {
 	config  Config
 	numbers *numbers
 	err     error
+
+	services *genericregistry.Store // set by core
 }
 
 func build[T object](b *builder, k *kind[T]) store[T] {
@@ -106,6 +111,7 @@ func (b *builder) core() map[string]rest.Storage {
 	}
 	if plain := build(b, services(serviceRules{b.config.AllowExternalIPs})); b.err == nil {
 		resources["services"], resources["services/status"] = newServiceStore(plain, ends.Store, b.numbers)
+		b.services = plain.Store
 	}
 	return resources
 }
@@ -125,6 +131,13 @@ func (b *builder) discovery() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
 	put(resources, build(b, endpointSlices()))
 	return resources
+}
+
+func (b *builder) networking() map[string]rest.Storage {
+	if b.err != nil {
+		return nil
+	}
+	return map[string]rest.Storage{"ipaddresses": ipAddresses(b.services), "servicecidrs": serviceCIDRs(b.services, b.config.ServiceCIDRs)}
 }
 
 func (b *builder) coordination() map[string]rest.Storage {

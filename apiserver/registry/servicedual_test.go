@@ -3,6 +3,7 @@ package registry_test
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -203,6 +204,43 @@ func TestS48_S49_S90_TheSecondFamilyComesAndGoes(t *testing.T) {
 	svc.Spec.Type, svc.Spec.ExternalName, svc.Spec.IPFamilyPolicy = corev1.ServiceTypeClusterIP, "", &require
 	if svc = s.update(t, svc); addressing(svc) != "RequireDualStack [IPv4 IPv6] [4 6]" {
 		t.Errorf("S84: %s", addressing(svc))
+	}
+}
+
+// Rules S29 and S30 as far as reading goes: the ranges of Services as the ServiceCIDR kubernetes, and an IPAddress for
+// each address in use, of both families, which comes and goes with its Service.
+func TestS29_S30_RangesAndAddresses(t *testing.T) {
+	s := startWith(t, "10.96.0.0/16", "fd00:10:96::/112")
+	cidrs := s.must(t, "", "get", "servicecidrs")
+	if want := regexp.MustCompile(`^NAME +CIDRS +AGE\nkubernetes +10\.96\.0\.0/16,fd00:10:96::/112 +\S+\n$`); !want.MatchString(cidrs) {
+		t.Errorf("%s", cidrs)
+	}
+	if got := s.must(t, "", "get", "servicecidr", "kubernetes", "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}"); got != "True" {
+		t.Errorf("S30: Ready is %q", got)
+	}
+	svc := s.create(t, "both", "{ipFamilyPolicy: RequireDualStack, ports: [{port: 80}]}")
+	s.create(t, "headless", "{clusterIP: None, ports: [{port: 80}]}")
+	listed := s.must(t, "", "get", "ipaddresses", "--no-headers", "-o", "custom-columns=N:.metadata.name,P:.spec.parentRef.name,F:.metadata.labels.ipaddress\\.kubernetes\\.io/ip-family")
+	for i, family := range []string{"IPv4", "IPv6"} {
+		if want := regexp.MustCompile(`(?m)^` + svc.Spec.ClusterIPs[i] + ` +both +` + family + `$`); !want.MatchString(listed) {
+			t.Errorf("S29: %s is not in\n%s", want, listed)
+		}
+	}
+	if n := strings.Count(listed, "\n"); n != 5 { // kubernetes, kube-dns and both: the rest has none
+		t.Errorf("%d addresses:\n%s", n, listed)
+	}
+	if got := s.must(t, "", "get", "ip", svc.Spec.ClusterIPs[1]); !strings.Contains(got, "services/default/both") {
+		t.Error(got)
+	}
+	if got := s.must(t, "", "get", "ip", "-l", "ipaddress.kubernetes.io/ip-family=IPv6", "-o", "name"); strings.Count(got, "\n") != 2 || strings.Contains(got, "10.96.") {
+		t.Error(got)
+	}
+	s.remove(t, "both")
+	if got := s.refused(t, "", "get", "ipaddress", svc.Spec.ClusterIP); !strings.Contains(got, `ipaddresses.networking.k8s.io "`+svc.Spec.ClusterIP+`" not found`) {
+		t.Error(got)
+	}
+	if got := s.must(t, "", "explain", "servicecidr.spec.cidrs"); !strings.Contains(got, "VERSION:    v1") {
+		t.Error(got)
 	}
 }
 
