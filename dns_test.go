@@ -1,8 +1,13 @@
 package main
 
 import (
+	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"fairlead.dev/fairlead/internal/netlab"
 )
 
 // TestDNSAlone serves the cluster's names without anything else of the program.
@@ -34,4 +39,30 @@ func TestDNSAlone(t *testing.T) {
 		t.Error("it runs without an address")
 	}
 	has(t, out, `fairlead: required flag(s) "listen" not set`)
+}
+
+// TestDNSAloneForKnownClients: unless told otherwise, only private addresses learn about the rest of the world.
+func TestDNSAloneForKnownClients(t *testing.T) {
+	f := newFar(t)
+	f.open()
+	address := f.service("web", "10.244.1.3")
+	asker := netlab.New(t, "asker")
+	netlab.Connect(f.space, netip.MustParsePrefix("192.0.2.1/24"), asker, netip.MustParsePrefix("192.0.2.9/24"))
+	asker.Address(netip.MustParsePrefix("10.244.1.9/32"))
+	f.space.Route("10.244.1.9/32", "via", "192.0.2.9")
+	nobody := filepath.Join(t.TempDir(), "resolv.conf") // so that what is looked up fails at once
+	if err := os.WriteFile(nobody, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.start("dns", "--kubeconfig", f.kubeconfig, "--listen", "192.0.2.1:53", "--resolv-conf", nobody)
+	ask := func(from, name string) string {
+		out, err := asker.Command("dig", "+time=2", "+tries=1", "-b", from, "@192.0.2.1", name)
+		if err != nil {
+			return err.Error()
+		}
+		return out
+	}
+	f.eventually("an answer", func() bool { return strings.Contains(ask("192.0.2.9", "web.default.svc.cluster.local"), address) })
+	has(t, ask("10.244.1.9", "example.com"), "status: SERVFAIL")
+	has(t, ask("192.0.2.9", "example.com"), "status: REFUSED")
 }

@@ -53,9 +53,17 @@ type far struct {
 	conns []net.Conn
 }
 
-func newFar(t *testing.T) *far {
+// newFar starts the API server with the given ranges for Services, or its usual one.
+func newFar(t *testing.T, ranges ...string) *far {
 	t.Helper()
 	cfg := apitest.Config(t, t.TempDir())
+	for i, text := range ranges {
+		if i == 0 {
+			cfg.ServiceCIDRs, cfg.ClusterDNS = nil, nil
+		}
+		cfg.ServiceCIDRs = append(cfg.ServiceCIDRs, netip.MustParsePrefix(text))
+		cfg.ClusterDNS = append(cfg.ClusterDNS, netip.MustParsePrefix(text).Addr().Next().Next())
+	}
 	server, _ := apitest.Run(t, cfg)
 	f := &far{t: t, space: netlab.New(t, "n1"), server: cfg.Bind, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	var err error
@@ -209,8 +217,8 @@ func (f *far) eventually(what string, ok func() bool) {
 	}
 }
 
-// node puts this node into the cluster.
-func (f *far) node() {
+// node puts this node into the cluster, with its InternalIPs.
+func (f *far) node(ips ...string) {
 	f.t.Helper()
 	nodes := f.client.CoreV1().Nodes()
 	n, err := nodes.Create(f.t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"},
@@ -218,27 +226,33 @@ func (f *far) node() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: "n1"}, {Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}
+	n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: "n1"}}
+	for _, ip := range ips {
+		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: ip})
+	}
 	if _, err := nodes.UpdateStatus(f.t.Context(), n, metav1.UpdateOptions{}); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
-// service puts a Service with its endpoints into the cluster and returns its address.
+// service puts a Service with its endpoints into the cluster and returns its first address. It prefers both families.
 func (f *far) service(name string, pods ...string) string {
 	f.t.Helper()
 	s, err := f.client.CoreV1().Services("default").Create(f.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}, metav1.CreateOptions{})
+		Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}, IPFamilyPolicy: ptr.To(corev1.IPFamilyPolicyPreferDualStack)}}, metav1.CreateOptions{})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	e := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name + "-1", Labels: map[string]string{discoveryv1.LabelServiceName: name}},
-		AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: ptr.To(""), Port: ptr.To[int32](8080)}}}
-	for _, pod := range pods {
-		e.Endpoints = append(e.Endpoints, discoveryv1.Endpoint{Addresses: []string{pod}, NodeName: ptr.To("n1")})
-	}
-	if _, err := f.client.DiscoveryV1().EndpointSlices("default").Create(f.t.Context(), e, metav1.CreateOptions{}); err != nil {
-		f.t.Fatal(err)
+	for i, pod := range pods {
+		e := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(name, "-", i), Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+			AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: ptr.To(""), Port: ptr.To[int32](8080)}},
+			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{pod}, NodeName: ptr.To("n1")}}}
+		if netip.MustParseAddr(pod).Is6() {
+			e.AddressType = discoveryv1.AddressTypeIPv6
+		}
+		if _, err := f.client.DiscoveryV1().EndpointSlices("default").Create(f.t.Context(), e, metav1.CreateOptions{}); err != nil {
+			f.t.Fatal(err)
+		}
 	}
 	return s.Spec.ClusterIP
 }

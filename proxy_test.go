@@ -1,14 +1,23 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"fairlead.dev/fairlead/internal/netlab"
 )
@@ -32,7 +41,7 @@ func TestP94_P95_ProxyAlone(t *testing.T) {
 	flags := []string{"proxy", "--kubeconfig", f.kubeconfig, "--node-name", "n1"}
 	p := f.start(flags...) // before there is a way to the API server, and before the node is known
 	f.open()
-	f.node()
+	f.node("192.0.2.1")
 	reaches(first)
 
 	f.eventually("healthz", func() bool { code, _ := f.page("http://192.0.2.1:10256/healthz"); return code == 200 })
@@ -95,7 +104,7 @@ func TestProxyRefusesRivals(t *testing.T) {
 func TestProxyEndsWhenItsAddressChanges(t *testing.T) {
 	f := newFar(t)
 	f.open()
-	f.node()
+	f.node("192.0.2.1")
 	p := f.start("proxy", "--kubeconfig", f.kubeconfig, "--node-name", "n1")
 	f.eventually("the first write", func() bool {
 		code, _ := f.page("http://127.0.0.1:10256/livez")
@@ -165,4 +174,76 @@ func TestProxyAsksForServiceRanges(t *testing.T) {
 	if got := fmt.Sprint(serviceRanges(t.Context(), f.client, log)); got != "[10.96.0.0/12 fd00:10:96::/112]" {
 		t.Errorf("got %s", got)
 	}
+}
+
+// TestProxyManifest: what people apply to their clusters has no misspelt field, flag or right.
+func TestProxyManifest(t *testing.T) {
+	file, err := os.Open("docs/manifests/fairlead-proxy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	decode := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	documents := yaml.NewYAMLReader(bufio.NewReader(file))
+	var rights []string
+	for {
+		text, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		object, _, err := decode.Decode(text, nil, nil)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		switch o := object.(type) {
+		case *rbacv1.ClusterRole:
+			for _, r := range o.Rules {
+				rights = append(rights, fmt.Sprint(r.APIGroups, r.Resources, r.Verbs))
+			}
+		case *appsv1.DaemonSet:
+			c := proxyCommand()
+			command := o.Spec.Template.Spec.Containers[0].Command
+			if err := c.ParseFlags(command[2:]); err != nil || command[1] != c.Name() {
+				t.Errorf("command %q: %v", command, err)
+			}
+		}
+	}
+	const want = "[[] [services nodes] [list watch] [discovery.k8s.io] [endpointslices] [list watch] [networking.k8s.io] [servicecidrs] [get] [] [events] [create patch]]"
+	if got := fmt.Sprint(rights); got != want {
+		t.Errorf("rights\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestProxyAloneInBothFamilies reaches a Service by both of its addresses.
+func TestProxyAloneInBothFamilies(t *testing.T) {
+	f := newFar(t, "10.96.0.0/12", "fd00:10:96::/112")
+	f.open()
+	var pods []string
+	for _, c := range []struct{ pod, gateway, node string }{
+		{"10.244.1.3", "10.244.1.1", "192.0.2.1/32"}, {"fd00:10:244:1::3", "fd00:10:244:1::1", "2001:db8::1/128"},
+	} {
+		at := netip.MustParseAddr(c.pod)
+		netlab.Pod(f.space, "b", at, netip.MustParseAddr(c.gateway)).Serve(netip.AddrPortFrom(at, 8080), "b")
+		f.space.Address(netip.MustParsePrefix(c.node))
+		pods = append(pods, c.pod)
+	}
+	f.space.Route("10.96.0.0/12", "dev", "lo") // a node finds a way to a Service's address before it is translated
+	f.space.Route("fd00:10:96::/112", "dev", "lo")
+	f.node("192.0.2.1", "2001:db8::1")
+	f.service("web", pods...)
+	f.start("proxy", "--kubeconfig", f.kubeconfig, "--node-name", "n1")
+	svc, err := f.client.CoreV1().Services("default").Get(t.Context(), "web", metav1.GetOptions{})
+	if err != nil || len(svc.Spec.ClusterIPs) != 2 {
+		t.Fatalf("addresses %v, %v", svc.Spec.ClusterIPs, err)
+	}
+	for _, ip := range svc.Spec.ClusterIPs {
+		f.eventually("the node reaches "+ip, func() bool {
+			answer, err := f.space.TCP(netip.Addr{}, netip.AddrPortFrom(netip.MustParseAddr(ip), 80), time.Second)
+			return err == nil && answer.Name == "b"
+		})
+	}
+	f.eventually("healthz", func() bool { code, _ := f.page("http://[2001:db8::1]:10256/healthz"); return code == 200 })
 }
