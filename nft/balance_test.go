@@ -102,6 +102,20 @@ func TestClientHashIsTheSameOnAllNodes(t *testing.T) {
 	})
 }
 
+func TestP51_MasqueradeAll(t *testing.T) {
+	inBothFamilies(t, func(t *testing.T, l *lab) {
+		cfg := testConfig
+		cfg.MasqueradeAll = true
+		l.startAs(cfg)
+		l.put(newService("web", "10.96.0.1"), newSlice("web", podFar))
+		l.reaches(l.a, "tcp", "10.96.0.1:80", nodeIP, "far")
+		l.reaches(l.a, "tcp", "10.244.2.2:8080", podA, "far") // no Service
+		// A policy that keeps the source keeps it.
+		l.put(nodePort(newService("local", "10.96.0.2"), localPolicy), newSlice("local", podA))
+		l.reaches(l.outsideNs, "tcp", "192.0.2.1:30080", outsideIP, "a")
+	})
+}
+
 // Ten thousand endpoints behind one Service, each with its own address.
 func TestTenThousandEndpoints(t *testing.T) {
 	inBothFamilies(t, func(t *testing.T, l *lab) {

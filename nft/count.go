@@ -38,7 +38,7 @@ func (p *Proxy) Connections(name world.ServiceName) ([]EndpointCount, error) {
 		a, s := p.applied[name], p.asking
 		p.mu.Unlock()
 		if s == nil {
-			return nil, errors.New("connections to endpoints: the proxy does not run")
+			return nil, fmt.Errorf("%w: the proxy does not run", ErrNotCounted)
 		}
 		counts, err := p.count(s, name, a)
 		// An endpoint that went meanwhile is not there to be asked for.
@@ -53,7 +53,8 @@ func (p *Proxy) Connections(name world.ServiceName) ([]EndpointCount, error) {
 }
 
 // AllConnections returns the counts of all Services, by name. There are at most
-// as many as Config.CountUpTo.
+// as many as Config.CountUpTo for each IP version. A Service that changes faster
+// than it can be asked about is left out.
 func (p *Proxy) AllConnections() ([]EndpointCount, error) {
 	p.mu.Lock()
 	names := make([]world.ServiceName, 0, len(p.applied))
@@ -65,6 +66,9 @@ func (p *Proxy) AllConnections() ([]EndpointCount, error) {
 	var all []EndpointCount
 	for _, name := range names {
 		counts, err := p.Connections(name)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
