@@ -84,11 +84,7 @@ func (k *kernel) rewrite(b *book, keep bool) error {
 // wholeTable returns the transaction that makes the table, there as described,
 // what the book says.
 func (k *kernel) wholeTable(b *book, there contents, keep bool) *batch {
-	total := 0
-	for _, n := range b.counts {
-		total += n
-	}
-	tx := newTransaction(k.layout.family, total)
+	tx := newTransaction(k.layout.family, 0)
 	tx.counters = b.counts[endpoints]+b.counts[stickyTargets] <= k.layout.countUpTo
 	fixed := fixedChains(k.layout)
 	if there.exists && !keep {
@@ -123,7 +119,7 @@ func (k *kernel) wholeTable(b *book, there contents, keep bool) *batch {
 			tx.ruleMessage(c.name, r)
 		}
 	}
-	tx.elements(b, tx.writers(unix.NFT_MSG_NEWSETELEM))
+	tx.elements(b)
 	return tx
 }
 
@@ -141,24 +137,43 @@ func (tx *batch) empty(there contents) {
 	}
 }
 
-// elements writes all elements, map by map: writers of several maps cannot
-// have a message open at the same time.
-func (tx *batch) elements(b *book, writers [mapCount]*elementWriter) {
-	var byMap [mapCount][]*entry
+// elements writes all elements. Writers of several maps cannot have a message
+// open in one batch, so each map has a batch of its own at first.
+func (tx *batch) elements(b *book) {
+	var writers [mapCount]*elementWriter
 	for m, n := range b.counts {
-		byMap[m] = make([]*entry, 0, n)
-	}
-	b.all(func(e *entry) { byMap[e.in] = append(byMap[e.in], e) })
-	for m, entries := range byMap {
-		for _, e := range entries {
-			writers[m].put(e, true)
+		s := &tx.family.shapes[m]
+		each := 24 + int(s.keyLen+s.dataLen) // and comments
+		if s.key == formFrontend {
+			each += 40
 		}
-		writers[m].flush()
+		part := &batch{family: tx.family, buf: make([]byte, 0, n*each)}
+		writers[m] = &elementWriter{b: part, kind: unix.NFT_MSG_NEWSETELEM, set: mapID(m).String()}
 	}
-	for _, e := range byMap[restricted] {
-		writers[allowed].sources(e)
+	b.all(func(e *entry) {
+		writers[e.in].put(e, true)
+		if e.in == restricted {
+			writers[allowed].sources(e)
+		}
+	})
+	total := 0
+	for _, w := range writers {
+		w.flush()
+		total += len(w.b.buf)
 	}
-	writers[allowed].flush()
+	tx.buf = slices.Grow(tx.buf, total+64) // and the end of the batch
+	for _, w := range writers {
+		tx.join(w.b)
+	}
+}
+
+// join appends the messages of another batch.
+func (tx *batch) join(part *batch) {
+	for _, at := range part.starts {
+		tx.starts = append(tx.starts, len(tx.buf)+at)
+	}
+	tx.names = append(tx.names, part.names...)
+	tx.buf = append(tx.buf, part.buf...)
 }
 
 // update brings a difference into the kernel, in one transaction.

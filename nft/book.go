@@ -21,6 +21,7 @@ import (
 type book struct {
 	services  map[world.ServiceName]*service
 	claims    map[key]claims // of the elements that several Services may want
+	rivals    int            // claims beside another
 	nodes     map[netip.Addr]struct{}
 	localPods netip.Prefix
 	counts    [mapCount]int // elements desired
@@ -107,6 +108,14 @@ func newBook() *book {
 		setIDs:    numbers{limit: setMask},
 		staged:    map[key]delta{},
 		lingering: map[key]*entry{},
+	}
+}
+
+// expect makes room for n Services, which is worth it for an empty book.
+func (b *book) expect(n int) {
+	if len(b.services) == 0 && n > 1000 {
+		b.services = make(map[world.ServiceName]*service, n)
+		b.claims = make(map[key]claims, 2*n) // an address and a frontend of it
 	}
 }
 

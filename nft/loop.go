@@ -70,6 +70,9 @@ func (l *loop) step(changes world.Changes) error {
 	l.proxy.begin(started)
 	var failed error
 	written := true
+	if n := len(changes.Services); n > 1000 && len(l.changed) == 0 {
+		l.changed = make(map[world.ServiceName]struct{}, n)
+	}
 	for _, t := range l.tables {
 		err := t.takeIn(changes, l.changed)
 		wrote := t.write()
@@ -83,7 +86,7 @@ func (l *loop) step(changes world.Changes) error {
 	l.record(started, written, failed)
 	l.measure(started, written)
 	if written {
-		clear(l.changed)
+		l.changed = map[world.ServiceName]struct{}{} // a large one, emptied, would stay as slow to walk
 	}
 	return failed
 }
@@ -121,6 +124,9 @@ func (l *loop) record(started time.Time, written bool, err error) {
 	if !written {
 		s.Failures++
 		return
+	}
+	if len(p.applied) == 0 {
+		p.applied = make(map[world.ServiceName]applied, len(l.changed))
 	}
 	for name := range l.changed {
 		if a := l.has(name); a.services != [2]*service{} {

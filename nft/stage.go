@@ -91,6 +91,7 @@ func (b *book) claim(k key, s *service) {
 		b.counts[k.in]++
 		return
 	}
+	b.rivals++
 	all := append(append([]*service{}, c.first), c.others...)
 	at, _ := slices.BinarySearchFunc(all, s, compareClaims)
 	all = slices.Insert(all, at, s)
@@ -105,6 +106,7 @@ func (b *book) unclaim(k key, s *service) {
 		b.counts[k.in]--
 		return
 	}
+	b.rivals--
 	all := append(append([]*service{}, c.first), c.others...)
 	all = slices.DeleteFunc(all, func(o *service) bool { return o == s })
 	b.claims[k] = claims{first: all[0], others: slices.Clip(all[1:])}
@@ -255,7 +257,7 @@ func (b *book) all(each func(*entry)) {
 	for _, s := range b.services {
 		for i := range s.entries {
 			e := &s.entries[i]
-			if e.in.isShared() && b.owner(e.key) != s {
+			if b.rivals > 0 && e.in.isShared() && b.owner(e.key) != s {
 				continue
 			}
 			each(e)

@@ -2,6 +2,8 @@ package nft
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,18 +42,23 @@ func newTable(p *Proxy, f *family, s *socket) *table {
 // not as before.
 func (t *table) takeIn(changes world.Changes, changed map[world.ServiceName]struct{}) error {
 	t.book.unstaged = t.stale
-	names := changes.Services
+	names := slices.AppendSeq(make([]world.ServiceName, 0, len(changes.Services)+len(t.skipped)), maps.Keys(changes.Services))
+	for name := range t.skipped {
+		if _, again := changes.Services[name]; !again {
+			names = append(names, name)
+		}
+	}
+	t.skipped = nil
 	if changes.Nodes || t.kernel.sizes[0] == 0 {
 		names = t.lookAtNodes(names)
 	}
-	again := t.skipped
-	t.skipped = nil
-	return errors.Join(t.derive(again, changed), t.derive(names, changed))
+	t.book.expect(len(names))
+	return t.derive(names, changed)
 }
 
 // lookAtNodes takes in what changed about nodes and returns the Services to
 // derive again: all of them if this node is not what it was.
-func (t *table) lookAtNodes(names map[world.ServiceName]struct{}) map[world.ServiceName]struct{} {
+func (t *table) lookAtNodes(names []world.ServiceName) []world.ServiceName {
 	node, layout := t.proxy.node(t.family)
 	moved := node.Zone != t.node.Zone || node.Name != t.node.Name
 	if layout != t.kernel.layout {
@@ -59,70 +66,111 @@ func (t *table) lookAtNodes(names map[world.ServiceName]struct{}) map[world.Serv
 		t.stale, moved = true, true
 	}
 	t.book.setNodes(t.proxy.nodeAddresses(t.family))
-	if moved {
-		all := map[world.ServiceName]struct{}{}
-		for _, name := range t.proxy.world.Services() {
-			all[name] = struct{}{}
-		}
-		for name := range names {
-			all[name] = struct{}{}
-		}
-		names = all
-	}
 	t.node = node
-	return names
+	if !moved {
+		return names
+	}
+	all := t.proxy.world.Services()
+	for _, name := range names { // those that are gone
+		if t.book.services[name] != nil {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// derived is what the World says of a Service, and what that means here.
+type derived struct {
+	name   world.ServiceName
+	object *corev1.Service
+	slices []*discoveryv1.EndpointSlice
+	rows   lb.Rows
+}
+
+// derivedAhead derives the named Services. Many are derived by another
+// goroutine while what came first is already taken in.
+func (t *table) derivedAhead(names []world.ServiceName, each func(*derived)) {
+	node, family := t.node, t.family
+	one := func(name world.ServiceName) derived {
+		d := derived{name: name}
+		d.object, d.slices = t.proxy.service(family, name)
+		d.rows = lb.Derive(d.object, d.slices, node)
+		d.rows.Service = name
+		return d
+	}
+	const block = 256
+	if len(names) <= block {
+		for _, name := range names {
+			d := one(name)
+			each(&d)
+		}
+		return
+	}
+	blocks := make(chan []derived, 4)
+	go func() {
+		defer close(blocks)
+		for part := range slices.Chunk(names, block) {
+			done := make([]derived, len(part))
+			for i, name := range part {
+				done[i] = one(name)
+			}
+			blocks <- done
+		}
+	}()
+	for done := range blocks {
+		for i := range done {
+			each(&done[i])
+		}
+	}
 }
 
 // derive brings the named Services into the book. A Service that cannot be
 // expressed keeps its previous state and is tried again.
-func (t *table) derive(names, changed map[world.ServiceName]struct{}) error {
+func (t *table) derive(names []world.ServiceName, changed map[world.ServiceName]struct{}) error {
 	var failed error
-	for name := range names {
-		object, endpointSlices := t.proxy.service(t.family, name)
-		rows := lb.Derive(object, endpointSlices, t.node)
-		rows.Service = name
+	t.derivedAhead(names, func(d *derived) {
 		var before service
-		if s := t.book.services[name]; s != nil {
+		if s := t.book.services[d.name]; s != nil {
 			before = *s
 		}
-		differs, err := t.book.update(rows)
+		differs, err := t.book.update(d.rows)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			if t.skipped == nil {
 				t.skipped = map[world.ServiceName]struct{}{}
 			}
-			t.skipped[name] = struct{}{}
-			continue
+			t.skipped[d.name] = struct{}{}
+			return
 		}
 		if differs {
-			changed[name] = struct{}{}
+			changed[d.name] = struct{}{}
 		}
-		t.cut = append(t.cut, toCut(before.flows, flowsOf(&rows))...)
-		t.note(before, name, object, endpointSlices)
-	}
+		t.cut = append(t.cut, toCut(before.flows, flowsOf(&d.rows))...)
+		t.note(before, d)
+	})
 	return failed
 }
 
 // note measures a change for the metrics: what kind it is, and what started it.
-func (t *table) note(before service, name world.ServiceName, object *corev1.Service, all []*discoveryv1.EndpointSlice) {
+func (t *table) note(before service, d *derived) {
 	m := t.proxy.metrics
 	if t.proxy.cfg.Metrics == nil {
 		return
 	}
 	if t.family == t.proxy.families[0] {
 		kind := &m.endpoints
-		if before.object != object {
+		if before.object != d.object {
 			kind = &m.services
 		}
 		kind.total.Inc()
 		kind.pending.Inc()
 	}
-	s := t.book.services[name]
+	s := t.book.services[d.name]
 	if s == nil {
 		return
 	}
-	s.object, s.triggered = object, before.triggered
-	for _, at := range triggers(t.family, all, latest(before.triggered, m.since)) {
+	s.object, s.triggered = d.object, before.triggered
+	for _, at := range triggers(t.family, d.slices, latest(before.triggered, m.since)) {
 		t.triggers = append(t.triggers, at)
 		s.triggered = latest(s.triggered, at)
 	}
