@@ -6,9 +6,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +22,7 @@ import (
 	"k8s.io/client-go/informers"
 
 	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/pki"
 )
 
 // quick asks each port every second and believes the first answer.
@@ -198,14 +202,18 @@ func TestVantageChange(t *testing.T) {
 	s.apply(t, object("4"))
 	s.becomes(t, "!4 | 4")
 	first, second := l.agents["n1"], l.agents["n2"]
-	if second.asked.Load() > 0 {
+	until(t, func() (bool, string) {
+		n, m := first.asked.Load(), second.asked.Load()
+		return n+m > 3, fmt.Sprint(n, m)
+	})
+	if second.asked.Load() > first.asked.Load() {
 		first, second = second, first
 	}
-	if first.asked.Load() == 0 || second.asked.Load() > 0 {
-		t.Fatalf("one node should probe: %d and %d questions", first.asked.Load(), second.asked.Load())
+	if n := second.asked.Load(); n != 1 {
+		t.Fatalf("one node should probe, and the other once say that the address fails: %d and %d questions", first.asked.Load(), n)
 	}
 	first.stop()
-	until(t, func() (bool, string) { n := second.asked.Load(); return n > 1, fmt.Sprint(n) })
+	until(t, func() (bool, string) { n := second.asked.Load(); return n > 2, fmt.Sprint(n) })
 	if got := s.now(t); got != "!4 | 4" {
 		t.Errorf("the state was lost: %s", got)
 	}
@@ -279,30 +287,65 @@ func TestThousand(t *testing.T) {
 	})
 }
 
-// TestInFlight: however many addresses hang, so many questions are open at most, and the end of the program ends them.
-func TestInFlight(t *testing.T) {
-	l := startLab(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var open, most atomic.Int32
-	hang := func(ctx context.Context, _ *corev1.Node, _ probe.Request) (probe.Reply, error) {
-		for now := open.Add(1); now > most.Load(); {
-			most.Store(now)
+// asked runs a controller whose questions are answered by a function, and returns a function that ends it.
+func (l *lab) asked(t *testing.T, ask Asker) (c *Controller, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	shared := informers.NewSharedInformerFactory(l.client, 0)
+	ended := make(chan error, 1)
+	c = New(l.client, shared, ask, slog.New(slog.DiscardHandler))
+	go func() { ended <- c.Run(ctx) }()
+	shared.Start(ctx.Done())
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			t.Error("the controller does not end")
+		}
+		shared.Shutdown()
+	})
+	t.Cleanup(stop)
+	return c, stop
+}
+
+// hanging is Endpoints with n addresses that never answer.
+func hanging(n int) *corev1.Endpoints {
+	ep := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Name: "db"}, Subsets: []corev1.EndpointSubset{{Ports: []corev1.EndpointPort{{Port: 1}}}}}
+	for i := range n {
+		ep.Subsets[0].Addresses = append(ep.Subsets[0].Addresses, corev1.EndpointAddress{IP: fmt.Sprintf("198.18.%d.%d", i/250, i%250+1)})
+	}
+	return ep
+}
+
+// counted is an Asker whose questions hang for addresses of 198.18.0.0/16, and the largest number of them at once.
+func counted(open, most *atomic.Int32) Asker {
+	return func(ctx context.Context, _ *corev1.Node, request probe.Request) (probe.Reply, error) {
+		if !netip.MustParsePrefix("198.18.0.0/16").Contains(request.Address) {
+			return probe.Reply{Message: "refused"}, nil
+		}
+		for now := open.Add(1); ; {
+			if top := most.Load(); now <= top || most.CompareAndSwap(top, now) {
+				break
+			}
 		}
 		defer open.Add(-1)
 		<-ctx.Done()
 		return probe.Reply{}, ctx.Err()
 	}
-	shared := informers.NewSharedInformerFactory(l.client, 0)
-	ended := make(chan error, 1)
-	c := New(l.client, shared, hang, slog.New(slog.DiscardHandler))
-	go func() { ended <- c.Run(ctx) }()
-	shared.Start(ctx.Done())
-	ep := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Name: "db"}, Subsets: []corev1.EndpointSubset{{Ports: []corev1.EndpointPort{{Port: 1}}}}}
-	for i := range 2 * inFlight {
-		ep.Subsets[0].Addresses = append(ep.Subsets[0].Addresses, corev1.EndpointAddress{IP: fmt.Sprintf("198.18.%d.%d", i/250, i%250+1)})
+}
+
+// TestInFlight: however many addresses hang, so many questions are open at most, and the end of the program ends them.
+func TestInFlight(t *testing.T) {
+	l := startLab(t)
+	var open, most atomic.Int32
+	c, stop := l.asked(t, counted(&open, &most))
+	for range 2 * inFlight / perService {
+		l.space(t, AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1}`).apply(t, hanging(perService))
 	}
-	l.space(t, AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1}`).apply(t, ep)
 	until(t, func() (bool, string) { // all are due within a second; those that find no room wait
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -312,13 +355,156 @@ func TestInFlight(t *testing.T) {
 	if most.Load() > inFlight {
 		t.Errorf("%d questions at once, the limit is %d", most.Load(), inFlight)
 	}
-	cancel()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Error(err)
+	stop()
+}
+
+// TestFairShare: a Service with a thousand addresses that hang does not keep another from being probed.
+func TestFairShare(t *testing.T) {
+	l := startLab(t)
+	var open, most atomic.Int32
+	c, _ := l.asked(t, counted(&open, &most))
+	crowd := l.space(t, AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1}`)
+	crowd.apply(t, hanging(1000))
+	until(t, func() (bool, string) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, m := range c.memories {
+			return len(m.waiting) > 500, fmt.Sprint(open.Load(), len(m.waiting))
 		}
-	case <-time.After(patience):
-		t.Error("the controller does not end")
+		return false, "no Service"
+	})
+	other := l.space(t, AnnotationProbe, quick)
+	other.apply(t, object("4 5"))
+	until(t, func() (bool, string) { now := other.now(t); return now == "!4 !5 | 4 5", now })
+	if most.Load() != perService {
+		t.Errorf("%d questions at once for one Service, the limit is %d", most.Load(), perService)
+	}
+}
+
+// TestSecondOpinion: an address that one node alone cannot reach stays, and the node that can goes on probing. It goes when another
+// node confirms it, or when there is no other.
+func TestSecondOpinion(t *testing.T) {
+	l := startLab(t)
+	var mu sync.Mutex
+	reach := map[string]bool{"n1": true, "n2": true} // which nodes reach the address
+	tries := map[string]int{}
+	set := func(n1, n2 bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		reach["n1"], reach["n2"] = n1, n2
+		clear(tries)
+	}
+	asked := func() (n1, n2 int) {
+		mu.Lock()
+		defer mu.Unlock()
+		return tries["n1"], tries["n2"]
+	}
+	l.asked(t, func(_ context.Context, node *corev1.Node, _ probe.Request) (probe.Reply, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		tries[node.Name]++
+		return probe.Reply{OK: reach[node.Name], Message: "no answer at " + node.Name}, nil
+	})
+	s := l.space(t, AnnotationProbe, quick)
+	s.apply(t, object("4"))
+	until(t, func() (bool, string) { a, b := asked(); return a+b > 0, "nobody is asked" })
+	a, b := asked()
+	first, second := "n1", "n2"
+	if b > 0 {
+		first, second = second, first
+	}
+	if a > 0 && b > 0 {
+		t.Fatalf("one node should probe: %d and %d questions", a, b)
+	}
+	set(second == "n1", second == "n2") // the first loses it
+	until(t, func() (bool, string) {    // the second goes on alone
+		a, b := asked()
+		if first == "n2" {
+			a, b = b, a
+		}
+		return a > 0 && b > a+2, fmt.Sprint(a, b)
+	})
+	if now := s.now(t); now != "4 |" || len(s.events(t)) > 0 {
+		t.Errorf("one node alone took it out: %s, %v", now, s.events(t))
+	}
+	set(false, false)
+	until(t, func() (bool, string) { now := s.now(t); return now == "!4 | 4", now })
+	if a, b := asked(); a == 0 || b == 0 {
+		t.Errorf("taken out without a second opinion: %d and %d questions", a, b)
+	}
+	set(true, true)
+	until(t, func() (bool, string) { now := s.now(t); return now == "4 |", now })
+	if err := l.client.CoreV1().Nodes().Delete(t.Context(), first, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	set(false, false)
+	until(t, func() (bool, string) { now := s.now(t); return now == "!4 | 4", now })
+}
+
+// TestNodeDies: the node that probes is not Ready any more, and the other takes over.
+func TestNodeDies(t *testing.T) {
+	l := startLab(t)
+	var mu sync.Mutex
+	tries := map[string]int{}
+	l.asked(t, func(_ context.Context, node *corev1.Node, _ probe.Request) (probe.Reply, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		tries[node.Name]++
+		return probe.Reply{OK: true}, nil
+	})
+	s := l.space(t, AnnotationProbe, quick)
+	s.apply(t, object("4"))
+	count := func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(tries)
+	}
+	until(t, func() (bool, string) { return len(count()) > 0, "nobody is asked" })
+	for dead := range count() {
+		node, err := l.client.CoreV1().Nodes().Get(t.Context(), dead, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		node.Status.Conditions[0].Status = corev1.ConditionUnknown
+		if _, err := l.client.CoreV1().Nodes().UpdateStatus(t.Context(), node, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		until(t, func() (bool, string) {
+			now := count()
+			return len(now) == 2, fmt.Sprint(now)
+		})
+		before := count()[dead]
+		until(t, func() (bool, string) {
+			now := count()
+			return now[dead] == before && now["n1"]+now["n2"] > 2*before+2, fmt.Sprint(now)
+		})
+	}
+	if now := s.now(t); now != "4 |" {
+		t.Errorf("the address went with the node: %s", now)
+	}
+}
+
+// TestAgentsAreChecked: a node whose agent shows a certificate of another cluster is not believed.
+func TestAgentsAreChecked(t *testing.T) {
+	l := startLab(t)
+	stranger, err := pki.LoadOrCreate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := l.issue(t, pki.Request{CommonName: "fairlead-external", Organizations: []string{"system:masters"}, Client: true})
+	node, err := l.client.CoreV1().Nodes().Get(t.Context(), "n1", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := probe.Request{Address: netip.MustParseAddr("192.0.2.4"), Port: 1, TimeoutSeconds: 1, Handler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{}}}
+	if _, err := Agents(cert, l.ca.Pool())(t.Context(), node, request); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	if _, err := Agents(cert, stranger.Pool())(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a stranger: %v", err)
+	}
+	node.Status.Addresses = nil
+	if _, err := Agents(cert, l.ca.Pool())(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "has not published its address") {
+		t.Errorf("a node without address: %v", err)
 	}
 }

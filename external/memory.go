@@ -23,7 +23,11 @@ type finding struct {
 	gone    time.Time // when it was listed last; zero while it is
 	due     time.Time // the next try; zero: none is planned
 	asking  bool      // a try is under way
+	doubt   string    // the node from which it fails, as long as another has not confirmed that; empty: no doubt
 }
+
+// fails reports whether it is known not to answer.
+func (f *finding) fails() bool { return !f.counter.Good && f.doubt == "" }
 
 // memory is what is known about one Service.
 type memory struct {
@@ -35,6 +39,14 @@ type memory struct {
 	kept      map[string]bool             // endpoints that fail and keep their traffic
 	complaint string                      // what was wrong with the annotations, as told last
 	wrote     time.Time                   // when the objects were written last
+	open      int                         // tries under way
+	waiting   []appointment               // due, and too many are under way
+}
+
+// valid reports whether an appointment is to be kept: it is the target's next, and nothing has overtaken it.
+func (m *memory) valid(x appointment) bool {
+	known := m.findings[x.to]
+	return m.rule != nil && known != nil && known.due.Equal(x.due) && known.gone.IsZero() && !known.asking
 }
 
 func newMemory() *memory {
@@ -48,9 +60,10 @@ func (m *memory) follow(r *rule, written string) {
 	}
 	m.rule, m.written = r, written
 	for _, known := range m.findings {
-		known.counter = probe.NewCounter(probe.Readiness, &r.probe, known.counter.Good)
-		known.due = time.Time{}
+		known.counter = probe.NewCounter(probe.Readiness, &r.probe, !known.fails())
+		known.due, known.doubt = time.Time{}, ""
 	}
+	m.waiting = nil
 }
 
 // list takes in which endpoints there are. The state of a target that nothing is known of is what the objects say.
@@ -119,13 +132,26 @@ func (m *memory) answered(to netip.AddrPort, reply probe.Reply, now time.Time) b
 	return true
 }
 
+// settled takes in what a second node says about a target that fails from a first, and reports whether it fails. If it answers
+// there, that node goes on probing. A second node that cannot tell confirms the first.
+func (m *memory) settled(to netip.AddrPort, node string, reply probe.Reply) bool {
+	known := m.findings[to]
+	known.doubt = ""
+	if !reply.OK {
+		return true
+	}
+	known.counter = probe.NewCounter(probe.Readiness, &m.rule.probe, true)
+	known.since, m.node = time.Time{}, node
+	return false
+}
+
 // standings judges endpoints: one of which any target fails, fails.
 func (m *memory) standings() map[string]standing {
 	all := make(map[string]standing, len(m.targets))
 	for name, targets := range m.targets {
 		var s standing
 		for _, to := range targets {
-			if known := m.findings[to]; !known.counter.Good {
+			if known := m.findings[to]; known.fails() {
 				s.failing = true
 				if known.since.After(s.since) {
 					s.since = known.since
@@ -140,7 +166,7 @@ func (m *memory) standings() map[string]standing {
 // failure is the last failure of an endpoint, in the words of the probe.
 func (m *memory) failure(name string) string {
 	for _, to := range m.targets[name] {
-		if known := m.findings[to]; !known.counter.Good && known.text != "" {
+		if known := m.findings[to]; known.fails() && known.text != "" {
 			return known.text
 		}
 	}

@@ -22,6 +22,9 @@ const (
 	AnnotationUnhealthy = "fairlead.dev/unhealthy"
 )
 
+// maxTimeoutSeconds is how long a node lets a probe take.
+const maxTimeoutSeconds = 300
+
 // rule is what the annotations of a Service ask for, valid and with defaults.
 type rule struct {
 	probe corev1.Probe
@@ -68,6 +71,9 @@ func (r *rule) complete() error {
 		if *f.value == 0 {
 			*f.value = f.fallback
 		}
+	}
+	if p.TimeoutSeconds > maxTimeoutSeconds {
+		return fmt.Errorf("timeoutSeconds: Invalid value: %d: must be less than or equal to %d", p.TimeoutSeconds, maxTimeoutSeconds)
 	}
 	return r.handler()
 }
