@@ -7,7 +7,9 @@ import (
 	"slices"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
 )
 
 func key(namespace, name string) types.NamespacedName {
@@ -15,11 +17,31 @@ func key(namespace, name string) types.NamespacedName {
 }
 
 func TestE2_NoSelectorMatchesNoPod(t *testing.T) {
+	pod := webPod("a", "10.0.0.1")
+	pods := informers.NewSharedInformerFactory(nil, 0).Core().V1().Pods().Informer()
+	slices := informers.NewSharedInformerFactory(nil, 0).Discovery().V1().EndpointSlices().Informer()
+	if err := Index(pods, slices); err != nil {
+		t.Fatal(err)
+	}
+	if err := pods.GetStore().Add(pod); err != nil {
+		t.Fatal(err)
+	}
 	var s Selectors
-	s.Set(key("a", "none"), nil)
-	s.Set(key("a", "empty"), map[string]string{})
-	if got := s.Matching("a", map[string]string{"x": "y"}); len(got) != 0 {
-		t.Errorf("got %v", got)
+	s.Set(key("default", "web"), map[string]string{"app": "web"})
+	for _, none := range []map[string]string{nil, {}} {
+		if Selects(webService(func(s *corev1.Service) { s.Spec.Selector = none })) {
+			t.Errorf("a Service with the selector %#v selects", none)
+		}
+		if got := Pods(pods.GetIndexer(), "default", none); len(got) != 0 {
+			t.Errorf("%#v: %d pods", none, len(got))
+		}
+		s.Set(key("default", "web"), none) // it had one
+		if got := s.Matching("default", pod.Labels); len(got) != 0 {
+			t.Errorf("%#v: the pod belongs to %v", none, got)
+		}
+		if len(s.namespaces) != 0 {
+			t.Errorf("%#v: the Service stays filed", none)
+		}
 	}
 }
 
