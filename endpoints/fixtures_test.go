@@ -96,10 +96,10 @@ func webPods(first, n int) []*corev1.Pod {
 	return pods
 }
 
-// someNodes are n1 and n2 in zones a and b, and n0, in no zone.
+// someNodes are n1 and n3 in zone a, n2 in zone b, and n0, in no zone.
 func someNodes() map[string]*corev1.Node {
 	nodes := map[string]*corev1.Node{}
-	for name, zone := range map[string]string{"n0": "", "n1": "a", "n2": "b"} {
+	for name, zone := range map[string]string{"n0": "", "n1": "a", "n2": "b", "n3": "a"} {
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if zone != "" {
 			node.Labels = map[string]string{corev1.LabelTopologyZone: zone}

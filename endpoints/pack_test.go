@@ -41,6 +41,28 @@ func TestE60_SameEndpointIsReplacedInPlace(t *testing.T) {
 	if ep.TargetRef.UID != "other" || *ep.NodeName != "n2" || *ep.Zone != "b" {
 		t.Errorf("got %v", ep)
 	}
+	// Each difference suffices; another address or host name is another endpoint, which comes last.
+	const changed = "10.244.0.1(ready,serving) 10.244.0.2(ready,serving) 10.244.0.3(ready,serving)"
+	for _, c := range []struct {
+		what   string
+		change func(*corev1.Pod)
+		want   string
+	}{
+		{"UID", func(p *corev1.Pod) { p.UID = "other" }, changed},
+		{"node of the same zone", onNode("n3"), changed},
+		{"serving", terminating, "10.244.0.1(ready,serving) 10.244.0.2(serving,terminating) 10.244.0.3(ready,serving)"},
+		{"address", func(p *corev1.Pod) { p.Status.PodIPs[0].IP = "10.9.9.9" }, "10.244.0.1(ready,serving) 10.244.0.3(ready,serving) 10.9.9.9(ready,serving)"},
+		{"host name", func(p *corev1.Pod) { p.Spec.Hostname, p.Spec.Subdomain = "h", "web" }, "10.244.0.1(ready,serving) 10.244.0.3(ready,serving) 10.244.0.2(ready,serving)"},
+	} {
+		var s store
+		pods := webPods(0, 3)
+		s.sync(t, webService(), pods)
+		pods[1] = pods[1].DeepCopy() // what is stored points into the pod
+		c.change(pods[1])
+		if got := s.sync(t, webService(), pods); len(got) != 1 || got[0] != "update web-1 IPv4 http:8080/TCP -> "+c.want {
+			t.Errorf("another %s: got %v", c.what, got)
+		}
+	}
 }
 
 func TestE61_EmptiedSlicesAreDeleted(t *testing.T) {

@@ -229,6 +229,20 @@ func TestE69_PortChanges(t *testing.T) {
 	equal(t, s.sync(t, webService(), pods), "update web-1 IPv4 http:8080/TCP -> 10.244.0.1(ready,serving)")
 }
 
+// The order of ports does not count either when they lead to the same number, or are of two protocols.
+func TestE69_OrderOfPorts(t *testing.T) {
+	for _, last := range []corev1.ServicePort{
+		{Name: "also", Port: 81, TargetPort: intstr.FromInt32(8080), Protocol: corev1.ProtocolTCP},
+		{Name: "http-udp", Port: 80, TargetPort: intstr.FromInt32(8080), Protocol: corev1.ProtocolUDP},
+		{Name: "other", Port: 82, TargetPort: intstr.FromInt32(82), Protocol: corev1.ProtocolTCP},
+	} {
+		two := func(svc *corev1.Service) { svc.Spec.Ports = append(svc.Spec.Ports, last) }
+		var s store
+		s.sync(t, webService(two), webPods(0, 1))
+		equal(t, s.sync(t, webService(two, func(svc *corev1.Service) { slices.Reverse(svc.Spec.Ports) }), webPods(0, 1)))
+	}
+}
+
 func TestE70_PublishNotReadyAddresses(t *testing.T) {
 	equal(t, planned(t, webService(publishNotReady),
 		webPod("a", "10.0.0.1", unready), webPod("b", "10.0.0.2", terminating), webPod("c", "10.0.0.3", unready, terminating)),
