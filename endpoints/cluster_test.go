@@ -161,6 +161,7 @@ func (c *cluster) run(t testing.TB) (w *wire, stop func()) {
 type space struct {
 	*cluster
 	name string
+	wire *wire // of the controller, when alone made the space
 }
 
 func (c *cluster) space(t testing.TB) *space {

@@ -121,9 +121,12 @@ func TestE95_HintsCountOnlyWhenAllHaveThem(t *testing.T) {
 		}
 	}
 	// Mode Auto gives hints to all or to none, so the proxy never sees a part of them.
-	nodes := zoneNodes(map[string]int{"a": 4, "b": 4})
 	for _, zones := range []string{"ab", "aabb", "aaab", "a"} {
-		plan, _ := planSlices(webService(auto), spread(zones), nodes, nil)
+		cpus := map[string]int{"a": 4, "b": 4}
+		if zones == "ab" {
+			cpus["a"] = 50 // which two endpoints cannot be shared by
+		}
+		plan, _ := planSlices(webService(auto), spread(zones), zoneNodes(cpus), nil)
 		with := 0
 		for _, ep := range plan.create[0].Endpoints {
 			if ep.Hints != nil {

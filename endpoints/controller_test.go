@@ -19,8 +19,10 @@ func alone(t *testing.T) *space {
 	t.Helper()
 	t.Parallel()
 	c := startCluster(t)
-	c.run(t)
-	return c.space(t)
+	w, _ := c.run(t)
+	s := c.space(t)
+	s.wire = w
+	return s
 }
 
 func TestPodsComeFlipAndGo(t *testing.T) {
@@ -78,11 +80,13 @@ func TestE33_EndpointsEditedOrDeletedByHandComeBack(t *testing.T) {
 	s.createService(t)
 	s.createPods(t, webPod("a", "10.0.0.1"))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
+	settle(t, s.wire) // nothing is pending that would correct it by chance
 	api := s.client.CoreV1().Endpoints(s.name)
 	if err := api.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
+	settle(t, s.wire)
 	ep, err := api.Get(t.Context(), "web", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +122,7 @@ func TestE16_APodStandsBehindEveryServiceThatSelectsIt(t *testing.T) {
 		webPod("b", "10.0.0.2", func(p *corev1.Pod) { p.Labels = map[string]string{"tier": "front"} }))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
 	eventually(t, s.objectLines, "all", "10.0.0.1 10.0.0.2 : http:9090/TCP")
+	settle(t, s.wire)
 	s.updatePod(t, "a", unready)
 	eventually(t, s.objectLines, "web", "!10.0.0.1 : http:8080/TCP")
 	eventually(t, s.objectLines, "all", "10.0.0.2 !10.0.0.1 : http:9090/TCP")
@@ -129,11 +134,13 @@ func TestE67_SlicesEditedOrDeletedByHandComeBack(t *testing.T) {
 	s.createService(t)
 	s.createPods(t, webPod("a", "10.0.0.1"))
 	eventually(t, s.sliceLines, "web", want)
+	settle(t, s.wire) // nothing is pending that would correct it by chance
 	api := s.client.DiscoveryV1().EndpointSlices(s.name)
 	if err := api.Delete(t.Context(), s.slices(t, "web")[0].Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, s.sliceLines, "web", want)
+	settle(t, s.wire)
 	slice := s.slices(t, "web")[0]
 	slice.Endpoints = nil
 	if _, err := api.Update(t.Context(), &slice, metav1.UpdateOptions{}); err != nil {
@@ -141,6 +148,7 @@ func TestE67_SlicesEditedOrDeletedByHandComeBack(t *testing.T) {
 	}
 	eventually(t, s.sliceLines, "web", want)
 	// A slice whose label is taken away is replaced by another.
+	settle(t, s.wire)
 	slice = s.slices(t, "web")[0]
 	delete(slice.Labels, discoveryv1.LabelServiceName)
 	if _, err := api.Update(t.Context(), &slice, metav1.UpdateOptions{}); err != nil {
