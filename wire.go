@@ -78,7 +78,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		ClusterDNS:       s.DNS,
 		Domain:           s.Domain,
 		NodePorts:        alloc.PortRange{First: s.FirstPort, Last: s.LastPort},
-		AllowExternalIPs: s.AllowExternalIPs,
+		AllowExternalIPs: config.Yes(s.AllowExternalIPs),
 		CA:               ca,
 		Join:             &join.Handler{CA: ca, Secret: secret, Cluster: cluster(s), Dir: inst.Path("joined")},
 	}, log.With("part", "apiserver"))
@@ -149,7 +149,7 @@ func withoutManagedFields(obj any) (any, error) {
 }
 
 func cluster(s config.Settings) join.Cluster {
-	return join.Cluster{Pods: s.Pods, Services: s.Services, DNS: s.DNS, Domain: s.Domain, Stubs: s.Stubs, Autopath: s.DNSAutopath}
+	return join.Cluster{Pods: s.Pods, Services: s.Services, DNS: s.DNS, Domain: s.Domain, Stubs: s.Stubs, Autopath: config.Yes(s.DNSAutopath)}
 }
 
 func writeAdminKubeconfig(inst instance.Instance, name string, cp *controlPlane) error {

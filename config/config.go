@@ -37,11 +37,11 @@ type Config struct {
 	NodeIP      string   `json:"nodeIP,omitempty"`
 	EtcdServers []string `json:"etcdServers,omitempty"`
 	// AllowExternalIPs lets Services claim addresses by spec.externalIPs, refused otherwise (CVE-2020-8554).
-	AllowExternalIPs bool `json:"allowExternalIPs,omitempty"`
+	AllowExternalIPs *bool `json:"allowExternalIPs,omitempty"`
 	// DNSStubs are the servers to ask about names in some zones, each ZONE=ADDR[,ADDR...].
 	DNSStubs []string `json:"dnsStub,omitempty"`
 	// DNSAutopath has the name server try a pod's search list for it.
-	DNSAutopath bool   `json:"dnsAutopath,omitempty"`
+	DNSAutopath *bool  `json:"dnsAutopath,omitempty"`
 	LogLevel    string `json:"logLevel,omitempty"`
 }
 
@@ -55,14 +55,14 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.ClusterDNS, "cluster-dns", "", "address of the cluster DNS inside each Service range (default the tenth, 10.96.0.10)")
 	f.BoolVar(&c.DualStack, "dual-stack", false, "give pods and Services addresses of both families; where only one is said, the other has the range "+podRanges[six]+" or "+serviceRanges[six])
 	f.StringArrayVar(&c.DNSStubs, "dns-stub", nil, "ZONE=ADDR[,ADDR...]: servers to ask about names in a zone (repeat for more zones)")
-	f.BoolVar(&c.DNSAutopath, "dns-autopath", false, "try the search list for pods: one query for a name outside instead of several")
+	choice(f, &c.DNSAutopath, "dns-autopath", "try the search list for pods: one query for a name outside instead of several")
 	f.StringVar(&c.Domain, "domain", "", "DNS zone of the cluster (default cluster.local)")
 	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
 	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
 	f.IntVar(&c.AgentPort, "agent-port", 0, "port of the node agent (default 10250)")
 	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node, one of each family (default: those of the default routes)")
 	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
-	f.BoolVar(&c.AllowExternalIPs, "allow-external-ips", false, "accept Services with spec.externalIPs (CVE-2020-8554)")
+	choice(f, &c.AllowExternalIPs, "allow-external-ips", "accept Services with spec.externalIPs (CVE-2020-8554)")
 	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 }
 
@@ -150,8 +150,8 @@ func (c Config) Else(other Config) Config {
 	c.NodeIP = or(c.NodeIP, other.NodeIP)
 	c.LogLevel = or(c.LogLevel, other.LogLevel)
 	c.DualStack = c.DualStack || other.DualStack
-	c.DNSAutopath = c.DNSAutopath || other.DNSAutopath
-	c.AllowExternalIPs = c.AllowExternalIPs || other.AllowExternalIPs
+	c.DNSAutopath = or(c.DNSAutopath, other.DNSAutopath)
+	c.AllowExternalIPs = or(c.AllowExternalIPs, other.AllowExternalIPs)
 	if len(c.EtcdServers) == 0 {
 		c.EtcdServers = other.EtcdServers
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 func write(t *testing.T, text string) string {
@@ -123,6 +125,30 @@ func TestResumedFamilies(t *testing.T) {
 		flags.DataDir = t.TempDir()
 		if _, err := Resume(flags, four.Config); err == nil || !strings.Contains(err.Error(), "its first family is IPv4 and stays so") {
 			t.Errorf("another first family: %v", err)
+		}
+	}
+}
+
+// A flag that says no undoes a yes that was saved, and one that says nothing does not.
+func TestChoices(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want bool
+	}{{nil, true}, {[]string{"--allow-external-ips"}, true}, {[]string{"--allow-external-ips=false"}, false}} {
+		var flags Config
+		set := pflag.NewFlagSet("up", pflag.ContinueOnError)
+		flags.Flags(set)
+		if err := set.Parse(c.args); err != nil {
+			t.Fatal(err)
+		}
+		flags.DataDir = t.TempDir()
+		yes := true
+		s, err := Resume(flags, Config{AllowExternalIPs: &yes})
+		if err != nil || Yes(s.AllowExternalIPs) != c.want {
+			t.Errorf("%v: %v, %v, want %v", c.args, Yes(s.AllowExternalIPs), err, c.want)
+		}
+		if err := set.Parse([]string{"--allow-external-ips=maybe"}); err == nil {
+			t.Error("maybe is taken for an answer")
 		}
 	}
 }

@@ -29,7 +29,7 @@ type Config struct {
 	// node's address, which beside somebody else's pod network is that one's business.
 	ServicesOnly bool
 	// CountUpTo makes the kernel count the connections that each endpoint gets, as long as there are no more
-	// endpoints than this in a table; see Connections. A counter costs a connection nothing that can be measured, but
+	// endpoints than this in a table; see Connections. What it costs a connection was not measured;
 	// each takes about 3 microseconds to make when a table is written, as much as its endpoint itself.
 	CountUpTo int
 	// Metrics is where the Proxy registers its metrics; nil for nowhere.
