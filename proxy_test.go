@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"strings"
@@ -17,7 +19,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/internal/netlab"
 )
@@ -150,29 +154,21 @@ func TestProxyFlags(t *testing.T) {
 	}
 }
 
-// serviceCIDRs teaches an API server that lacks them a kind of objects that newer ones have.
-const serviceCIDRs = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-	"metadata": {"name": "servicecidrs.networking.k8s.io", "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/enhancements/tree/master/keps/sig-network/1880-multiple-service-cidrs"}},
-	"spec": {"group": "networking.k8s.io", "scope": "Cluster", "names": {"plural": "servicecidrs", "kind": "ServiceCIDR"},
-		"versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}`
-
 // TestProxyAsksForServiceRanges: clusters from 1.33 on say which addresses are Services', older ones do not.
 func TestProxyAsksForServiceRanges(t *testing.T) {
 	f := newFar(t)
 	log := slog.New(slog.DiscardHandler)
-	if got := serviceRanges(t.Context(), f.client, log); got != nil {
-		t.Errorf("from an API server without ServiceCIDRs: %v", got)
-	}
-	post := func(path, body string) {
-		t.Helper()
-		f.eventually("POST "+path, func() bool {
-			return f.client.Discovery().RESTClient().Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body([]byte(body)).Do(t.Context()).Error() == nil
-		})
-	}
-	post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", serviceCIDRs)
-	post("/apis/networking.k8s.io/v1/servicecidrs", `{"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12", "fd00:10:96::/112"]}}`)
-	if got := fmt.Sprint(serviceRanges(t.Context(), f.client, log)); got != "[10.96.0.0/12 fd00:10:96::/112]" {
+	if got := fmt.Sprint(serviceRanges(t.Context(), f.client, log)); got != "[10.96.0.0/12]" {
 		t.Errorf("got %s", got)
+	}
+	older := httptest.NewServer(http.NotFoundHandler())
+	defer older.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: older.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := serviceRanges(t.Context(), client, log); got != nil {
+		t.Errorf("from an API server without ServiceCIDRs: %v", got)
 	}
 }
 

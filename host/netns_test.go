@@ -26,4 +26,5 @@ func enterNetns(t *testing.T) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatalf("a network namespace of its own needs root: %v", err)
 	}
+	must(t, writeSysctl("net/ipv4/ip_forward", "0")) // a new namespace has what the host has
 }
