@@ -127,6 +127,8 @@ func rules(listing string) string {
 	for _, line := range strings.Split(listing, "\n") {
 		if m := block.FindStringSubmatch(line); m != nil {
 			skip = lasting.MatchString(m[1])
+		} else if strings.HasPrefix(line, "table ") {
+			skip = false
 		}
 		if !skip {
 			kept.WriteString(line + "\n")
