@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	toolswatch "k8s.io/client-go/tools/watch"
 )
 
 // hop is a station of a change.
@@ -57,12 +59,12 @@ func (w *crowd) observe(ctx context.Context) (*observer, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := metav1.ListOptions{ResourceVersion: strconv.Itoa(version)}
+	from := strconv.Itoa(version)
 	for h, start := range map[hop]func(context.Context, metav1.ListOptions) (watch.Interface, error){
 		pod: w.client.CoreV1().Pods(crowdSpace).Watch, slice: w.client.DiscoveryV1().EndpointSlices(crowdSpace).Watch,
 		object: w.client.CoreV1().Endpoints(crowdSpace).Watch,
 	} {
-		events, err := start(ctx, from)
+		events, err := toolswatch.NewRetryWatcherWithContext(ctx, from, &cache.ListWatch{WatchFuncWithContext: start})
 		if err != nil {
 			o.end()
 			return nil, err
