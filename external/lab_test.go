@@ -11,13 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +30,7 @@ import (
 
 	"fairlead.dev/fairlead/endpoints"
 	"fairlead.dev/fairlead/internal/apitest"
+	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/node/probe"
 	"fairlead.dev/fairlead/pki"
 )
@@ -43,35 +41,15 @@ const patience = 30 * time.Second
 // TestMain runs the tests in a network namespace of their own, whose loopback carries the addresses that are outside of the
 // cluster: all of 192.0.2.0/24 and 198.18.0.0/16; and those of the nodes in 10.88.0.0/24.
 func TestMain(m *testing.M) {
-	const inside = "FAIRLEAD_TEST_NETNS"
-	if os.Getenv(inside) == "" {
-		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-		cmd.Env = append(os.Environ(), inside+"=1")
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-		err := cmd.Run()
-		var status *exec.ExitError
-		if err != nil && !errors.As(err, &status) {
-			fmt.Fprintln(os.Stderr, "these tests need root and network namespaces:", err)
-			os.Exit(1)
+	netlab.Main(m, func(lo netlink.Link) (err error) {
+		for _, prefix := range []string{"192.0.2.1/24", "198.18.0.1/16", "10.88.0.1/24"} {
+			addr, parse := netlink.ParseAddr(prefix)
+			if err = errors.Join(err, parse); err == nil {
+				err = netlink.AddrAdd(lo, addr)
+			}
 		}
-		os.Exit(cmd.ProcessState.ExitCode())
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	for _, prefix := range []string{"192.0.2.1/24", "198.18.0.1/16", "10.88.0.1/24"} {
-		addr, parse := netlink.ParseAddr(prefix)
-		if err = errors.Join(err, parse); err == nil {
-			err = netlink.AddrAdd(lo, addr)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "loopback:", err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
+		return err
+	})
 }
 
 // lab is a real API server with the endpoints controllers and nodes n1 and n2, whose agents only probe.

@@ -65,6 +65,14 @@
 // The maps have a size, which makes them plain hash tables in the kernel, and
 // are replaced when four fifths are used.
 //
+// # Clients that choose, connections that are counted
+//
+// A set whose clients' addresses choose (annotation client-hash) has a table of
+// slots as lb.Spread makes it, alike on every node, and the client's address is
+// hashed where others draw a number. Connections are counted by the elements of
+// the map endpoints themselves, without a rule, up to Config.CountUpTo; see
+// Connections.
+//
 // The tables are owned by the Proxy's socket: nobody else can flush or delete
 // them while the Proxy lives. They persist when the Proxy stops, and the next one
 // takes them over together with what clients stick to. To look into a connection,
