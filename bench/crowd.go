@@ -35,7 +35,7 @@ type crowd struct {
 	clients  []kubernetes.Interface
 	services int // so far
 	measured []target
-	rss      int // of the program with the least number of Services
+	rss, few int // of the program with the least number of Services measured, and that number
 	ended    chan struct{}
 }
 

@@ -26,8 +26,7 @@ func (c *cluster) idle(ctx context.Context, _ int) ([]row, error) {
 			return nil, err
 		}
 		time.Sleep(3 * time.Second)
-		budgets := map[int][2]string{2: {"<= 150 MB", "< 1.5 %"}, 22: {"-", "< 3 %"}}[pods]
-		rows = append(rows, c.rest(pods, budgets)...)
+		rows = append(rows, c.rest(pods)...)
 		if err := c.gone(ctx, ns); err != nil {
 			return nil, err
 		}
@@ -36,29 +35,25 @@ func (c *cluster) idle(ctx context.Context, _ int) ([]row, error) {
 }
 
 // rest measures one pause of idleFor.
-func (c *cluster) rest(pods int, budgets [2]string) []row {
+func (c *cluster) rest(pods int) []row {
 	before := c.processes()
 	time.Sleep(idleFor)
-	after := c.processes()
-	var rows []row
-	for _, kind := range []string{"fairlead", "containerd", "shims"} {
-		var ticks, rss int
-		for pid, p := range after {
-			if p.kind == kind {
-				rss += p.rss
-				ticks += p.ticks - before[pid].ticks
-			}
-		}
-		cpu := fmt.Sprintf("%.2f %% of a core", float64(ticks)/idleFor.Seconds()) // 100 ticks a second
-		memory, load := "-", "-"
-		if kind == "fairlead" {
-			memory, load = budgets[0], budgets[1]
-		}
-		rows = append(rows,
-			row{fmt.Sprintf("idle memory (RSS), %s, %d pods", kind, pods), fmt.Sprintf("%d MB", rss>>20), "-", memory},
-			row{fmt.Sprintf("idle CPU over %s, %s, %d pods", idleFor, kind, pods), cpu, "-", load})
+	rss, cpu := map[string]int{}, map[string]float64{}
+	for pid, p := range c.processes() {
+		rss[p.kind] += p.rss >> 20
+		cpu[p.kind] += float64(p.ticks-before[pid].ticks) / idleFor.Seconds() // 100 ticks a second
 	}
-	return rows
+	memory := budget{}
+	if pods == 2 {
+		memory = held("<= 150 MB", rss["fairlead"] <= 150)
+	}
+	limit := map[int]float64{2: 1.5, 22: 3}[pods]
+	return []row{
+		{fmt.Sprintf("idle memory (RSS) of the program, %d pods", pods), fmt.Sprintf("%d MB", rss["fairlead"]),
+			fmt.Sprintf("containerd %d MB, its shims %d MB", rss["containerd"], rss["shims"]), memory},
+		{fmt.Sprintf("idle processor time of the program over %s, %d pods", idleFor, pods), fmt.Sprintf("%.2f %% of a core", cpu["fairlead"]),
+			fmt.Sprintf("containerd %.2f %%, its shims %.2f %%", cpu["containerd"], cpu["shims"]), held(fmt.Sprintf("< %g %%", limit), cpu["fairlead"] < limit)},
+	}
 }
 
 type process struct {
@@ -161,5 +156,6 @@ func (c *cluster) morePods(ctx context.Context, _ int) ([]row, error) {
 	if err := c.ready(ctx, ns, 21); err != nil {
 		return nil, err
 	}
-	return []row{{"20 more pods Ready", show(time.Since(start)), "-", "<= 2.5 s"}}, c.gone(ctx, ns)
+	took := time.Since(start)
+	return []row{{"20 more pods Ready", show(took), "-", atMost(2500*time.Millisecond, took)}}, c.gone(ctx, ns)
 }

@@ -9,87 +9,77 @@ import (
 
 // largePart is measured on a growing crowd of Services.
 type largePart struct {
-	name string
-	at   func(i, last int) bool // at which of the sizes
-	run  func(*crowd, context.Context, int) ([]row, error)
+	part[*crowd]
+	at func(i, last int) bool // at which of the sizes
 }
 
+// large are the parts that need many Services, in an order that suits them. Growing is measured by itself.
 func large() []largePart {
 	always := func(int, int) bool { return true }
 	crowded := func(i, last int) bool { return i > 0 || last == 0 }
+	ends := func(i, last int) bool { return i == 0 || i == last }
 	atEnd := func(i, last int) bool { return i == last }
 	return []largePart{
-		{"hops", always, (*crowd).hops},
-		{"flap", crowded, (*crowd).flap},
-		{"create", func(int, int) bool { return false }, nil}, // growing is measured by itself
-		{"memory", func(i, last int) bool { return i == 0 || i == last }, (*crowd).memory},
-		{"path", func(i, last int) bool { return i == 0 || i == last }, (*crowd).path},
-		{"restart", atEnd, (*crowd).restart},
+		{part[*crowd]{"hops", 3 * time.Minute, (*crowd).hops}, always},
+		{part[*crowd]{"flap", 3 * time.Minute, (*crowd).flap}, crowded},
+		{part[*crowd]{"memory", time.Minute, (*crowd).memory}, ends},
+		{part[*crowd]{"path", 5 * time.Minute, (*crowd).path}, ends},
+		{part[*crowd]{"restart", 3 * time.Minute, (*crowd).restart}, atEnd},
 	}
 }
 
-func measureLarge(ctx context.Context, o options) (rows []row, err error) {
-	if !slices.ContainsFunc(large(), func(p largePart) bool { return o.wants(p.name) }) {
-		return nil, nil
+// growthLimit is how long creating the Services of one size may take.
+const growthLimit = 10 * time.Minute
+
+func measureLarge(ctx context.Context, o options, r *results) {
+	wanted := slices.DeleteFunc(large(), func(p largePart) bool { return !o.wants(p.name) })
+	if len(wanted) == 0 && !o.wants("create") || ctx.Err() != nil {
+		return
 	}
 	c, err := newCluster(ctx, o)
 	if err != nil {
-		return nil, err
+		r.fail("create", fmt.Errorf("start a cluster: %w", err))
+		return
 	}
 	defer c.down(context.WithoutCancel(ctx))
 	w, err := newCrowd(ctx, c)
 	if err != nil {
-		return nil, err
+		r.fail("create", fmt.Errorf("play a node: %w", err))
+		return
 	}
 	defer close(w.ended)
+	last := len(o.sizes) - 1
 	for i, size := range o.sizes {
-		more, err := w.stage(ctx, o, i, size)
-		rows = append(rows, more...)
-		if err != nil {
+		at := " at " + thousands(size) + " Services"
+		grown := false
+		r.take(ctx, "create", "create"+at, growthLimit, func(ctx context.Context) (rows []row, err error) {
+			rows, err = w.grown(ctx, size)
+			grown = err == nil
 			return rows, err
+		})
+		if !grown {
+			return // what follows would not be what it says
+		}
+		for _, p := range wanted {
+			if p.at(i, last) {
+				r.take(ctx, p.name, p.name+at, p.limit, func(ctx context.Context) ([]row, error) { return p.run(w, ctx, o.runs) })
+			}
 		}
 	}
-	return rows, nil
-}
-
-// stage grows the crowd to the i-th size and measures there what is wanted.
-func (w *crowd) stage(ctx context.Context, o options, i, size int) (rows []row, err error) {
-	g, err := w.grow(ctx, size)
-	if err != nil {
-		return nil, err
-	}
-	if o.wants("create") && g.objects > 0 {
-		created, err := w.created(ctx, size, g)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, created)
-	}
-	for _, p := range large() {
-		if !o.wants(p.name) || !p.at(i, len(o.sizes)-1) {
-			continue
-		}
-		progress("%s at %d Services", p.name, size)
-		more, err := p.run(w, ctx, o.runs)
-		if err != nil {
-			return rows, fmt.Errorf("%s at %d Services: %w", p.name, size, err)
-		}
-		rows = append(rows, more...)
-	}
-	return rows, nil
 }
 
 // memory measures what the program's processes hold, a while after the last change.
 func (w *crowd) memory(_ context.Context, _ int) ([]row, error) {
 	time.Sleep(10 * time.Second)
 	rss, _ := w.program()
+	r := row{what: fmt.Sprintf("memory (RSS) of the program with %s Services", thousands(w.services)), figure: fmt.Sprintf("%d MB", rss>>20), baseline: "-"}
 	if w.rss == 0 {
-		w.rss = rss
-		return nil, nil
+		w.rss, w.few = rss, w.services
+		return []row{r}, nil
 	}
-	each := float64(rss-w.rss) / float64(1<<20) / (float64(w.services) / 1000)
-	return []row{{
-		fmt.Sprintf("memory (RSS) of the program with %s Services", thousands(w.services)),
-		fmt.Sprintf("%d MB, %.1f MB for 1 000 Services", rss>>20, each), fmt.Sprintf("with few: %d MB", w.rss>>20), "-",
-	}}, nil
+	if more := w.services - w.few; more >= 1000 {
+		r.figure += fmt.Sprintf(", %.1f MB for 1 000 Services", float64(rss-w.rss)/(1<<20)/float64(more)*1000)
+	}
+	r.baseline = fmt.Sprintf("with %s: %d MB", thousands(w.few), w.rss>>20)
+	return []row{r}, nil
 }

@@ -50,10 +50,10 @@ func (w *crowd) restart(ctx context.Context, _ int) ([]row, error) {
 	}
 	size := thousands(w.services) + " Services"
 	return []row{
-		{"kill -9, then `up` until API, node, rules and DNS answer, " + size, show(took), fmt.Sprintf("processor time of the program: %s", show(cpu)), "-"},
-		{"the same until a pod's status change has reached the kernel, " + size, show(follow), "-", "-"},
+		{"kill -9, then `up` until API, node, rules and DNS answer, " + size, show(took), fmt.Sprintf("processor time of the program: %s", show(cpu)), budget{}},
+		{"the same until a pod's status change has reached the kernel, " + size, show(follow), "-", budget{}},
 		{"connections to a Service from kill to a second after `up`, " + size,
-			fmt.Sprintf("%d of %d failed, longest time between two that succeeded %s", seen.failed, seen.tried, show(seen.longest)), "one try every ms", "no gap"},
+			fmt.Sprintf("%d of %d failed, longest time between two that succeeded %s", seen.failed, seen.tried, show(seen.longest)), "one try every ms", held("none failed", seen.failed == 0)},
 	}, nil
 }
 

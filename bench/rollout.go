@@ -40,7 +40,7 @@ func (c *cluster) rollout(ctx context.Context, _ int) ([]row, error) {
 	took := time.Since(start)
 	return []row{{
 		fmt.Sprintf("rolling update of %d pods under load of %d clients, failed requests", rolled, loadClients),
-		fmt.Sprintf("%s, in %s", used, show(took)), "no update: " + quiet.String(), "none",
+		fmt.Sprintf("%s, in %s", used, show(took)), "no update: " + quiet.String(), held("none", used.failed == 0),
 	}}, c.gone(ctx, ns)
 }
 
