@@ -52,6 +52,8 @@ type controlPlane struct {
 	ca     *pki.Authority
 	client kubernetes.Interface
 	server string // https://ADDR:PORT
+
+	acknowledged func() world.Revisions // how far its writes have come
 }
 
 // startControlPlane brings up the store, the API server and the controllers, and returns when they answer.
@@ -92,12 +94,20 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		return nil, context.Cause(ctx)
 	}
 	st.done("API server")
-	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(advertise, port).String()}
+	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(advertise, port).String(), acknowledged: acknowledged(api)}
 	if cp.client, err = startControllers(ctx, g, api.ClientConfig(), ca, s, log); err != nil {
 		return nil, err
 	}
 	st.done("controllers")
 	return cp, writeAdminKubeconfig(inst, s.Name, cp)
+}
+
+// acknowledged reads how far the writes of an API server have come.
+func acknowledged(api *apiserver.Server) func() world.Revisions {
+	at := api.Acknowledged()
+	return func() world.Revisions {
+		return world.Revisions{Services: at.Services.Load(), EndpointSlices: at.EndpointSlices.Load(), Namespaces: at.Namespaces.Load()}
+	}
 }
 
 func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, log *slog.Logger) (kubernetes.Interface, error) {
@@ -171,6 +181,7 @@ type nodeSpec struct {
 	serving   tls.Certificate
 	clientCAs *x509.CertPool // who may call the agent
 	labels    map[string]string
+	written   func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
 	dial      func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
 }
 
@@ -208,7 +219,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}, runtime, client, log.With("part", "node"))
 	resolve := dns.Config{
 		Addrs: onPort(53, n.cluster.DNS...), NodeName: n.name, Domain: n.cluster.Domain, Clients: n.cluster.Pods,
-		Stubs: n.cluster.Stubs, ResolvConf: "/etc/resolv.conf", Metrics: metrics, Dial: n.dial,
+		Stubs: n.cluster.Stubs, ResolvConf: "/etc/resolv.conf", Metrics: metrics, Acknowledged: n.written, Dial: n.dial,
 	}
 	if n.cluster.Autopath {
 		resolve.Searches = agent.Searches

@@ -45,7 +45,7 @@ const (
 )
 
 // assemble builds the server with every group installed; nothing serves yet.
-func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd []string, k keeper, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
+func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd []string, k keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
 	generic := genericConfig(cfg, id, listener)
 	guard := newNamespaceGuard()
 	generic.AdmissionControl = guard.chain(auth.NewNodeRestriction())
@@ -54,7 +54,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	}
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
-		AllowExternalIPs: cfg.AllowExternalIPs,
+		AllowExternalIPs: cfg.AllowExternalIPs, Acknowledged: acknowledged,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("api server: kinds: %w", err)

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/alloc"
+	"fairlead.dev/fairlead/apiserver/registry"
 	"fairlead.dev/fairlead/apiserver/store"
 	"fairlead.dev/fairlead/pki"
 )
@@ -48,6 +49,8 @@ type Server struct {
 	log    *slog.Logger
 	ready  chan struct{}
 	client *rest.Config // set before ready is closed
+
+	acknowledged registry.Acknowledged
 }
 
 // New checks cfg and returns a server that has touched nothing yet.
@@ -96,6 +99,9 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // ClientConfig connects to this server as system:masters, in protobuf. It is valid once Ready is closed.
 func (s *Server) ClientConfig() *rest.Config { return rest.CopyConfig(s.client) }
 
+// Acknowledged says how far the writes have come that this server has answered.
+func (s *Server) Acknowledged() *registry.Acknowledged { return &s.acknowledged }
+
 // Run serves until ctx ends, then drains requests, and stops etcd last. It returns an error when the
 // address is taken, the store cannot be opened, or either of them fails later.
 func (s *Server) Run(ctx context.Context) error {
@@ -140,7 +146,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, endpoints []s
 		return fmt.Errorf("api server: loopback client: %w", err)
 	}
 	own := keeper{cfg: s.cfg, id: identity, client: clientset}
-	api, err := assemble(ctx, s.cfg, identity, listener, endpoints, own, s.log)
+	api, err := assemble(ctx, s.cfg, identity, listener, endpoints, own, &s.acknowledged, s.log)
 	if ctx.Err() != nil {
 		if api != nil {
 			api.Destroy()

@@ -48,7 +48,7 @@ func (a *author) revise(w *world.World, changes world.Changes, serial uint32) *Z
 	for svc := range changes.Services {
 		a.service(r, svc, w)
 	}
-	next := &Zone{domain: a.now.domain, synced: a.synced, soa: soaData(a.now.domain, serial)}
+	next := &Zone{domain: a.now.domain, upTo: changes.UpTo, synced: a.synced, soa: soaData(a.now.domain, serial)}
 	r.names.set(hashName(next.domain), next.domain, apex(next.domain, next.soa, a.self))
 	next.names, next.addrs = r.names.publish(), r.addrs.publish()
 	a.now = next

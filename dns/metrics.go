@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"strconv"
 	"sync/atomic"
@@ -124,6 +125,14 @@ func (t *tally) asked(r *request) {
 func (t *tally) answered(b []byte, by int) {
 	t.responses[by][min(int(b[3]&0xf), len(rcodes))].Add(1)
 	t.sizeOut.observe(sizeBounds, uint64(len(b)), 1)
+}
+
+// sender says who gave an answer that came later: of an upstream server's the server takes the authority away.
+func sender(b []byte) int {
+	if binary.BigEndian.Uint16(b[2:])&flagAA != 0 {
+		return byZone
+	}
+	return byForward
 }
 
 // lasted counts how long n responses took.

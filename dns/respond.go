@@ -6,9 +6,10 @@ import "net/netip"
 type outcome int
 
 const (
-	reply   outcome = iota // send the response
-	forward                // not our name: ask upstream and pass the answer on
-	chase                  // an alias of ours leaves the zone: ask upstream for response.alias and append
+	reply    outcome = iota // send the response
+	forward                 // not our name: ask upstream and pass the answer on
+	chase                   // an alias of ours leaves the zone: ask upstream for response.alias and append
+	outdated                // the zone is about to change: ask the next one
 )
 
 // maxAliases bounds a chain of aliases; a longer one is a loop.

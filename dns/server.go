@@ -43,6 +43,9 @@ type Config struct {
 	ResolvConf string
 	// Metrics is where the server's counts are registered, under CoreDNS's names; nil: nowhere.
 	Metrics prometheus.Registerer
+	// Acknowledged is how far the writes have come that the API server in this process has acknowledged. Questions wait a
+	// moment for the zone to show them. nil: the API server is elsewhere.
+	Acknowledged func() world.Revisions
 	// Dial opens connections to those servers; nil means net.Dialer. A node whose network namespace
 	// cannot reach them dials from another one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -60,6 +63,8 @@ type Server struct {
 	ready   chan struct{}
 	moved   chan []netip.Addr // the node's own addresses, the newest only
 
+	hold hold
+
 	mu      sync.Mutex
 	tallies []*tally
 
@@ -67,6 +72,7 @@ type Server struct {
 	// seconds like CoreDNS's startup_timeout. Until then the sockets are closed rather than bad: on
 	// a restart the process before this one goes on answering.
 	patience time.Duration
+	catchUp  time.Duration
 }
 
 // New returns a Server for what w knows. It opens nothing and starts nothing.
@@ -81,6 +87,7 @@ func New(cfg Config, w *world.World, log *slog.Logger) *Server {
 		ready:    make(chan struct{}),
 		moved:    make(chan []netip.Addr, 1),
 		patience: 5 * time.Second,
+		catchUp:  catchUp,
 	}
 }
 
@@ -188,7 +195,9 @@ func (s *Server) take(a *author, changes world.Changes) {
 		}
 		s.moved <- ownAddrs(s.world, s.cfg.NodeName)
 	}
-	s.zone.Store(a.revise(s.world, changes, uint32(time.Now().Unix())))
+	next := a.revise(s.world, changes, uint32(time.Now().Unix()))
+	s.zone.Store(next)
+	s.caughtUp(next)
 }
 
 // lastWords is how long a server that was told to stop waits for upstream servers' answers.
@@ -213,6 +222,7 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })()
 	defer s.forward.wait()
+	defer s.hold.stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for i, o := range open {
 		g.Go(func() error { return beat(ctx, o.udp[0], s.cfg.Addrs[i]) })

@@ -89,14 +89,19 @@ func (s *Server) serveConn(ctx, asking context.Context, c net.Conn, t *tally) {
 		}
 		begin, by := time.Now(), byZone
 		t.asked(&r)
-		if out := s.zone.Load().respond(&r, rcode, &w, maxTCP); out != reply || s.cfg.Searches != nil {
-			if out != reply {
+		zone := s.zone.Load()
+		out := zone.respond(&r, rcode, &w, maxTCP)
+		if rcode == rcodeSuccess && s.behind(zone) && zone.concerns(&r) {
+			out = outdated
+		}
+		if out != reply || s.cfg.Searches != nil {
+			if out == forward || out == chase {
 				by = byCache
 			}
 			st.waiting <- struct{}{}
 			now := s.complete(asking, &r, &w, out, maxTCP, peer, func(b []byte) {
 				st.send(b)
-				t.answered(b, byForward)
+				t.answered(b, sender(b))
 				t.lasted(time.Since(begin), 1)
 				<-st.waiting
 			})

@@ -188,6 +188,7 @@ func (u *mouth) drain(asking context.Context) error {
 // answer replies to the messages received.
 func (u *mouth) answer(asking context.Context) error {
 	begin, zone, r := time.Now(), u.s.zone.Load(), &u.request
+	behind := u.s.behind(zone)
 	for i := range u.count {
 		rcode, ok := r.parse(u.message(i))
 		if !ok {
@@ -196,18 +197,21 @@ func (u *mouth) answer(asking context.Context) error {
 		u.tally.asked(r)
 		w, by := &u.outputs[i], byZone
 		out := zone.respond(r, rcode, w, r.limit())
+		if behind && rcode == rcodeSuccess && zone.concerns(r) {
+			out = outdated
+		}
 		if out != reply || u.s.cfg.Searches != nil {
 			peer := u.peer(i)
 			send := func(b []byte) {
 				u.c.WriteToUDPAddrPort(b, peer)
-				u.tally.answered(b, byForward)
+				u.tally.answered(b, sender(b))
 				u.tally.lasted(time.Since(begin), 1)
-			}
-			if out != reply {
-				by = byCache
 			}
 			if u.s.complete(asking, r, w, out, r.limit(), peer.Addr(), send) == nil {
 				continue
+			}
+			if out == forward || out == chase {
+				by = byCache
 			}
 		}
 		u.tally.answered(w.buf, by)

@@ -3,6 +3,8 @@ package dns
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"fairlead.dev/fairlead/world"
 )
 
 // Zone is everything the server says about the cluster at one moment. It is immutable: the server
@@ -11,8 +13,9 @@ type Zone struct {
 	domain name
 	names  table[name, *node]
 	addrs  table[netip.Addr, []belongs]
-	synced bool   // the first full lists have arrived: what is not here does not exist
-	soa    string // the data of the SOA record
+	upTo   world.Revisions // what it is made of
+	synced bool            // the first full lists have arrived: what is not here does not exist
+	soa    string          // the data of the SOA record
 }
 
 // newZone returns the zone of a cluster without Services, not yet synced. self are the addresses

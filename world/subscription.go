@@ -8,6 +8,7 @@ type Changes struct {
 	Services   map[ServiceName]struct{} // the Service or one of its EndpointSlices was put or deleted
 	Namespaces map[string]struct{}      // created or deleted
 	Nodes      bool                     // a Node appeared, went, or changed labels, spec or addresses
+	UpTo       Revisions                // the World shows everything up to here, these changes included
 }
 
 // IsEmpty reports whether nothing changed.
@@ -70,6 +71,7 @@ func (s *Subscription) Take() Changes {
 	s.world.mu.Lock()
 	defer s.world.mu.Unlock()
 	c := s.pending
+	c.UpTo = s.world.upTo
 	s.pending = Changes{}
 	return c
 }
@@ -109,6 +111,16 @@ func (s *Subscription) addNamespace(name string) {
 func (s *Subscription) addNodes() {
 	s.pending.Nodes = true
 	s.signal()
+}
+
+// reached notes the resource version that a kind has come to. It wakes the readers, although most find nothing that
+// concerns them: one may wait for just that.
+func (w *World) reached(kind Kind, version string) {
+	if w.upTo.set(kind, version) {
+		for s := range w.subscriptions {
+			s.signal()
+		}
+	}
 }
 
 func (w *World) serviceChanged(name ServiceName) {

@@ -126,7 +126,7 @@ func (r *reflector) Delete(obj any) error {
 }
 
 // Replace makes the World's objects of this kind exactly those of list.
-func (r *reflector) Replace(list []any, _ string) error {
+func (r *reflector) Replace(list []any, version string) error {
 	objects := make([]runtime.Object, 0, len(list))
 	for _, obj := range list {
 		o, err := r.trim(obj)
@@ -135,7 +135,7 @@ func (r *reflector) Replace(list []any, _ string) error {
 		}
 		objects = append(objects, o)
 	}
-	r.world.replace(r.kind, objects)
+	r.world.replace(r.kind, objects, version)
 	return nil
 }
 
@@ -165,8 +165,8 @@ func (r *reflector) trim(obj any) (runtime.Object, error) {
 }
 
 // replace makes the World's objects of one kind exactly those given, in one
-// step for readers.
-func (w *World) replace(k Kind, objects []runtime.Object) {
+// step for readers: those there are at version.
+func (w *World) replace(k Kind, objects []runtime.Object, version string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.prune(k, objects)
@@ -182,6 +182,7 @@ func (w *World) replace(k Kind, objects []runtime.Object) {
 			w.putNode(o)
 		}
 	}
+	w.reached(k, version)
 	delete(w.pending, k)
 	if len(w.pending) == 0 {
 		w.closeSynced()

@@ -46,6 +46,7 @@ type World struct {
 	namespaces    map[string]struct{}
 	nodes         map[string]*corev1.Node
 	subscriptions map[*Subscription]struct{}
+	upTo          Revisions
 	pending       map[Kind]struct{} // kinds whose first full list is still outstanding
 	complete      bool              // synced is closed
 }
@@ -153,26 +154,32 @@ func (w *World) Put(obj runtime.Object) {
 	switch o := obj.(type) {
 	case *corev1.Service:
 		w.putService(o)
+		w.reached(Services, o.ResourceVersion)
 	case *discoveryv1.EndpointSlice:
 		w.putSlice(o)
+		w.reached(EndpointSlices, o.ResourceVersion)
 	case *corev1.Namespace:
 		w.putNamespace(o.Name)
+		w.reached(Namespaces, o.ResourceVersion)
 	case *corev1.Node:
 		w.putNode(o)
 	}
 }
 
-// Delete removes the object of obj's kind and name, if it is there.
+// Delete removes the object of obj's kind and name, if it is there. Its resource version is that of the deletion.
 func (w *World) Delete(obj runtime.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch o := obj.(type) {
 	case *corev1.Service:
 		w.deleteService(ServiceName{o.Namespace, o.Name})
+		w.reached(Services, o.ResourceVersion)
 	case *discoveryv1.EndpointSlice:
 		w.deleteSlice(sliceName{o.Namespace, o.Name})
+		w.reached(EndpointSlices, o.ResourceVersion)
 	case *corev1.Namespace:
 		w.deleteNamespace(o.Name)
+		w.reached(Namespaces, o.ResourceVersion)
 	case *corev1.Node:
 		w.deleteNode(o.Name)
 	}

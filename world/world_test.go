@@ -134,12 +134,12 @@ func TestP5_SyncedAfterAllFourLists(t *testing.T) {
 		if !open() {
 			t.Fatalf("synced before %s were listed", k)
 		}
-		w.replace(k, nil)
+		w.replace(k, nil, "")
 	}
 	if open() {
 		t.Error("not synced after all lists")
 	}
-	w.replace(Nodes, nil) // a relist must not close it twice
+	w.replace(Nodes, nil, "") // a relist must not close it twice
 }
 
 // A relist tells readers of what vanished while nobody watched.
@@ -151,8 +151,8 @@ func TestReplacePrunes(t *testing.T) {
 	s := w.Subscribe()
 	defer s.Close()
 	s.Take()
-	w.replace(Services, []runtime.Object{service("stays")})
-	w.replace(EndpointSlices, nil)
+	w.replace(Services, []runtime.Object{service("stays")}, "")
+	w.replace(EndpointSlices, nil, "")
 	c := s.Take()
 	if _, ok := c.Services[ServiceName{"default", "gone"}]; !ok {
 		t.Errorf("the vanished Service was not reported: %v", c)

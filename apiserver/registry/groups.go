@@ -30,6 +30,9 @@ type Config struct {
 	// AllowExternalIPs lets Services name externalIPs. It is off by default: whoever may create a Service could
 	// otherwise attract the traffic of any address (CVE-2020-8554).
 	AllowExternalIPs bool
+
+	// Acknowledged is told of every write; nil: nobody wants to know.
+	Acknowledged *Acknowledged
 }
 
 // Groups builds the storage of every resource and returns it as API groups to install, core first. Nothing is read
@@ -38,6 +41,9 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 	numbers, err := newNumbers(cfg.ServiceCIDRs, cfg.NodePorts)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Acknowledged == nil {
+		cfg.Acknowledged = &Acknowledged{}
 	}
 	b := &builder{config: cfg, numbers: numbers}
 	core := b.core()
@@ -107,9 +113,11 @@ func (b *builder) core() map[string]rest.Storage {
 		resources["endpoints"] = endpointsStore{ends}
 	}
 	if plain := build(b, namespaces()); b.err == nil {
+		note(plain, &b.config.Acknowledged.Namespaces)
 		resources["namespaces"], resources["namespaces/status"], resources["namespaces/finalize"] = newNamespaceStore(plain)
 	}
 	if plain := build(b, services(serviceRules{b.config.AllowExternalIPs})); b.err == nil {
+		note(plain, &b.config.Acknowledged.Services)
 		resources["services"], resources["services/status"] = newServiceStore(plain, ends.Store, b.numbers)
 		b.services = plain.Store
 	}
@@ -129,7 +137,9 @@ func (b *builder) apps() map[string]rest.Storage {
 
 func (b *builder) discovery() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
-	put(resources, build(b, endpointSlices()))
+	plain := build(b, endpointSlices())
+	note(plain, &b.config.Acknowledged.EndpointSlices)
+	put(resources, plain)
 	return resources
 }
 

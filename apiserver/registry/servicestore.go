@@ -44,7 +44,11 @@ var (
 // newServiceStore puts allocation around the plain storage of Services, whose status subresource allocates nothing.
 func newServiceStore(plain store[*corev1.Service], endpoints *genericregistry.Store, n *numbers) (*serviceStore, serviceStatus) {
 	s := &serviceStore{store: plain, numbers: n, endpoints: endpoints}
-	plain.AfterDelete = s.afterDelete
+	noted := plain.AfterDelete
+	plain.AfterDelete = func(obj runtime.Object, options *metav1.DeleteOptions) {
+		noted(obj, options)
+		s.afterDelete(obj, options)
+	}
 	status := serviceStatus{plain.status(), s}
 	plain.BeginCreate = s.beginCreate
 	plain.BeginUpdate = s.beginUpdate
