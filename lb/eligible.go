@@ -70,9 +70,8 @@ func matchPort(p *discoveryv1.EndpointPort, port *corev1.ServicePort) (uint16, b
 	return uint16(*p.Port), protocolOf(proto) == protocolOf(port.Protocol)
 }
 
-// newEndpoint reads the conditions as the API documents them: an unset ready
-// means ready, an unset serving means what ready says, an unset terminating
-// means no.
+// newEndpoint reads the conditions as discovery/v1 documents them and kube-proxy
+// does: an unset ready or serving means yes, an unset terminating no.
 func newEndpoint(from *discoveryv1.Endpoint, port uint16, node Node) (endpoint, bool) {
 	if len(from.Addresses) == 0 {
 		return endpoint{}, false
@@ -82,15 +81,11 @@ func newEndpoint(from *discoveryv1.Endpoint, port uint16, node Node) (endpoint, 
 		return endpoint{}, false
 	}
 	c := from.Conditions
-	ready := c.Ready == nil || *c.Ready
-	serving := ready
-	if c.Serving != nil {
-		serving = *c.Serving
-	}
+	serving := c.Serving == nil || *c.Serving
 	e := endpoint{
 		addr:     netip.AddrPortFrom(a, port),
 		local:    from.NodeName != nil && *from.NodeName == node.Name && node.Name != "", // P4
-		ready:    ready,
+		ready:    c.Ready == nil || *c.Ready,
 		draining: serving && c.Terminating != nil && *c.Terminating,
 	}
 	if from.Hints != nil {

@@ -250,11 +250,8 @@ func copiesOf(s *corev1.Service, port corev1.ServicePort, all []*discoveryv1.End
 				c.at = netip.AddrPortFrom(netip.MustParseAddr(e.Addresses[0]), uint16(*sp.Port))
 				c.here = e.NodeName != nil && *e.NodeName == node.Name
 				c.ready = e.Conditions.Ready == nil || *e.Conditions.Ready
-				serving := c.ready
-				if e.Conditions.Serving != nil {
-					serving = *e.Conditions.Serving
-				}
-				c.draining = serving && e.Conditions.Terminating != nil && *e.Conditions.Terminating
+				stopped := e.Conditions.Serving != nil && !*e.Conditions.Serving
+				c.draining = !stopped && e.Conditions.Terminating != nil && *e.Conditions.Terminating
 				copies = append(copies, c)
 			}
 		}
