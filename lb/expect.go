@@ -38,8 +38,9 @@ type Outcome struct {
 	// it came from always shows an address of the node (P33).
 	KeepsSource bool
 	// Sticky names the Service port that remembers the client, empty for none:
-	// while the endpoint of the client's last connection is among the Backends,
-	// it is the only one allowed. Policies remember apart: see Local.
+	// while the endpoint of the client's last connection under the same policy,
+	// see Local, is among the Backends, it is the only one allowed; without such a
+	// connection that of the last one under the other policy.
 	Sticky string
 	Local  bool // the Backends are the Local set, not the Cluster set
 }

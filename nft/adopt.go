@@ -186,7 +186,7 @@ func (s *socket) inherit(f *family) (heritage, error) {
 			found[e.comment] = in
 		}
 		id := binary.NativeEndian.Uint32(e.data)
-		if at, ok := targets[id]; ok {
+		if at, ok := targets[id]; ok && id > setMask { // smaller ones are of a version that took them for sets, too
 			in.endpoints[at] = id
 		}
 		return nil

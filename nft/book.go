@@ -28,7 +28,7 @@ type book struct {
 
 	classes   classes
 	setIDs    numbers
-	endpoints uint32 // last endpoint id given out; never given out twice
+	endpoints uint32 // last endpoint id given out; never given out twice, and larger than any set id
 
 	staged    map[key]delta
 	unstaged  bool           // everything will be written anyhow: do not keep the difference
@@ -106,6 +106,7 @@ func newBook() *book {
 		nodes:     map[netip.Addr]struct{}{},
 		classes:   newClasses(),
 		setIDs:    numbers{limit: setMask},
+		endpoints: setMask,
 		staged:    map[key]delta{},
 		lingering: map[key]*entry{},
 	}
@@ -217,6 +218,7 @@ func (b *book) fill(next, old *service, rows *lb.Rows) error {
 		next.addBackends(s, rows.Sets[i].Affinity > 0)
 		b.addHairpins(next, s)
 	}
+	next.addTwins(rows)
 	for i := range rows.Frontends {
 		f := &rows.Frontends[i]
 		comment := rows.Service.String()

@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -111,12 +112,53 @@ func (m model) complete(b *book) error {
 			}
 			if in == stickySlots {
 				n := id.value.number
+				if n <= setMask {
+					return fmt.Errorf("%v: endpoint %d could be a set", k, n)
+				}
 				_, alive := m[numberKey(sticky, n)]
 				if _, target := m[numberKey(stickyTargets, n)]; !alive || !target {
 					return fmt.Errorf("%v: endpoint %d leads nowhere", k, n)
 				}
 			}
 		}
+	}
+	return m.twinned(b)
+}
+
+// twinned checks that the sets and endpoints of a port have their twins, to and
+// fro, and that nothing else has.
+func (m model) twinned(b *book) error {
+	want := map[uint32]uint32{}
+	both := func(x, y uint32) { want[x], want[y] = y, x }
+	for _, s := range b.services {
+		for _, x := range s.sets {
+			for _, y := range s.sets {
+				if x.port != y.port || x.scope == y.scope || m[slotOf(stickySlots, x.id, 0)] == nil {
+					continue
+				}
+				for _, p := range x.slots {
+					for _, q := range y.slots {
+						if p.addr == q.addr {
+							both(x.id, y.id)
+							both(p.id, q.id)
+						}
+					}
+				}
+			}
+		}
+	}
+	n := 0
+	for k, e := range m {
+		if k.in != stickyTwins {
+			continue
+		}
+		n++
+		if of := binary.NativeEndian.Uint32(k.addr[:]); want[of] == 0 || want[of] != e.value.number {
+			return fmt.Errorf("the twin of %d is %d, should be %d", of, e.value.number, want[of])
+		}
+	}
+	if n != len(want) {
+		return fmt.Errorf("%d twins, should be %d", n, len(want))
 	}
 	return nil
 }

@@ -34,7 +34,9 @@
 // frontends that treat them differently from the outside. Sets with affinity
 // have a level more, sticky-slots and sticky-targets, because what the affinity
 // map remembers has to be an endpoint's id that dies with the endpoint: an
-// address could be somebody else's by the time the client returns.
+// address could be somebody else's by the time the client returns. Where the
+// policies give a port two sets, sticky-twins leads from one set to the other, and
+// from an endpoint's id in one to its id in the other.
 //
 // # Marks
 //

@@ -24,6 +24,7 @@ const (
 	stickySlots                // set id . slot -> endpoint id
 	stickyTargets              // endpoint id -> address . port
 	sticky                     // the endpoint ids that exist
+	stickyTwins                // set id, or endpoint id -> that of the port's other set
 	clusterIPs                 // the cluster addresses in use
 	hairpins                   // local pod . the same
 	nodes                      // the addresses of all nodes
@@ -34,7 +35,7 @@ const (
 
 // String is the map's name.
 func (m mapID) String() string {
-	return [...]string{"services", "shortcuts", "endpoints", "sticky-slots", "sticky-targets", "sticky",
+	return [...]string{"services", "shortcuts", "endpoints", "sticky-slots", "sticky-targets", "sticky", "sticky-twins",
 		"cluster-ips", "hairpins", "nodes", "restricted", "allowed"}[m]
 }
 
@@ -75,10 +76,11 @@ type mapShape struct {
 
 // The user data says in nft's own encoding how to print an element. The slot
 // keys need it: a number without a type has no other way to be printed.
-// concatKey and hostKey give just the byte order of key and value.
+// concatKey, hostKey and hostBoth give just the byte order of key and value.
 const (
 	concatKey = "000400000000010401000000"
 	hostKey   = "000401000000010400000000"
+	hostBoth  = "000401000000010401000000"
 	plainSet  = "000402000000"
 	hostSet   = "000401000000"
 	concatSet = "000400000000"
@@ -116,6 +118,7 @@ func (f *family) makeShapes() [mapCount]mapShape {
 		stickySlots:   slots(mapShape{value: formNumber, dataType: typeMark, dataLen: 4, userdata: concatKey + slotKey + markValue}),
 		stickyTargets: {key: formNumber, keyType: typeMark, keyLen: 4, value: formBackend, dataType: typeBackend, dataLen: addr + 4, userdata: hostKey},
 		sticky:        {key: formNumber, keyType: typeMark, keyLen: 4, userdata: hostSet},
+		stickyTwins:   {key: formNumber, keyType: typeMark, keyLen: 4, value: formNumber, dataType: typeMark, dataLen: 4, userdata: hostBoth},
 		clusterIPs:    {key: formAddr, keyType: f.addrType, keyLen: addr, userdata: plainSet},
 		hairpins:      {key: formPair, keyType: f.addrType<<6 | f.addrType, keyLen: 2 * addr, userdata: concatSet},
 		nodes:         {key: formAddr, keyType: f.addrType, keyLen: addr, userdata: plainSet},

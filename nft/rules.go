@@ -230,14 +230,17 @@ func (c class) rules(f *family) []rule {
 		exists := inSet(sticky.String(), false, mark())
 		goThere := join(setCtMark(load(mark())), setMark(number(leave)), anyPort,
 			lookup(stickyTargets.String(), reg1, ctMark()), f.dnat())
-		// The endpoint this client had, if it still exists (rules P70-P72).
-		rules = append(rules, join(setMark(lookup(affinityMap, reg1, ctMark(), f.saddr())),
-			exists, remember(dynsetUpdate, c.affinity), goThere))
+		// An update never changes the value of an entry that exists, so an
+		// entry for an endpoint that is gone has to be deleted first.
+		replace := join(remember(dynsetDelete, 0), remember(dynsetUpdate, c.affinity))
+		twin := func(of field) []expr { return setMark(lookup(stickyTwins.String(), reg1, of)) }
+		rules = append(rules,
+			// The endpoint this client had, if it still exists (rules P70-P72).
+			join(setMark(lookup(affinityMap, reg1, ctMark(), f.saddr())), exists, remember(dynsetUpdate, c.affinity), goThere),
+			// The one it has under the other policy, if this one admits it.
+			join(twin(ctMark()), setMark(lookup(affinityMap, reg1, mark(), f.saddr())), twin(mark()), replace, goThere))
 		for _, n := range sizes {
-			// An update never changes the value of an entry that exists, so an
-			// entry for an endpoint that is gone has to be deleted first.
-			rules = append(rules, join(setMark(lookup(stickySlots.String(), reg1, ctMark(), c.number(f, n))),
-				exists, remember(dynsetDelete, 0), remember(dynsetUpdate, c.affinity), goThere))
+			rules = append(rules, join(setMark(lookup(stickySlots.String(), reg1, ctMark(), c.number(f, n))), exists, replace, goThere))
 		}
 	} else {
 		for _, n := range sizes {

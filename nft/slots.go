@@ -137,6 +137,34 @@ func (s *service) addBackends(to *set, affinity bool) {
 	}
 }
 
+// addTwins joins the two sets of a port with affinity, and the endpoints that
+// are in both: a client that sticks to one under one policy comes to the same
+// under the other (rule P70).
+func (s *service) addTwins(rows *lb.Rows) {
+	for i, a := range s.sets {
+		for _, b := range s.sets[i+1:] {
+			if a.port != b.port || rows.Set(a.port, a.scope).Affinity == 0 {
+				continue
+			}
+			there := make(map[netip.AddrPort]uint32, len(b.slots))
+			for _, p := range b.slots {
+				there[p.addr] = p.id
+			}
+			for _, p := range a.slots {
+				if id, both := there[p.addr]; both {
+					s.addTwin(a.id, b.id) // again and again; it becomes one
+					s.addTwin(p.id, id)
+				}
+			}
+		}
+	}
+}
+
+func (s *service) addTwin(a, b uint32) {
+	s.add(numberKey(stickyTwins, a), numberValue(b), "")
+	s.add(numberKey(stickyTwins, b), numberValue(a), "")
+}
+
 // addHairpins adds the pods of this node among the backends, which may be their
 // own clients. The address tells, not the endpoint's node name: endpoints that
 // people write by hand often have none.

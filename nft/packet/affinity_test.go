@@ -86,6 +86,60 @@ func TestP70_OneMemoryForAllAddressesOfAPort(t *testing.T) {
 	})
 }
 
+// What a client sticks to under one policy it gets under the other, too, if that
+// admits it; if not, each policy remembers for itself.
+func TestP70_PoliciesShareWhatBothAdmit(t *testing.T) {
+	each(t, func(l *lab) {
+		here := map[string]bool{"a1": true, "a2": true}
+		shared, apart := 0, 0
+		for n := range 8 { // so many that no memory at all would not pass by chance
+			s := sticky(external(l.service("web"), l.ext(1+n), localPolicy), 600)
+			l.put(s, l.slice(s, ready(l.a1, l.a2, l.b1)...))
+			inside, outside := netlab.Shot{To: vip(s)}, netlab.Shot{To: l.ext(1 + n)}
+			if n%2 == 0 {
+				inside, outside = outside, inside
+			}
+			first := l.sticks(l.out, 3, inside)
+			second := l.sticks(l.out, 3, outside)
+			if here[first] {
+				shared++
+				if second != first {
+					l.t.Errorf("to %v stuck to %q, to %v to %q", inside.To, first, outside.To, second)
+				}
+			} else {
+				apart++
+			}
+			if again := l.sticks(l.out, 3, inside); again != first {
+				l.t.Errorf("to %v stuck to %q, then to %q", inside.To, first, again)
+			}
+		}
+		if shared < 4 {
+			l.t.Errorf("%d of %d were shared", shared, shared+apart)
+		}
+	})
+}
+
+// The endpoint that both policies share goes: one chooses anew, the other follows.
+func TestP70_P72_PoliciesForgetTogether(t *testing.T) {
+	each(t, func(l *lab) {
+		s := sticky(external(l.service("web"), l.ext(1), localPolicy), 600)
+		l.put(s, l.slice(s, ready(l.a1, l.a2)...))
+		shots := []netlab.Shot{{To: vip(s)}, {To: l.ext(1)}}
+		first := l.sticks(l.out, 1, shots[0])
+		for range 6 {
+			left := map[string]machine{"a1": l.a2, "a2": l.a1}[first]
+			l.put(l.slice(s, ready(left)...))
+			if first = l.sticks(l.out, 5, shots...); first != left.name {
+				l.t.Fatalf("%q answered, which is gone", first)
+			}
+			l.put(l.slice(s, ready(l.a1, l.a2)...))
+			if again := l.sticks(l.out, 5, shots...); again != first {
+				l.t.Fatalf("moved from %q to %q", first, again)
+			}
+		}
+	})
+}
+
 // With policy Cluster the client's address is replaced, but only after the
 // choice: two clients behind one router stay two.
 func TestP70_P75_TheKeyIsTheClientsOwnAddress(t *testing.T) {
