@@ -13,10 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
+	"fairlead.dev/fairlead/control"
 	"fairlead.dev/fairlead/health"
 	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/world"
@@ -95,10 +94,7 @@ func reportPage(node string, proxy *nft.Proxy, w *world.World) http.Handler {
 
 // newRecorder posts Events about Services as kube-proxy does, until ctx ends.
 func newRecorder(ctx context.Context, client kubernetes.Interface, node string) record.EventRecorder {
-	b := record.NewBroadcaster(record.WithContext(ctx))
-	b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
-	context.AfterFunc(ctx, b.Shutdown)
-	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kube-proxy", Host: node})
+	return control.Recorder(ctx, client, corev1.EventSource{Component: "kube-proxy", Host: node})
 }
 
 // onPort is a port of each address.

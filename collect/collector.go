@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
@@ -17,11 +16,14 @@ import (
 	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
+
+	"fairlead.dev/fairlead/control"
 )
 
 const (
 	workers = 4
+	// lastRetry bounds the pause after which what has failed is tried again.
+	lastRetry = time.Minute
 	// rediscover is how often the list of served resources is read again without a
 	// reason; a changed custom resource definition is one.
 	rediscover = 30 * time.Second
@@ -36,8 +38,8 @@ type Collector struct {
 
 	namespaces cache.SharedIndexInformer
 	resources  *resources
-	garbage    workqueue.TypedRateLimitingInterface[item]
-	spaces     workqueue.TypedRateLimitingInterface[string] // namespaces by name
+	garbage    *control.Queue[item]
+	spaces     *control.Queue[string] // namespaces by name
 
 	discovering sync.Mutex    // one discovery at a time
 	defined     chan struct{} // a custom resource definition changed; holds one notice
@@ -84,8 +86,8 @@ func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte,
 		client: client, metadata: meta, caPEM: string(caPEM), log: log,
 		namespaces: shared.Core().V1().Namespaces().Informer(),
 		resources:  newResources(),
-		garbage:    newQueue[item]("garbage"),
-		spaces:     newQueue[string]("namespace"),
+		garbage:    control.NewQueue[item]("garbage", lastRetry, log),
+		spaces:     control.NewQueue[string]("namespace", lastRetry, log),
 		defined:    make(chan struct{}, 1),
 	}
 	for _, r := range sharedKinds(shared) {
@@ -95,16 +97,12 @@ func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte,
 		}
 		c.resources.add(r)
 	}
-	if err := c.watchNamespaces(); err != nil {
-		return nil, err
-	}
+	control.Watch(c.namespaces, func(_, ns *corev1.Namespace, _ bool) {
+		if ns != nil {
+			c.spaces.Add(ns.Name)
+		}
+	})
 	return c, nil
-}
-
-func newQueue[T comparable](name string) workqueue.TypedRateLimitingInterface[T] {
-	return workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[T](5*time.Millisecond, time.Minute),
-		workqueue.TypedRateLimitingQueueConfig[T]{Name: name})
 }
 
 // Run collects until ctx is done.
@@ -117,15 +115,13 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 	}
 	for _, r := range c.resources.all() {
-		if r.informer != nil && !cache.WaitForCacheSync(ctx.Done(), r.informer.HasSynced) {
+		if r.informer != nil && !cache.WaitFor(ctx, "", r.informer.HasSyncedChecker()) {
 			return nil
 		}
 	}
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() { work(ctx, c.garbage, c.process, c.log) })
-		wg.Go(func() { work(ctx, c.spaces, c.syncNamespace, c.log) })
-	}
+	var queues sync.WaitGroup
+	queues.Go(func() { c.garbage.Work(ctx, workers, c.process) })
+	queues.Go(func() { c.spaces.Work(ctx, workers, c.syncNamespace) })
 	tick := time.NewTicker(rediscover)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -137,33 +133,8 @@ func (c *Collector) Run(ctx context.Context) error {
 			c.discover(ctx)
 		}
 	}
-	c.garbage.ShutDown()
-	c.spaces.ShutDown()
-	wg.Wait()
+	queues.Wait()
 	return nil
-}
-
-// work takes keys from q until it is shut down; failures are repeated with a
-// growing pause.
-func work[T comparable](ctx context.Context, q workqueue.TypedRateLimitingInterface[T], do func(context.Context, T) error, log *slog.Logger) {
-	for {
-		key, stop := q.Get()
-		if stop {
-			return
-		}
-		err := do(ctx, key)
-		switch {
-		case ctx.Err() != nil:
-		case err == nil:
-			q.Forget(key)
-		default:
-			if !apierrors.IsConflict(err) {
-				log.Warn("collect: will try again", "object", fmt.Sprint(key), "err", err)
-			}
-			q.AddRateLimited(key)
-		}
-		q.Done(key)
-	}
 }
 
 // discover reads the served resources, starts watching new ones and stops watching

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // item is one object to look at.
@@ -32,23 +35,13 @@ func (c *Collector) watch(r *resource) error {
 	if err := r.informer.AddIndexers(cache.Indexers{ownersIndex: indexOwners}); err != nil {
 		return fmt.Errorf("collect: %s: %w", r.gvr.Resource, err)
 	}
-	_, err := r.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(obj any) { c.seen(r, nil, obj.(metav1.Object)) },
-		UpdateFunc: func(old, obj any) {
-			c.seen(r, old.(metav1.Object), obj.(metav1.Object))
-		},
-		DeleteFunc: func(obj any) {
-			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = last.Obj
-			}
-			if m, ok := obj.(metav1.Object); ok {
-				c.gone(r, m)
-			}
-		},
+	control.Watch(r.informer, func(old, obj metav1.Object, _ bool) {
+		if obj == nil {
+			c.gone(r, old)
+		} else {
+			c.seen(r, old, obj)
+		}
 	})
-	if err != nil {
-		return fmt.Errorf("collect: %s: %w", r.gvr.Resource, err)
-	}
 	return nil
 }
 
@@ -113,21 +106,21 @@ func (c *Collector) ownerResource(obj metav1.Object, ref metav1.OwnerReference) 
 }
 
 // process looks at one object and does what Decide says.
-func (c *Collector) process(ctx context.Context, it item) error {
+func (c *Collector) process(ctx context.Context, it item) (time.Duration, error) {
 	r := c.resources.get(it.resource)
 	if r == nil {
-		return nil
+		return 0, nil
 	}
 	obj, ok := r.cached(it.namespace, it.name, it.uid)
 	if !ok {
-		return nil
+		return 0, nil
 	}
 	owners := make([]Owner, len(obj.GetOwnerReferences()))
 	if obj.GetDeletionTimestamp() == nil {
 		for i, ref := range obj.GetOwnerReferences() {
 			var err error
 			if owners[i], err = c.owner(ctx, obj, ref); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
@@ -135,9 +128,9 @@ func (c *Collector) process(ctx context.Context, it item) error {
 	blocked := slices.ContainsFunc(dependents, func(d dependent) bool { return d.blocks(it.uid) })
 	action := Decide(obj, owners, len(dependents) > 0, blocked)
 	if action.Verb == Leave {
-		return nil
+		return 0, nil
 	}
-	return c.act(ctx, r, obj, action, dependents)
+	return 0, c.act(ctx, r, obj, action, dependents)
 }
 
 // owner finds out what became of an owner: from the cache if it is there, else

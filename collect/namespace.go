@@ -10,7 +10,9 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/control"
 )
 
 const (
@@ -23,32 +25,12 @@ const (
 	look = 5 * time.Second
 )
 
-func (c *Collector) watchNamespaces() error {
-	queue := func(obj any) { c.spaces.Add(obj.(*corev1.Namespace).Name) }
-	_, err := c.namespaces.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: queue, UpdateFunc: func(_, obj any) { queue(obj) },
-	})
-	if err != nil {
-		return fmt.Errorf("collect: namespaces: %w", err)
-	}
-	return nil
-}
-
-// namespace reads a namespace from the cache.
-func (c *Collector) namespace(name string) *corev1.Namespace {
-	obj, exists, err := c.namespaces.GetIndexer().GetByKey(name)
-	if err != nil || !exists {
-		return nil
-	}
-	return obj.(*corev1.Namespace)
-}
-
 // contentGone queues the namespace of a deleted object if that waits to be empty.
 func (c *Collector) contentGone(name string) {
 	if name == "" {
 		return
 	}
-	if ns := c.namespace(name); ns != nil && ns.DeletionTimestamp != nil {
+	if ns := control.Cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: name}); ns != nil && ns.DeletionTimestamp != nil {
 		c.spaces.AddAfter(name, soon)
 	}
 }
@@ -63,15 +45,15 @@ func (c *Collector) furnishingChanged(r *resource, obj metav1.Object) {
 }
 
 // syncNamespace furnishes an active namespace and empties a deleted one.
-func (c *Collector) syncNamespace(ctx context.Context, name string) error {
-	ns := c.namespace(name)
+func (c *Collector) syncNamespace(ctx context.Context, name string) (time.Duration, error) {
+	ns := control.Cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: name})
 	switch {
 	case ns == nil:
-		return nil
+		return 0, nil
 	case ns.DeletionTimestamp == nil:
-		return c.furnish(ctx, name)
+		return 0, c.furnish(ctx, name)
 	case !slices.Contains(ns.Spec.Finalizers, corev1.FinalizerKubernetes):
-		return nil
+		return 0, nil
 	}
 	return c.empty(ctx, ns)
 }
@@ -115,12 +97,12 @@ func ignoreEnding(err error) error {
 
 // empty deletes everything in the namespace, pods first so that the Services and
 // ConfigMaps they use outlive them, and finalizes the namespace when nothing is
-// left (namespace controller upstream).
-func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) error {
+// left (namespace controller upstream). It says when to look again.
+func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) (again time.Duration, err error) {
 	// A kind that is served since the last discovery must not be forgotten: what
 	// is left of it would stay for ever.
 	if !c.discover(ctx) {
-		return fmt.Errorf("namespace %s: not all served kinds are known", ns.Name)
+		return 0, fmt.Errorf("namespace %s: not all served kinds are known", ns.Name)
 	}
 	var rest remains
 	pods := func(r *resource) bool { return r.gvr.Group == "" && r.gvr.Resource == "pods" }
@@ -139,18 +121,17 @@ func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) error {
 	done := rest.total() == 0 && len(rest.failures) == 0
 	if !done {
 		if err := c.writeConditions(ctx, ns, rest); err != nil {
-			return err
+			return 0, err
 		}
 		if len(rest.failures) > 0 {
-			return fmt.Errorf("namespace %s: %s", ns.Name, rest.failures[0])
+			return 0, fmt.Errorf("namespace %s: %s", ns.Name, rest.failures[0])
 		}
-		c.spaces.AddAfter(ns.Name, look)
-		return nil
+		return look, nil
 	}
 	next := ns.DeepCopy()
 	next.Spec.Finalizers = slices.DeleteFunc(next.Spec.Finalizers, func(f corev1.FinalizerName) bool { return f == corev1.FinalizerKubernetes })
-	_, err := c.client.CoreV1().Namespaces().Finalize(ctx, next, metav1.UpdateOptions{})
-	return ignoreNotFound(err)
+	_, err = c.client.CoreV1().Namespaces().Finalize(ctx, next, metav1.UpdateOptions{})
+	return 0, ignoreNotFound(err)
 }
 
 // deleteAll deletes the resource's objects in the namespace and adds what is left

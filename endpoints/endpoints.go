@@ -9,10 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // workers is how many Services each loop works on at a time. A worker spends nearly all its time
@@ -24,7 +24,7 @@ const workers = 16
 type Controller struct {
 	client kubernetes.Interface
 	log    *slog.Logger
-	events record.EventRecorder
+	events record.EventRecorder // set by Run
 
 	// The caches. Objects in them are shared and never mutated.
 	services  cache.SharedIndexInformer
@@ -32,6 +32,7 @@ type Controller struct {
 	nodes     cache.SharedIndexInformer
 	endpoints cache.SharedIndexInformer
 	slices    cache.SharedIndexInformer
+	listed    []cache.DoneChecker
 
 	selectors  Selectors
 	topologies sync.Map // types.NamespacedName -> topology: what the events of a Service said last
@@ -54,34 +55,28 @@ func New(client kubernetes.Interface, informers informers.SharedInformerFactory,
 		nodes:     informers.Core().V1().Nodes().Informer(),
 		endpoints: informers.Core().V1().Endpoints().Informer(),
 		slices:    informers.Discovery().V1().EndpointSlices().Informer(),
+
+		slicesLoop:    newLoop("endpointslices", lastRetry, log),
+		endpointsLoop: newLoop("endpoints", lastRetry, log),
+		mirrorLoop:    newLoop("mirror", lastMirrorRetry, log),
 	}
 	if err := Index(c.pods, c.slices); err != nil {
 		panic(fmt.Sprintf("BUG: endpoints: %v", err)) // the informers were started before New
 	}
+	c.listed = c.watch()
 	return c
 }
 
-// Run works until ctx is done. It returns an error only when it cannot begin.
+// Run works until ctx is done. It waits for the first lists, so nothing is decided on a partial picture.
 func (c *Controller) Run(ctx context.Context) error {
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
-	c.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "endpoints"})
-
-	c.slicesLoop = newLoop("endpointslices", workers, lastRetry, c.log, c.syncSlices)
-	c.endpointsLoop = newLoop("endpoints", workers, lastRetry, c.log, c.syncEndpoints)
-	c.mirrorLoop = newLoop("mirror", workers, lastMirrorRetry, c.log, c.syncMirror)
-
-	stop, err := c.watch(ctx)
-	defer stop()
-	if err != nil {
-		return err
+	c.events = control.Recorder(ctx, c.client, corev1.EventSource{Component: "endpoints"})
+	if !cache.WaitFor(ctx, "", c.listed...) {
+		return nil
 	}
-
 	var loops sync.WaitGroup
-	for _, l := range []*loop{c.slicesLoop, c.endpointsLoop, c.mirrorLoop} {
-		loops.Go(func() { l.run(ctx) })
-	}
+	loops.Go(func() { c.slicesLoop.run(ctx, c.syncSlices) })
+	loops.Go(func() { c.endpointsLoop.run(ctx, c.syncEndpoints) })
+	loops.Go(func() { c.mirrorLoop.run(ctx, c.syncMirror) })
 	loops.Wait()
 	return nil
 }

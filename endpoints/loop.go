@@ -2,22 +2,18 @@ package endpoints
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
+
+	"fairlead.dev/fairlead/control"
 )
 
 const (
-	// firstRetry and lastRetry bound the exponential back-off of a Service whose sync fails. The
-	// first is that of Kubernetes' endpoints controller (rule E36), the last that of its
-	// endpointslice controller (rule E68), for mirrors that of its mirroring controller (rule
+	// lastRetry bounds the exponential back-off of a Service whose sync fails as in Kubernetes'
+	// endpointslice controller (rule E68), lastMirrorRetry as in its mirroring controller (rule
 	// E109). Unlike there a Service is never given up.
-	firstRetry      = 5 * time.Millisecond
 	lastRetry       = 1000 * time.Second
 	lastMirrorRetry = 100 * time.Second
 
@@ -27,67 +23,22 @@ const (
 	recheckDelay = time.Second
 )
 
-// errWaiting says that a sync cannot complete yet, for a reason that is no failure.
-var errWaiting = errors.New("waiting")
-
 // loop brings one kind of object into the wanted state, Service by Service. Different Services are
 // worked on in parallel, one Service never is.
 type loop struct {
-	sync    func(context.Context, types.NamespacedName) error
-	workers int
-	log     *slog.Logger
-	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	ledger  ledger
+	queue  *control.Queue[types.NamespacedName]
+	ledger ledger
 }
 
-func newLoop(name string, workers int, lastRetry time.Duration, log *slog.Logger, sync func(context.Context, types.NamespacedName) error) *loop {
-	return &loop{
-		sync:    sync,
-		workers: workers,
-		log:     log.With("loop", name),
-		queue:   workqueue.NewTypedRateLimitingQueue(newLimiter(lastRetry)),
-	}
-}
-
-func newLimiter(lastRetry time.Duration) workqueue.TypedRateLimiter[types.NamespacedName] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstRetry, lastRetry)
+func newLoop(name string, lastRetry time.Duration, log *slog.Logger) *loop {
+	return &loop{queue: control.NewQueue[types.NamespacedName](name, lastRetry, log)}
 }
 
 // run works until ctx is done.
-func (l *loop) run(ctx context.Context) {
-	var workers sync.WaitGroup
-	for range l.workers {
-		workers.Go(func() {
-			for l.next(ctx) {
-			}
-		})
-	}
-	<-ctx.Done()
-	l.queue.ShutDown()
-	workers.Wait()
-}
-
-// next syncs one Service; false means that the loop is over.
-func (l *loop) next(ctx context.Context) bool {
-	key, over := l.queue.Get()
-	if over {
-		return false
-	}
-	defer l.queue.Done(key)
-	err := l.sync(ctx, key)
-	switch {
-	case err == nil:
-		l.queue.Forget(key)
-		return true
-	case ctx.Err() != nil:
-		return true
-	case errors.Is(err, errWaiting), apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		l.log.Debug("sync again", "service", key, "because", err)
-	default:
-		l.log.Error("sync failed", "service", key, "err", err, "tries", l.queue.NumRequeues(key)+1)
-	}
-	l.queue.AddRateLimited(key)
-	return true
+func (l *loop) run(ctx context.Context, sync func(context.Context, types.NamespacedName) error) {
+	l.queue.Work(ctx, workers, func(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+		return 0, sync(ctx, key)
+	})
 }
 
 // wanted is called when something has changed that the Service's objects are derived from.

@@ -7,6 +7,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // Names of the indexes that Index adds to the shared caches.
@@ -108,25 +110,11 @@ func (c *Controller) nodesFor(svc *corev1.Service, pods []*corev1.Pod) map[strin
 		if _, known := nodes[name]; known || name == "" {
 			continue
 		}
-		if node := cached[corev1.Node](c.nodes, types.NamespacedName{Name: name}); node != nil {
+		if node := control.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: name}); node != nil {
 			nodes[name] = node
 		}
 	}
 	return nodes
-}
-
-// cached returns an object from a cache, nil when it is not there.
-func cached[T any](informer cache.SharedIndexInformer, key types.NamespacedName) *T {
-	name := key.Name
-	if key.Namespace != "" {
-		name = key.Namespace + "/" + key.Name
-	}
-	obj, ok, err := informer.GetStore().GetByKey(name)
-	if err != nil || !ok {
-		return nil
-	}
-	found, _ := obj.(*T)
-	return found
 }
 
 // labelValue and sliceValue build the values of the indexes.

@@ -12,11 +12,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // syncSlices brings the EndpointSlices of one Service into the state that planSlices asks for.
 func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) error {
-	svc := cached[corev1.Service](c.services, key)
+	svc := control.Cached[corev1.Service](c.services, key)
 	if svc == nil {
 		c.slicesLoop.ledger.forget(key)
 		c.topologies.Delete(key)
@@ -38,7 +40,7 @@ func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) e
 	c.tellTopology(svc, remarks.topology)
 	if len(remarks.waiting) > 0 {
 		return fmt.Errorf("endpointslices of service %s: %w for the nodes of pods %s",
-			key, errWaiting, strings.Join(remarks.waiting, ", "))
+			key, control.ErrWaiting, strings.Join(remarks.waiting, ", "))
 	}
 	return nil
 }
@@ -50,8 +52,8 @@ func (c *Controller) syncMirror(ctx context.Context, key types.NamespacedName) e
 	if !ok {
 		return nil
 	}
-	ep := cached[corev1.Endpoints](c.endpoints, key)
-	plan, left := planMirror(ep, cached[corev1.Service](c.services, key), existing)
+	ep := control.Cached[corev1.Endpoints](c.endpoints, key)
+	plan, left := planMirror(ep, control.Cached[corev1.Service](c.services, key), existing)
 	if len(plan.create)+len(plan.update)+len(plan.delete) == 0 {
 		return nil
 	}
@@ -138,7 +140,7 @@ func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName
 		l.postpone(key)
 		return nil
 	}
-	svc, existing := cached[corev1.Service](c.services, key), cached[corev1.Endpoints](c.endpoints, key)
+	svc, existing := control.Cached[corev1.Service](c.services, key), control.Cached[corev1.Endpoints](c.endpoints, key)
 	version := ""
 	if existing != nil {
 		version = existing.ResourceVersion
@@ -173,7 +175,7 @@ func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName
 
 // writeEndpoints creates or updates the object of a Service.
 func (c *Controller) writeEndpoints(ctx context.Context, svc *corev1.Service, want *corev1.Endpoints) error {
-	key := keyOfObject(svc)
+	key := control.Key(svc)
 	api := c.client.CoreV1().Endpoints(key.Namespace)
 	write, reason, message := api.Update, "FailedToUpdateEndpoint", "Failed to update endpoint for service"
 	if want.ResourceVersion == "" {
@@ -212,7 +214,7 @@ func (c *Controller) serviceUID(ctx context.Context, key types.NamespacedName) (
 // written by hand for a Service that the cache does not show yet; the precondition makes sure that
 // what is deleted is what was looked at.
 func (c *Controller) removeOrphan(ctx context.Context, key types.NamespacedName) error {
-	ep := cached[corev1.Endpoints](c.endpoints, key)
+	ep := control.Cached[corev1.Endpoints](c.endpoints, key)
 	if ep == nil {
 		return nil
 	}
@@ -233,7 +235,7 @@ func (c *Controller) removeOrphan(ctx context.Context, key types.NamespacedName)
 // failed tells the people who look at a Service that its endpoints could not be written (rules E36
 // and E72). A conflict is none of their concern: the next try settles it.
 func (c *Controller) failed(svc *corev1.Service, err error, reason, message string) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+	if control.Expected(err) {
 		return
 	}
 	c.events.Eventf(svc, corev1.EventTypeWarning, reason, "%s %s/%s: %v", message, svc.Namespace, svc.Name, err)
@@ -242,7 +244,7 @@ func (c *Controller) failed(svc *corev1.Service, err error, reason, message stri
 // tellTopology tells the people who asked for hints in mode Auto what became of it, when that has
 // changed (rule E94).
 func (c *Controller) tellTopology(svc *corev1.Service, outcome topology) {
-	key := keyOfObject(svc)
+	key := control.Key(svc)
 	told, _ := c.topologies.Load(key)
 	before, _ := told.(topology)
 	if outcome == nil {

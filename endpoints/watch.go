@@ -3,88 +3,27 @@ package endpoints
 //lint:file-ignore SA1019 v1 Endpoints are deprecated for new clients; old ones still read what is written here.
 
 import (
-	"context"
-	"fmt"
 	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+
+	"fairlead.dev/fairlead/control"
 )
 
-// watch translates events into names of Services to look at, and returns when the caches and all
-// their first events have been seen. The function that it returns ends the watching.
-func (c *Controller) watch(ctx context.Context) (stop func(), err error) {
-	sources := []struct {
-		name     string
-		informer cache.SharedIndexInformer
-		handler  cache.ResourceEventHandler
-	}{
-		{"services", c.services, onChange(c.serviceChanged)},
-		{"pods", c.pods, onChange(c.podChanged)},
-		{"nodes", c.nodes, onChange(c.nodeChanged)},
-		{"endpoints", c.endpoints, onChange(c.endpointsChanged)},
-		{"endpointslices", c.slices, onChange(c.sliceChanged)},
-	}
-	var undo []func()
-	stop = func() {
-		for _, f := range undo {
-			f()
-		}
-	}
-	var synced []cache.DoneChecker
-	for _, s := range sources {
-		registration, err := s.informer.AddEventHandler(s.handler)
-		if err != nil {
-			return stop, fmt.Errorf("endpoints: watch %s: %w", s.name, err)
-		}
-		undo = append(undo, func() { _ = s.informer.RemoveEventHandler(registration) })
-		synced = append(synced, registration.HasSyncedChecker())
-	}
-	for _, s := range synced {
-		select {
-		case <-s.Done():
-		case <-ctx.Done():
-			return stop, nil
-		}
-	}
-	return stop, nil
-}
-
-// onChange adapts a function of the object before and after a change. Before is nil for a new
-// object, after is nil for a deleted one, first is set for objects that existed before the watch.
-// Events in which nothing has changed are dropped (rule E14).
-func onChange[T metav1.Object](changed func(before, after T, first bool)) cache.ResourceEventHandler {
-	var none T
-	return cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc: func(obj any, first bool) { changed(none, obj.(T), first) },
-		UpdateFunc: func(old, obj any) {
-			before, after := old.(T), obj.(T)
-			if before.GetResourceVersion() != after.GetResourceVersion() {
-				changed(before, after, false)
-			}
-		},
-		DeleteFunc: func(obj any) {
-			if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = tombstone.Obj
-			}
-			if before, ok := obj.(T); ok {
-				changed(before, none, false)
-			}
-		},
+// watch translates events into names of Services to look at. What it returns is done when all first events have been seen.
+func (c *Controller) watch() []cache.DoneChecker {
+	return []cache.DoneChecker{
+		control.Watch(c.services, c.serviceChanged), control.Watch(c.pods, c.podChanged), control.Watch(c.nodes, c.nodeChanged),
+		control.Watch(c.endpoints, c.endpointsChanged), control.Watch(c.slices, c.sliceChanged),
 	}
 }
 
 func (c *Controller) serviceChanged(before, after *corev1.Service, _ bool) {
-	var key types.NamespacedName
-	if after != nil {
-		key = keyOfObject(after)
-	} else {
-		key = keyOfObject(before)
-	}
+	key := control.Key(control.Versions(before, after)[0])
 	if after != nil && Selects(after) {
 		c.selectors.Set(key, after.Spec.Selector)
 	} else {
@@ -180,7 +119,7 @@ func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
 	}
 	for _, obj := range c.services.GetStore().List() {
 		if svc := obj.(*corev1.Service); automatic(svc) {
-			c.slicesLoop.wanted(keyOfObject(svc))
+			c.slicesLoop.wanted(control.Key(svc))
 		}
 	}
 }
@@ -191,15 +130,15 @@ func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
 // Service exists is left alone.
 func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first bool) {
 	if after == nil {
-		key := keyOfObject(before)
-		if cached[corev1.Service](c.services, key) != nil {
+		key := control.Key(before)
+		if control.Cached[corev1.Service](c.services, key) != nil {
 			c.edits.lost(key)
 		}
 		c.mirrorLoop.wanted(key)
 		c.endpointsLoop.deleted(key, before.UID)
 		return
 	}
-	key := keyOfObject(after)
+	key := control.Key(after)
 	c.mirrorLoop.wanted(key)
 	ours := after.Labels[LabelManagedBy] == EndpointsManager
 	if before != nil && (ours || before.Labels[LabelManagedBy] == EndpointsManager) && !sameContent(before, after) {
@@ -208,7 +147,7 @@ func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first boo
 	switch {
 	case first:
 		c.endpointsLoop.wanted(key)
-	case ours || cached[corev1.Service](c.services, key) != nil:
+	case ours || control.Cached[corev1.Service](c.services, key) != nil:
 		c.endpointsLoop.written(key)
 	}
 }
@@ -249,10 +188,6 @@ func (c *Controller) keeper(slice *discoveryv1.EndpointSlice) *loop {
 
 func sameKeeper(a, b *discoveryv1.EndpointSlice) bool {
 	return a.Labels[discoveryv1.LabelManagedBy] == b.Labels[discoveryv1.LabelManagedBy] && serviceOf(a) == serviceOf(b)
-}
-
-func keyOfObject(obj metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
 }
 
 // serviceOf returns the Service that a slice names in its label.

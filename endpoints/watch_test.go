@@ -1,7 +1,6 @@
 package endpoints
 
 import (
-	"context"
 	"log/slog"
 	"slices"
 	"strings"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // queued returns which Services a loop has been asked to look at, and empties its queue.
@@ -25,10 +23,9 @@ func queued(l *loop) string {
 }
 
 func TestE14_WhichPodChangesMatter(t *testing.T) {
-	idle := func(context.Context, types.NamespacedName) error { return nil }
 	c := &Controller{
-		slicesLoop:    newLoop("slices", 1, lastRetry, slog.New(slog.DiscardHandler), idle),
-		endpointsLoop: newLoop("endpoints", 1, lastRetry, slog.New(slog.DiscardHandler), idle),
+		slicesLoop:    newLoop("slices", lastRetry, slog.New(slog.DiscardHandler)),
+		endpointsLoop: newLoop("endpoints", lastRetry, slog.New(slog.DiscardHandler)),
 	}
 	defer c.slicesLoop.queue.ShutDown()
 	defer c.endpointsLoop.queue.ShutDown()
@@ -60,19 +57,14 @@ func TestE14_WhichPodChangesMatter(t *testing.T) {
 		{"labels and readiness: all of them", []func(*corev1.Pod){blue}, []func(*corev1.Pod){green, unready}, "blue green web"},
 	} {
 		before, after := webPod("a", "10.0.0.1", e.before...), webPod("a", "10.0.0.1", e.after...)
-		before.ResourceVersion, after.ResourceVersion = "1", "2"
-		onChange(c.podChanged).OnUpdate(before, after)
+		c.podChanged(before, after, false)
 		if slices, endpoints := queued(c.slicesLoop), queued(c.endpointsLoop); slices != e.want || endpoints != e.want {
 			t.Errorf("%s: slices of %q, Endpoints of %q, want %q", e.name, slices, endpoints, e.want)
 		}
 	}
 	same := webPod("a", "10.0.0.1", unready)
-	onChange(c.podChanged).OnUpdate(webPod("a", "10.0.0.1"), same)
-	if got := queued(c.slicesLoop); got != "" {
-		t.Errorf("a repeated version: %q", got)
-	}
-	onChange(c.podChanged).OnAdd(same, true)
-	onChange(c.podChanged).OnDelete(same)
+	c.podChanged(nil, same, true)
+	c.podChanged(same, nil, false)
 	if got := queued(c.slicesLoop); got != "web" {
 		t.Errorf("a pod comes and goes: %q", got)
 	}

@@ -10,42 +10,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+
+	"fairlead.dev/fairlead/control"
 )
-
-// handle calls changed for each object that is new (old is nil), has changed, or is deleted (now is nil). What it returns
-// tells whether the whole first list has been handed over.
-func handle[T any](informer cache.SharedIndexInformer, changed func(old, now *T)) cache.InformerSynced {
-	reg, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { changed(nil, obj.(*T)) },
-		UpdateFunc: func(old, obj any) { changed(old.(*T), obj.(*T)) },
-		DeleteFunc: func(obj any) {
-			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = last.Obj
-			}
-			if t, ok := obj.(*T); ok {
-				changed(t, nil)
-			}
-		},
-	})
-	if err != nil {
-		panic(fmt.Sprintf("BUG: external: %v", err)) // the informer was stopped before New
-	}
-	return reg.HasSynced
-}
-
-// lookup returns an object from a cache, nil when it is not there.
-func lookup[T any](informer cache.SharedIndexInformer, key types.NamespacedName) *T {
-	obj, ok, err := informer.GetStore().GetByKey(key.String())
-	if err != nil || !ok {
-		return nil
-	}
-	found, _ := obj.(*T)
-	return found
-}
 
 // view reads what the caches have of a Service.
 func (c *Controller) view(key types.NamespacedName) view {
-	v := view{service: lookup[corev1.Service](c.services, key), endpoints: lookup[corev1.Endpoints](c.endpoints, key)}
+	v := view{service: control.Cached[corev1.Service](c.services, key), endpoints: control.Cached[corev1.Endpoints](c.endpoints, key)}
 	v.slices = SlicesByHand(c.slices.GetIndexer(), key)
 	return v
 }
@@ -89,22 +60,5 @@ func serviceOf(slice *discoveryv1.EndpointSlice) types.NamespacedName {
 	return types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
 }
 
-func keyOf(obj metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
-}
-
-// annotated reports whether we have written on an object; Endpoints and slices only.
-func annotated[T any](obj *T) bool {
-	if obj == nil {
-		return false
-	}
-	m, ok := any(obj).(metav1.Object)
-	return ok && m.GetAnnotations()[AnnotationUnhealthy] != ""
-}
-
-func either[T any](a, b *T) *T {
-	if a != nil {
-		return a
-	}
-	return b
-}
+// annotated reports whether we have written on an object.
+func annotated(obj metav1.Object) bool { return obj.GetAnnotations()[AnnotationUnhealthy] != "" }

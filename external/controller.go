@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -19,7 +18,8 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
+
+	"fairlead.dev/fairlead/control"
 )
 
 const (
@@ -35,12 +35,12 @@ type Controller struct {
 	client kubernetes.Interface
 	ask    Asker
 	log    *slog.Logger
-	queue  workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	queue  *control.Queue[types.NamespacedName]
 	events record.EventRecorder // set by Run
 
 	// The caches. Objects in them are shared and never mutated.
 	services, endpoints, slices cache.SharedIndexInformer
-	listed                      []cache.InformerSynced
+	listed                      []cache.DoneChecker
 
 	wake  chan struct{} // the agenda has become shorter at its beginning
 	slots chan struct{} // one for each try under way
@@ -61,28 +61,28 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, as
 		services:  shared.Core().V1().Services().Informer(),
 		endpoints: shared.Core().V1().Endpoints().Informer(),
 		slices:    shared.Discovery().V1().EndpointSlices().Informer(),
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](5*time.Millisecond, time.Minute),
-			workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Name: "external"}),
-		wake: make(chan struct{}, 1), slots: make(chan struct{}, inFlight),
+		queue:     control.NewQueue[types.NamespacedName]("external", time.Minute, log),
+		wake:      make(chan struct{}, 1), slots: make(chan struct{}, inFlight),
 		memories: map[types.NamespacedName]*memory{}, nodes: map[string]*corev1.Node{}, silent: map[string]time.Time{},
 	}
 	if err := Index(c.slices); err != nil {
 		panic(fmt.Sprintf("BUG: external: %v", err)) // the informer was started before New
 	}
-	c.listed = []cache.InformerSynced{
-		handle(c.services, c.serviceChanged),
-		handle(c.endpoints, func(old, ep *corev1.Endpoints) {
-			c.objectChanged(keyOf(either(ep, old)), annotated(old) || annotated(ep))
+	c.listed = []cache.DoneChecker{
+		control.Watch(c.services, c.serviceChanged),
+		control.Watch(c.endpoints, func(old, now *corev1.Endpoints, _ bool) {
+			for _, ep := range control.Versions(old, now) {
+				c.objectChanged(control.Key(ep), annotated(ep))
+			}
 		}),
-		handle(c.slices, func(old, s *discoveryv1.EndpointSlice) {
-			for _, slice := range []*discoveryv1.EndpointSlice{old, s} { // the label may have changed
-				if slice != nil && ByHand(slice) {
+		control.Watch(c.slices, func(old, now *discoveryv1.EndpointSlice, _ bool) {
+			for _, slice := range control.Versions(old, now) { // the label may have changed
+				if ByHand(slice) {
 					c.objectChanged(serviceOf(slice), annotated(slice))
 				}
 			}
 		}),
-		handle(shared.Core().V1().Nodes().Informer(), c.nodeChanged),
+		control.Watch(shared.Core().V1().Nodes().Informer(), c.nodeChanged),
 	}
 	return c
 }
@@ -91,61 +91,31 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, as
 func (c *Controller) Run(ctx context.Context) error {
 	// Events about many addresses of one Service are not noise here: more of them pass than by default.
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 100, QPS: 0.1}))
-	defer broadcaster.Shutdown()
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
 	c.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "external-endpoints"})
 
-	if !cache.WaitForCacheSync(ctx.Done(), c.listed...) {
+	if !cache.WaitFor(ctx, "", c.listed...) {
 		return nil
 	}
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() { c.work(ctx) })
-	}
-	wg.Go(func() { c.probe(ctx) })
-	<-ctx.Done()
-	c.queue.ShutDown()
-	wg.Wait()
+	var loops sync.WaitGroup
+	loops.Go(func() { c.queue.Work(ctx, workers, c.sync) })
+	loops.Go(func() { c.probe(ctx) })
+	loops.Wait()
 	c.tries.Wait()
 	return nil
 }
 
-// work syncs Services until the queue is shut down.
-func (c *Controller) work(ctx context.Context) {
-	for {
-		key, over := c.queue.Get()
-		if over {
-			return
-		}
-		err := c.sync(ctx, key)
-		switch {
-		case ctx.Err() != nil:
-		case err == nil:
-			c.queue.Forget(key)
-		default:
-			if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) { // the cache was behind
-				c.log.Warn("will try again", "service", key, "err", err)
-			}
-			c.queue.AddRateLimited(key)
-		}
-		c.queue.Done(key)
-	}
-}
-
-func (c *Controller) serviceChanged(old, svc *corev1.Service) {
-	for _, s := range []*corev1.Service{old, svc} {
-		if s == nil {
-			continue
-		}
-		if _, ok := s.Annotations[AnnotationProbe]; ok {
-			c.queue.Add(keyOf(s))
+func (c *Controller) serviceChanged(old, now *corev1.Service, _ bool) {
+	for _, svc := range control.Versions(old, now) {
+		if _, ok := svc.Annotations[AnnotationProbe]; ok {
+			c.queue.Add(control.Key(svc))
 		}
 	}
 }
 
 // objectChanged is called when Endpoints or a slice by hand have changed; marked tells that we have written on it.
 func (c *Controller) objectChanged(key types.NamespacedName, marked bool) {
-	svc, probed := lookup[corev1.Service](c.services, key), false
+	svc, probed := control.Cached[corev1.Service](c.services, key), false
 	if svc != nil {
 		_, probed = svc.Annotations[AnnotationProbe]
 	}
@@ -154,12 +124,14 @@ func (c *Controller) objectChanged(key types.NamespacedName, marked bool) {
 	}
 }
 
-func (c *Controller) nodeChanged(old, node *corev1.Node) {
+func (c *Controller) nodeChanged(old, node *corev1.Node, _ bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if node == nil || !ready(node) {
-		delete(c.nodes, either(node, old).Name)
+	if node != nil && ready(node) {
+		c.nodes[node.Name] = node
 		return
 	}
-	c.nodes[node.Name] = node
+	for _, gone := range control.Versions(old, node) {
+		delete(c.nodes, gone.Name)
+	}
 }

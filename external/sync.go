@@ -10,33 +10,35 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // sync brings the objects of one Service into the state that its annotations and the answers ask for.
-func (c *Controller) sync(ctx context.Context, key types.NamespacedName) error {
+func (c *Controller) sync(ctx context.Context, key types.NamespacedName) (again time.Duration, err error) {
 	v := c.view(key)
 	if v.service == nil || len(v.service.Spec.Selector) > 0 || v.service.DeletionTimestamp != nil {
 		c.forget(key)
-		return nil
+		return 0, nil
 	}
 	if _, probed := v.service.Annotations[AnnotationProbe]; !probed {
 		c.forget(key)
-		return c.write(ctx, planWrites(v, nil)) // everything that was taken out comes back
+		return 0, c.write(ctx, planWrites(v, nil)) // everything that was taken out comes back
 	}
 	w, told, wait := c.judge(key, v)
 	if wait > 0 {
-		c.queue.AddAfter(key, wait)
-		return nil
+		return wait, nil
 	}
-	err := c.write(ctx, w)
+	err = c.write(ctx, w)
 	for _, e := range told {
 		if err == nil || !e.written {
 			c.events.Event(v.service, e.kind, e.reason, e.text)
 		}
 	}
-	return err
+	return 0, err
 }
 
 // forget ends the probes of a Service.
@@ -99,19 +101,28 @@ func writtenOf(svc *corev1.Service) string {
 	return svc.Annotations[AnnotationProbe] + "\x00" + svc.Annotations[AnnotationKeep]
 }
 
-// write brings a plan into the API. Each object is written on its own; a conflict means that the plan is old.
+// write brings a plan into the API. Each object is written on its own; a conflict means that the plan is old, as does an object
+// that is gone.
 func (c *Controller) write(ctx context.Context, w writes) error {
 	if w.endpoints != nil {
 		if _, err := c.client.CoreV1().Endpoints(w.endpoints.Namespace).Update(ctx, w.endpoints, metav1.UpdateOptions{}); err != nil {
-			return fmt.Errorf("endpoints %s: %w", w.endpoints.Name, err)
+			return fmt.Errorf("endpoints %s: %w", w.endpoints.Name, late(err))
 		}
 	}
 	for _, slice := range w.slices {
 		if _, err := c.client.DiscoveryV1().EndpointSlices(slice.Namespace).Update(ctx, slice, metav1.UpdateOptions{}); err != nil {
-			return fmt.Errorf("endpoint slice %s: %w", slice.Name, err)
+			return fmt.Errorf("endpoint slice %s: %w", slice.Name, late(err))
 		}
 	}
 	return nil
+}
+
+// late marks that an object is gone as what the cache will show in a moment.
+func late(err error) error {
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("%w for the cache: %w", control.ErrWaiting, err)
+	}
+	return err
 }
 
 // event is something to tell about a Service.

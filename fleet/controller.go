@@ -8,21 +8,22 @@ import (
 	"sync"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
+
+	"fairlead.dev/fairlead/control"
 )
 
-// nodeIndex finds pods by the name of their node.
-const nodeIndex = "fleet/node"
+const (
+	// nodeIndex finds pods by the name of their node.
+	nodeIndex = "fleet/node"
+	// lastRetry bounds the pause after which what has failed is tried again.
+	lastRetry = time.Minute
+)
 
 // Controller looks after the nodes.
 type Controller struct {
@@ -31,11 +32,11 @@ type Controller struct {
 	log    *slog.Logger
 
 	nodes, leases, pods cache.SharedIndexInformer
-	listed              []cache.InformerSynced
-	nodeQueue           workqueue.TypedRateLimitingInterface[string]
-	podQueue            workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	dnsQueue            workqueue.TypedRateLimitingInterface[string] // of one key, the empty one
-	events              record.EventRecorder                         // set by Run
+	listed              []cache.DoneChecker
+	nodeQueue           *control.Queue[string]
+	podQueue            *control.Queue[types.NamespacedName]
+	dnsQueue            *control.Queue[string] // of one key, the empty one
+	events              record.EventRecorder   // set by Run
 
 	mu       sync.Mutex                   // guards below
 	heard    map[string]time.Time         // by node: when its agent was last heard of, by our clock
@@ -53,9 +54,9 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 		nodes:     shared.Core().V1().Nodes().Informer(),
 		leases:    shared.Coordination().V1().Leases().Informer(),
 		pods:      shared.Core().V1().Pods().Informer(),
-		nodeQueue: newQueue[string]("fleet-node"),
-		podQueue:  newQueue[types.NamespacedName]("fleet-pod"),
-		dnsQueue:  newQueue[string]("fleet-dns"),
+		nodeQueue: control.NewQueue[string]("fleet-node", lastRetry, log),
+		podQueue:  control.NewQueue[types.NamespacedName]("fleet-pod", lastRetry, log),
+		dnsQueue:  control.NewQueue[string]("fleet-dns", lastRetry, log),
 		heard:     map[string]time.Time{},
 		turned:    map[string]bool{},
 		given:     map[types.UID][]netip.Prefix{},
@@ -64,91 +65,25 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 	if err := c.pods.AddIndexers(cache.Indexers{nodeIndex: indexNode}); err != nil {
 		panic(fmt.Sprintf("BUG: fleet: %v", err)) // the informer was started before New
 	}
-	c.listed = []cache.InformerSynced{
-		handle(c.nodes, c.nodeChanged, c.nodeGone),
-		handle(c.leases, func(_, l *coordinationv1.Lease) { c.leaseChanged(l) }, func(*coordinationv1.Lease) {}),
-		handle(c.pods, c.podChanged, c.podGone),
+	c.listed = []cache.DoneChecker{
+		control.Watch(c.nodes, c.nodeChanged), control.Watch(c.leases, c.leaseChanged), control.Watch(c.pods, c.podChanged),
 	}
 	return c
 }
 
-func newQueue[T comparable](name string) workqueue.TypedRateLimitingInterface[T] {
-	return workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[T](5*time.Millisecond, time.Minute),
-		workqueue.TypedRateLimitingQueueConfig[T]{Name: name})
-}
-
 // Run works until ctx is done.
 func (c *Controller) Run(ctx context.Context) error {
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
-	c.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "node-controller"})
-
-	if !cache.WaitForCacheSync(ctx.Done(), c.listed...) {
+	c.events = control.Recorder(ctx, c.client, corev1.EventSource{Component: "node-controller"})
+	if !cache.WaitFor(ctx, "", c.listed...) {
 		return nil
 	}
-	var wg sync.WaitGroup
-	// One worker for nodes: ranges are given out one after the other.
-	wg.Go(func() { work(ctx, c.nodeQueue, c.syncNode, c.log) })
-	wg.Go(func() { work(ctx, c.podQueue, c.syncPod, c.log) })
 	c.dnsQueue.Add("")
-	wg.Go(func() { work(ctx, c.dnsQueue, c.syncNameServers, c.log) })
-	<-ctx.Done()
-	c.nodeQueue.ShutDown()
-	c.podQueue.ShutDown()
-	c.dnsQueue.ShutDown()
-	wg.Wait()
+	var queues sync.WaitGroup
+	queues.Go(func() { c.nodeQueue.Work(ctx, 1, c.syncNode) }) // one worker: ranges are given out one after the other
+	queues.Go(func() { c.podQueue.Work(ctx, 1, c.syncPod) })
+	queues.Go(func() { c.dnsQueue.Work(ctx, 1, c.syncNameServers) })
+	queues.Wait()
 	return nil
-}
-
-// work takes keys from q until it is shut down. A failure is repeated with a
-// growing pause; a pass that asks for it is repeated after the time given.
-func work[T comparable](ctx context.Context, q workqueue.TypedRateLimitingInterface[T],
-	sync func(context.Context, T) (time.Duration, error), log *slog.Logger) {
-	for {
-		key, stop := q.Get()
-		if stop {
-			return
-		}
-		recheck, err := sync(ctx, key)
-		switch {
-		case ctx.Err() != nil:
-		case err != nil:
-			if !apierrors.IsConflict(err) {
-				log.Warn("fleet: will try again", "object", fmt.Sprint(key), "err", err)
-			}
-			q.AddRateLimited(key)
-		default:
-			q.Forget(key)
-			if recheck > 0 {
-				q.AddAfter(key, recheck)
-			}
-		}
-		q.Done(key)
-	}
-}
-
-// handle calls changed for each new or changed object (old is nil when it is new)
-// and gone for each that is deleted. What it returns tells whether the whole first
-// list has been handed to changed.
-func handle[T any](informer cache.SharedIndexInformer, changed func(old, obj *T), gone func(*T)) cache.InformerSynced {
-	reg, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { changed(nil, obj.(*T)) },
-		UpdateFunc: func(old, obj any) { changed(old.(*T), obj.(*T)) },
-		DeleteFunc: func(obj any) {
-			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = last.Obj
-			}
-			if t, ok := obj.(*T); ok {
-				gone(t)
-			}
-		},
-	})
-	if err != nil {
-		panic(fmt.Sprintf("BUG: fleet: %v", err)) // the informer was stopped before New
-	}
-	return reg.HasSynced
 }
 
 func indexNode(obj any) ([]string, error) {

@@ -11,11 +11,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // syncNode gives the node its ranges, judges it and, if it turned bad, its pods.
 func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, error) {
-	n := c.node(name)
+	n := control.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: name})
 	if n == nil {
 		return 0, nil
 	}
@@ -54,14 +56,6 @@ func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, 
 		return silence, nil
 	}
 	return plan.Recheck, nil
-}
-
-func (c *Controller) node(name string) *corev1.Node {
-	obj, exists, err := c.nodes.GetIndexer().GetByKey(name)
-	if err != nil || !exists {
-		return nil
-	}
-	return obj.(*corev1.Node)
 }
 
 func (c *Controller) patchNode(ctx context.Context, n *corev1.Node, fields map[string]any, kind types.PatchType, subresources ...string) error {
@@ -166,16 +160,15 @@ func (c *Controller) patchPod(ctx context.Context, p *corev1.Pod, cond corev1.Po
 // syncPod evicts the pod when its node's taints say so, and removes it when its
 // node is gone.
 func (c *Controller) syncPod(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
-	obj, exists, err := c.pods.GetIndexer().GetByKey(key.String())
-	if err != nil || !exists {
+	p := control.Cached[corev1.Pod](c.pods, key)
+	if p == nil {
 		return 0, nil
 	}
-	p := obj.(*corev1.Pod)
-	n := c.node(p.Spec.NodeName)
+	n := control.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: p.Spec.NodeName})
 	if n == nil {
 		return c.orphaned(ctx, p)
 	}
-	c.podGone(p) // from the homeless: it has a node
+	c.housed(p.UID)
 	if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		return 0, nil
 	}
@@ -222,7 +215,7 @@ func (c *Controller) orphaned(ctx context.Context, p *corev1.Pod) (time.Duration
 	if !apierrors.IsNotFound(err) {
 		return quarantine, err
 	}
-	c.log.Info("fleet: pod removed, its node is gone", "pod", keyOf(p).String(), "node", p.Spec.NodeName)
+	c.log.Info("fleet: pod removed, its node is gone", "pod", control.Key(p).String(), "node", p.Spec.NodeName)
 	now := int64(0)
 	return 0, c.deletePod(ctx, p, metav1.DeleteOptions{GracePeriodSeconds: &now})
 }

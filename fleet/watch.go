@@ -8,10 +8,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // nodeChanged notes heartbeats in the node's status and queues the node.
-func (c *Controller) nodeChanged(old, n *corev1.Node) {
+func (c *Controller) nodeChanged(old, n *corev1.Node, _ bool) {
+	if n == nil {
+		c.nodeGone(old)
+		return
+	}
 	c.mu.Lock()
 	if old == nil {
 		c.heard[n.Name] = time.Now()
@@ -61,8 +67,8 @@ func (c *Controller) nodeGone(n *corev1.Node) {
 
 // leaseChanged notes that the node's agent is alive. A node that was silent is
 // looked at at once, the others when their time is up.
-func (c *Controller) leaseChanged(l *coordinationv1.Lease) {
-	if l.Namespace != corev1.NamespaceNodeLease {
+func (c *Controller) leaseChanged(_, l *coordinationv1.Lease, _ bool) {
+	if l == nil || l.Namespace != corev1.NamespaceNodeLease {
 		return
 	}
 	c.mu.Lock()
@@ -70,22 +76,23 @@ func (c *Controller) leaseChanged(l *coordinationv1.Lease) {
 	c.mu.Unlock()
 }
 
-func (c *Controller) podChanged(old, p *corev1.Pod) {
+func (c *Controller) podChanged(old, p *corev1.Pod, _ bool) {
+	if p == nil {
+		c.housed(old.UID)
+		return
+	}
 	if p.Spec.NodeName == "" || old != nil && old.Spec.NodeName == p.Spec.NodeName &&
 		apiequality.Semantic.DeepEqual(old.Spec.Tolerations, p.Spec.Tolerations) {
 		return
 	}
-	c.podQueue.Add(keyOf(p))
+	c.podQueue.Add(control.Key(p))
 }
 
-func (c *Controller) podGone(p *corev1.Pod) {
+// housed forgets that a pod had no node: it has one, or is gone.
+func (c *Controller) housed(pod types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.homeless, p.UID)
-}
-
-func keyOf(p *corev1.Pod) types.NamespacedName {
-	return types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+	delete(c.homeless, pod)
 }
 
 // podsOn are the pods of the node.
@@ -103,7 +110,7 @@ func (c *Controller) podsOn(node string) []*corev1.Pod {
 
 func (c *Controller) queuePods(node string) {
 	for _, p := range c.podsOn(node) {
-		c.podQueue.Add(keyOf(p))
+		c.podQueue.Add(control.Key(p))
 	}
 }
 

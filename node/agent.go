@@ -24,10 +24,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
+	"fairlead.dev/fairlead/control"
 	"fairlead.dev/fairlead/cri"
 	"fairlead.dev/fairlead/image"
 	"fairlead.dev/fairlead/node/spec"
@@ -108,10 +107,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := os.MkdirAll(a.podsDir(), 0o711); err != nil {
 		return fmt.Errorf("node: %w", err)
 	}
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: a.client.CoreV1().Events("")})
-	a.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: a.cfg.Name})
+	a.events = control.Recorder(ctx, a.client, corev1.EventSource{Component: "kubelet", Host: a.cfg.Name})
 
 	defer a.running.Wait()
 	g, ctx := errgroup.WithContext(ctx)

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/control"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/spec"
 )
@@ -24,30 +25,19 @@ const relistPeriod = 10 * time.Second
 func (a *Agent) keepPods(ctx context.Context) error {
 	list := cache.NewListWatchFromClient(a.client.CoreV1().RESTClient(), "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", a.cfg.Name))
 	informer := cache.NewSharedInformer(list, &corev1.Pod{}, 0)
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { a.deliver(ctx, obj.(*corev1.Pod)) },
-		UpdateFunc: func(_, obj any) { a.deliver(ctx, obj.(*corev1.Pod)) },
-		DeleteFunc: func(obj any) {
-			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = last.Obj
-			}
-			if pod, ok := obj.(*corev1.Pod); ok {
-				a.with(pod.UID, (*worker).vanish)
-			}
-		},
+	listed := control.Watch(informer, func(old, pod *corev1.Pod, _ bool) {
+		if pod == nil {
+			a.with(old.UID, (*worker).vanish)
+		} else {
+			a.deliver(ctx, pod)
+		}
 	})
-	if err != nil {
-		return err
-	}
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { informer.RunWithContext(ctx) })
 	parts.Go(func() { a.followExits(ctx) })
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+	if !cache.WaitFor(ctx, "", listed) { // before the runtime's pods are compared
 		return ctx.Err()
-	}
-	for _, obj := range informer.GetStore().List() {
-		a.deliver(ctx, obj.(*corev1.Pod)) // before the runtime's pods are compared: handlers may lag behind the store
 	}
 	last := map[types.UID]string{}
 	for {

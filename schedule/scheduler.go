@@ -14,11 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // bindings bounds the bind requests in flight.
@@ -31,9 +30,9 @@ type Scheduler struct {
 
 	nodes, pods cache.SharedIndexInformer
 	cluster     *cluster
-	queue       workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	listed      []cache.InformerSynced // the first lists are counted
-	events      record.EventRecorder   // set by Run
+	queue       *control.Queue[types.NamespacedName]
+	listed      []cache.DoneChecker  // the first lists are counted
+	events      record.EventRecorder // set by Run
 
 	mu      sync.Mutex                        // guards waiting
 	waiting map[types.NamespacedName]struct{} // pods that fit nowhere
@@ -47,24 +46,18 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, lo
 		nodes:   shared.Core().V1().Nodes().Informer(),
 		pods:    shared.Core().V1().Pods().Informer(),
 		cluster: newCluster(),
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](5*time.Millisecond, 10*time.Second),
-			workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Name: "schedule"}),
+		queue:   control.NewQueue[types.NamespacedName]("schedule", 10*time.Second, log),
 		waiting: map[types.NamespacedName]struct{}{},
 	}
-	s.watch()
+	s.listed = []cache.DoneChecker{control.Watch(s.nodes, s.nodeChanged), control.Watch(s.pods, s.podChanged)}
 	return s
 }
 
 // Run schedules until ctx is done. It waits for the informers' first lists, so no
 // node looks emptier than it is.
 func (s *Scheduler) Run(ctx context.Context) error {
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: s.client.CoreV1().Events("")})
-	s.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: corev1.DefaultSchedulerName})
-
-	if !cache.WaitForCacheSync(ctx.Done(), s.listed...) {
+	s.events = control.Recorder(ctx, s.client, corev1.EventSource{Component: corev1.DefaultSchedulerName})
+	if !cache.WaitFor(ctx, "", s.listed...) {
 		return nil
 	}
 	var wg sync.WaitGroup
@@ -105,12 +98,8 @@ func (s *Scheduler) work(ctx context.Context, wg *sync.WaitGroup) {
 // pod when there is nothing to decide. A refused pod waits from the moment of the
 // decision, so that no change in between is missed.
 func (s *Scheduler) decide(key types.NamespacedName) (pod *corev1.Pod, node, message string) {
-	obj, exists, err := s.pods.GetIndexer().GetByKey(key.String())
-	if err != nil || !exists {
-		return nil, "", ""
-	}
-	pod = obj.(*corev1.Pod)
-	if !mine(pod) || s.cluster.counted(pod.UID) {
+	pod = control.Cached[corev1.Pod](s.pods, key)
+	if pod == nil || !mine(pod) || s.cluster.counted(pod.UID) {
 		return nil, "", ""
 	}
 	s.mu.Lock()
@@ -128,7 +117,7 @@ func (s *Scheduler) decide(key types.NamespacedName) (pod *corev1.Pod, node, mes
 // bind tells the server. If that fails the pod is no longer counted and comes
 // back with a growing pause.
 func (s *Scheduler) bind(ctx context.Context, pod *corev1.Pod, node string) {
-	key := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
+	key := control.Key(pod)
 	err := s.client.CoreV1().Pods(pod.Namespace).Bind(ctx, &corev1.Binding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		Target:     corev1.ObjectReference{Kind: "Node", Name: node},

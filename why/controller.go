@@ -17,12 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
 
+	"fairlead.dev/fairlead/control"
 	"fairlead.dev/fairlead/endpoints"
 	"fairlead.dev/fairlead/external"
 )
@@ -47,14 +45,14 @@ type Controller struct {
 	client  kubernetes.Interface
 	log     *slog.Logger
 	cluster []netip.Prefix
-	queue   workqueue.TypedDelayingInterface[types.NamespacedName]
+	queue   *control.Queue[types.NamespacedName]
 	events  record.EventRecorder // set by Run
 	settle  time.Duration
 	after   func(time.Duration) time.Duration // what becomes of Finding.After; tests are in a hurry
 
 	// The caches. Objects in them are shared and never mutated.
 	services, pods, endpoints, slices, namespaces cache.SharedIndexInformer
-	listed                                        []cache.InformerSynced
+	listed                                        []cache.DoneChecker
 
 	troubled endpoints.Selectors // of the Services in known
 
@@ -75,7 +73,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, cl
 		endpoints:  shared.Core().V1().Endpoints().Informer(),
 		slices:     shared.Discovery().V1().EndpointSlices().Informer(),
 		namespaces: shared.Core().V1().Namespaces().Informer(),
-		queue:      workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.NamespacedName]{Name: "why"}),
+		queue:      control.NewQueue[types.NamespacedName]("why", settle, log),
 		known:      map[types.NamespacedName]*memory{},
 		pace:       pace{interval: interval, burst: burst},
 	}
@@ -87,36 +85,19 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, cl
 			panic(fmt.Sprintf("BUG: why: %v", err)) // the informers were started before New
 		}
 	}
-	c.listed = []cache.InformerSynced{c.namespaces.HasSynced}
+	c.listed = []cache.DoneChecker{c.namespaces.HasSyncedChecker()}
 	c.listed = append(c.listed, c.watch()...)
 	return c
 }
 
 // Run posts Events until ctx is done.
 func (c *Controller) Run(ctx context.Context) error {
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
-	c.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component})
-
-	if !cache.WaitForCacheSync(ctx.Done(), c.listed...) {
+	c.events = control.Recorder(ctx, c.client, corev1.EventSource{Component: Component})
+	if !cache.WaitFor(ctx, "", c.listed...) {
 		return nil
 	}
 	c.recall(ctx)
-	var work sync.WaitGroup
-	work.Go(func() {
-		for {
-			key, over := c.queue.Get()
-			if over {
-				return
-			}
-			c.sync(key)
-			c.queue.Done(key)
-		}
-	})
-	<-ctx.Done()
-	c.queue.ShutDown()
-	work.Wait()
+	c.queue.Work(ctx, 1, func(_ context.Context, key types.NamespacedName) (time.Duration, error) { return c.sync(key), nil })
 	return nil
 }
 
@@ -141,8 +122,8 @@ func (c *Controller) recall(ctx context.Context) {
 	})
 }
 
-// sync looks at one Service, and tells what is wrong with it when that is due.
-func (c *Controller) sync(key types.NamespacedName) {
+// sync looks at one Service, and tells what is wrong with it when that is due. It says when to look again.
+func (c *Controller) sync(key types.NamespacedName) (again time.Duration) {
 	v := c.view(key)
 	found := c.hurried(Findings(v))
 	now := time.Now()
@@ -155,7 +136,7 @@ func (c *Controller) sync(key types.NamespacedName) {
 			delete(c.known, key)
 			c.troubled.Set(key, nil)
 		}
-		return
+		return 0
 	}
 	if m == nil {
 		m = &memory{}
@@ -179,7 +160,7 @@ func (c *Controller) sync(key types.NamespacedName) {
 	switch {
 	case next.IsZero():
 	case next.After(now):
-		c.queue.AddAfter(key, next.Sub(now)+time.Millisecond)
+		again = next.Sub(now) + time.Millisecond
 	default:
 		m.slot = time.Time{}
 		c.beside(&v)
@@ -190,8 +171,9 @@ func (c *Controller) sync(key types.NamespacedName) {
 			}
 			c.events.Event(object, kind, f.Reason, f.Message)
 		}
-		c.queue.Add(key) // there may be more, later
+		again = time.Millisecond // there may be more, later
 	}
+	return again
 }
 
 func (c *Controller) hurried(found []Finding) []Finding {

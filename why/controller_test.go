@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"fairlead.dev/fairlead/control"
 	"fairlead.dev/fairlead/endpoints"
 	"fairlead.dev/fairlead/external"
 	"fairlead.dev/fairlead/internal/apitest"
@@ -288,7 +289,7 @@ func TestToldOnce(t *testing.T) {
 	until(t, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		m := w.known[keyOf(webService(space))]
+		m := w.known[control.Key(webService(space))]
 		return m != nil && len(m.states) == 1 && m.states[0].told
 	})
 
@@ -296,7 +297,7 @@ func TestToldOnce(t *testing.T) {
 	until(t, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return w.known[keyOf(webService(space))] == nil
+		return w.known[control.Key(webService(space))] == nil
 	})
 	w.mu.Lock()
 	w.before = nil // as it is some time after the start

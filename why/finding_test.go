@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"fairlead.dev/fairlead/control"
 	"github.com/rogpeppe/go-internal/txtar"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -99,7 +100,7 @@ func (c *Controller) keys() []types.NamespacedName {
 	seen := map[types.NamespacedName]bool{}
 	for _, in := range []cache.SharedIndexInformer{c.services, c.endpoints} {
 		for _, obj := range in.GetStore().List() {
-			seen[keyOf(obj.(metav1.Object))] = true
+			seen[control.Key(obj.(metav1.Object))] = true
 		}
 	}
 	for _, obj := range c.slices.GetStore().List() {
@@ -135,7 +136,7 @@ func (c *Controller) findings(t testing.TB) []string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lines = append(lines, line(kind, f.Reason, kinds[0].Kind+" "+keyOf(object.(metav1.Object)).String(), f.Message))
+			lines = append(lines, line(kind, f.Reason, kinds[0].Kind+" "+control.Key(object.(metav1.Object)).String(), f.Message))
 		}
 	}
 	slices.Sort(lines)

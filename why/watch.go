@@ -3,16 +3,15 @@ package why
 //lint:file-ignore SA1019 v1 Endpoints are what people write by hand.
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/control"
 	"fairlead.dev/fairlead/endpoints"
 	"fairlead.dev/fairlead/external"
 )
@@ -34,43 +33,39 @@ func indexByAddress(obj any) ([]string, error) {
 
 // watch has every change bring the Services that it concerns into the queue. Pods are looked at only for Services that are in
 // trouble: for the others their slices tell.
-func (c *Controller) watch() []cache.InformerSynced {
-	return []cache.InformerSynced{
-		handle(c.services, func(old, svc *corev1.Service, first bool) {
+func (c *Controller) watch() []cache.DoneChecker {
+	return []cache.DoneChecker{
+		control.Watch(c.services, func(old, now *corev1.Service, first bool) {
 			if first {
-				c.queue.AddAfter(keyOf(svc), c.settle+rand.N(firstLook*c.settle))
+				c.queue.AddAfter(control.Key(now), c.settle+rand.N(firstLook*c.settle))
 				return
 			}
-			for _, s := range []*corev1.Service{old, svc} {
-				if s == nil {
-					continue
-				}
-				c.changed(keyOf(s))
-				for _, rival := range c.rivals(s) {
-					c.changed(keyOf(rival))
+			for _, svc := range control.Versions(old, now) {
+				c.changed(control.Key(svc))
+				for _, rival := range c.rivals(svc) {
+					c.changed(control.Key(rival))
 				}
 			}
 		}),
-		handle(c.endpoints, func(old, ep *corev1.Endpoints, first bool) {
-			if key := keyOf(either(ep, old)); !first || cached[corev1.Service](c.services, key) == nil {
-				c.changed(key)
+		control.Watch(c.endpoints, func(old, now *corev1.Endpoints, first bool) {
+			for _, ep := range control.Versions(old, now) {
+				if key := control.Key(ep); !first || control.Cached[corev1.Service](c.services, key) == nil {
+					c.changed(key)
+				}
 			}
 		}),
-		handle(c.slices, func(old, slice *discoveryv1.EndpointSlice, first bool) {
-			if first && !external.ByHand(slice) {
+		control.Watch(c.slices, func(old, now *discoveryv1.EndpointSlice, first bool) {
+			if first && !external.ByHand(now) {
 				return // the first look at its Service sees it
 			}
-			for _, s := range []*discoveryv1.EndpointSlice{old, slice} { // the label may have changed
-				if s != nil && s.Labels[discoveryv1.LabelServiceName] != "" {
+			for _, s := range control.Versions(old, now) { // the label may have changed
+				if s.Labels[discoveryv1.LabelServiceName] != "" {
 					c.changed(types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]})
 				}
 			}
 		}),
-		handle(c.pods, func(old, pod *corev1.Pod, _ bool) {
-			for _, p := range []*corev1.Pod{old, pod} {
-				if p == nil {
-					continue
-				}
+		control.Watch(c.pods, func(old, now *corev1.Pod, _ bool) {
+			for _, p := range control.Versions(old, now) {
 				for name := range c.troubled.Matching(p.Namespace, p.Labels) {
 					c.changed(types.NamespacedName{Namespace: p.Namespace, Name: name})
 				}
@@ -79,34 +74,13 @@ func (c *Controller) watch() []cache.InformerSynced {
 	}
 }
 
-// handle calls changed for each object that is new (old is nil; first: it was there when the program started), has changed, or is
-// deleted (now is nil). What it returns tells whether the whole first list has been handed over.
-func handle[T any](informer cache.SharedIndexInformer, changed func(old, now *T, first bool)) cache.InformerSynced {
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc:    func(obj any, first bool) { changed(nil, obj.(*T), first) },
-		UpdateFunc: func(old, obj any) { changed(old.(*T), obj.(*T), false) },
-		DeleteFunc: func(obj any) {
-			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = last.Obj
-			}
-			if t, ok := obj.(*T); ok {
-				changed(t, nil, false)
-			}
-		},
-	})
-	if err != nil {
-		panic(fmt.Sprintf("BUG: why: %v", err)) // the informer was stopped before New
-	}
-	return registration.HasSynced
-}
-
 func (c *Controller) changed(key types.NamespacedName) { c.queue.AddAfter(key, c.settle) }
 
 // view reads what the caches have of a Service.
 func (c *Controller) view(key types.NamespacedName) View {
-	v := View{Service: cached[corev1.Service](c.services, key), Endpoints: cached[corev1.Endpoints](c.endpoints, key), Cluster: c.cluster}
+	v := View{Service: control.Cached[corev1.Service](c.services, key), Endpoints: control.Cached[corev1.Endpoints](c.endpoints, key), Cluster: c.cluster}
 	v.Slices = external.SlicesByHand(c.slices.GetIndexer(), key)
-	if ns := cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: key.Namespace}); ns != nil && ns.DeletionTimestamp != nil {
+	if ns := control.Cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: key.Namespace}); ns != nil && ns.DeletionTimestamp != nil {
 		return View{Service: v.Service, ending: true}
 	}
 	if v.Service == nil {
@@ -148,35 +122,10 @@ func (c *Controller) rivals(svc *corev1.Service) []*corev1.Service {
 			continue // New has added the index
 		}
 		for _, obj := range objs {
-			if rival, ok := obj.(*corev1.Service); ok && keyOf(rival) != keyOf(svc) && !slices.Contains(all, rival) {
+			if rival, ok := obj.(*corev1.Service); ok && control.Key(rival) != control.Key(svc) && !slices.Contains(all, rival) {
 				all = append(all, rival)
 			}
 		}
 	}
 	return all
-}
-
-// cached returns an object from a cache, nil when it is not there.
-func cached[T any](informer cache.SharedIndexInformer, key types.NamespacedName) *T {
-	name := key.Name
-	if key.Namespace != "" {
-		name = key.String()
-	}
-	obj, ok, err := informer.GetStore().GetByKey(name)
-	if err != nil || !ok {
-		return nil
-	}
-	found, _ := obj.(*T)
-	return found
-}
-
-func keyOf(obj metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
-}
-
-func either[T any](a, b *T) *T {
-	if a != nil {
-		return a
-	}
-	return b
 }

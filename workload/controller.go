@@ -9,26 +9,25 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/client-go/util/workqueue"
+
+	"fairlead.dev/fairlead/control"
 )
 
-// workers is the number of objects of one kind that are worked on at once.
-const workers = 4
-
-// ownerIndex finds objects by the UID of their controller, and orphans by
-// orphansOf their namespace.
-const ownerIndex = "workload/owner"
-
-type queue = workqueue.TypedRateLimitingInterface[types.NamespacedName]
+const (
+	// workers is the number of objects of one kind that are worked on at once.
+	workers = 4
+	// lastRetry bounds the pause after which what has failed is tried again.
+	lastRetry = 5 * time.Minute
+	// ownerIndex finds objects by the UID of their controller, and orphans by
+	// orphansOf their namespace.
+	ownerIndex = "workload/owner"
+)
 
 // Controller runs the Deployment and the ReplicaSet loop.
 type Controller struct {
@@ -36,8 +35,9 @@ type Controller struct {
 	log    *slog.Logger
 
 	deployments, sets, pods cache.SharedIndexInformer
-	deploymentQueue         queue
-	setQueue                queue
+	listed                  []cache.DoneChecker
+	deploymentQueue         *control.Queue[types.NamespacedName]
+	setQueue                *control.Queue[types.NamespacedName]
 
 	ownPods        *ownWrites[*corev1.Pod]        // by ReplicaSet
 	ownSets        *ownWrites[*appsv1.ReplicaSet] // by Deployment
@@ -55,8 +55,8 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, lo
 		deployments:     shared.Apps().V1().Deployments().Informer(),
 		sets:            shared.Apps().V1().ReplicaSets().Informer(),
 		pods:            shared.Core().V1().Pods().Informer(),
-		deploymentQueue: newQueue("deployment"),
-		setQueue:        newQueue("replicaset"),
+		deploymentQueue: control.NewQueue[types.NamespacedName]("deployment", lastRetry, log),
+		setQueue:        control.NewQueue[types.NamespacedName]("replicaset", lastRetry, log),
 		ownPods:         newOwnWrites[*corev1.Pod](),
 		ownSets:         newOwnWrites[*appsv1.ReplicaSet](),
 		ownSetSelf:      newOwnWrites[*appsv1.ReplicaSet](),
@@ -66,71 +66,19 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, lo
 	return c
 }
 
-func newQueue(name string) queue {
-	return workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](5*time.Millisecond, 5*time.Minute),
-		workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Name: name})
-}
-
 // Run works until ctx is done. It waits for the informers' first lists, so
 // nothing is decided on a partial picture.
 func (c *Controller) Run(ctx context.Context) error {
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
-	c.deploymentEvents = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "deployment-controller"})
-	c.setEvents = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "replicaset-controller"})
-
-	if !cache.WaitForCacheSync(ctx.Done(), c.deployments.HasSynced, c.sets.HasSynced, c.pods.HasSynced) {
+	c.deploymentEvents = control.Recorder(ctx, c.client, corev1.EventSource{Component: "deployment-controller"})
+	c.setEvents = control.Recorder(ctx, c.client, corev1.EventSource{Component: "replicaset-controller"})
+	if !cache.WaitFor(ctx, "", c.listed...) {
 		return nil
 	}
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() { c.work(ctx, "deployment", c.deploymentQueue, c.syncDeployment) })
-		wg.Go(func() { c.work(ctx, "replicaset", c.setQueue, c.syncReplicaSet) })
-	}
-	<-ctx.Done()
-	c.deploymentQueue.ShutDown()
-	c.setQueue.ShutDown()
-	wg.Wait()
+	var queues sync.WaitGroup
+	queues.Go(func() { c.deploymentQueue.Work(ctx, workers, c.syncDeployment) })
+	queues.Go(func() { c.setQueue.Work(ctx, workers, c.syncReplicaSet) })
+	queues.Wait()
 	return nil
-}
-
-// work takes keys from q until it is shut down. A pass that failed is repeated
-// with a growing pause; one that asks for it is repeated after the time given.
-func (c *Controller) work(ctx context.Context, kind string, q queue,
-	sync func(context.Context, types.NamespacedName) (time.Duration, error)) {
-	for {
-		key, stop := q.Get()
-		if stop {
-			return
-		}
-		recheck, err := sync(ctx, key)
-		switch {
-		case ctx.Err() != nil:
-		case err != nil:
-			if !apierrors.IsConflict(err) {
-				c.log.Warn("workload: will try again", "kind", kind, "object", key.String(), "err", err)
-			}
-			q.AddRateLimited(key)
-		case recheck > 0:
-			q.Forget(key)
-			q.AddAfter(key, recheck)
-		default:
-			q.Forget(key)
-		}
-		q.Done(key)
-	}
-}
-
-// cached reads an object of type T from an informer's store.
-func cached[T any](informer cache.SharedIndexInformer, key types.NamespacedName) (T, bool) {
-	obj, exists, err := informer.GetIndexer().GetByKey(key.String())
-	if err != nil || !exists {
-		var none T
-		return none, false
-	}
-	return obj.(T), true
 }
 
 // owned reads the objects of type T that the index files under value.

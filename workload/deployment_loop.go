@@ -12,12 +12,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // syncDeployment is one pass: plan, act, status.
 func (c *Controller) syncDeployment(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
-	d, ok := cached[*appsv1.Deployment](c.deployments, key)
-	if !ok {
+	d := control.Cached[appsv1.Deployment](c.deployments, key)
+	if d == nil {
 		return 0, nil
 	}
 	d = newest(c.ownDeployments, d)

@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // batchLimit bounds the creates in flight for one ReplicaSet.
@@ -20,8 +22,8 @@ const batchLimit = 32
 
 // syncReplicaSet is one pass: plan, act, plan again from what was written, status.
 func (c *Controller) syncReplicaSet(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
-	rs, ok := cached[*appsv1.ReplicaSet](c.sets, key)
-	if !ok {
+	rs := control.Cached[appsv1.ReplicaSet](c.sets, key)
+	if rs == nil {
 		return 0, nil
 	}
 	rs = newest(c.ownSetSelf, rs)

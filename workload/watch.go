@@ -9,58 +9,30 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+
+	"fairlead.dev/fairlead/control"
 )
 
 // watch registers indexes and handlers. Handlers only put keys on queues.
 func (c *Controller) watch() {
 	for _, informer := range []cache.SharedIndexInformer{c.sets, c.pods} {
-		must(informer.AddIndexers(cache.Indexers{ownerIndex: indexOwner}))
+		if err := informer.AddIndexers(cache.Indexers{ownerIndex: indexOwner}); err != nil {
+			panic(fmt.Sprintf("BUG: workload: %v", err)) // the informer was started, or given the same index, before New
+		}
 	}
-	handle(c.deployments, func(_, d *appsv1.Deployment) {
-		c.deploymentQueue.Add(keyOf(d))
-	}, func(d *appsv1.Deployment) {
-		c.ownSets.forget(d.UID)
-		c.ownDeployments.forget(d.UID)
-	})
-	handle(c.sets, c.setChanged, func(rs *appsv1.ReplicaSet) {
-		c.ownPods.forget(rs.UID)
-		c.ownSetSelf.forget(rs.UID)
-		c.setChanged(rs, rs)
-	})
-	handle(c.pods, c.podChanged, func(p *corev1.Pod) {
-		c.podChanged(p, p)
-		c.podGone(p)
-	})
-}
-
-// must reports a mistake in this program: an informer that was started or given
-// the same index before New.
-func must(err error) {
-	if err != nil {
-		panic(fmt.Sprintf("BUG: workload: %v", err))
+	c.listed = []cache.DoneChecker{
+		control.Watch(c.deployments, c.deploymentChanged), control.Watch(c.sets, c.setChanged), control.Watch(c.pods, c.podChanged),
 	}
 }
 
-// handle calls changed for each new or changed object (old is the object itself
-// when it is new) and gone for each that is deleted.
-func handle[T metav1.Object](informer cache.SharedIndexInformer, changed func(old, obj T), gone func(T)) {
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { changed(obj.(T), obj.(T)) },
-		UpdateFunc: func(old, obj any) { changed(old.(T), obj.(T)) },
-		DeleteFunc: func(obj any) {
-			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = last.Obj
-			}
-			if t, ok := obj.(T); ok {
-				gone(t)
-			}
-		},
-	})
-	must(err)
-}
-
-func keyOf(obj metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
+// deploymentChanged queues the Deployment, or forgets one that is deleted.
+func (c *Controller) deploymentChanged(old, d *appsv1.Deployment, _ bool) {
+	if d == nil {
+		c.ownSets.forget(old.UID)
+		c.ownDeployments.forget(old.UID)
+		return
+	}
+	c.deploymentQueue.Add(control.Key(d))
 }
 
 // ownerKey is the key of obj's controller if that is of the kind.
@@ -74,9 +46,14 @@ func ownerKey(obj metav1.Object, kind string) (types.NamespacedName, bool) {
 
 // setChanged queues the ReplicaSet and the Deployments it belongs, belonged or
 // could belong to.
-func (c *Controller) setChanged(old, rs *appsv1.ReplicaSet) {
-	c.setQueue.Add(keyOf(rs))
-	for _, obj := range []*appsv1.ReplicaSet{old, rs} {
+func (c *Controller) setChanged(old, rs *appsv1.ReplicaSet, _ bool) {
+	if rs == nil {
+		c.ownPods.forget(old.UID)
+		c.ownSetSelf.forget(old.UID)
+		rs = old
+	}
+	c.setQueue.Add(control.Key(rs))
+	for _, obj := range control.Versions(old, rs) {
 		if key, ok := ownerKey(obj, "Deployment"); ok {
 			c.deploymentQueue.Add(key)
 		}
@@ -85,15 +62,19 @@ func (c *Controller) setChanged(old, rs *appsv1.ReplicaSet) {
 		for _, obj := range c.deployments.GetIndexer().List() {
 			d := obj.(*appsv1.Deployment)
 			if d.Namespace == rs.Namespace && selects(d.Spec.Selector, rs.Labels) {
-				c.deploymentQueue.Add(keyOf(d))
+				c.deploymentQueue.Add(control.Key(d))
 			}
 		}
 	}
 }
 
 // podChanged queues the ReplicaSets the pod belongs, belonged or could belong to.
-func (c *Controller) podChanged(old, p *corev1.Pod) {
-	for _, obj := range []*corev1.Pod{old, p} {
+func (c *Controller) podChanged(old, p *corev1.Pod, _ bool) {
+	gone := p == nil
+	if gone {
+		p = old
+	}
+	for _, obj := range control.Versions(old, p) {
 		if key, ok := ownerKey(obj, "ReplicaSet"); ok {
 			c.setQueue.Add(key)
 		}
@@ -102,11 +83,11 @@ func (c *Controller) podChanged(old, p *corev1.Pod) {
 		for _, obj := range c.sets.GetIndexer().List() {
 			rs := obj.(*appsv1.ReplicaSet)
 			if rs.Namespace == p.Namespace && selects(rs.Spec.Selector, p.Labels) {
-				c.setQueue.Add(keyOf(rs))
+				c.setQueue.Add(control.Key(rs))
 			}
 		}
 	}
-	if finished(p) && !finished(old) {
+	if gone || finished(p) && old != nil && !finished(old) {
 		c.podGone(p)
 	}
 }
@@ -117,12 +98,12 @@ func (c *Controller) podGone(p *corev1.Pod) {
 	if !ok {
 		return
 	}
-	rs, ok := cached[*appsv1.ReplicaSet](c.sets, key)
-	if !ok {
+	rs := control.Cached[appsv1.ReplicaSet](c.sets, key)
+	if rs == nil {
 		return
 	}
 	if key, ok := ownerKey(rs, "Deployment"); ok {
-		if d, ok := cached[*appsv1.Deployment](c.deployments, key); ok && d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+		if d := control.Cached[appsv1.Deployment](c.deployments, key); d != nil && d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
 			c.deploymentQueue.Add(key)
 		}
 	}
