@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 export GOFLAGS = -mod=readonly -trimpath
 
 # Packages whose tests need neither root, nor a kernel feature, nor a running API server.
-QUICK = ./alloc/... ./config/... ./demoapp/... ./dns ./instance/... ./internal/policy/... ./join/... \
+QUICK = ./alloc/... ./config/... ./control ./demoapp/... ./dns ./instance/... ./internal/policy/... ./join/... \
 	./kubeconfig/... ./lb/... ./pki/... ./world/...
 
 # Packages whose tests compare the whole host before and after: nothing else may run beside them.
@@ -45,7 +45,7 @@ test: go ## everything: real kernel, real containers, kubectl scripts (as root)
 
 .PHONY: quick
 quick: go ## the tests that need neither root, nor a kernel feature, nor an API server
-	go test -short $(QUICK)
+	go test $(QUICK)
 
 .PHONY: bench
 bench: setup build images ## measure, print one table and write it to docs/benchmarks.md (as root)

@@ -4,7 +4,6 @@ import (
 	"go/ast"
 	"go/format"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -317,17 +316,13 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// TestNoSkip: a test that needs root or a tool and does not find it fails and says so; the only thing
-// that may be left out is what takes long, under -short.
+// TestNoSkip: a test that needs root or a tool and does not find it fails and says so.
 func TestNoSkip(t *testing.T) {
 	for _, f := range goFiles(t) {
 		if !f.Test() {
 			continue
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {
-			if b, ok := n.(*ast.IfStmt); ok && strings.Contains(f.source(b.Cond), "testing.Short()") {
-				return false
-			}
 			if s, ok := n.(*ast.SelectorExpr); ok && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, s.Sel.Name) {
 				t.Errorf("%s: a skipped test hides what it would have found", f.At(n))
 			}
@@ -380,19 +375,4 @@ func text(t *testing.T, root, name string) string {
 		t.Fatal(err)
 	}
 	return string(b)
-}
-
-// TestLint runs the analysers. Under -short they are left to `make lint`.
-func TestLint(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long; make lint runs them")
-	}
-	root, _ := repository(t)
-	for _, args := range [][]string{{"vet", "./..."}, {"tool", "staticcheck", "./..."}} {
-		cmd := exec.Command("go", args...)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("go %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-	}
 }
