@@ -19,9 +19,6 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericfilters "k8s.io/apiserver/pkg/server/filters"
-	"k8s.io/apiserver/pkg/server/options"
-	serverstorage "k8s.io/apiserver/pkg/server/storage"
-	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/common/restfuladapter"
 
@@ -35,8 +32,6 @@ import (
 const (
 	// joinPath is where a node asks for its certificates, holding only a token.
 	joinPath = "/fairlead/v1/join"
-	// storagePrefix begins every key in etcd, as with kube-apiserver.
-	storagePrefix = "/registry"
 	// drainTimeout bounds how long a stop waits for watches to end.
 	drainTimeout = time.Second
 	// hangUpTimeout bounds how long a stop waits, requests in flight aside, for clients to close their
@@ -45,11 +40,11 @@ const (
 )
 
 // assemble builds the server with every group installed; nothing serves yet.
-func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd []string, k keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
+func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
 	generic := genericConfig(cfg, id, listener)
 	guard := newNamespaceGuard()
 	generic.AdmissionControl = guard.chain(auth.NewNodeRestriction())
-	if err := storage(etcd).ApplyWithStorageFactoryTo(storageFactory(etcd), generic); err != nil {
+	if err := etcd.apply(generic); err != nil {
 		return nil, fmt.Errorf("api server: storage: %w", err)
 	}
 	groups, err := registry.Groups(ctx, registry.Config{
@@ -139,22 +134,6 @@ func withJoin(api, join http.Handler) http.Handler {
 		}
 		api.ServeHTTP(w, r)
 	})
-}
-
-func storageConfig(etcd []string) *storagebackend.Config {
-	c := storagebackend.NewDefaultConfig(storagePrefix, nil)
-	c.Transport.ServerList = etcd
-	return c
-}
-
-func storage(etcd []string) *options.EtcdOptions {
-	return options.NewEtcdOptions(storageConfig(etcd))
-}
-
-// storageFactory stores every kind as protobuf in its versioned form.
-func storageFactory(etcd []string) *serverstorage.DefaultStorageFactory {
-	return serverstorage.NewDefaultStorageFactory(*storageConfig(etcd), "application/vnd.kubernetes.protobuf",
-		registry.Codecs, serverstorage.NewDefaultResourceEncodingConfig(registry.Scheme), serverstorage.NewResourceConfig(), nil)
 }
 
 // reviewGroups are the groups whose objects are questions, answered at once and never stored.

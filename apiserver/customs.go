@@ -1,10 +1,8 @@
 package apiserver
 
 import (
-	"k8s.io/apimachinery/pkg/runtime"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/storage/storagebackend"
 
 	"fairlead.dev/fairlead/apiserver/custom"
 	"fairlead.dev/fairlead/apiserver/nodelink"
@@ -13,14 +11,10 @@ import (
 
 // customResources builds what answers for groups that are not built in. It takes generic before that is
 // completed, and shares its admission, rights and aggregated discovery.
-func customResources(generic *genericapiserver.Config, etcd []string, webhooks nodelink.Resolver) (*custom.Server, error) {
+func customResources(generic *genericapiserver.Config, etcd *backend, webhooks nodelink.Resolver) (*custom.Server, error) {
 	return custom.New(custom.Config{
-		Generic: *generic,
-		Storage: func(codec runtime.Codec) *storagebackend.Config {
-			c := storageConfig(etcd)
-			c.Codec = codec
-			return c
-		},
+		Generic:  *generic,
+		Storage:  etcd.options,
 		Namer:    openapinamer.NewDefinitionNamer(openapi.Scheme()),
 		Webhooks: webhooks,
 	})

@@ -29,7 +29,7 @@ import (
 
 // Config is what the API server of one cluster needs to know.
 type Config struct {
-	DataDir      string          // etcd lives in DataDir/etcd, its socket is DataDir/etcd.sock
+	DataDir      string          // etcd lives in DataDir/etcd
 	EtcdServers  []string        // client URLs of an external etcd; empty: the embedded one
 	Bind         netip.AddrPort  // where to serve HTTPS
 	Advertise    netip.Addr      // address published in the endpoints of the kubernetes Service, of the primary family
@@ -113,22 +113,22 @@ func (s *Server) Run(ctx context.Context) error {
 	// The store outlives the API: it has its own context, ended after the API has stopped.
 	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	group, ctx := errgroup.WithContext(ctx)
-	endpoints := s.cfg.EtcdServers
+	etcd := &backend{servers: s.cfg.EtcdServers}
 	var ready <-chan struct{}
-	if len(endpoints) == 0 {
+	if len(etcd.servers) == 0 {
 		st := store.New(s.cfg.DataDir, s.log.With("component", "etcd"))
-		endpoints, ready = []string{st.Endpoint()}, st.Ready()
+		etcd.open, ready = st.Open, st.Ready()
 		group.Go(func() error { return st.Run(storeCtx) })
 	}
 	group.Go(func() error {
 		defer stopStore()
-		return s.serve(ctx, listener, endpoints, ready)
+		return s.serve(ctx, listener, etcd, ready)
 	})
 	return group.Wait()
 }
 
-// serve builds and runs the API over the store that answers at endpoints.
-func (s *Server) serve(ctx context.Context, listener net.Listener, endpoints []string, storeReady <-chan struct{}) error {
+// serve builds and runs the API over a store.
+func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend, storeReady <-chan struct{}) error {
 	identity, err := newIdentity(s.cfg, listener.Addr())
 	if err != nil {
 		return err
@@ -145,8 +145,9 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, endpoints []s
 	if err != nil {
 		return fmt.Errorf("api server: loopback client: %w", err)
 	}
+	defer etcd.close()
 	own := keeper{cfg: s.cfg, id: identity, client: clientset}
-	api, err := assemble(ctx, s.cfg, identity, listener, endpoints, own, &s.acknowledged, s.log)
+	api, err := assemble(ctx, s.cfg, identity, listener, etcd, own, &s.acknowledged, s.log)
 	if ctx.Err() != nil {
 		if api != nil {
 			api.Destroy()

@@ -5,19 +5,20 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/server/v3/embed"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/apiserver"
-	"fairlead.dev/fairlead/apiserver/store"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/pki"
 )
@@ -192,24 +193,17 @@ func TestStopAtAnyMoment(t *testing.T) {
 }
 
 func TestExternalEtcd(t *testing.T) {
-	dir := t.TempDir()
-	external := store.New(dir, slog.New(slog.DiscardHandler))
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- external.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-external.Ready():
-	case err := <-ended:
+	at := url.URL{Scheme: "unix", Path: filepath.Join(t.TempDir(), "etcd.sock")}
+	own := embed.NewConfig()
+	own.Dir, own.LogLevel = t.TempDir(), "panic"
+	own.ListenPeerUrls, own.ListenClientUrls, own.AdvertiseClientUrls = nil, []url.URL{at}, []url.URL{at}
+	external, err := embed.StartEtcd(own)
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(external.Close)
 	cfg := apitest.Config(t, t.TempDir())
-	cfg.EtcdServers = []string{external.Endpoint()}
+	cfg.EtcdServers = []string{at.String()}
 	server, _ := apitest.Run(t, cfg)
 	if _, err := clientOf(t, server.ClientConfig()).CoreV1().ConfigMaps("default").Create(t.Context(), configMap("a"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -22,8 +22,6 @@ import (
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/server/options"
-	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/kube-openapi/pkg/common"
@@ -32,10 +30,10 @@ import (
 
 // Config is what custom resources share with the server in front of them.
 type Config struct {
-	Generic  genericapiserver.Config                    // the server's own choices, not yet completed
-	Storage  func(runtime.Codec) *storagebackend.Config // where objects are stored, written by a codec
-	Namer    *openapinamer.DefinitionNamer              // names the models of apiextensions.k8s.io in OpenAPI
-	Webhooks webhook.ServiceResolver                    // finds the Services that convert between versions
+	Generic  genericapiserver.Config                       // the server's own choices, not yet completed
+	Storage  func(runtime.Codec) generic.RESTOptionsGetter // how objects are stored that a codec writes
+	Namer    *openapinamer.DefinitionNamer                 // names the models of apiextensions.k8s.io in OpenAPI
+	Webhooks webhook.ServiceResolver                       // finds the Services that convert between versions
 }
 
 // Server serves definitions and what they define.
@@ -58,11 +56,11 @@ func New(cfg Config) (*Server, error) {
 	g.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, cfg.Namer)
 	g.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, cfg.Namer)
 	g.SkipOpenAPIInstallation = true // package openapi makes the documents, when they are asked for
-	g.RESTOptionsGetter = restOptions(cfg.Storage(extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion)))
+	g.RESTOptionsGetter = cfg.Storage(extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion))
 	c := extensions.Config{
 		GenericConfig: &genericapiserver.RecommendedConfig{Config: g},
 		ExtraConfig: extensions.ExtraConfig{
-			CRDRESTOptionsGetter: restOptions(cfg.Storage(unstructured.UnstructuredJSONScheme)),
+			CRDRESTOptionsGetter: cfg.Storage(unstructured.UnstructuredJSONScheme),
 			MasterCount:          1,
 			ServiceResolver:      cfg.Webhooks,
 			AuthResolverWrapper:  webhook.NewDefaultAuthenticationInfoResolverWrapper(nil, nil, g.LoopbackClientConfig, noop.NewTracerProvider()),
@@ -75,10 +73,6 @@ func New(cfg Config) (*Server, error) {
 	// Only installing the group needed the definitions of its models.
 	g.OpenAPIV3Config.Definitions = nil
 	return &Server{api: api, synced: make(chan struct{})}, nil
-}
-
-func restOptions(c *storagebackend.Config) generic.RESTOptionsGetter {
-	return options.NewEtcdOptions(c).CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: *c}, nil)
 }
 
 // Start serves the definitions there are and follows their changes until ctx ends. It returns when the

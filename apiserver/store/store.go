@@ -1,5 +1,5 @@
-// Package store runs the API server's etcd inside this process: one member, reached over a unix socket
-// that only its owner may open, with no TCP listener at all. Every commit is fsynced, as in any etcd.
+// Package store runs the API server's etcd inside this process: one member that listens nowhere and is called
+// directly. Every commit is fsynced, as in any etcd.
 package store
 
 import (
@@ -7,22 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/keepalive"
 )
 
 const (
@@ -34,16 +31,15 @@ const (
 	batch = time.Second
 	// heartbeat is raft's tick in milliseconds.
 	heartbeat = 500
-	// maxSocketPath is what sockaddr_un holds on Linux, less its terminating zero (unix(7)).
-	maxSocketPath = 107
 )
 
-// Store is the embedded etcd of one data directory. It keeps its files in DIR/etcd, listens on
-// DIR/etcd.sock, and holds a lock on DIR/etcd.lock so that two servers never share a directory.
+// Store is the embedded etcd of one data directory. It keeps its files in DIR/etcd, and holds a lock on
+// DIR/etcd.lock so that two servers never share a directory.
 type Store struct {
 	dir   string
 	log   *slog.Logger
 	ready chan struct{}
+	etcd  *embed.Etcd // set before ready is closed
 }
 
 // New returns a store over dir; nothing is touched before Run.
@@ -51,13 +47,13 @@ func New(dir string, log *slog.Logger) *Store {
 	return &Store{dir: dir, log: log, ready: make(chan struct{})}
 }
 
-// Ready is closed once the store has elected itself and answers on Endpoint.
+// Ready is closed once the store has elected itself and answers.
 func (s *Store) Ready() <-chan struct{} { return s.ready }
 
-// Endpoint is the etcd client URL of the store, a unix socket.
-func (s *Store) Endpoint() string { return "unix://" + s.socket() }
-
-func (s *Store) socket() string { return filepath.Join(s.dir, "etcd.sock") }
+// Open returns a client that calls the store directly. Nothing is encoded and nothing goes through the kernel, so what the
+// client reads may be shared with the store and must not be changed. It may be called once Ready is closed; the caller closes
+// the client before Run ends.
+func (s *Store) Open() *clientv3.Client { return v3client.New(s.etcd.Server) }
 
 // Run serves the store until ctx ends, then closes it in order: no new requests, then raft, then files.
 // It fails when the directory is used by another server, was written by a newer release, or cannot be read.
@@ -67,16 +63,11 @@ func (s *Store) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	listener, err := listen(s.socket())
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
 	birth, err := begin(s.dir)
 	if err != nil {
 		return err
 	}
-	etcd, err := start(embedConfig(birth.data, s.Endpoint(), s.log))
+	etcd, err := start(embedConfig(birth.data, s.log))
 	if err != nil {
 		return err
 	}
@@ -87,22 +78,11 @@ func (s *Store) Run(ctx context.Context) error {
 	if err := birth.done(); err != nil {
 		return err
 	}
-	server := v3rpc.Server(etcd.Server, nil, nil,
-		// The API server's clients ping every 30 s; without this the server drops them for pinging too often.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}))
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	s.etcd = etcd
 	close(s.ready)
-	return s.wait(ctx, server, etcd, served)
-}
-
-func (s *Store) wait(ctx context.Context, server *grpc.Server, etcd *embed.Etcd, served <-chan error) error {
-	defer server.Stop()
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-served:
-		return fmt.Errorf("store: serve %s: %w", s.socket(), err)
 	case err := <-etcd.Err():
 		return fmt.Errorf("store: etcd in %s failed: %w", s.dir, err)
 	case <-etcd.Server.StopNotify():
@@ -110,18 +90,16 @@ func (s *Store) wait(ctx context.Context, server *grpc.Server, etcd *embed.Etcd,
 	}
 }
 
-// embedConfig describes a single member without any listener of its own: the client socket is served by
-// Run, and a single member has no peers to listen for, so its peer address is only a name.
-func embedConfig(dir, endpoint string, log *slog.Logger) *embed.Config {
-	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-	client, _ := url.Parse(endpoint)
+// embedConfig describes a single member without any listener: it is called directly and has no peers, so its addresses are
+// only names.
+func embedConfig(dir string, log *slog.Logger) *embed.Config {
+	nowhere := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
 	c := embed.NewConfig()
 	c.Name = "fairlead"
 	c.Dir = dir
 	c.ListenPeerUrls = []url.URL{}
 	c.ListenClientUrls = []url.URL{}
-	c.AdvertisePeerUrls = []url.URL{peer}
-	c.AdvertiseClientUrls = []url.URL{*client}
+	c.AdvertisePeerUrls, c.AdvertiseClientUrls = nowhere, nowhere
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	// Without peers there is nobody to send heartbeats to; each tick would only wake the process.
 	c.TickMs, c.ElectionMs = heartbeat, 5*heartbeat
@@ -180,28 +158,6 @@ func elect(ctx context.Context, etcd *embed.Etcd) error {
 			return errors.New("store: etcd stopped before it became ready")
 		}
 	}
-}
-
-// listen binds the socket with mode 0600 from its first moment: etcd asks nobody for a password.
-func listen(path string) (net.Listener, error) {
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("store: socket path %s has %d bytes, the kernel takes %d: choose a shorter data directory", path, len(path), maxSocketPath)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("store: remove the socket of an earlier run: %w", err)
-	}
-	// The mode of the socket before bind becomes the mode of the file bind makes (Linux).
-	protect := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if outer := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); outer != nil {
-			return outer
-		}
-		return err
-	}}
-	l, err := protect.Listen(context.Background(), "unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("store: listen on %s: %w", path, err)
-	}
-	return l, nil
 }
 
 // lock takes the directory for this process; the kernel gives it back when the process dies in any way.

@@ -48,10 +48,7 @@ func run(t *testing.T, dir string) (*Store, func()) {
 
 func client(t *testing.T, s *Store) *clientv3.Client {
 	t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Endpoint()}, DialTimeout: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := s.Open()
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -75,31 +72,12 @@ func TestRestartKeepsData(t *testing.T) {
 	}
 }
 
-func TestSocketIsPrivate(t *testing.T) {
-	s, _ := run(t, t.TempDir())
-	info, err := os.Stat(strings.TrimPrefix(s.Endpoint(), "unix://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := info.Mode().Perm(); got != 0o600 {
-		t.Errorf("socket mode %o, want 600", got)
-	}
-}
-
 func TestDirectoryInUse(t *testing.T) {
 	dir := t.TempDir()
 	run(t, dir)
 	err := New(dir, slog.New(slog.DiscardHandler)).Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "used by another server") {
 		t.Errorf("second server on the same directory: %v", err)
-	}
-}
-
-func TestSocketPathTooLong(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
-	err := New(dir, slog.New(slog.DiscardHandler)).Run(context.Background())
-	if err == nil || !strings.Contains(err.Error(), "shorter data directory") {
-		t.Errorf("long path: %v", err)
 	}
 }
 

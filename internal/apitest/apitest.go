@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +40,7 @@ func Config(t testing.TB, dir string) apiserver.Config {
 		t.Fatal(err)
 	}
 	return apiserver.Config{
-		DataDir:      dataDir(t, dir),
+		DataDir:      dir,
 		Bind:         netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), freePort(t)),
 		Advertise:    netip.AddrFrom4([4]byte{127, 0, 0, 1}),
 		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")},
@@ -89,19 +88,6 @@ func Run(t testing.TB, cfg apiserver.Config) (server *apiserver.Server, stop fun
 		t.Fatal("api server not ready")
 	}
 	return server, stop
-}
-
-// dataDir is dir, or a short stand-in of it where the socket's path would be too long for the kernel.
-func dataDir(t testing.TB, dir string) string {
-	if len(dir) < 90 {
-		return dir
-	}
-	short, err := os.MkdirTemp("", "apitest")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(short) })
-	return short
 }
 
 func freePort(t testing.TB) uint16 {
