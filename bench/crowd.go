@@ -11,10 +11,8 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -206,30 +204,6 @@ func makeBulk(ctx context.Context, client kubernetes.Interface, i int) error {
 	if _, err := client.CoreV1().Services(crowdSpace).Create(ctx, service, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Name: service.Name, Labels: map[string]string{
-			discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: "bench.fairlead.dev",
-		}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Ports:       []discoveryv1.EndpointPort{{Name: ptr.To(""), Port: ptr.To[int32](8080), Protocol: ptr.To(corev1.ProtocolTCP)}},
-	}
-	for j := range 2 {
-		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
-			Addresses: []string{endpointAddr(2*i + j).String()}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)},
-		})
-	}
-	_, err := client.DiscoveryV1().EndpointSlices(crowdSpace).Create(ctx, slice, metav1.CreateOptions{})
+	_, err := client.DiscoveryV1().EndpointSlices(crowdSpace).Create(ctx, sliceFor(service.Name, endpointAddrs(2*i, 2)...), metav1.CreateOptions{})
 	return err
-}
-
-func service(name string) *corev1.Service {
-	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}}},
-	}
-}
-
-// endpointAddr is endpoint address number i, outside of every range of the cluster. Nothing listens there.
-func endpointAddr(i int) netip.Addr {
-	return netip.AddrFrom4([4]byte{10, byte(128 + i>>16), byte(i >> 8), byte(i)})
 }

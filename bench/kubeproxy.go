@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,23 +24,18 @@ const mostKubeProxy = 5000
 // reach the cluster's pods through a link.
 type kubeProxyShape struct{ dir, netns string }
 
-func newKubeProxyShape(services int, s server) (k kubeProxyShape, err error) {
+func newKubeProxyShape(services []shaped) (k kubeProxyShape, err error) {
 	if k.dir, err = os.MkdirTemp("", "fairlead-bench-"); err != nil {
 		return k, err
 	}
 	k.netns = filepath.Join(k.dir, "netns")
 	rules := filepath.Join(k.dir, "rules.nft")
-	err = errors.Join(netns.Create(k.netns), os.WriteFile(rules, []byte(kubeProxyRules(services, s)), 0o600))
+	err = errors.Join(netns.Create(k.netns), os.WriteFile(rules, []byte(kubeProxyRules(services)), 0o600))
 	if err == nil {
 		err = k.connect()
 	}
 	if err == nil {
-		err = k.do(func() error {
-			if out, err := exec.Command("nft", "-f", rules).CombinedOutput(); err != nil {
-				return fmt.Errorf("nft -f: %w: %.500s", err, out)
-			}
-			return nil
-		})
+		err = k.do(func() error { return nftLoad(rules) })
 	}
 	if err != nil {
 		k.remove()
@@ -82,8 +78,46 @@ func (k kubeProxyShape) connect() error {
 		inside.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: net.IPv4(10, 78, 0, 1)}))
 }
 
-// kubeProxyRules is the ruleset for nft -f. The last Service is the one that is measured.
-func kubeProxyRules(services int, s server) string {
+// nftLoad reads a file into the ruleset of the calling thread's namespace, as kube-proxy does.
+func nftLoad(file string) error {
+	if out, err := exec.Command("nft", "-f", file).CombinedOutput(); err != nil {
+		return fmt.Errorf("nft -f: %w: %.500s", err, out)
+	}
+	return nil
+}
+
+// shaped is a Service in kube-proxy's shape.
+type shaped struct {
+	number   int
+	addr     netip.Addr
+	backends []netip.AddrPort
+}
+
+// shapedService is Service number i with some endpoints that do not exist.
+func shapedService(i int, endpoints []netip.Addr) shaped {
+	s := shaped{number: i, addr: serviceAddr(i)}
+	for _, a := range endpoints {
+		s.backends = append(s.backends, netip.AddrPortFrom(a, 8080))
+	}
+	return s
+}
+
+func (s shaped) chain() string {
+	return fmt.Sprintf("service-ULMVA%05d-ns/svc%d/tcp/p80", s.number, s.number)
+}
+
+// rule is the one rule of the Service's chain.
+func (s shaped) rule() string {
+	choices := make([]string, len(s.backends))
+	for i, b := range s.backends {
+		choices[i] = fmt.Sprintf("%d : %s . %d", i, b.Addr(), b.Port())
+	}
+	return fmt.Sprintf("add rule ip kube-proxy %s meta l4proto tcp dnat ip addr . port to numgen random mod %d map { %s }\n",
+		s.chain(), len(choices), strings.Join(choices, ", "))
+}
+
+// kubeProxyRules is the ruleset for nft -f.
+func kubeProxyRules(services []shaped) string {
 	var b strings.Builder
 	b.WriteString(`table ip kube-proxy {
 	map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }
@@ -100,16 +134,9 @@ func kubeProxyRules(services int, s server) string {
 	chain filter-forward { type filter hook forward priority 0; ct state new jump check; ct state new jump cluster-ips-check; }
 }
 `)
-	add := func(i int, at, backends string) {
-		chain := fmt.Sprintf("service-ULMVA%05d-ns/svc%d/tcp/p80", i, i)
-		fmt.Fprintf(&b, "add chain ip kube-proxy %[1]s\nadd rule ip kube-proxy %[1]s meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { %[2]s }\n"+
-			"add element ip kube-proxy service-ips { %[3]s . tcp . 80 : goto %[1]s }\nadd element ip kube-proxy cluster-ips { %[3]s }\n", chain, backends, at)
+	for _, s := range services {
+		fmt.Fprintf(&b, "add chain ip kube-proxy %[1]s\n%[2]sadd element ip kube-proxy service-ips { %[3]s . tcp . 80 : goto %[1]s }\nadd element ip kube-proxy cluster-ips { %[3]s }\n",
+			s.chain(), s.rule(), s.addr)
 	}
-	for i := range services - 1 {
-		a := endpointAddr(2 * i).As4()
-		add(i, fmt.Sprintf("10.97.%d.%d", i>>8, i&0xff), fmt.Sprintf("0 : %s . 8080, 1 : %s . 8080", endpointAddr(2*i), fmt.Sprintf("10.%d.%d.%d", a[1], a[2], a[3]+1)))
-	}
-	backend := fmt.Sprintf("%s . %d", s.pod.Addr(), s.pod.Port())
-	add(services, s.service.Addr().String(), fmt.Sprintf("0 : %[1]s, 1 : %[1]s", backend))
 	return b.String()
 }

@@ -48,8 +48,9 @@ func measureLarge(ctx context.Context, o options, r *results) {
 		return
 	}
 	defer close(w.ended)
-	last := len(o.sizes) - 1
-	for i, size := range o.sizes {
+	sizes := o.sizesOr(10, 5000, 50000)
+	last := len(sizes) - 1
+	for i, size := range sizes {
 		at := " at " + thousands(size) + " Services"
 		grown := false
 		r.take(ctx, "create", "create"+at, growthLimit, func(ctx context.Context) (rows []row, err error) {

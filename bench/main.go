@@ -26,14 +26,14 @@ type options struct {
 	write bool
 	runs  int
 	only  []string // parts; empty: all
-	sizes []int    // numbers of Services, rising
+	sizes []int    // numbers of Services, rising; empty: what suits each part
 	pprof string   // where the measured program serves its profiles
 }
 
 func parse() (options, error) {
 	var o options
 	only := flag.String("only", "", "parts to measure, separated by commas: "+strings.Join(partNames(), ", "))
-	sizes := flag.String("sizes", "10,5000,50000", "numbers of Services")
+	sizes := flag.String("sizes", "", "numbers of Services, instead of those that suit each part, such as 10,5000,50000")
 	flag.BoolVar(&o.write, "write", false, "write the tables to docs/benchmarks.md")
 	flag.IntVar(&o.runs, "runs", 5, "how often each latency is measured")
 	flag.StringVar(&o.pprof, "pprof", "", "where the program measured serves its profiles, such as 127.0.0.1:6060")
@@ -44,7 +44,7 @@ func parse() (options, error) {
 		}
 		o.only = append(o.only, name)
 	}
-	for _, text := range strings.Split(*sizes, ",") {
+	for _, text := range strings.FieldsFunc(*sizes, func(r rune) bool { return r == ',' }) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 2 || len(o.sizes) > 0 && n <= o.sizes[len(o.sizes)-1] {
 			return o, fmt.Errorf("sizes %q: must be rising numbers from 2", *sizes)
@@ -57,7 +57,18 @@ func parse() (options, error) {
 // wants reports whether a part is to be measured.
 func (o options) wants(part string) bool { return len(o.only) == 0 || slices.Contains(o.only, part) }
 
+// sizesOr are the numbers of Services to measure with, usual unless the command line says otherwise.
+func (o options) sizesOr(usual ...int) []int {
+	if len(o.sizes) > 0 {
+		return o.sizes
+	}
+	return usual
+}
+
 func main() {
+	if child() {
+		return
+	}
 	o, err := parse()
 	if err == nil && !isolated() {
 		os.Exit(isolate())

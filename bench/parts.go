@@ -19,6 +19,7 @@ type part[S any] struct {
 func alone() []part[options] {
 	return []part[options]{
 		{"start", 2 * time.Minute, options.coldStarts},
+		{"rules", 10 * time.Minute, options.rules},
 	}
 }
 
@@ -45,6 +46,7 @@ func headings() []heading {
 		{"From nothing to an answer", []string{"start", "answer", "more"}},
 		{"From a pod's status to the kernel's rule", []string{"change", "hops", "flap"}},
 		{"Many Services in a cluster", []string{"create", "memory", "restart"}},
+		{"Rules in the kernel", []string{"rules"}},
 		{"Connections", []string{"path", "rollout"}},
 		{"At rest", []string{"idle"}},
 	}

@@ -57,7 +57,7 @@ func (w *crowd) path(ctx context.Context, _ int) ([]row, error) {
 		return nil, err
 	}
 	services := min(w.services, mostKubeProxy)
-	k, err := newKubeProxyShape(services, s)
+	k, err := newKubeProxyShape(s.amongOthers(services))
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +68,15 @@ func (w *crowd) path(ctx context.Context, _ int) ([]row, error) {
 		return err
 	})
 	return rows, err
+}
+
+// amongOthers is the server's Service in kube-proxy's shape, with others, n in all.
+func (s server) amongOthers(n int) []shaped {
+	all := make([]shaped, 0, n)
+	for i := range n - 1 {
+		all = append(all, shapedService(i, endpointAddrs(2*i, 2)))
+	}
+	return append(all, shaped{number: n, addr: s.service.Addr(), backends: []netip.AddrPort{s.pod, s.pod}})
 }
 
 // most is how much longer a connection through a Service may take than the direct one, as the median.
