@@ -40,8 +40,14 @@ type crowd struct {
 // target is a Service whose pods the bench plays.
 type target struct {
 	name string
-	addr [4]byte // its cluster address
-	pods [2]string
+	addr netip.Addr // its cluster address
+	pods [2]played
+}
+
+// played is a pod that the bench plays.
+type played struct {
+	name string
+	addr netip.Addr
 }
 
 func newCrowd(ctx context.Context, c *cluster) (*crowd, error) {
@@ -174,24 +180,22 @@ func makeTarget(ctx context.Context, client kubernetes.Interface, i int) (target
 	if err != nil {
 		return t, err
 	}
-	addr, err := netip.ParseAddr(made.Spec.ClusterIP)
-	if err != nil {
+	if t.addr, err = netip.ParseAddr(made.Spec.ClusterIP); err != nil {
 		return t, err
 	}
-	t.addr = addr.As4()
 	pods := client.CoreV1().Pods(crowdSpace)
 	for j := range t.pods {
-		t.pods[j] = fmt.Sprintf("%s-%d", t.name, j)
+		p := played{fmt.Sprintf("%s-%d", t.name, j), endpointAddr(1<<20 + 2*i + j)}
+		t.pods[j] = p
 		pod := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: t.pods[j], Labels: service.Spec.Selector},
+			ObjectMeta: metav1.ObjectMeta{Name: p.name, Labels: service.Spec.Selector},
 			Spec:       corev1.PodSpec{NodeName: playedNode, Containers: []corev1.Container{{Name: "c", Image: "played"}}},
 		}
 		if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 			return t, err
 		}
-		ip := endpointAddr(1<<20 + 2*i + j)
-		status := fmt.Sprintf(`{"status":{"phase":"Running","podIP":%[1]q,"podIPs":[{"ip":%[1]q}],"conditions":[{"type":"Ready","status":"True"}]}}`, ip)
-		if _, err := pods.Patch(ctx, t.pods[j], types.StrategicMergePatchType, []byte(status), metav1.PatchOptions{}, "status"); err != nil {
+		status := fmt.Sprintf(`{"status":{"phase":"Running","podIP":%[1]q,"podIPs":[{"ip":%[1]q}],"conditions":[{"type":"Ready","status":"True"}]}}`, p.addr)
+		if _, err := pods.Patch(ctx, p.name, types.StrategicMergePatchType, []byte(status), metav1.PatchOptions{}, "status"); err != nil {
 			return t, err
 		}
 	}

@@ -87,7 +87,7 @@ func (c *cluster) propagation(ctx context.Context, runs int) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	floor, err := c.watchLatency(ctx, runs*20)
+	floor, err := c.watchLatency(ctx, runs*20, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -213,8 +213,8 @@ func (c *cluster) setGate(ctx context.Context, ns, pod string, open bool) error 
 	return err
 }
 
-// watchLatency times writes to a ConfigMap until a watch delivers them.
-func (c *cluster) watchLatency(ctx context.Context, n int) ([]time.Duration, error) {
+// watchLatency times n writes to a ConfigMap, with a pause after each, until a watch delivers them.
+func (c *cluster) watchLatency(ctx context.Context, n int, pause time.Duration) ([]time.Duration, error) {
 	maps := c.client.CoreV1().ConfigMaps("default")
 	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "bench"}}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, err
@@ -233,6 +233,7 @@ func (c *cluster) watchLatency(ctx context.Context, n int) ([]time.Duration, err
 		}
 		<-w.ResultChan()
 		took = append(took, time.Since(start))
+		time.Sleep(pause)
 	}
 	return took, nil
 }
