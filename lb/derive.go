@@ -57,6 +57,8 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 	if !isProxied(service, node) {
 		return r
 	}
+	r.Frontends = make([]Frontend, 0, len(service.Spec.Ports))
+	r.Sets = make([]Set, 0, len(service.Spec.Ports))
 	for i := range service.Spec.Ports {
 		port := &service.Spec.Ports[i]
 		first := len(r.Frontends)

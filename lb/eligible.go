@@ -23,6 +23,8 @@ type endpoint struct {
 
 func (e endpoint) usable() bool { return e.ready || e.draining } // P15, P16
 
+func (e endpoint) isHinted() bool { return len(e.nodes) > 0 || len(e.zones) > 0 }
+
 func (e endpoint) backend() Backend {
 	return Backend{Addr: e.addr, Local: e.local, Terminating: !e.ready}
 }
@@ -145,6 +147,9 @@ func eligibleLocal(all []endpoint) []Backend {
 func eligibleCluster(all []endpoint, node Node) []Backend {
 	if !slices.ContainsFunc(all, func(e endpoint) bool { return e.ready }) {
 		return backendsOf(all, func(e endpoint) bool { return e.draining })
+	}
+	if !slices.ContainsFunc(all, endpoint.isHinted) { // the usual case, for speed
+		return backendsOf(all, func(e endpoint) bool { return e.ready })
 	}
 	chosen := hinted(all, node)
 	return backendsOf(all, func(e endpoint) bool { return e.ready && chosen(e) })

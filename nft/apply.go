@@ -30,8 +30,17 @@ type kernel struct {
 }
 
 // sizeFor returns a map's capacity: a map with a size is a plain hash table in
-// the kernel, three times faster to fill than one that grows.
-func sizeFor(count int) uint32 { return uint32(max(4096, 2*count)) }
+// the kernel, three times faster to fill than one that grows. The kernel takes
+// the power of two from four thirds of the size on as the number of buckets, so
+// a size of three times a power of two is the largest that this many serve.
+// It is one and a half times to three times the count.
+func sizeFor(count int) uint32 {
+	size := uint32(3 << 10)
+	for uint64(size)*2 < uint64(count)*3 {
+		size *= 2
+	}
+	return size
+}
 
 // fits reports whether the counts leave a fifth of every map free.
 func (k *kernel) fits(counts [mapCount]int) bool {

@@ -2,7 +2,6 @@ package nft
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -234,45 +233,5 @@ func writeKubeProxyShape(b *testing.B, file string, n, endpoints int) {
 	}
 	if err := os.WriteFile(file, []byte(s.String()), 0o600); err != nil {
 		b.Fatal(err)
-	}
-}
-
-// BenchmarkConnect opens and closes TCP connections from a pod to a pod of
-// another node: to its address, and through a Service.
-func BenchmarkConnect(b *testing.B) {
-	for _, n := range []int{10, 20000} {
-		l := newLab(b)
-		for i := range n {
-			l.world.Put(newService(fmt.Sprint("s", i), crowdIP(i).String()))
-			l.world.Put(newSlice(fmt.Sprint("s", i), crowdEndpoints(i, 2)...))
-		}
-		l.world.Put(newService("web", "10.96.0.1"))
-		l.world.Put(newSlice("web", podFar))
-		l.world.Put(withAffinity(newService("sticky", "10.96.0.2"), 600))
-		l.world.Put(newSlice("sticky", podFar))
-		l.start()
-		l.settle()
-		for _, to := range []struct{ name, at string }{
-			{"pod", "10.244.2.2:8080"}, {"service", "10.96.0.1:80"}, {"sticky", "10.96.0.2:80"},
-		} {
-			b.Run(fmt.Sprintf("%s/%d", to.name, n), func(b *testing.B) {
-				var took []time.Duration
-				l.a.Do(func() {
-					for range b.N {
-						start := time.Now()
-						conn, err := net.Dial("tcp4", to.at)
-						if err != nil {
-							b.Error(err)
-							return
-						}
-						took = append(took, time.Since(start))
-						_ = conn.(*net.TCPConn).SetLinger(0)
-						_ = conn.Close()
-					}
-				})
-				report(b, took)
-			})
-		}
-		l.stop()
 	}
 }

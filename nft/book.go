@@ -20,8 +20,8 @@ import (
 // the difference, and neither touches the kernel.
 type book struct {
 	services  map[world.ServiceName]*service
-	claims    map[key]claims // of the elements that several Services may want
-	rivals    int            // claims beside another
+	claims    map[key]*service   // who gets its way with an element that several may want
+	rivals    map[key][]*service // who wants it as well, the next owner first
 	nodes     map[netip.Addr]struct{}
 	localPods netip.Prefix
 	counts    [mapCount]int // elements desired
@@ -30,6 +30,7 @@ type book struct {
 	setIDs    numbers
 	endpoints uint32 // last endpoint id given out; never given out twice, and larger than any set id
 
+	room      []entry // where fill gathers entries
 	staged    map[key]delta
 	unstaged  bool           // everything will be written anyhow: do not keep the difference
 	lingering map[key]*entry // hairpins in the kernel that nobody wants any more
@@ -42,10 +43,10 @@ type book struct {
 type service struct {
 	name    world.ServiceName
 	created time.Time
-	entries []entry // by key
-	sets    []*set
-	words   []class // the classes its frontends use, for their reference counts
-	flows   []flows // UDP frontends, for conntrack
+	entries []entry     // by key
+	sets    []set       // as in the rows it was derived from
+	words   []*numbered // the classes its frontends use, for their reference counts
+	flows   []flows     // UDP frontends, for conntrack
 
 	object    *corev1.Service // that this was derived from
 	triggered time.Time       // the last change of a pod that this includes
@@ -85,24 +86,23 @@ func (e *entry) sources() []netip.Prefix {
 }
 
 func compareKeys(a, b key) int {
-	return cmp.Or(cmp.Compare(a.in, b.in), bytes.Compare(a.addr[:], b.addr[:]),
-		cmp.Compare(a.port, b.port), cmp.Compare(a.proto, b.proto))
+	if a.in != b.in {
+		return cmp.Compare(a.in, b.in)
+	}
+	if c := bytes.Compare(a.addr[:], b.addr[:]); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.port, b.port), cmp.Compare(a.proto, b.proto))
 }
 
 // delta is an element's difference: what the kernel has and what it should have.
 type delta struct{ before, after *entry }
 
-// claims are the Services that want an element; the first gets its way. With
-// one claim, the usual case, others is nil.
-type claims struct {
-	first  *service
-	others []*service
-}
-
 func newBook() *book {
 	return &book{
 		services:  map[world.ServiceName]*service{},
-		claims:    map[key]claims{},
+		claims:    map[key]*service{},
+		rivals:    map[key][]*service{},
 		nodes:     map[netip.Addr]struct{}{},
 		classes:   newClasses(),
 		setIDs:    numbers{limit: setMask},
@@ -116,7 +116,7 @@ func newBook() *book {
 func (b *book) expect(n int) {
 	if len(b.services) == 0 && n > 1000 {
 		b.services = make(map[world.ServiceName]*service, n)
-		b.claims = make(map[key]claims, 2*n) // an address and a frontend of it
+		b.claims = make(map[key]*service, 2*n) // an address and a frontend of it
 	}
 }
 
@@ -146,9 +146,6 @@ func (b *book) update(rows lb.Rows) (bool, error) {
 		b.forget(next, old)
 		return false, fmt.Errorf("service %s: %w", rows.Service, err)
 	}
-	// An address that several ports or sets of the Service need is one entry.
-	slices.SortFunc(next.entries, func(x, y entry) int { return compareKeys(x.key, y.key) })
-	next.entries = slices.Clip(slices.CompactFunc(next.entries, func(x, y entry) bool { return x.key == y.key }))
 	changed := b.stage(old, next)
 	for _, c := range old.words {
 		b.classes.release(c)
@@ -169,9 +166,10 @@ func (b *book) forget(next, old *service) {
 // idsOnlyIn returns the set ids that a has and b has not.
 func idsOnlyIn(a, b *service) []uint32 {
 	var ids []uint32
-	for _, s := range a.sets {
-		if !slices.ContainsFunc(b.sets, func(o *set) bool { return o.id == s.id }) {
-			ids = append(ids, s.id)
+	for i := range a.sets {
+		id := a.sets[i].id
+		if !slices.ContainsFunc(b.sets, func(o set) bool { return o.id == id }) {
+			ids = append(ids, id)
 		}
 	}
 	return ids
@@ -182,13 +180,13 @@ func (b *book) replace(old, next *service, gone bool) {
 	for i := range b.excluded {
 		b.excluded[i] += next.excluded[i] - old.excluded[i]
 	}
-	for _, e := range old.entries {
-		if e.in.isShared() {
+	for i := range old.entries {
+		if e := &old.entries[i]; e.in.isShared() {
 			b.unclaim(e.key, old)
 		}
 	}
-	for _, e := range next.entries {
-		if e.in.isShared() {
+	for i := range next.entries {
+		if e := &next.entries[i]; e.in.isShared() {
 			b.claim(e.key, next)
 		}
 	}
@@ -202,78 +200,82 @@ func (b *book) replace(old, next *service, gone bool) {
 // fill derives next's sets and entries from rows, keeping the ids and the
 // order of slots that old had.
 func (b *book) fill(next, old *service, rows *lb.Rows) error {
-	size := 2 * len(rows.Frontends)
-	for i := range rows.Sets {
-		size += 3 * len(rows.Sets[i].Backends)
-	}
-	next.entries = make([]entry, 0, size)
-	ids := map[*lb.Set]uint32{}
+	next.sets = make([]set, 0, len(rows.Sets))
+	next.words = make([]*numbered, 0, len(rows.Frontends))
+	b.room = b.room[:0]
 	for i := range rows.Sets {
 		s, err := b.newSet(rows.Service, &rows.Sets[i], old)
 		if err != nil {
 			return err
 		}
-		ids[&rows.Sets[i]] = s.id
 		next.sets = append(next.sets, s)
-		next.addBackends(s, rows.Sets[i].Affinity > 0)
-		b.addHairpins(next, s)
 	}
-	next.addTwins(rows)
 	for i := range rows.Frontends {
 		f := &rows.Frontends[i]
-		comment := rows.Service.String()
+		comment := rows.Service.Namespace + "/" + rows.Service.Name
 		if f.Port != "" {
 			comment += ":" + f.Port
 		}
-		v, err := b.word(next, rows, f, f.Scope, ids)
+		v, err := b.word(next, rows, f, f.Scope)
 		if err != nil {
 			return err
 		}
-		next.add(frontendKey(services, f.Addr, f.Proto), v, comment)
+		b.enter(frontendKey(services, f.Addr, f.Proto), v, comment)
 		if f.Shortcut {
-			if v, err = b.word(next, rows, f, lb.Cluster, ids); err != nil {
+			if v, err = b.word(next, rows, f, lb.Cluster); err != nil {
 				return err
 			}
-			next.add(frontendKey(shortcuts, f.Addr, f.Proto), v, comment)
+			b.enter(frontendKey(shortcuts, f.Addr, f.Proto), v, comment)
 		}
-		next.addGuards(f)
 	}
+	for i := range next.sets {
+		b.enterBackends(rows.Service, &next.sets[i])
+	}
+	b.enterTwins(next.sets)
+	for i := range rows.Frontends {
+		b.enterGuards(&rows.Frontends[i])
+	}
+	slices.SortFunc(b.room, func(x, y entry) int { return compareKeys(x.key, y.key) })
+	// An address that several ports or sets of the Service need is one entry.
+	next.entries = slices.Clone(slices.CompactFunc(b.room, func(x, y entry) bool { return x.key == y.key }))
 	return nil
 }
 
 // word returns what the services map says about a frontend and the set of one
 // scope, and counts the class as used by the Service.
-func (b *book) word(next *service, rows *lb.Rows, f *lb.Frontend, scope lb.Scope, ids map[*lb.Set]uint32) (value, error) {
-	s := rows.Set(f.Port, scope)
+func (b *book) word(next *service, rows *lb.Rows, f *lb.Frontend, scope lb.Scope) (value, error) {
+	at := slices.IndexFunc(next.sets, func(s set) bool { return s.port == f.Port && s.scope == scope })
+	s, to := &rows.Sets[at], &next.sets[at]
 	c := class{verdict: s.Verdict}
 	if s.Verdict == lb.Forward {
 		// Behind a shortcut are clients of this node; those that are no pods
 		// are masqueraded like everybody.
-		c.size, c.affinity, c.keep = next.slotsOf(ids[s]), s.Affinity, f.KeepSource && scope == f.Scope
+		c.size, c.affinity, c.keep = len(to.slots), s.Affinity, f.KeepSource && scope == f.Scope
 		c.byClient = s.ByClient && c.size > 1
 	}
 	if s.Verdict == lb.Forward && s.InTurn {
-		c.turns = ids[s]
+		c.turns = to.id
 	}
-	index, err := b.classes.acquire(c)
+	n, err := b.classes.acquire(c)
 	if err != nil {
 		return value{}, err
 	}
-	next.words = append(next.words, c)
-	return numberValue(index<<setBits | ids[s]), nil
+	next.words = append(next.words, n)
+	return numberValue(n.index<<setBits | to.id), nil
 }
 
-func (s *service) add(k key, v value, comment string) {
-	s.entries = append(s.entries, entry{k, v, comment})
+// enter adds an entry to those of the Service that fill works on.
+func (b *book) enter(k key, v value, comment string) {
+	b.room = append(b.room, entry{k, v, comment})
 }
 
-// addGuards adds what protects a frontend's address.
-func (s *service) addGuards(f *lb.Frontend) {
+// enterGuards adds what protects a frontend's address.
+func (b *book) enterGuards(f *lb.Frontend) {
 	if f.Kind == lb.ClusterIP {
-		s.add(addrKey(clusterIPs, f.Addr.Addr()), value{}, "")
+		b.enter(addrKey(clusterIPs, f.Addr.Addr()), value{}, "")
 	}
 	if len(f.Sources) > 0 {
-		s.add(frontendKey(restricted, f.Addr, f.Proto), value{}, joinPrefixes(f.Sources))
+		b.enter(frontendKey(restricted, f.Addr, f.Proto), value{}, joinPrefixes(f.Sources))
 	}
 }
 

@@ -44,15 +44,15 @@ func newClasses() classes {
 	}
 }
 
-// acquire counts a user of the class and returns its number.
-func (cs *classes) acquire(c class) (uint32, error) {
+// acquire counts a user of the class and returns it with its number.
+func (cs *classes) acquire(c class) (*numbered, error) {
 	n := cs.known[c]
 	if n == nil {
 		index := uint32(c.size)
 		if c.affinity > 0 || c.keep || c.turns > 0 || c.byClient || c.size >= classSpecial {
 			k, err := cs.special.take()
 			if err != nil {
-				return 0, fmt.Errorf("different sizes and affinities: %w", err)
+				return nil, fmt.Errorf("different sizes and affinities: %w", err)
 			}
 			index = classSpecial - 1 + k
 		}
@@ -65,11 +65,11 @@ func (cs *classes) acquire(c class) (uint32, error) {
 		cs.idle--
 	}
 	n.users++
-	return n.index, nil
+	return n, nil
 }
 
-func (cs *classes) release(c class) {
-	n := cs.known[c]
+// release takes back what acquire returned.
+func (cs *classes) release(n *numbered) {
 	n.users--
 	if n.users == 0 {
 		cs.idle++

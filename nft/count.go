@@ -92,7 +92,8 @@ func (p *Proxy) count(s *socket, name world.ServiceName, a applied) ([]EndpointC
 			continue
 		}
 		f := p.families[i]
-		for _, set := range service.sets {
+		for j := range service.sets {
+			set := &service.sets[j]
 			err := s.look(f, set.home(), set.places(), func(e element) error {
 				at, ok := f.parseBackend(e.data)
 				if !ok || !e.counted {

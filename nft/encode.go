@@ -91,9 +91,7 @@ func (b *batch) bytes(kind uint16, p []byte) {
 	b.buf = binary.NativeEndian.AppendUint16(b.buf, uint16(4+len(p)))
 	b.buf = binary.NativeEndian.AppendUint16(b.buf, kind)
 	b.buf = append(b.buf, p...)
-	for len(b.buf)%4 != 0 {
-		b.buf = append(b.buf, 0)
-	}
+	b.pad()
 }
 
 // nest opens a nested attribute and returns where; unnest closes it.
@@ -191,7 +189,7 @@ func (w *elementWriter) add(key, end, data []byte, chain, comment string) {
 		b.unnest(at)
 	}
 	if comment != "" {
-		b.bytes(unix.NFTA_SET_ELEM_USERDATA, commentData(comment))
+		b.comment(comment)
 	}
 	b.unnest(element)
 }
@@ -220,12 +218,21 @@ func (w *elementWriter) flush() {
 	}
 }
 
-// commentData is a comment as nft stores it: type 0, length, text, NUL.
-func commentData(s string) []byte {
-	if len(s) > 127 { // what nft accepts
-		s = s[:127]
-	}
-	return append(append([]byte{0, byte(len(s) + 1)}, s...), 0)
+// comment writes an element's comment as nft stores it: type 0, length, text, NUL.
+func (b *batch) comment(s string) {
+	s = s[:min(len(s), 127)] // what nft accepts
+	b.buf = binary.NativeEndian.AppendUint16(b.buf, uint16(4+2+len(s)+1))
+	b.buf = binary.NativeEndian.AppendUint16(b.buf, unix.NFTA_SET_ELEM_USERDATA)
+	b.buf = append(b.buf, 0, byte(len(s)+1))
+	b.buf = append(b.buf, s...)
+	b.buf = append(b.buf, 0)
+	b.pad()
+}
+
+// pad fills up to where the next attribute may begin.
+func (b *batch) pad() {
+	const most = "\x00\x00\x00"
+	b.buf = append(b.buf, most[:-len(b.buf)&3]...)
 }
 
 // chainMessage adds a chain, or nothing if it is there already.

@@ -24,17 +24,17 @@ type slot struct {
 }
 
 // newSet gives a set its id and slots: those it had, as far as possible.
-func (b *book) newSet(name world.ServiceName, from *lb.Set, old *service) (*set, error) {
-	s := &set{port: from.Port, scope: from.Scope}
+func (b *book) newSet(name world.ServiceName, from *lb.Set, old *service) (set, error) {
+	s := set{port: from.Port, scope: from.Scope}
 	var had []slot
-	if i := slices.IndexFunc(old.sets, func(o *set) bool { return o.port == s.port && o.scope == s.scope }); i >= 0 {
+	if i := slices.IndexFunc(old.sets, func(o set) bool { return o.port == s.port && o.scope == s.scope }); i >= 0 {
 		s.id, had = old.sets[i].id, old.sets[i].slots
 	} else if id, slots, ok := b.inheritSet(name, from); ok {
 		s.id, had = id, slots
 	} else {
 		id, err := b.setIDs.take()
 		if err != nil {
-			return nil, fmt.Errorf("set ids: %w", err)
+			return set{}, fmt.Errorf("set ids: %w", err)
 		}
 		s.id = id
 	}
@@ -45,6 +45,10 @@ func (b *book) newSet(name world.ServiceName, from *lb.Set, old *service) (*set,
 	}
 	if from.Affinity > 0 {
 		b.identify(s.slots)
+	} else {
+		for i := range s.slots { // it may have had affinity before
+			s.slots[i].id = 0
+		}
 	}
 	return s, nil
 }
@@ -63,12 +67,6 @@ func (b *book) identify(slots []slot) {
 			known[p.addr] = p.id
 		}
 	}
-}
-
-// slotsOf returns how many slots one of the service's sets has.
-func (s *service) slotsOf(id uint32) int {
-	i := slices.IndexFunc(s.sets, func(o *set) bool { return o.id == id })
-	return len(s.sets[i].slots)
 }
 
 // respread places backends where the clients' addresses want them.
@@ -121,57 +119,53 @@ func reslot(had []slot, want []lb.Backend) []slot {
 	return slots
 }
 
-func (s *service) addBackends(to *set, affinity bool) {
+// enterBackends adds a set's endpoints. Those that are pods of this node may be
+// their own clients. The address tells, not the endpoint's node name: endpoints
+// that people write by hand often have none.
+func (b *book) enterBackends(service world.ServiceName, s *set) {
 	name := ""
-	if affinity {
-		name = setName(s.name, to.port, to.scope)
+	if s.home() == stickyTargets {
+		name = setName(service, s.port, s.scope)
 	}
-	for i, p := range to.slots {
-		if !affinity {
-			s.add(slotOf(endpoints, to.id, i), backendValueOf(p.addr), "")
+	for i, p := range s.slots {
+		if a := p.addr.Addr(); b.localPods.Contains(a) {
+			b.enter(addrKey(hairpins, a), value{}, "")
+		}
+		if p.id == 0 {
+			b.enter(slotOf(endpoints, s.id, i), backendValueOf(p.addr), "")
 			continue
 		}
-		s.add(slotOf(stickySlots, to.id, i), numberValue(p.id), name)
-		s.add(numberKey(stickyTargets, p.id), backendValueOf(p.addr), "")
-		s.add(numberKey(sticky, p.id), value{}, "")
+		b.enter(slotOf(stickySlots, s.id, i), numberValue(p.id), name)
+		b.enter(numberKey(stickyTargets, p.id), backendValueOf(p.addr), "")
+		b.enter(numberKey(sticky, p.id), value{}, "")
 	}
 }
 
-// addTwins joins the two sets of a port with affinity, and the endpoints that
+// enterTwins joins the two sets of a port with affinity, and the endpoints that
 // are in both: a client that sticks to one under one policy comes to the same
 // under the other (rule P70).
-func (s *service) addTwins(rows *lb.Rows) {
-	for i, a := range s.sets {
-		for _, b := range s.sets[i+1:] {
-			if a.port != b.port || rows.Set(a.port, a.scope).Affinity == 0 {
+func (b *book) enterTwins(sets []set) {
+	for i := range sets {
+		for j := i + 1; j < len(sets); j++ {
+			one, other := &sets[i], &sets[j]
+			if one.port != other.port || one.home() != stickyTargets {
 				continue
 			}
-			there := make(map[netip.AddrPort]uint32, len(b.slots))
-			for _, p := range b.slots {
+			there := make(map[netip.AddrPort]uint32, len(other.slots))
+			for _, p := range other.slots {
 				there[p.addr] = p.id
 			}
-			for _, p := range a.slots {
+			for _, p := range one.slots {
 				if id, both := there[p.addr]; both {
-					s.addTwin(a.id, b.id) // again and again; it becomes one
-					s.addTwin(p.id, id)
+					b.enterTwin(one.id, other.id) // again and again; it becomes one
+					b.enterTwin(p.id, id)
 				}
 			}
 		}
 	}
 }
 
-func (s *service) addTwin(a, b uint32) {
-	s.add(numberKey(stickyTwins, a), numberValue(b), "")
-	s.add(numberKey(stickyTwins, b), numberValue(a), "")
-}
-
-// addHairpins adds the pods of this node among the backends, which may be their
-// own clients. The address tells, not the endpoint's node name: endpoints that
-// people write by hand often have none.
-func (b *book) addHairpins(to *service, s *set) {
-	for _, p := range s.slots {
-		if a := p.addr.Addr(); b.localPods.Contains(a) {
-			to.add(addrKey(hairpins, a), value{}, "")
-		}
-	}
+func (b *book) enterTwin(one, other uint32) {
+	b.enter(numberKey(stickyTwins, one), numberValue(other), "")
+	b.enter(numberKey(stickyTwins, other), numberValue(one), "")
 }

@@ -85,31 +85,32 @@ func count(e *entry) int {
 
 func (b *book) claim(k key, s *service) {
 	b.counts[allowed] += s.sourcesOf(k)
-	c, contested := b.claims[k]
-	if !contested {
-		b.claims[k] = claims{first: s}
+	first, taken := b.claims[k]
+	if !taken {
+		b.claims[k] = s
 		b.counts[k.in]++
 		return
 	}
-	b.rivals++
-	all := append(append([]*service{}, c.first), c.others...)
+	all := append([]*service{first}, b.rivals[k]...)
 	at, _ := slices.BinarySearchFunc(all, s, compareClaims)
 	all = slices.Insert(all, at, s)
-	b.claims[k] = claims{first: all[0], others: all[1:]}
+	b.claims[k], b.rivals[k] = all[0], all[1:]
 }
 
 func (b *book) unclaim(k key, s *service) {
 	b.counts[allowed] -= s.sourcesOf(k)
-	c := b.claims[k]
-	if c.first == s && len(c.others) == 0 {
+	others := b.rivals[k]
+	if len(others) == 0 {
 		delete(b.claims, k)
 		b.counts[k.in]--
 		return
 	}
-	b.rivals--
-	all := append(append([]*service{}, c.first), c.others...)
+	all := append([]*service{b.claims[k]}, others...)
 	all = slices.DeleteFunc(all, func(o *service) bool { return o == s })
-	b.claims[k] = claims{first: all[0], others: slices.Clip(all[1:])}
+	b.claims[k], b.rivals[k] = all[0], all[1:]
+	if len(all) == 1 {
+		delete(b.rivals, k)
+	}
 }
 
 // sourcesOf returns how many elements of the allowed set a claim stands for.
@@ -138,8 +139,8 @@ func compareClaims(a, b *service) int {
 
 // contested reports whether a Service other than this one claims the element.
 func (b *book) contested(k key, by *service) bool {
-	c, claimed := b.claims[k]
-	return claimed && (c.first != by || len(c.others) > 0)
+	first, claimed := b.claims[k]
+	return claimed && (first != by || len(b.rivals[k]) > 0)
 }
 
 // owner returns the Service whose claim on a shared element counts, nil if
@@ -148,7 +149,7 @@ func (b *book) owner(k key) *service {
 	if k.in == shortcuts || k.in == restricted {
 		k.in = services
 	}
-	return b.claims[k].first
+	return b.claims[k]
 }
 
 // winning returns what the owner of a shared element wants it to be, nil if
@@ -257,7 +258,7 @@ func (b *book) all(each func(*entry)) {
 	for _, s := range b.services {
 		for i := range s.entries {
 			e := &s.entries[i]
-			if b.rivals > 0 && e.in.isShared() && b.owner(e.key) != s {
+			if len(b.rivals) > 0 && e.in.isShared() && b.owner(e.key) != s {
 				continue
 			}
 			each(e)

@@ -30,6 +30,9 @@ func (w *World) Subscribe() *Subscription {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &Subscription{world: w, wake: make(chan struct{}, 1)}
+	if len(w.services) > 0 {
+		s.pending.Services = make(map[ServiceName]struct{}, len(w.services))
+	}
 	for name := range w.services {
 		s.addService(name)
 	}

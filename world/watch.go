@@ -170,6 +170,7 @@ func (w *World) replace(k Kind, objects []runtime.Object, version string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.prune(k, objects)
+	w.expect(k, len(objects))
 	for _, obj := range objects {
 		switch o := obj.(type) {
 		case *corev1.Service:
@@ -189,8 +190,22 @@ func (w *World) replace(k Kind, objects []runtime.Object, version string) {
 	}
 }
 
+// expect makes room for the first list of a kind, if it is there before anything
+// that refers to it.
+func (w *World) expect(k Kind, n int) {
+	if len(w.services) == 0 && (k == Services || k == EndpointSlices) {
+		w.services = make(map[ServiceName]*entry, n)
+	}
+	if k == EndpointSlices && len(w.owners) == 0 {
+		w.owners = make(map[sliceName]*entry, n)
+	}
+}
+
 // prune deletes the objects of a kind that are not among those given.
 func (w *World) prune(k Kind, objects []runtime.Object) {
+	if k == Services && len(w.services) == 0 || k == EndpointSlices && len(w.owners) == 0 {
+		return // the first list, and nothing to compare it with
+	}
 	keep := make(map[sliceName]struct{}, len(objects))
 	for _, o := range objects {
 		if m, err := meta.Accessor(o); err == nil {

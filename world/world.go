@@ -31,6 +31,7 @@ type sliceName struct{ namespace, name string }
 // entry is all that is known under one Service's name. The Service may be
 // absent while slices that name it exist, and the other way round.
 type entry struct {
+	name    ServiceName
 	service *corev1.Service
 	slices  []*discoveryv1.EndpointSlice // sorted by name; replaced, never edited
 }
@@ -42,7 +43,7 @@ type World struct {
 
 	mu            sync.RWMutex // guards below
 	services      map[ServiceName]*entry
-	owners        map[sliceName]ServiceName // slice -> the Service it is filed under
+	owners        map[sliceName]*entry // slice -> where it is filed
 	namespaces    map[string]struct{}
 	nodes         map[string]*corev1.Node
 	subscriptions map[*Subscription]struct{}
@@ -56,7 +57,7 @@ func New() *World {
 	return &World{
 		synced:        make(chan struct{}),
 		services:      map[ServiceName]*entry{},
-		owners:        map[sliceName]ServiceName{},
+		owners:        map[sliceName]*entry{},
 		namespaces:    map[string]struct{}{},
 		nodes:         map[string]*corev1.Node{},
 		subscriptions: map[*Subscription]struct{}{},
@@ -190,15 +191,15 @@ func (w *World) Delete(obj runtime.Object) {
 func (w *World) entry(name ServiceName) *entry {
 	e := w.services[name]
 	if e == nil {
-		e = &entry{}
+		e = &entry{name: name}
 		w.services[name] = e
 	}
 	return e
 }
 
-func (w *World) dropIfEmpty(name ServiceName, e *entry) {
+func (w *World) dropIfEmpty(e *entry) {
 	if e.service == nil && len(e.slices) == 0 {
-		delete(w.services, name)
+		delete(w.services, e.name)
 	}
 }
 
@@ -214,21 +215,25 @@ func (w *World) deleteService(name ServiceName) {
 		return
 	}
 	e.service = nil
-	w.dropIfEmpty(name, e)
+	w.dropIfEmpty(e)
 	w.serviceChanged(name)
 }
 
 func (w *World) putSlice(s *discoveryv1.EndpointSlice) {
 	key := sliceName{s.Namespace, s.Name}
 	owner := ServiceName{s.Namespace, s.Labels[discoveryv1.LabelServiceName]}
-	if old, ok := w.owners[key]; ok && old != owner {
+	e := w.owners[key]
+	if e != nil && e.name != owner {
 		w.deleteSlice(key)
+		e = nil
 	}
 	if owner.Name == "" { // names no Service: nobody's endpoints
 		return
 	}
-	w.owners[key] = owner
-	e := w.entry(owner)
+	if e == nil {
+		e = w.entry(owner)
+		w.owners[key] = e
+	}
 	i, found := findSlice(e.slices, s.Name)
 	next := make([]*discoveryv1.EndpointSlice, 0, len(e.slices)+1)
 	next = append(append(next, e.slices[:i]...), s)
@@ -240,18 +245,17 @@ func (w *World) putSlice(s *discoveryv1.EndpointSlice) {
 }
 
 func (w *World) deleteSlice(key sliceName) {
-	owner, ok := w.owners[key]
-	if !ok {
+	e := w.owners[key]
+	if e == nil {
 		return
 	}
 	delete(w.owners, key)
-	e := w.services[owner]
 	i, found := findSlice(e.slices, key.name)
 	if found {
 		e.slices = append(slices.Clone(e.slices[:i]), e.slices[i+1:]...)
 	}
-	w.dropIfEmpty(owner, e)
-	w.serviceChanged(owner)
+	w.dropIfEmpty(e)
+	w.serviceChanged(e.name)
 }
 
 func findSlice(sorted []*discoveryv1.EndpointSlice, name string) (int, bool) {
