@@ -1,13 +1,10 @@
 package collect_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,20 +19,6 @@ import (
 	"fairlead.dev/fairlead/internal/apitest"
 )
 
-// deadline bounds every wait; on a quiet machine each takes milliseconds.
-const deadline = 30 * time.Second
-
-func eventually(t *testing.T, holds func() string) {
-	t.Helper()
-	why := holds()
-	for end := time.Now().Add(deadline); why != "" && time.Now().Before(end); why = holds() {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if why != "" {
-		t.Fatal(why)
-	}
-}
-
 // start runs a Collector with caches of its own until the test ends.
 func start(t *testing.T, cfg *rest.Config, client kubernetes.Interface) {
 	t.Helper()
@@ -44,16 +27,7 @@ func start(t *testing.T, cfg *rest.Config, client kubernetes.Interface) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		shared.Start(ctx.Done())
-		if err := c.Run(ctx); err != nil {
-			t.Errorf("collector: %v", err)
-		}
-		shared.Shutdown()
-	})
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	apitest.Control(t, shared, c.Run)
 }
 
 // yard is a namespace of a server with a collector.
@@ -148,7 +122,7 @@ func (y *yard) left() []string {
 
 func (y *yard) remain(names ...string) {
 	y.Helper()
-	eventually(y.T, func() string {
+	apitest.Eventually(y.T, func() string {
 		if got := y.left(); !slices.Equal(got, append([]string{}, names...)) {
 			return fmt.Sprintf("left %v, want %v", got, names)
 		}
@@ -184,7 +158,7 @@ func foreground(y *yard) {
 	}
 	finalizers(`["example.com/hold"]`)
 	y.deleteSet("a", metav1.DeletePropagationForeground)
-	eventually(y.T, func() string {
+	apitest.Eventually(y.T, func() string {
 		c, err := y.client.CoreV1().ConfigMaps(y.ns).Get(y.Context(), last.Name, metav1.GetOptions{})
 		if err != nil {
 			y.Fatal(err)
@@ -216,7 +190,7 @@ func twoOwners(y *yard) {
 	a, b := y.set("a"), y.set("b")
 	y.configMap("c", owner("ReplicaSet", "apps/v1", a), owner("ReplicaSet", "apps/v1", b))
 	y.deleteSet("a", metav1.DeletePropagationBackground)
-	eventually(y.T, func() string {
+	apitest.Eventually(y.T, func() string {
 		c, err := y.client.CoreV1().ConfigMaps(y.ns).Get(y.Context(), "c", metav1.GetOptions{})
 		if err != nil {
 			y.Fatal(err)
@@ -255,15 +229,15 @@ func furnished(y *yard) {
 		}
 		return ""
 	}
-	eventually(y.T, check)
+	apitest.Eventually(y.T, check)
 	if err := y.client.CoreV1().ServiceAccounts(y.ns).Delete(y.Context(), "default", metav1.DeleteOptions{}); err != nil {
 		y.Fatal(err)
 	}
-	eventually(y.T, check)
+	apitest.Eventually(y.T, check)
 	if _, err := y.client.CoreV1().ConfigMaps(y.ns).Patch(y.Context(), "kube-root-ca.crt", types.MergePatchType, []byte(`{"data":{"ca.crt":"forged"}}`), metav1.PatchOptions{}); err != nil {
 		y.Fatal(err)
 	}
-	eventually(y.T, check)
+	apitest.Eventually(y.T, check)
 }
 
 func namespaceDeletion(y *yard) {
@@ -273,7 +247,7 @@ func namespaceDeletion(y *yard) {
 	if err := y.client.CoreV1().Namespaces().Delete(y.Context(), y.ns, metav1.DeleteOptions{}); err != nil {
 		y.Fatal(err)
 	}
-	eventually(y.T, func() string {
+	apitest.Eventually(y.T, func() string {
 		ns, err := y.client.CoreV1().Namespaces().Get(y.Context(), y.ns, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return ""
@@ -295,7 +269,7 @@ func podsFirst(y *yard) {
 	if err := y.client.CoreV1().Namespaces().Delete(y.Context(), y.ns, metav1.DeleteOptions{}); err != nil {
 		y.Fatal(err)
 	}
-	eventually(y.T, func() string {
+	apitest.Eventually(y.T, func() string {
 		ns, err := y.client.CoreV1().Namespaces().Get(y.Context(), y.ns, metav1.GetOptions{})
 		if err != nil {
 			y.Fatal(err)
@@ -318,7 +292,7 @@ func podsFirst(y *yard) {
 	if err := y.client.CoreV1().Pods(y.ns).Delete(y.Context(), "p", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		y.Fatal(err)
 	}
-	eventually(y.T, func() string {
+	apitest.Eventually(y.T, func() string {
 		_, err := y.client.CoreV1().Namespaces().Get(y.Context(), y.ns, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return ""

@@ -39,7 +39,7 @@ func TestCustomResourcesGoWithTheirNamespace(t *testing.T) {
 	}
 	widgets := objects.Resource(schema.GroupVersionResource{Group: "shop.example.com", Version: "v1", Resource: "widgets"}).Namespace("gone")
 	widget := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "shop.example.com/v1", "kind": "Widget", "metadata": map[string]any{"name": "w"}}}
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		if _, err := widgets.Create(t.Context(), widget, metav1.CreateOptions{}); err != nil {
 			return fmt.Sprintf("create a widget: %v", err)
 		}
@@ -48,7 +48,7 @@ func TestCustomResourcesGoWithTheirNamespace(t *testing.T) {
 	if err := client.CoreV1().Namespaces().Delete(t.Context(), "gone", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		if _, err := client.CoreV1().Namespaces().Get(t.Context(), "gone", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			return fmt.Sprintf("the namespace is not gone: %v", err)
 		}

@@ -3,7 +3,6 @@ package endpoints
 //lint:file-ignore SA1019 v1 Endpoints are what the tests are about.
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -132,29 +131,8 @@ func (c *cluster) run(t testing.TB) (w *wire, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	factory := informers.NewSharedInformerFactory(client, 0)
-	controller := New(client, factory, slog.New(slog.DiscardHandler))
-	factory.Start(ctx.Done())
-	ended := make(chan error, 1)
-	go func() { ended <- controller.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			select {
-			case err := <-ended:
-				if err != nil {
-					t.Error(err)
-				}
-			case <-time.After(patience):
-				t.Error("the controller does not stop")
-			}
-			factory.Shutdown()
-		})
-	}
-	t.Cleanup(stop)
-	return w, stop
+	shared := informers.NewSharedInformerFactory(client, 0)
+	return w, apitest.Control(t, shared, New(client, shared, slog.New(slog.DiscardHandler)).Run)
 }
 
 // space is a namespace of its own for one test.

@@ -3,7 +3,6 @@ package external
 //lint:file-ignore SA1019 v1 Endpoints are what the tests are about.
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -98,28 +96,11 @@ func (l *lab) connect(t *testing.T) kubernetes.Interface {
 // run starts the controllers as the program does, and returns a function that stops them.
 func (l *lab) run(t *testing.T) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	shared := informers.NewSharedInformerFactory(l.client, 0)
 	cert := l.issue(t, pki.Request{CommonName: "fairlead-external", Organizations: []string{"system:masters"}, Client: true})
-	var wg sync.WaitGroup
-	for _, run := range []func(context.Context) error{
+	return apitest.Control(t, shared,
 		New(l.client, shared, Agents(cert, l.ca.Pool()), slog.New(slog.DiscardHandler)).Run,
-		endpoints.New(l.client, shared, slog.New(slog.DiscardHandler)).Run,
-	} {
-		wg.Go(func() {
-			if err := run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	shared.Start(ctx.Done())
-	stop = sync.OnceFunc(func() {
-		cancel()
-		wg.Wait()
-		shared.Shutdown()
-	})
-	t.Cleanup(stop)
-	return stop
+		endpoints.New(l.client, shared, slog.New(slog.DiscardHandler)).Run)
 }
 
 func (l *lab) issue(t *testing.T, r pki.Request) tls.Certificate {

@@ -1,12 +1,10 @@
 package fleet
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,37 +19,12 @@ import (
 	"fairlead.dev/fairlead/internal/apitest"
 )
 
-// deadline bounds every wait; on a quiet machine each takes milliseconds.
-const deadline = 30 * time.Second
-
-func eventually(t *testing.T, holds func() string) {
-	t.Helper()
-	why := holds()
-	for end := time.Now().Add(deadline); why != "" && time.Now().Before(end); why = holds() {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if why != "" {
-		t.Fatal(why)
-	}
-}
-
 // start runs a Controller with caches of its own until stop or the test's end.
 func start(t *testing.T, client kubernetes.Interface) (c *Controller, stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
 	c = New(client, shared, []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/56")}, slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		shared.Start(ctx.Done())
-		if err := c.Run(ctx); err != nil {
-			t.Errorf("fleet: %v", err)
-		}
-		shared.Shutdown()
-	})
-	stop = func() { cancel(); wg.Wait() }
-	t.Cleanup(stop)
-	return c, stop
+	return c, apitest.Control(t, shared, c.Run)
 }
 
 // silence makes the controller believe that it last heard of the node d ago.
@@ -106,7 +79,7 @@ func getNode(t *testing.T, client kubernetes.Interface, name string) *corev1.Nod
 // nodeIs waits for the node's Ready status and taints.
 func nodeIs(t *testing.T, client kubernetes.Interface, name string, ready corev1.ConditionStatus, taints string) {
 	t.Helper()
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		n := getNode(t, client, name)
 		if got := status(n.Status.Conditions, corev1.NodeReady); got != ready || printTaints(n.Spec.Taints) != taints {
 			return fmt.Sprintf("node %s: Ready %s, taints %q; want %s, %q", name, got, printTaints(n.Spec.Taints), ready, taints)
@@ -118,7 +91,7 @@ func nodeIs(t *testing.T, client kubernetes.Interface, name string, ready corev1
 func ranges(t *testing.T, client kubernetes.Interface, names ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		for _, name := range names {
 			n := getNode(t, client, name)
 			if n.Spec.PodCIDR == "" {
@@ -185,7 +158,7 @@ func TestR35_SilentNodeAndBack(t *testing.T) {
 	ranges(t, client, "node1", "node2")
 	nodeIs(t, client, "node1", corev1.ConditionTrue, "")
 
-	eventually(t, func() string { // the heartbeat of addNode may still be on its way
+	apitest.Eventually(t, func() string { // the heartbeat of addNode may still be on its way
 		c.silence("node1", time.Minute)
 		if got := status(getNode(t, client, "node1").Status.Conditions, corev1.NodeReady); got != corev1.ConditionUnknown {
 			return fmt.Sprintf("node1 is Ready=%s", got)
@@ -194,7 +167,7 @@ func TestR35_SilentNodeAndBack(t *testing.T) {
 	})
 	nodeIs(t, client, "node1", corev1.ConditionUnknown, "unreachable:NoSchedule unreachable:NoExecute")
 	nodeIs(t, client, "node2", corev1.ConditionTrue, "")
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		p, err := client.CoreV1().Pods("default").Get(t.Context(), "web", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -231,7 +204,7 @@ func TestLeaseIsALifeSign(t *testing.T) {
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if !c.heard["node1"].After(before) {
@@ -259,7 +232,7 @@ func TestPodsLeave(t *testing.T) {
 	if _, err := client.CoreV1().Nodes().Patch(t.Context(), "node1", types.MergePatchType, []byte(taint), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		p, err := client.CoreV1().Pods("default").Get(t.Context(), "evicted", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -278,7 +251,7 @@ func TestPodsLeave(t *testing.T) {
 	if err := client.CoreV1().Nodes().Delete(t.Context(), "node2", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		c.mu.Lock()
 		for uid := range c.homeless {
 			c.homeless[uid] = time.Now().Add(-time.Minute) // as if the quarantine were over

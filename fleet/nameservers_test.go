@@ -60,7 +60,7 @@ func TestNameServersFollowNodes(t *testing.T) {
 	}
 	expect := func(what, want string) {
 		t.Helper()
-		eventually(t, func() string {
+		apitest.Eventually(t, func() string {
 			if got := have(); got != want {
 				return fmt.Sprintf("%s: the endpoints are %q, want %q", what, got, want)
 			}

@@ -1,13 +1,10 @@
 package schedule_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -19,37 +16,11 @@ import (
 	"fairlead.dev/fairlead/schedule"
 )
 
-// deadline bounds every wait; on a quiet machine each takes milliseconds.
-const deadline = 30 * time.Second
-
-func eventually(t testing.TB, holds func() string) {
-	t.Helper()
-	why := holds()
-	for end := time.Now().Add(deadline); why != "" && time.Now().Before(end); why = holds() {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if why != "" {
-		t.Fatal(why)
-	}
-}
-
 // start runs a Scheduler with caches of its own until stop or the test's end.
 func start(t testing.TB, client kubernetes.Interface) (stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	s := schedule.New(client, shared, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		shared.Start(ctx.Done())
-		if err := s.Run(ctx); err != nil {
-			t.Errorf("scheduler: %v", err)
-		}
-		shared.Shutdown()
-	})
-	stop = func() { cancel(); wg.Wait() }
-	t.Cleanup(stop)
-	return stop
+	return apitest.Control(t, shared, schedule.New(client, shared, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))).Run)
 }
 
 func addNode(t testing.TB, client kubernetes.Interface, name, cpu string) {
@@ -83,7 +54,7 @@ func addPod(t testing.TB, client kubernetes.Interface, name, cpu string) {
 // placed waits until the pod has a node and returns it.
 func placed(t testing.TB, client kubernetes.Interface, name string) (node string) {
 	t.Helper()
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		p, err := client.CoreV1().Pods("default").Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -99,7 +70,7 @@ func placed(t testing.TB, client kubernetes.Interface, name string) (node string
 // refused waits until the pod's condition PodScheduled says message.
 func refused(t testing.TB, client kubernetes.Interface, name, message string) {
 	t.Helper()
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		p, err := client.CoreV1().Pods("default").Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -115,7 +86,7 @@ func refused(t testing.TB, client kubernetes.Interface, name, message string) {
 
 func events(t testing.TB, client kubernetes.Interface, message string) {
 	t.Helper()
-	eventually(t, func() string {
+	apitest.Eventually(t, func() string {
 		list, err := client.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -60,7 +59,7 @@ func (c *cluster) run(t testing.TB) {
 	nobody := func(context.Context, *corev1.Node, probe.Request) (probe.Reply, error) {
 		return probe.Reply{}, errors.New("no node is asked")
 	}
-	start(t, shared, endpoints.New(c.client, shared, log).Run, external.New(c.client, shared, nobody, log).Run)
+	apitest.Control(t, shared, endpoints.New(c.client, shared, log).Run, external.New(c.client, shared, nobody, log).Run)
 }
 
 // tell runs the one of this package, in a hurry, until the test ends or the returned function is called. The change is made to it
@@ -74,27 +73,7 @@ func (c *cluster) tell(t testing.TB, change func(*Controller)) (w *Controller, s
 	if change != nil {
 		change(w)
 	}
-	return w, start(t, shared, w.Run)
-}
-
-func start(t testing.TB, shared informers.SharedInformerFactory, runs ...func(context.Context) error) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var work sync.WaitGroup
-	for _, run := range runs {
-		work.Go(func() {
-			if err := run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	shared.Start(ctx.Done())
-	stop = sync.OnceFunc(func() {
-		cancel()
-		work.Wait()
-		shared.Shutdown()
-	})
-	t.Cleanup(stop)
-	return stop
+	return w, apitest.Control(t, shared, w.Run)
 }
 
 // create writes objects, with their status, and the namespaces that they are in.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,49 +15,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/control"
+	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/workload"
 )
-
-// deadline bounds every wait; on a quiet machine each takes milliseconds.
-const deadline = 30 * time.Second
-
-// eventually waits until holds returns "", else fails with what it returned last.
-func eventually(t *testing.T, holds func() string) {
-	t.Helper()
-	why := holds()
-	for end := time.Now().Add(deadline); why != "" && time.Now().Before(end); why = holds() {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if why != "" {
-		t.Fatal(why)
-	}
-}
-
-// background runs f until the returned function is called, which waits for its end.
-func background(t *testing.T, f func(context.Context)) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { f(ctx) })
-	stop = func() { cancel(); wg.Wait() }
-	t.Cleanup(stop)
-	return stop
-}
 
 // controllers starts the controllers with caches of their own.
 func controllers(t *testing.T, client kubernetes.Interface) (stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	c := workload.New(client, shared, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	return background(t, func(ctx context.Context) {
-		shared.Start(ctx.Done())
-		if err := c.Run(ctx); err != nil {
-			t.Errorf("controllers: %v", err)
-		}
-		shared.Shutdown()
-	})
+	return apitest.Control(t, shared, workload.New(client, shared, slog.New(slog.DiscardHandler)).Run)
 }
 
 // agent plays the nodes of one namespace: pods become ready, terminating pods go.
@@ -81,28 +47,16 @@ func newAgent(t *testing.T, client kubernetes.Interface, namespace string) *agen
 	a := &agent{t: t, client: client, namespace: namespace, pods: map[types.UID]*corev1.Pod{}}
 	shared := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
 	var work sync.WaitGroup
-	changed := func(obj any) {
-		p := obj.(*corev1.Pod)
+	control.Watch(shared.Core().V1().Pods().Informer(), func(old, p *corev1.Pod, _ bool) {
+		if p == nil {
+			a.note(old, true)
+			return
+		}
 		a.note(p, false)
 		work.Go(func() { a.serve(p) })
-	}
-	if _, err := shared.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: changed, UpdateFunc: func(_, obj any) { changed(obj) },
-		DeleteFunc: func(obj any) {
-			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = last.Obj
-			}
-			a.note(obj.(*corev1.Pod), true)
-		},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	background(t, func(ctx context.Context) {
-		shared.Start(ctx.Done())
-		<-ctx.Done()
-		shared.Shutdown()
-		work.Wait()
 	})
+	t.Cleanup(work.Wait) // after the informer has ended
+	apitest.Control(t, shared)
 	return a
 }
 

@@ -53,7 +53,7 @@ func (b *bench) deploy(replicas int32, change func(*appsv1.Deployment)) {
 	if _, err := b.client.AppsV1().Deployments(b.ns).Create(b.Context(), d, metav1.CreateOptions{}); err != nil {
 		b.Fatal(err)
 	}
-	eventually(b.T, b.complete)
+	apitest.Eventually(b.T, b.complete)
 }
 
 // complete says what keeps Deployment web from being rolled out: its status, or a
@@ -141,7 +141,7 @@ func deployOfThree(b *bench) {
 		}
 	}
 	want := map[string]bool{"Scaled up replica set " + sets[0].Name + " from 0 to 3": true, "Created pod: " + b.pods()[0].Name: true}
-	eventually(b.T, func() string {
+	apitest.Eventually(b.T, func() string {
 		events, err := b.client.CoreV1().Events(b.ns).List(b.Context(), metav1.ListOptions{})
 		if err != nil {
 			b.Fatal(err)
@@ -163,7 +163,7 @@ func deletedPodsAreReplacedOnce(b *bench) {
 	if err := b.client.CoreV1().Pods(b.ns).DeleteCollection(b.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 		b.Fatal(err)
 	}
-	eventually(b.T, func() string {
+	apitest.Eventually(b.T, func() string {
 		if made, _, _ := b.agent.observed(); made < before+3 {
 			return fmt.Sprintf("%d pods made, want %d", made, before+3)
 		}
@@ -180,8 +180,8 @@ func scaleUpAndDown(b *bench) {
 		before := b.agent.begin()
 		had := len(b.pods())
 		b.patch(fmt.Sprintf(`{"spec":{"replicas":%d}}`, n))
-		eventually(b.T, b.complete)
-		eventually(b.T, func() string {
+		apitest.Eventually(b.T, b.complete)
+		apitest.Eventually(b.T, func() string {
 			if len(b.pods()) != n {
 				return fmt.Sprintf("%d pods, want %d", len(b.pods()), n)
 			}
@@ -200,13 +200,13 @@ func rollingUpdate(b *bench) {
 	b.deploy(6, nil) // surge 2, unavailable 1
 	before := b.agent.begin()
 	b.image("v2")
-	eventually(b.T, b.complete)
+	apitest.Eventually(b.T, b.complete)
 	if made, most, fewest := b.agent.observed(); made-before != 6 || most > 8 || fewest < 5 {
 		b.Errorf("%d pods made, at most %d alive, at least %d ready; want 6, 8, 5", made-before, most, fewest)
 	}
 	b.agent.freeze(true) // the next revision never becomes ready
 	b.image("v3")
-	eventually(b.T, func() string {
+	apitest.Eventually(b.T, func() string {
 		for _, rs := range b.sets() {
 			if rs.Spec.Template.Spec.Containers[0].Image == "v3" && rs.Status.Replicas == 3 {
 				return ""
@@ -216,15 +216,15 @@ func rollingUpdate(b *bench) {
 	})
 	b.agent.freeze(false)
 	b.image("v4")
-	eventually(b.T, b.complete)
+	apitest.Eventually(b.T, b.complete)
 }
 
 func undo(b *bench) {
 	b.deploy(2, nil)
 	b.image("v2")
-	eventually(b.T, b.complete)
+	apitest.Eventually(b.T, b.complete)
 	b.image("v1")
-	eventually(b.T, b.complete)
+	apitest.Eventually(b.T, b.complete)
 	revisions := map[string]string{}
 	for _, rs := range b.sets() {
 		revisions[rs.Spec.Template.Spec.Containers[0].Image] = rs.Annotations["deployment.kubernetes.io/revision"]
@@ -249,7 +249,7 @@ func adoptAndRelease(b *bench) {
 		}
 	}
 	label("debug")
-	eventually(b.T, func() string {
+	apitest.Eventually(b.T, func() string {
 		p, err := b.client.CoreV1().Pods(b.ns).Get(b.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			b.Fatal(err)
@@ -260,7 +260,7 @@ func adoptAndRelease(b *bench) {
 		return ""
 	})
 	label("web")
-	eventually(b.T, func() string {
+	apitest.Eventually(b.T, func() string {
 		if n := len(b.pods()); n != 2 {
 			return fmt.Sprintf("%d pods, want 2", n)
 		}
@@ -279,7 +279,7 @@ func recreate(b *bench) {
 	})
 	b.agent.begin()
 	b.image("v2")
-	eventually(b.T, b.complete)
+	apitest.Eventually(b.T, b.complete)
 	if _, most, fewest := b.agent.observed(); most > 3 || fewest != 0 {
 		b.Errorf("at most %d alive, at least %d; want 3 and 0", most, fewest)
 	}
@@ -293,14 +293,14 @@ func restarts(b *bench) {
 	for round, n := range []int{12, 24, 36} {
 		before := b.agent.begin()
 		b.patch(fmt.Sprintf(`{"spec":{"replicas":%d}}`, n))
-		for end := time.Now().Add(deadline); time.Now().Before(end); { // stop as soon as some, but not all, are made
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); { // stop as soon as some, but not all, are made
 			if made, _, _ := b.agent.observed(); made > before {
 				break
 			}
 		}
 		stop()
 		stop = controllers(b.T, b.client)
-		eventually(b.T, b.complete)
+		apitest.Eventually(b.T, b.complete)
 		if made, most, _ := b.agent.observed(); made != n || most != n {
 			b.Fatalf("round %d: %d pods ever made, at most %d alive; want %d", round, made, most, n)
 		}
