@@ -35,6 +35,9 @@ type crowd struct {
 	measured []target
 	rss, few int // of the program with the least number of Services measured, and that number
 	ended    chan struct{}
+
+	firstPath int           // Services when connections were first measured
+	more      time.Duration // that a Service added to connect then
 }
 
 // target is a Service whose pods the bench plays.

@@ -16,8 +16,8 @@ import (
 	"fairlead.dev/fairlead/netns"
 )
 
-// mostKubeProxy bounds the ruleset of kube-proxy's shape: the kernel's time to load one grows with its square.
-const mostKubeProxy = 5000
+// mostShaped bounds the rulesets of kube-proxy's shape: the kernel's time to load one grows with its square.
+const mostShaped = 10000
 
 // kubeProxyShape is a network namespace with a ruleset of the shape that kube-proxy writes in its nftables mode: a chain and
 // an anonymous map for each Service, reached by one map of verdicts, and the checks of every new connection. Clients in it

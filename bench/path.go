@@ -52,18 +52,25 @@ func (w *crowd) path(ctx context.Context, _ int) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := through(ctx, "ClusterIP, "+thousands(w.services)+" Services", true, s.pod, s.service)
+	rows, more, err := through(ctx, "ClusterIP, "+thousands(w.services)+" Services", true, s.pod, s.service)
 	if err != nil {
 		return nil, err
 	}
-	services := min(w.services, mostKubeProxy)
+	if w.firstPath == 0 {
+		w.firstPath, w.more = w.services, more
+	} else {
+		grown := more - w.more
+		rows = append(rows, row{fmt.Sprintf("what a Service adds to connect with %s Services, beyond what it adds with %s", thousands(w.services), thousands(w.firstPath)),
+			micros(grown), fmt.Sprintf("with %s: %s", thousands(w.firstPath), micros(w.more)), held("<= "+brief(most/2)+": flat", grown <= most/2)})
+	}
+	services := min(w.services, mostShaped)
 	k, err := newKubeProxyShape(s.amongOthers(services))
 	if err != nil {
-		return nil, err
+		return rows, err
 	}
 	defer k.remove()
 	err = k.do(func() error {
-		more, err := through(ctx, fmt.Sprintf("kube-proxy-shaped rules, %s Services", thousands(services)), false, s.pod, s.service)
+		more, _, err := through(ctx, fmt.Sprintf("kube-proxy-shaped rules, %s Services", thousands(services)), false, s.pod, s.service)
 		rows = append(rows, more...)
 		return err
 	})
@@ -82,28 +89,28 @@ func (s server) amongOthers(n int) []shaped {
 // most is how much longer a connection through a Service may take than the direct one, as the median.
 const most = 10 * time.Microsecond
 
-// through compares the way over a Service's address with the direct one.
-func through(ctx context.Context, what string, ours bool, direct, service netip.AddrPort) ([]row, error) {
+// through compares the way over a Service's address with the direct one, and returns what connect takes more.
+func through(ctx context.Context, what string, ours bool, direct, service netip.AddrPort) ([]row, time.Duration, error) {
 	if _, err := compare(ctx, dials/10, direct, service); err != nil { // warm
-		return nil, err
+		return nil, 0, err
 	}
 	took, err := compare(ctx, dials, direct, service)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var perSecond [2]float64
 	for range rateTimes {
 		for i, to := range []netip.AddrPort{direct, service} {
 			n, err := rate(1, rateFor, to)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			perSecond[i] += n / rateTimes
 		}
 	}
 	line := func(name string, a, b []time.Duration) row {
 		more := median(a) - median(b)
-		r := row{what: name + ", " + what, figure: fmt.Sprintf("%s: %+.1f us", percentiles(a), float64(more.Nanoseconds())/1000), baseline: "direct to the pod: " + percentiles(b)}
+		r := row{what: name + ", " + what, figure: percentiles(a) + ": " + micros(more), baseline: "direct to the pod: " + percentiles(b)}
 		if ours {
 			r.budget = held("within "+brief(most), more <= most)
 		}
@@ -113,5 +120,8 @@ func through(ctx context.Context, what string, ours bool, direct, service netip.
 		line("connect (first packet and its answer)", took[1].open, took[0].open),
 		line("connect and close", took[1].whole, took[0].whole),
 		{"HTTP requests, each on a new connection, one client, " + what, fmt.Sprintf("%.0f/s", perSecond[1]), fmt.Sprintf("direct to the pod: %.0f/s", perSecond[0]), budget{}},
-	}, nil
+	}, median(took[1].open) - median(took[0].open), nil
 }
+
+// micros shows a difference.
+func micros(d time.Duration) string { return fmt.Sprintf("%+.1f us", float64(d.Nanoseconds())/1000) }

@@ -99,9 +99,6 @@ func (s size) measureShape() (m measured, err error) {
 	return m, err
 }
 
-// mostShaped bounds the rulesets of kube-proxy's shape: the kernel's time to load one grows with its square.
-const mostShaped = 10000
-
 // rules measures the way from objects to the kernel's rules alone, without API server and agents.
 func (o options) rules(ctx context.Context, runs int) (rows []row, err error) {
 	for _, endpoints := range []int{2, 30} {
@@ -153,8 +150,8 @@ func (t rulesTable) rows() []row {
 		{fmt.Sprintf("a Service scaled up or down by %d, first look -> commit (p50 / p99)%s", step, at), each(t.ours, scale), like + each(t.shape, scale), budget{}},
 		{"every Service loses an endpoint, first object -> commit" + at, each(t.ours, func(m measured) string { return show(m.All) }), "-", budget{}},
 		{"kernel memory" + at, each(t.ours, kernel), like + each(t.shape, kernel), budget{}},
-		{"process memory: most resident: of its heap the objects, the books" + at, each(t.ours, func(m measured) string {
-			return fmt.Sprintf("%s: %s, %s", megabytes(m.Peak), megabytes(m.Objects), megabytes(m.Books))
+		{"resident memory at most (of its heap: objects, books)" + at, each(t.ours, func(m measured) string {
+			return fmt.Sprintf("%s (%s, %s)", megabytes(m.Peak), megabytes(m.Objects), megabytes(m.Books))
 		}), "-", budget{}},
 	}
 }
