@@ -48,7 +48,7 @@ quick: go ## the tests that need neither root, nor a kernel feature, nor an API 
 	go test $(QUICK)
 
 .PHONY: bench
-bench: setup build images ## measure, print one table and write it to docs/benchmarks.md (as root)
+bench: setup build images ## measure, print tables and write them to docs/benchmarks.md (as root)
 	go run ./bench -write
 
 .PHONY: lint

@@ -142,7 +142,9 @@ func (w *crowd) grow(ctx context.Context, n int) (g growth, err error) {
 	progress("the other %d", n-from)
 	start, cpu := time.Now(), w.cpu()
 	err = w.each(ctx, n-from, func(client kubernetes.Interface, i int) error { return makeBulk(ctx, client, from+i) })
-	w.services = n
+	if err == nil {
+		w.services = n
+	}
 	return growth{objects: 2 * (n - from), took: time.Since(start), cpu: w.cpu() - cpu}, err
 }
 

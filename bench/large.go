@@ -36,33 +36,31 @@ func measureLarge(ctx context.Context, o options, r *results) {
 	if len(wanted) == 0 && !o.wants("create") || ctx.Err() != nil {
 		return
 	}
+	blamed := "create" // for what is needed by all
+	if !o.wants(blamed) {
+		blamed = wanted[0].name
+	}
 	c, err := newCluster(ctx, o)
 	if err != nil {
-		r.fail("create", fmt.Errorf("start a cluster: %w", err))
+		r.fail(blamed, fmt.Errorf("start a cluster: %w", err))
 		return
 	}
 	defer c.down(context.WithoutCancel(ctx))
 	w, err := newCrowd(ctx, c)
 	if err != nil {
-		r.fail("create", fmt.Errorf("play a node: %w", err))
+		r.fail(blamed, fmt.Errorf("play a node: %w", err))
 		return
 	}
 	defer close(w.ended)
 	sizes := o.sizesOr(10, 5000, 50000)
-	last := len(sizes) - 1
 	for i, size := range sizes {
 		at := " at " + thousands(size) + " Services"
-		grown := false
-		r.take(ctx, "create", "create"+at, growthLimit, func(ctx context.Context) (rows []row, err error) {
-			rows, err = w.grown(ctx, size)
-			grown = err == nil
-			return rows, err
-		})
-		if !grown {
+		r.take(ctx, blamed, "create"+at, growthLimit, func(ctx context.Context) ([]row, error) { return w.grown(ctx, size, o.wants("create")) })
+		if w.services < size {
 			return // what follows would not be what it says
 		}
 		for _, p := range wanted {
-			if p.at(i, last) {
+			if p.at(i, len(sizes)-1) {
 				r.take(ctx, p.name, p.name+at, p.limit, func(ctx context.Context) ([]row, error) { return p.run(w, ctx, o.runs) })
 			}
 		}
