@@ -79,7 +79,8 @@ func newCleaner(s *socket) *cleaner {
 	return &cleaner{socket: s, wake: make(chan struct{}, 1), pending: map[netip.AddrPort][]netip.AddrPort{}}
 }
 
-// add asks for a look at the flows of these frontends.
+// add asks for a look at the flows of these frontends. Of two that are the same
+// the later counts.
 func (c *cleaner) add(all []flows) {
 	if len(all) == 0 {
 		return

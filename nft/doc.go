@@ -89,7 +89,8 @@
 //
 // A UDP flow lasts as long as its client keeps sending. After a change, flows
 // of the frontends concerned that go to an endpoint that is gone, or that began
-// before the Service, are deleted from conntrack one by one; see flows.
+// before the Service, are deleted from conntrack one by one; see flows. A Proxy
+// that begins asks the table it finds whose flows were its predecessor's.
 //
 // # What it needs
 //

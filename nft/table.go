@@ -200,6 +200,9 @@ func (t *table) write() error {
 	}
 	t.stale = true
 	t.book.settleHeritage()
+	if t.rewrites == 0 {
+		t.takeOver()
+	}
 	if err := t.kernel.rewrite(t.book, t.intact); err != nil {
 		t.intact = false
 		if !t.explained {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -172,6 +173,11 @@ func (c *child) put(o runtime.Object) {
 		c.send(noteOf(o, false))
 		c.await()
 	}
+}
+
+// forget makes the next process never hear of an object.
+func (c *child) forget(o runtime.Object) {
+	c.known = slices.DeleteFunc(c.known, func(k runtime.Object) bool { return key(k) == key(o) })
 }
 
 func (c *child) remember(o runtime.Object) {

@@ -2,11 +2,13 @@ package packet
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -212,6 +214,82 @@ func TestP83_OneWayUDP(t *testing.T) {
 			l.t.Errorf("%d flows cut, want the one", n)
 		}
 	})
+}
+
+// A Service is deleted, and one loses a port, while no proxy runs. The next proxy
+// cuts the flows that nobody serves any more, and leaves alone what others
+// translated: those flows live in conntrack only, their rules are gone.
+func TestP83_GoneWhileNobodyLooked(t *testing.T) {
+	eachIdle(t, func(l *lab) {
+		l.world.MarkSynced()
+		l.start(l.b)
+		c := &child{l: l, on: l.a}
+		for _, n := range l.world.Nodes() {
+			c.put(n)
+		}
+		gone := external(balanced(l.service("gone"), l.ext(1), clusterPolicy), l.ext(2), clusterPolicy)
+		narrowed, stays := external(l.service("narrowed"), l.ext(3), clusterPolicy), l.service("stays")
+		for _, s := range []*corev1.Service{gone, narrowed, stays} {
+			c.put(s)
+			c.put(l.slice(s, ready(l.b1)...))
+		}
+		c.start()
+		lost := []net.Conn{
+			l.dialUDP(l.a1, vip(gone)), l.dialUDP(l.a.machine, vip(gone)), l.dialUDP(l.out, vip(gone)), l.dialUDP(l.out, port30080(l.a)),
+			l.dialUDP(l.out, l.ext(1)), l.dialUDP(l.a1, l.ext(2)), l.dialUDP(l.out, l.ext(3)),
+		}
+		kept := append(l.foreignFlows(), l.dialUDP(l.a1, vip(narrowed)), l.dialUDP(l.a1, vip(stays)))
+		l.turnsTo(l.b1, append(lost, kept...)...)
+		l.command(l.a.machine, "nft", "delete", "table", "inet", "foreign")
+		c.kill(l.slice(stays, ready(l.b1)...))
+		c.forget(gone)
+		narrowed = narrowed.DeepCopy()
+		narrowed.Spec.ExternalIPs = nil
+		c.put(narrowed)
+		for _, f := range lost { // the rules are still there, and so are the flows
+			if a := l.askOn(f); a.Name != "b1" {
+				l.t.Errorf("%s: %+v", f.RemoteAddr(), a)
+			}
+		}
+		c.start()
+		for _, f := range lost {
+			l.until("the flow to "+f.RemoteAddr().String()+" to be cut", func() bool {
+				for _, e := range l.flows(l.a, netip.MustParseAddrPort(f.RemoteAddr().String())) {
+					if e.server == l.b1.ip {
+						return false
+					}
+				}
+				return true
+			})
+			if a, err := netlab.Ask(f, quick/4); err == nil {
+				l.t.Errorf("%s: %+v of a Service that is gone", f.RemoteAddr(), a)
+			}
+		}
+		for _, f := range kept {
+			if a := l.askOn(f); a.Name != "b1" {
+				l.t.Errorf("%s: %+v", f.RemoteAddr(), a)
+			}
+		}
+	})
+}
+
+// foreignFlows opens flows that a table of somebody else's on node a sends to b1: to an
+// address of the outside, to one in the Services' range, and to a node port.
+func (l *lab) foreignFlows() []net.Conn {
+	l.t.Helper()
+	ip := "ip"
+	if l.f.cluster.Addr().Is6() {
+		ip = "ip6"
+	}
+	at := []netip.AddrPort{netip.AddrPortFrom(l.ext(9).Addr(), 5353), netip.AddrPortFrom(nth(l.f.services, 99), 80), netip.AddrPortFrom(l.a.ip, 30099)}
+	rules := ""
+	var flows []net.Conn
+	for _, to := range at {
+		rules += fmt.Sprintf("%s daddr %s udp dport %d dnat %s to %s\n", ip, to.Addr(), to.Port(), ip, netip.AddrPortFrom(l.b1.ip, 8080))
+		flows = append(flows, l.dialUDP(l.a1, to))
+	}
+	l.command(l.a.machine, "nft", "table inet foreign { chain c { type nat hook prerouting priority -110;\n"+rules+"}\n}")
+	return flows
 }
 
 func TestP84_TCPOutlivesEverything(t *testing.T) {
