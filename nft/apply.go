@@ -187,7 +187,21 @@ func (tx *batch) join(part *batch) {
 
 // update brings a difference into the kernel, in one transaction.
 func (k *kernel) update(b *book, d difference) error {
-	tx := newTransaction(k.layout.family, len(d.removed)+len(d.added))
+	tx := k.layout.family.change(b, d)
+	if tx.isEmpty() {
+		return nil
+	}
+	if err := k.socket.commit(tx); err != nil {
+		return fmt.Errorf("update table %s %s: %w", k.layout.family, tableName, err)
+	}
+	k.rules += tx.rules
+	b.committed()
+	return nil
+}
+
+// change returns the transaction that brings a difference into a table.
+func (f *family) change(b *book, d difference) *batch {
+	tx := newTransaction(f, len(d.removed)+len(d.added))
 	tx.classMessages(&b.classes, d.classes)
 	for _, part := range []struct {
 		kind    uint16
@@ -209,15 +223,7 @@ func (k *kernel) update(b *book, d difference) error {
 		}
 		writers[allowed].flush()
 	}
-	if tx.isEmpty() {
-		return nil
-	}
-	if err := k.socket.commit(tx); err != nil {
-		return fmt.Errorf("update table %s %s: %w", k.layout.family, tableName, err)
-	}
-	k.rules += tx.rules
-	b.committed()
-	return nil
+	return tx
 }
 
 func (tx *batch) writers(kind uint16) (all [mapCount]*elementWriter) {
