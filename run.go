@@ -124,7 +124,10 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 		return err
 	}
 	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), written: cp.acknowledged, labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
-	cfg := nodeClient(cp.server, cp.ca.CertPEM(), cert, key)
+	cfg, err := cp.inProcess(nodeClient(cp.server, cp.ca.CertPEM(), cert, key))
+	if err != nil {
+		return err
+	}
 	if err := startNode(ctx, g, spec, cfg, journal.Record, log, st); err != nil {
 		return err
 	}

@@ -54,6 +54,8 @@ type controlPlane struct {
 	server string // https://ADDR:PORT
 
 	acknowledged func() world.Revisions // how far its writes have come
+	// inProcess makes clients of this process call the API server directly.
+	inProcess func(*rest.Config) (*rest.Config, error)
 }
 
 // startControlPlane brings up the store, the API server and the controllers, and returns when they answer.
@@ -94,8 +96,12 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		return nil, context.Cause(ctx)
 	}
 	st.done("API server")
-	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(advertise, port).String(), acknowledged: acknowledged(api)}
-	if cp.client, err = startControllers(ctx, g, api.ClientConfig(), ca, s, log); err != nil {
+	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(advertise, port).String(), acknowledged: acknowledged(api), inProcess: api.InProcess}
+	direct, err := cp.inProcess(api.ClientConfig())
+	if err != nil {
+		return nil, err
+	}
+	if cp.client, err = startControllers(ctx, g, direct, ca, s, log); err != nil {
 		return nil, err
 	}
 	st.done("controllers")

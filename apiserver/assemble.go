@@ -40,7 +40,7 @@ const (
 )
 
 // assemble builds the server with every group installed; nothing serves yet.
-func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
+func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
 	generic := genericConfig(cfg, id, listener)
 	guard := newNamespaceGuard()
 	generic.AdmissionControl = guard.chain(auth.NewNodeRestriction())

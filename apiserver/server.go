@@ -49,6 +49,7 @@ type Server struct {
 	log    *slog.Logger
 	ready  chan struct{}
 	client *rest.Config // set before ready is closed
+	api    http.Handler // what answers requests; set before ready is closed
 
 	acknowledged registry.Acknowledged
 }
@@ -99,6 +100,12 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // ClientConfig connects to this server as system:masters, in protobuf. It is valid once Ready is closed.
 func (s *Server) ClientConfig() *rest.Config { return rest.CopyConfig(s.client) }
 
+// InProcess is a configuration for parts of this process that are to call the server directly rather than over the network, as
+// who config says: by its token, or by its certificate. It is valid once Ready is closed.
+func (s *Server) InProcess(config *rest.Config) (*rest.Config, error) {
+	return inProcess(config, s.api)
+}
+
 // Acknowledged says how far the writes have come that this server has answered.
 func (s *Server) Acknowledged() *registry.Acknowledged { return &s.acknowledged }
 
@@ -141,12 +148,8 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		}
 	}
 	client := identity.client()
-	clientset, err := kubernetes.NewForConfig(client)
-	if err != nil {
-		return fmt.Errorf("api server: loopback client: %w", err)
-	}
 	defer etcd.close()
-	own := keeper{cfg: s.cfg, id: identity, client: clientset}
+	own := &keeper{cfg: s.cfg, id: identity}
 	api, err := assemble(ctx, s.cfg, identity, listener, etcd, own, &s.acknowledged, s.log)
 	if ctx.Err() != nil {
 		if api != nil {
@@ -156,6 +159,13 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	}
 	if err != nil {
 		return err
+	}
+	direct, err := inProcess(client, api.Handler)
+	if err != nil {
+		return err
+	}
+	if own.client, err = kubernetes.NewForConfig(direct); err != nil {
+		return fmt.Errorf("api server: loopback client: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -168,7 +178,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		if err := awaitReady(ctx, client); err != nil || ctx.Err() != nil {
 			return err
 		}
-		s.client = client
+		s.client, s.api = client, api.Handler
 		close(s.ready)
 		return own.publish(ctx, s.log)
 	})
