@@ -235,7 +235,13 @@ func (b *book) fill(next, old *service, rows *lb.Rows) error {
 	for i := range rows.Frontends {
 		b.enterGuards(&rows.Frontends[i])
 	}
-	slices.SortFunc(b.room, func(x, y entry) int { return compareKeys(x.key, y.key) })
+	for i := range next.sets {
+		b.enterHairpins(&next.sets[i])
+	}
+	inOrder := func(x, y entry) int { return compareKeys(x.key, y.key) }
+	if !slices.IsSortedFunc(b.room, inOrder) {
+		slices.SortFunc(b.room, inOrder)
+	}
 	// An address that several ports or sets of the Service need is one entry.
 	next.entries = slices.Clone(slices.CompactFunc(b.room, func(x, y entry) bool { return x.key == y.key }))
 	return nil

@@ -153,7 +153,7 @@ func (m model) twinned(b *book) error {
 			continue
 		}
 		n++
-		if of := binary.NativeEndian.Uint32(k.addr[:]); want[of] == 0 || want[of] != e.value.number {
+		if of := binary.BigEndian.Uint32(k.addr[:]); want[of] == 0 || want[of] != e.value.number {
 			return fmt.Errorf("the twin of %d is %d, should be %d", of, e.value.number, want[of])
 		}
 	}

@@ -248,7 +248,7 @@ func (l *lab) startAs(cfg Config) {
 // until waits for a condition.
 func (l *lab) until(what string, ok func() bool) {
 	l.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			l.t.Fatalf("waited in vain for %s; stats %+v", what, l.proxy.Stats())
 		}

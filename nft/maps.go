@@ -229,7 +229,8 @@ type key struct {
 	in    mapID
 	proto lb.Protocol
 	port  uint16
-	// addr is an address as sixteen bytes, or numbers as the kernel has them.
+	// addr is an address as sixteen bytes, or one or two numbers, largest byte
+	// first: keys made in order are in order.
 	addr [16]byte
 }
 
@@ -245,13 +246,13 @@ func frontendKey(in mapID, at netip.AddrPort, proto lb.Protocol) key {
 
 func slotOf(in mapID, set uint32, slot int) key {
 	k := numberKey(in, set)
-	binary.NativeEndian.PutUint32(k.addr[4:], uint32(slot))
+	binary.BigEndian.PutUint32(k.addr[4:], uint32(slot))
 	return k
 }
 
 func numberKey(in mapID, n uint32) key {
 	k := key{in: in}
-	binary.NativeEndian.PutUint32(k.addr[:], n)
+	binary.BigEndian.PutUint32(k.addr[:], n)
 	return k
 }
 
@@ -269,9 +270,9 @@ func backendValueOf(at netip.AddrPort) value {
 func (f *family) appendKey(to []byte, k *key) []byte {
 	switch f.shapes[k.in].key {
 	case formNumber:
-		return append(to, k.addr[:4]...)
+		return appendNumber(to, k.addr[:4])
 	case formSlot:
-		return append(to, k.addr[:8]...)
+		return appendNumber(appendNumber(to, k.addr[:4]), k.addr[4:8])
 	case formAddr:
 		return append(to, f.bytes(&k.addr)...)
 	case formPair:
@@ -279,6 +280,11 @@ func (f *family) appendKey(to []byte, k *key) []byte {
 	}
 	to = append(to, f.bytes(&k.addr)...)
 	return append(to, byte(k.proto), 0, 0, 0, byte(k.port>>8), byte(k.port), 0, 0)
+}
+
+// appendNumber appends a number of a key.
+func appendNumber(to, number []byte) []byte {
+	return binary.NativeEndian.AppendUint32(to, be(number))
 }
 
 // appendValue appends the value of an element of the map as the kernel has it.

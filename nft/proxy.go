@@ -29,8 +29,9 @@ type Config struct {
 	// node's address, which beside somebody else's pod network is that one's business.
 	ServicesOnly bool
 	// CountUpTo makes the kernel count the connections that each endpoint gets, as long as there are no more
-	// endpoints than this in a table; see Connections. What it costs a connection was not measured;
-	// each takes about 3 microseconds to make when a table is written, as much as its endpoint itself.
+	// endpoints than this in a table; see Connections. A connection pays a tenth to a third of a microsecond;
+	// each endpoint takes 2.5 microseconds more when a table is written, two and a half times as much as
+	// without, and sixteen bytes more for every processor.
 	CountUpTo int
 	// Metrics is where the Proxy registers its metrics; nil for nowhere.
 	Metrics prometheus.Registerer

@@ -119,18 +119,13 @@ func reslot(had []slot, want []lb.Backend) []slot {
 	return slots
 }
 
-// enterBackends adds a set's endpoints. Those that are pods of this node may be
-// their own clients. The address tells, not the endpoint's node name: endpoints
-// that people write by hand often have none.
+// enterBackends adds a set's endpoints.
 func (b *book) enterBackends(service world.ServiceName, s *set) {
 	name := ""
 	if s.home() == stickyTargets {
 		name = setName(service, s.port, s.scope)
 	}
 	for i, p := range s.slots {
-		if a := p.addr.Addr(); b.localPods.Contains(a) {
-			b.enter(addrKey(hairpins, a), value{}, "")
-		}
 		if p.id == 0 {
 			b.enter(slotOf(endpoints, s.id, i), backendValueOf(p.addr), "")
 			continue
@@ -138,6 +133,17 @@ func (b *book) enterBackends(service world.ServiceName, s *set) {
 		b.enter(slotOf(stickySlots, s.id, i), numberValue(p.id), name)
 		b.enter(numberKey(stickyTargets, p.id), backendValueOf(p.addr), "")
 		b.enter(numberKey(sticky, p.id), value{}, "")
+	}
+}
+
+// enterHairpins adds the pods of this node among the backends, which may be
+// their own clients. The address tells, not the endpoint's node name: endpoints
+// that people write by hand often have none.
+func (b *book) enterHairpins(s *set) {
+	for _, p := range s.slots {
+		if a := p.addr.Addr(); b.localPods.Contains(a) {
+			b.enter(addrKey(hairpins, a), value{}, "")
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ func (b *book) stage(old, next *service) bool {
 		}
 		changed = true
 		b.stageOne(was, will)
-		if k := either(was, will).key; k.in == services && b.contested(k, old) {
+		if k := either(was, will).key; k.in == services && !b.unstaged && b.contested(k, old) {
 			// Another owner of the address brings what goes with it.
 			for _, k.in = range []mapID{shortcuts, restricted} {
 				b.stageOne(nil, &entry{key: k})
