@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/host"
+	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/route"
 )
 
@@ -26,7 +28,7 @@ func checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			findings := host.Check(c.Context(), requirements(s))
+			findings := append(host.Check(c.Context(), requirements(s)), checkRules(s)...)
 			for _, f := range findings {
 				fmt.Fprintf(c.OutOrStdout(), "%-5s %-28s %s\n", f.Level, f.Name, f.Message)
 			}
@@ -40,6 +42,22 @@ func checkCommand() *cobra.Command {
 	return c
 }
 
+// checkRules tries what the rules of Services need of the kernel, by feature and version.
+func checkRules(s config.Settings) []host.Finding {
+	var found []host.Finding
+	for _, p := range s.Services {
+		f := host.Finding{Name: "rules for IPv4 Services", OK: true, Level: host.Pass, Message: "every feature they need"}
+		if p.Addr().Is6() {
+			f.Name = "rules for IPv6 Services"
+		}
+		if err := nft.CheckKernel(p.Addr().Is6()); err != nil {
+			f.OK, f.Level, f.Message = false, host.Fail, err.Error()
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
 // requirements are what a cluster with these settings needs of the host. A lab needs no port or range of it: its
 // nodes have networks of their own.
 func requirements(s config.Settings) host.Requirements {
@@ -47,6 +65,7 @@ func requirements(s config.Settings) host.Requirements {
 	if s.Nodes > 0 {
 		return req
 	}
+	req.Proxy = true
 	if _, err := net.InterfaceByName(route.LinkName); err == nil {
 		return withPorts(req, s) // this host is a node already, or was until a crash: the addresses in use are its own
 	}
@@ -66,9 +85,15 @@ func withPorts(req host.Requirements, s config.Settings) host.Requirements {
 	return req
 }
 
-// preflight refuses to start on a host that cannot run the cluster.
-func preflight(ctx context.Context, s config.Settings) error {
-	failed := host.Failed(host.Check(ctx, requirements(s)))
+// preflight refuses to start on a host that cannot run the cluster, and warns of other service proxies.
+func preflight(ctx context.Context, s config.Settings, warnings io.Writer) error {
+	findings := host.Check(ctx, requirements(s))
+	for _, f := range findings {
+		if f.Name == host.RivalsName && f.Level == host.Warn {
+			fmt.Fprintf(warnings, "fairlead: warning: %s: %s\n", f.Name, f.Message)
+		}
+	}
+	failed := host.Failed(findings)
 	if len(failed) == 0 {
 		return nil
 	}

@@ -104,6 +104,22 @@ func TestProxyRefusesRivals(t *testing.T) {
 	}
 }
 
+// TestCheckAndUpTellOfRivals: a check and a start name another service proxy on the host, and only warn.
+func TestCheckAndUpTellOfRivals(t *testing.T) {
+	f := newFar(t)
+	if out, err := f.space.Command("nft", "add table ip kube-proxy"); err != nil {
+		t.Fatal(err, out)
+	}
+	f.space.Route("10.244.0.0/16", "dev", "lo") // what a start fails of, after the warning
+	out, _ := f.start("check").end()
+	has(t, out, "warn  other service proxies", "nftables table ip kube-proxy", "kube-proxy --cleanup", "pass  rules for IPv4 Services")
+	out, err := f.start("up", "--data-dir", t.TempDir()+"/cluster").end()
+	if err == nil {
+		t.Error("up: it runs where its pods' addresses lead elsewhere")
+	}
+	has(t, out, "fairlead: warning: other service proxies: nftables table ip kube-proxy", "fairlead: addresses of pods")
+}
+
 // TestProxyEndsWhenItsAddressChanges: everything was made for the old one, and whoever started it starts it again.
 func TestProxyEndsWhenItsAddressChanges(t *testing.T) {
 	f := newFar(t)

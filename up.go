@@ -31,14 +31,16 @@ func upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Start a cluster in the background and wait until everything answers",
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return up(c.Context(), flags, pprof, c.OutOrStdout()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return up(c.Context(), flags, pprof, c.OutOrStdout(), c.ErrOrStderr())
+		},
 	}
 	flags.Flags(c.Flags())
 	pprofFlag(c.Flags(), &pprof)
 	return c
 }
 
-func up(ctx context.Context, flags config.Config, pprof string, out io.Writer) error {
+func up(ctx context.Context, flags config.Config, pprof string, out, warnings io.Writer) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
@@ -50,7 +52,7 @@ func up(ctx context.Context, flags config.Config, pprof string, out io.Writer) e
 	if pid, running := inst.Running(); running {
 		return &instance.RunningError{Dir: s.DataDir, PID: pid}
 	}
-	if err := preflight(ctx, s); err != nil {
+	if err := preflight(ctx, s, warnings); err != nil {
 		return err
 	}
 	fresh := !inst.Exists()

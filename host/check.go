@@ -19,6 +19,8 @@ type Requirements struct {
 	Ranges []Range
 	// IPv6 tells whether it will use IPv6 addresses on this host.
 	IPv6 bool
+	// Proxy tells whether it will translate Services' packets in this network namespace.
+	Proxy bool
 	// OwnLinks are interfaces it makes itself: a route over one is no conflict.
 	OwnLinks []string
 }
@@ -77,7 +79,7 @@ func Check(ctx context.Context, req Requirements) []Finding {
 	}
 	checks := []func(context.Context, Requirements) []Finding{
 		checkPrivileges, checkKernel, checkProbes, checkCgroups, checkTools, checkPlugins, checkForwarding, checkIPv6,
-		checkPorts, checkRanges, checkDisk, checkInotify,
+		checkPorts, checkRanges, checkRivals, checkDisk, checkInotify,
 	}
 	found := make([][]Finding, len(checks))
 	var wg sync.WaitGroup

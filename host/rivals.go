@@ -62,6 +62,26 @@ func Rivals(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
+// RivalsName is the name of the finding about other service proxies.
+const RivalsName = "other service proxies"
+
+// checkRivals looks for other service proxies where this one will run. It only
+// warns: what is left of one that was stopped may be about other addresses.
+func checkRivals(ctx context.Context, req Requirements) []Finding {
+	if !req.Proxy {
+		return nil
+	}
+	found, err := Rivals(ctx)
+	switch {
+	case err != nil:
+		return []Finding{warn(RivalsName, "cannot be looked for: %v", err)}
+	case len(found) > 0:
+		return []Finding{warn(RivalsName, "%s: two proxies translate the same packets, and the one whose rules are older wins; stop it and remove its rules ('kube-proxy --cleanup', or restart the host)",
+			strings.Join(found, "; "))}
+	}
+	return []Finding{pass(RivalsName, "none has rules here")}
+}
+
 // hasChain tells whether an nf_tables table has a chain of that name.
 func hasChain(family uint8, table, chain string) (bool, error) {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)

@@ -32,6 +32,12 @@ func TestRivals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if said := checkRivals(t.Context(), Requirements{Proxy: true})[0]; !said.OK || (said.Level == Warn) != (c.want != "") || !strings.Contains(said.Message, c.want) {
+				t.Errorf("the check says %+v", said)
+			}
+			if said := checkRivals(t.Context(), Requirements{}); len(said) != 0 {
+				t.Errorf("the check of a host that is no node says %+v", said)
+			}
 			if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 				t.Errorf("found %q, want %q", got, c.want)
 			}

@@ -157,6 +157,22 @@ func TestP43_TheElderHasASharedAddress(t *testing.T) {
 	})
 }
 
+// A node's address as an external address takes no node port away from an older Service.
+func TestP43_TheElderKeepsItsNodePort(t *testing.T) {
+	each(t, func(l *lab) {
+		elder := nodePort(l.service("elder"), clusterPolicy)
+		younger := external(l.service("younger"), port30080(l.a), clusterPolicy)
+		for i := range younger.Spec.Ports {
+			younger.Spec.Ports[i].Port = 30080
+		}
+		elder.CreationTimestamp, younger.CreationTimestamp = metav1.Unix(1000, 0), metav1.Unix(2000, 0)
+		l.put(elder, l.slice(elder, ready(l.b1)...), younger, l.slice(younger, ready(l.a1)...))
+		l.reaches(l.out, port30080(l.a), l.a.self(), l.b1)
+		l.remove(elder)
+		l.reaches(l.out, port30080(l.a), []netip.Addr{l.a.ip, l.f.gateways[0]}, l.a1)
+	})
+}
+
 // A load balancer that is a proxy, or known by name only, is not bypassed.
 func TestP44_ProxyModeIsLeftAlone(t *testing.T) {
 	each(t, func(l *lab) {
