@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // part is a group of figures that can be asked for by name. It is measured while nothing else uses what it is measured
@@ -85,8 +88,31 @@ func measureSmall(ctx context.Context, o options, r *results) {
 	}
 	defer c.down(context.WithoutCancel(ctx))
 	for _, p := range wanted {
+		failures := len(r.errs)
 		r.take(ctx, p.name, p.name, p.limit, func(ctx context.Context) ([]row, error) { return p.run(c, ctx, o.runs) })
+		if len(r.errs) > failures {
+			r.fail(p.name, c.clear(ctx))
+		}
 	}
+}
+
+// clear deletes what a part has left that failed: the next one uses the same cluster address.
+func (c *cluster) clear(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	list, err := c.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("delete what was left: %w", err)
+	}
+	for _, ns := range list.Items {
+		if ns.Name == metav1.NamespaceDefault || strings.HasPrefix(ns.Name, "kube-") {
+			continue
+		}
+		if err := c.gone(ctx, ns.Name); err != nil {
+			return fmt.Errorf("delete namespace %s, which was left: %w", ns.Name, err)
+		}
+	}
+	return nil
 }
 
 // coldStarts times `up` on an empty data directory until it returns: API, node, DNS and rules answer.
