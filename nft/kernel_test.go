@@ -168,7 +168,7 @@ func (l *lab) agrees(from *netlab.Netns, p lb.Packet, want lb.Outcome) error {
 
 // manyShapes puts Services of all kinds into the World.
 func (l *lab) manyShapes() {
-	for i := range 3000 {
+	for i := range 300 {
 		s := newService(fmt.Sprint("s", i), fmt.Sprintf("10.100.%d.%d", i/250, i%250+1))
 		var addrs []netip.Addr
 		for j := range i % 7 {

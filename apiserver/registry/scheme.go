@@ -33,17 +33,6 @@ var (
 	ParameterCodec = runtime.NewParameterCodec(Scheme)
 )
 
-// StorageVersions are the group versions objects are written to etcd in, in the order of Groups. Events of
-// events.k8s.io are stored as core events and so have no entry of their own.
-func StorageVersions() []schema.GroupVersion {
-	return []schema.GroupVersion{
-		corev1.SchemeGroupVersion,
-		appsv1.SchemeGroupVersion,
-		discoveryv1.SchemeGroupVersion,
-		coordinationv1.SchemeGroupVersion,
-	}
-}
-
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, group := range []struct {

@@ -231,7 +231,7 @@ func (l *lab) run(n *node) {
 // until waits for a condition.
 func (l *lab) until(what string, ok func() bool) {
 	l.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			for _, n := range []*node{l.a, l.b} {
 				if n.proxy != nil {
