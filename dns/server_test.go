@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -245,6 +246,25 @@ func TestOddQueries(t *testing.T) {
 			}
 		}
 	}
+	header := func(id byte, rest ...byte) []byte {
+		return append([]byte{0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}, rest...)
+	}
+	for what, wire := range map[string][]byte{
+		"a name that points to itself":       header(1, 0xc0, 12, 0, 1, 0, 1),
+		"a name that points ahead":           header(2, 1, 'a', 0xc0, 16, 0, 1, 0, 1),
+		"labels that point to each other":    header(3, 0xc0, 14, 0xc0, 12, 0, 1, 0, 1),
+		"a label of 64":                      header(4, append([]byte{64}, make([]byte, 69)...)...),
+		"a name without end":                 header(5, bytes.Repeat([]byte("\x01a"), 200)...),
+		"a question cut off":                 header(6, 1, 'a', 0, 0, 1),
+		"a message longer than any query":    header(7, bytes.Repeat([]byte("\x01a"), 30000)...),
+		"more records than the message has":  {0, 8, 1, 0, 0, 1, 255, 255, 255, 255, 255, 255, 0, 0, 1, 0, 1},
+		"an OPT record whose name is a loop": {0, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 1, 0xc0, 17, 0, 41, 4, 0, 0, 0, 0, 0, 0, 0},
+	} {
+		m := new(miekg.Msg)
+		if err := m.Unpack(raw(t, s, "udp", wire)); err != nil || m.Rcode != miekg.RcodeFormatError || m.Id != uint16(wire[1]) {
+			t.Errorf("%s: %v %v", what, err, m)
+		}
+	}
 	loop := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "snake"},
 		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "snake.default.svc.cluster.local"},
@@ -340,7 +360,8 @@ func TestTCP(t *testing.T) {
 	}
 }
 
-// TestConnectionLimit: more connections than there are places are closed, and a place becomes free.
+// TestConnectionLimit: more connections than there are places, for all clients or for one, are closed, and a place
+// becomes free.
 func TestConnectionLimit(t *testing.T) {
 	s := serve(t, Config{}, cluster())
 	var open []net.Conn
@@ -349,8 +370,9 @@ func TestConnectionLimit(t *testing.T) {
 			c.Close()
 		}
 	}()
-	connect := func() net.Conn {
-		c, err := net.Dial("tcp", s.cfg.Addrs[0].String())
+	connect := func(client byte) net.Conn {
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, client)}}
+		c, err := from.Dial("tcp", s.cfg.Addrs[0].String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -366,16 +388,22 @@ func TestConnectionLimit(t *testing.T) {
 		_, err := m.ReadMsg()
 		return err == nil
 	}
-	for range maxConns {
-		if !works(connect()) {
-			t.Fatalf("connection %d of %d was refused", len(open), maxConns)
+	for client := range byte(maxConns / maxConnsOf) {
+		for range maxConnsOf {
+			if !works(connect(client)) {
+				t.Fatalf("connection %d of %d was refused", len(open), maxConns)
+			}
+		}
+		if client == 0 && works(connect(client)) {
+			t.Fatal("a client was served one connection too many")
 		}
 	}
-	if works(connect()) {
+	const another = 200
+	if works(connect(another)) {
 		t.Fatal("one connection too many was served")
 	}
 	open[0].Close()
-	eventually(t, "a place becomes free", func() bool { return works(connect()) })
+	eventually(t, "a place becomes free", func() bool { return works(connect(another)) })
 }
 
 // TestAddressTaken and TestAddressMissing: the errors say what to do.

@@ -14,6 +14,7 @@ import (
 
 const (
 	maxConns    = 256              // open at once; another one is closed on arrival
+	maxConnsOf  = 32               // of one client
 	maxPipeline = 32               // queries of one connection waiting for upstream servers
 	idleTimeout = 10 * time.Second // RFC 7766, 6.2.3: seconds, not minutes
 	sendTimeout = 2 * time.Second
@@ -24,7 +25,7 @@ func (s *Server) serveTCP(ctx, asking context.Context, l net.Listener) error {
 	var open sync.WaitGroup
 	defer open.Wait()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	places := make(chan struct{}, maxConns)
+	places := newPlaces()
 	t := s.count("tcp", addrOf(l.Addr()))
 	for {
 		c, err := l.Accept()
@@ -39,16 +40,45 @@ func (s *Server) serveTCP(ctx, asking context.Context, l net.Listener) error {
 			}
 			return fmt.Errorf("dns: %w", err)
 		}
-		select {
-		case places <- struct{}{}:
-		default:
+		client := addrOf(c.RemoteAddr())
+		if !places.take(client) {
 			c.Close()
 			continue
 		}
 		open.Go(func() {
-			defer func() { <-places }()
+			defer places.leave(client)
 			s.serveConn(ctx, asking, c, t)
 		})
+	}
+}
+
+// places are the connections there may be at once. No client can take them from all others.
+type places struct {
+	mu    sync.Mutex
+	taken int
+	of    map[netip.Addr]int // by client
+}
+
+func newPlaces() *places { return &places{of: map[netip.Addr]int{}} }
+
+// take reports whether there was a place for the client.
+func (p *places) take(client netip.Addr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken >= maxConns || p.of[client] >= maxConnsOf {
+		return false
+	}
+	p.taken++
+	p.of[client]++
+	return true
+}
+
+func (p *places) leave(client netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	if p.of[client]--; p.of[client] == 0 {
+		delete(p.of, client)
 	}
 }
 
