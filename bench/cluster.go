@@ -22,18 +22,20 @@ const binary = "bin/fairlead"
 type cluster struct {
 	dir      string
 	env      []string
+	flags    []string // of `up`, besides those that every cluster here has
 	client   kubernetes.Interface
 	pprof    string        // where it serves its profiles; empty: nowhere
 	imported time.Duration // how long loading the image took
 }
 
-// newCluster starts a cluster on an empty directory and loads the demonstration image.
-func newCluster(ctx context.Context, o options) (*cluster, error) {
+// newCluster starts a cluster on an empty directory, with further flags of `up` if any are given, and loads the
+// demonstration image.
+func newCluster(ctx context.Context, o options, flags ...string) (*cluster, error) {
 	dir, err := os.MkdirTemp("/var/lib", "fairlead-bench-")
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{dir: dir, env: append(os.Environ(), "KUBECONFIG="+dir+".kubeconfig"), pprof: o.pprof}
+	c := &cluster{dir: dir, env: append(os.Environ(), "KUBECONFIG="+dir+".kubeconfig"), flags: flags, pprof: o.pprof}
 	if err := os.Remove(dir); err != nil { // `up` makes it, `down` removes it
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func (c *cluster) config() (*rest.Config, error) {
 
 // up starts the cluster, or starts it again.
 func (c *cluster) up(ctx context.Context) error {
-	return c.run(ctx, "up", "--name", "bench", "--data-dir", c.dir, "--pprof", c.pprof)
+	return c.run(ctx, append([]string{"up", "--name", "bench", "--data-dir", c.dir, "--pprof", c.pprof}, c.flags...)...)
 }
 
 func (c *cluster) down(ctx context.Context) error {

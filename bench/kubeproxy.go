@@ -3,15 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/vishvananda/netlink"
-	vnetns "github.com/vishvananda/netns"
 
 	"fairlead.dev/fairlead/netns"
 )
@@ -53,29 +49,7 @@ func (k kubeProxyShape) remove() {
 
 // connect gives the namespace a link to the bench's and a route over it.
 func (k kubeProxyShape) connect() error {
-	target, err := vnetns.GetFromPath(k.netns)
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	inside, err := netlink.NewHandleAt(target)
-	if err != nil {
-		return err
-	}
-	defer inside.Close()
-	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "bench1"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(target)}
-	if err := netlink.LinkAdd(veth); err != nil {
-		return err
-	}
-	eth0, err := inside.LinkByName("eth0")
-	if err != nil {
-		return err
-	}
-	network := func(last byte) *netlink.Addr {
-		return &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 78, 0, last), Mask: net.CIDRMask(24, 32)}}
-	}
-	return errors.Join(netlink.AddrAdd(veth, network(1)), netlink.LinkSetUp(veth), inside.AddrAdd(eth0, network(2)), inside.LinkSetUp(eth0),
-		inside.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: net.IPv4(10, 78, 0, 1)}))
+	return linkTo(k.netns, "bench1", netip.MustParsePrefix("10.78.0.1/24"), netip.MustParsePrefix("10.78.0.2/24"))
 }
 
 // nftLoad reads a file into the ruleset of the calling thread's namespace, as kube-proxy does.

@@ -23,6 +23,7 @@ func alone() []part[options] {
 	return []part[options]{
 		{"start", 2 * time.Minute, options.coldStarts},
 		{"rules", 10 * time.Minute, options.rules},
+		{"names", 3 * time.Minute, options.names},
 	}
 }
 
@@ -51,6 +52,7 @@ func headings() []heading {
 		{"Many Services in a cluster", []string{"create", "memory", "restart"}},
 		{"Rules in the kernel", []string{"rules"}},
 		{"Connections", []string{"path", "rollout"}},
+		{"Names", []string{"names"}},
 		{"At rest", []string{"idle"}},
 	}
 }

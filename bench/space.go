@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
 )
 
 const (
@@ -76,4 +78,32 @@ func connectSpace() error {
 		return fmt.Errorf("network of the bench: %w", err)
 	}
 	return nil
+}
+
+// linkTo joins the namespace bound to path to the bench's own by a link with an address at each end, and leads everything
+// in it there.
+func linkTo(path, name string, here, there netip.Prefix) error {
+	target, err := vnetns.GetFromPath(path)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	inside, err := netlink.NewHandleAt(target)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "eth0", PeerNamespace: netlink.NsFd(target)}
+	if err := netlink.LinkAdd(veth); err != nil {
+		return err
+	}
+	eth0, err := inside.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	address := func(p netip.Prefix) *netlink.Addr {
+		return &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+	}
+	return errors.Join(netlink.AddrAdd(veth, address(here)), netlink.LinkSetUp(veth), inside.AddrAdd(eth0, address(there)), inside.LinkSetUp(eth0),
+		inside.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: here.Addr().AsSlice()}))
 }

@@ -96,6 +96,10 @@ func (o *sockets) close() {
 	}
 }
 
+// waitingRoom is how many bytes of queries the kernel keeps for a UDP socket, a query of a hundred bytes being counted as
+// some hundreds: more than a second of 5 000 queries/s, for a server that has to wait for a processor, as at its start.
+const waitingRoom = 4 << 20
+
 // share lets a new process bind while the old one still answers, so that a restart loses nothing. With
 // early, the address may come later.
 func share(early bool) func(_, _ string, c syscall.RawConn) error {
@@ -103,6 +107,9 @@ func share(early bool) func(_, _ string, c syscall.RawConn) error {
 		var err error
 		e := c.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, waitingRoom) != nil { // without CAP_NET_ADMIN
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, waitingRoom)
+			}
 			if err == nil && early { // for IPv6 too
 				err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
 			}

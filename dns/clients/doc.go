@@ -1,3 +1,3 @@
-// Package clients has tests and benchmarks of package dns with the clients that pods have: dig, the C library's
-// resolver, and dnsperf, each in a network namespace behind a pod's link. It needs root, and holds no code.
+// Package clients has tests of package dns with the clients that pods have: dig and the C library's
+// resolver, each in a network namespace behind a pod's link. It needs root, and holds no code.
 package clients
