@@ -236,17 +236,9 @@ func tableMemory(ctx context.Context) ([]row, error) {
 	cancel()
 	err := <-ended
 	runtime.KeepAlive(w)
-	mb := func(n uint64) string { return fmt.Sprintf("%.0f MB", float64(n)/(1<<20)) }
+	mb := func(n int) string { return fmt.Sprintf("%.0f MB", float64(n)/(1<<20)) }
 	return []row{{"memory of the table of " + thousands(services) + " Services, 2 endpoints each", mb(table - objects), "the objects: " + mb(objects-empty),
 		held("< 150 MB", table-objects < 150<<20)}}, err
-}
-
-// heap is what is reachable.
-func heap() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // client is a network namespace behind a link like a pod's.

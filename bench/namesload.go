@@ -18,6 +18,7 @@ import (
 
 	miekg "github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/netns"
 )
@@ -139,7 +140,15 @@ func dialIn(path string, to netip.AddrPort) (*querier, error) {
 			return err
 		}
 		q.Conn = c
-		return c.SetReadBuffer(4 << 20)
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return err
+		}
+		// what a client that has to wait for a processor does not lose
+		if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20) }); e != nil {
+			return e
+		}
+		return err
 	})
 }
 

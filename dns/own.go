@@ -103,11 +103,11 @@ const waitingRoom = 4 << 20
 // share lets a new process bind while the old one still answers, so that a restart loses nothing. With
 // early, the address may come later.
 func share(early bool) func(_, _ string, c syscall.RawConn) error {
-	return func(_, _ string, c syscall.RawConn) error {
+	return func(network, _ string, c syscall.RawConn) error {
 		var err error
 		e := c.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, waitingRoom) != nil { // without CAP_NET_ADMIN
+			if network[:3] == "udp" && unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, waitingRoom) != nil { // without CAP_NET_ADMIN
 				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, waitingRoom)
 			}
 			if err == nil && early { // for IPv6 too
