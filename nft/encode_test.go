@@ -190,12 +190,12 @@ func (w *told) decode(in string, key, end, data []byte, adds bool) (k, v string,
 	return k, v, err
 }
 
-// meant is what a book wants, as text of the same kind.
+// meant is what a book wants, as text of the same kind. Numbers in its keys are in network order.
 func meant(b *book, v6 bool) map[string]string {
 	all := map[string]string{}
 	say := func(e *entry) {
 		ip := func(p [16]byte) string { return netip.AddrFrom16(p).Unmap().String() }
-		n := func(at int) uint32 { return binary.NativeEndian.Uint32(e.addr[at:]) }
+		n := func(at int) uint32 { return binary.BigEndian.Uint32(e.addr[at:]) }
 		frontend := fmt.Sprintf("%s %s %d", ip(e.addr), e.proto, e.port)
 		backend, number := fmt.Sprintf("%s %d", ip(e.value.addr), e.value.number), fmt.Sprint(e.value.number)
 		comment := e.comment[:min(len(e.comment), 127)]
@@ -206,17 +206,7 @@ func meant(b *book, v6 bool) map[string]string {
 		case restricted:
 			put(frontend, "")
 			for _, p := range strings.Fields(e.comment) {
-				p := netip.MustParsePrefix(p)
-				last := p.Addr().AsSlice()
-				for i := range last {
-					for bit := range 8 {
-						if i*8+bit >= p.Bits() {
-							last[i] |= 128 >> bit
-						}
-					}
-				}
-				to, _ := netip.AddrFromSlice(last)
-				all[fmt.Sprintf("allowed: %s %s-%s %s", frontend, p.Addr(), frontend, to)] = " #"
+				all["allowed: "+span(frontend, p)] = " #"
 			}
 		case endpoints:
 			put(fmt.Sprint(n(0), n(4)), backend)
