@@ -85,6 +85,11 @@ func main() {
 func run(o options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	release, err := exclude()
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := connectSpace(); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -58,6 +59,20 @@ func isolate() int {
 		return 1
 	}
 	return 0
+}
+
+// exclude keeps other benches from this host until release is called. Their clusters would have the same name, and when
+// one ends it ends the processes in the control groups of that name.
+func exclude() (release func(), err error) {
+	lock, err := os.OpenFile("/run/fairlead-bench.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another bench runs on this host, wait for its end: %w", err)
+	}
+	return func() { lock.Close() }, nil
 }
 
 // connectSpace gives the namespace what a host has: a loopback, an address, and a default route, which leads nowhere.
