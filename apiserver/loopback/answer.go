@@ -32,7 +32,7 @@ type answer struct {
 
 var (
 	_ http.Flusher       = &answer{}
-	_ http.CloseNotifier = &answer{} //nolint:staticcheck // k8s.io/apiserver tells HTTP/2 by it
+	_ http.CloseNotifier = &answer{} //lint:ignore SA1019 k8s.io/apiserver tells HTTP/2 by it
 	_ io.ReadCloser      = &answer{}
 )
 

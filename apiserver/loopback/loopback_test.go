@@ -55,7 +55,7 @@ func TestStream(t *testing.T) {
 	next, ended := make(chan string), make(chan bool, 1)
 	answer, err := get(t, t.Context(), func(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
-		gone := w.(http.CloseNotifier).CloseNotify() //nolint:staticcheck // what is tested
+		gone := w.(http.CloseNotifier).CloseNotify() //lint:ignore SA1019 what is tested
 		for {
 			select {
 			case line := <-next:
