@@ -69,7 +69,9 @@ func nodeName() (string, error) {
 
 func nodeDir(inst instance.Instance, name string) string { return inst.Path("nodes", name) }
 
-func nodeCgroup(cluster, node string) string { return "/fairlead/" + cluster + "/" + node }
+func clusterCgroup(cluster string) string { return "/fairlead/" + cluster }
+
+func nodeCgroup(cluster, node string) string { return clusterCgroup(cluster) + "/" + node }
 
 // issue is an identity in the form a TLS server uses.
 func issue(ca *pki.Authority, r pki.Request) (tls.Certificate, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead.dev/fairlead/config"
+	"fairlead.dev/fairlead/cri"
 	"fairlead.dev/fairlead/instance"
 	"fairlead.dev/fairlead/kubeconfig"
 )
@@ -51,6 +52,9 @@ func up(ctx context.Context, flags config.Config, pprof string, out, warnings io
 	inst := instance.Instance{Dir: s.DataDir}
 	if pid, running := inst.Running(); running {
 		return &instance.RunningError{Dir: s.DataDir, PID: pid}
+	}
+	if err := refuseTwin(s); err != nil {
+		return err
 	}
 	if err := preflight(ctx, s, warnings); err != nil {
 		return err
@@ -92,6 +96,16 @@ func resume(flags config.Config) (config.Settings, error) {
 		return s, fmt.Errorf("cluster %q in %s was started with --nodes %d; take it down first, or give the new one another --name", saved.Name, s.DataDir, saved.Nodes)
 	}
 	return config.Resume(flags, saved)
+}
+
+// refuseTwin refuses a cluster of the same name as one with other data that has containers on this host: names of control
+// groups have no place for a second.
+func refuseTwin(s config.Settings) error {
+	files, err := cri.Strangers(clusterCgroup(s.Name), s.DataDir)
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	return fmt.Errorf("a cluster named %q with other data has containers on this host (%s): take that one down, or give this one another --name", s.Name, files[0])
 }
 
 // contextFlag is what kubectl needs to reach a cluster that is not the default one.

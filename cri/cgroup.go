@@ -93,6 +93,31 @@ func cgroupPIDs(all []hierarchy, group string) []int {
 	return pids
 }
 
+// Strangers are the configuration files, outside of dir, of the containerds that run in a cgroup or below it: somebody else uses
+// the group, and everything in it ends when one of the two is stopped.
+func Strangers(group, dir string) ([]string, error) {
+	trees, err := mountedHierarchies()
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, pid := range cgroupPIDs(trees, group) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		args := strings.Split(string(text), "\x00")
+		at := slices.Index(args, configFlag)
+		if at < 0 || at+1 >= len(args) || !strings.HasSuffix(args[0], "containerd") {
+			continue
+		}
+		if !strings.HasPrefix(args[at+1], filepath.Clean(dir)+"/") {
+			files = append(files, args[at+1])
+		}
+	}
+	return files, nil
+}
+
 // inGroup tells whether a process is (still) in a group or below it, so that a reused process id is never signalled.
 func inGroup(pid int, group string) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))

@@ -166,6 +166,20 @@ func addresses(t *testing.T, r *Runtime) []string {
 	return found
 }
 
+// Two directories never share a cgroup: who begins can see that another was first.
+func TestStrangers(t *testing.T) {
+	_, r := start(t)
+	group := filepath.Dir(r.CgroupRoot)
+	own, err := Strangers(group, r.Dir)
+	if err != nil || len(own) != 0 {
+		t.Errorf("to its own directory strange are %q, %v", own, err)
+	}
+	others, err := Strangers(group, r.Dir+"2")
+	if err != nil || len(others) != 1 || others[0] != r.paths().config {
+		t.Errorf("to another directory strange are %q, %v", others, err)
+	}
+}
+
 // A pod has an address of each family, and both are usable when its sandbox runs.
 func TestBothFamilies(t *testing.T) {
 	ctx, r := start(t)

@@ -60,6 +60,9 @@ func (p paths) overHost() map[string]string {
 	return map[string]string{hostShims: p.shims, hostCNICache: p.cniCache}
 }
 
+// configFlag names containerd's configuration file, by which a running one is known.
+const configFlag = "--config"
+
 // daemonGroup is the cgroup of containerd and its shims.
 func (r *Runtime) daemonGroup() string { return filepath.Join(r.CgroupRoot, "containerd") }
 
@@ -174,7 +177,7 @@ func (r *Runtime) spawn(p paths, trees []hierarchy, survivors []int) (*exec.Cmd,
 		return nil, fmt.Errorf("containerd: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(binary, "--config", p.config)
+	cmd := exec.Command(binary, configFlag, p.config)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	cmd.Env = daemonEnv(os.Environ())
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}

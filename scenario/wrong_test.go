@@ -127,6 +127,11 @@ func TestWrongInputWhileRunning(t *testing.T) {
 	c := newCluster(t)
 	c.up()
 	refused(t, c.fairlead("up", "--data-dir", c.dir), "already running on "+c.dir)
+	twin := filepath.Join(t.TempDir(), "twin")
+	refused(t, c.fairlead("up", "--data-dir", twin, "--port", "7801", "--agent-port", "7802"), `a cluster named "fairlead" with other data`)
+	if _, err := os.Stat(twin); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was refused left a directory: %v", err)
+	}
 	for manifest, want := range map[string]string{
 		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {prots: [{port: 80}]}\n":                        `unknown field "spec.prots"`,
 		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports: [{port: 80}]\n  ports: [{port: 1}]\n": `"ports" already set`,
