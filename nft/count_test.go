@@ -59,8 +59,13 @@ func TestConnectionsAreCounted(t *testing.T) {
 		for name, ip := range map[string]string{"web": "10.96.0.1:80", "sticky": "10.96.0.2:80", "hashed": "10.96.0.3:80"} {
 			want := map[string]int{"tcp b": 0, "tcp far": 0, "tcp far2": 0, "udp b": 0, "udp far": 0, "udp far2": 0}
 			for range 20 {
-				for network, ask := range map[string]func(netip.Addr, netip.AddrPort, time.Duration) (netlab.Answer, error){"tcp": l.a.TCP, "udp": l.a.UDP} {
-					a, err := ask(netip.Addr{}, l.at(ip), patient)
+				for _, network := range []string{"tcp", "udp"} {
+					c, err := l.a.Dial(network, netip.Addr{}, l.at(ip), patient)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close() // not before the end: from a port used again a datagram is of the same flow
+					a, err := netlab.Ask(c, patient)
 					if err != nil {
 						t.Fatal(err)
 					}
