@@ -23,6 +23,7 @@ import (
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/join"
 	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/netns"
@@ -117,7 +118,7 @@ func runAgent(ctx context.Context, f agentFlags) error {
 		spec.dial = dialFrom(f.upstream)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	go tendHeap(ctx)
+	go heap.Tend(ctx)
 	if err := startNode(ctx, g, spec, nodeClient(f.server, cred.CA, cred.ClientCert, cred.ClientKey), base.record, log, newStages(io.Discard)); err != nil {
 		return err
 	}

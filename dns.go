@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
 	"fairlead.dev/fairlead/dns"
+	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/world"
 )
 
@@ -67,7 +67,7 @@ func runDNS(ctx context.Context, f dnsFlags) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(restPercent)
+	go heap.Tend(ctx)
 	w, metrics := world.New(), newMetrics()
 	names := dns.New(dns.Config{Addrs: at, Domain: f.domain, Clients: clients, ResolvConf: f.resolvConf, Metrics: metrics}, w, log.With("part", "dns"))
 	g, ctx := errgroup.WithContext(ctx)

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -20,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"fairlead.dev/fairlead/host"
+	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/world"
 )
@@ -129,7 +129,7 @@ func runProxy(ctx context.Context, f proxyFlags, out io.Writer) error {
 	if err := refuseRivals(ctx); err != nil {
 		return err
 	}
-	debug.SetGCPercent(restPercent)
+	go heap.Tend(ctx)
 	w := world.New()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(named("world", ctx, func(ctx context.Context) error {

@@ -17,6 +17,7 @@ import (
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/join"
 	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/pki"
@@ -40,7 +41,7 @@ func runCluster(ctx context.Context, inst instance.Instance, saved config.Config
 	}
 	defer lock.Close()
 	g, ctx := errgroup.WithContext(ctx)
-	go tendHeap(ctx)
+	go heap.Tend(ctx)
 	if err := serveProfiles(ctx, g, pprof); err != nil {
 		return err
 	}

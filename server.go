@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/internal/heap"
 )
 
 func serverCommand() *cobra.Command {
@@ -53,7 +54,7 @@ func runServer(ctx context.Context, flags config.Config, pprof string, out io.Wr
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	go tendHeap(ctx)
+	go heap.Tend(ctx)
 	if err := serveProfiles(ctx, g, pprof); err != nil {
 		return err
 	}

@@ -211,7 +211,7 @@ func (c *cluster) soon(ctx context.Context, space string, n int) (took []time.Du
 // tableMemory is what a server holds for 50 000 Services with two endpoints each, besides the objects.
 func tableMemory(ctx context.Context) ([]row, error) {
 	const services = 50000
-	empty := heap()
+	empty := heapInUse()
 	w := world.New()
 	w.Put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namesSpace}})
 	ip := netip.MustParseAddr("10.97.0.0")
@@ -221,7 +221,7 @@ func tableMemory(ctx context.Context) ([]row, error) {
 		w.Put(plainSlice(fmt.Sprintf("svc-%d", i), endpointAddr(2*i).String(), endpointAddr(2*i+1).String()))
 	}
 	w.MarkSynced()
-	objects := heap()
+	objects := heapInUse()
 	s := dns.New(dns.Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5304")}, Domain: "cluster.local"}, w, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -232,7 +232,7 @@ func tableMemory(ctx context.Context) ([]row, error) {
 	case err := <-ended:
 		return nil, errors.Join(errors.New("server of 50 000 Services"), err)
 	}
-	table := heap()
+	table := heapInUse()
 	cancel()
 	err := <-ended
 	runtime.KeepAlive(w)

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/world"
 )
@@ -38,6 +39,7 @@ func (s size) measureProxy(ctx context.Context) (m measured, err error) {
 		NodeName: "bench", NodeIPs: []netip.Addr{netip.MustParseAddr(nodeAddr)}, ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
 		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, CountUpTo: counted,
 	}, w, slog.New(slog.NewTextHandler(os.Stderr, nil)))}
+	go heap.Tend(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- x.proxy.Run(ctx) }()
 	defer func() {
@@ -57,12 +59,12 @@ func (s size) measureProxy(ctx context.Context) (m measured, err error) {
 
 // load hands over all objects and waits until the kernel has them.
 func (x *proxied) load(ctx context.Context, m *measured) error {
-	group, empty := memoryGroup{x.Group}, heap()
+	group, empty := memoryGroup{x.Group}, heapInUse()
 	services, slices := make([]*corev1.Service, x.Services), make([]*discoveryv1.EndpointSlice, x.Services)
 	for i := range services {
 		services[i], slices[i] = x.service(i), x.slice(i, x.Endpoints)
 	}
-	objects := heap()
+	objects := heapInUse()
 	before, err := group.kernel()
 	if err != nil {
 		return err
@@ -80,7 +82,7 @@ func (x *proxied) load(ctx context.Context, m *measured) error {
 	m.Whole, m.Load, m.CPU, m.Peak = stats.Updated.Sub(start), stats.Last, usedBy(unix.RUSAGE_SELF)-cpu, statusOf("VmHWM")
 	time.Sleep(time.Second) // the kernel frees what only the transaction needed
 	after, err := group.kernel()
-	m.Kernel, m.Objects, m.Books = after-before, objects-empty, heap()-objects
+	m.Kernel, m.Objects, m.Books = after-before, objects-empty, heapInUse()-objects
 	runtime.KeepAlive(services)
 	return err
 }
@@ -170,8 +172,8 @@ func (x *proxied) until(ctx context.Context, there func(nft.Stats) bool) error {
 	return nil
 }
 
-// heap is what is in use of this process's heap, in bytes.
-func heap() int {
+// heapInUse is what is in use of this process's heap, in bytes.
+func heapInUse() int {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)

@@ -1,0 +1,24 @@
+package heap
+
+import "testing"
+
+func TestPercent(t *testing.T) {
+	for _, tt := range []struct {
+		rate, live, memory uint64
+		want               int
+	}{
+		{1 << 20, 40 << 20, 4 << 30, 50},
+		{12 << 20, 4 << 30, 64 << 30, 50},
+		{16 << 20, 40 << 20, 4 << 30, 100},
+		{64 << 20, 40 << 20, 4 << 30, 200},
+		{64 << 20, 0, 4 << 30, 200},
+		{300 << 20, 40 << 20, 4 << 30, 400},
+		{300 << 20, 128 << 20, 4 << 30, 200},
+		{300 << 20, 1 << 30, 4 << 30, 100},
+		{300 << 20, 1 << 30, 32 << 30, 200},
+	} {
+		if got := percent(tt.rate, tt.live, tt.memory); got != tt.want {
+			t.Errorf("%d MB a second, %d MB in use of %d MB: %d %%, want %d %%", tt.rate>>20, tt.live>>20, tt.memory>>20, got, tt.want)
+		}
+	}
+}
