@@ -22,7 +22,7 @@ const (
 	leastBusy   = 100
 	mostBusy    = 400
 	busyRate    = 12 << 20 // bytes allocated in a second
-	evenRate    = 32 << 20 // at which as much as is in use may be garbage
+	evenRate    = 16 << 20 // at which as much as is in use may be garbage
 	busyPart    = 16       // of the machine's memory may be garbage
 	// restAfter is how many quiet seconds in a row make a rest.
 	restAfter = 4
