@@ -24,8 +24,8 @@ func newErrand(r *request, limit int) *errand {
 	return e
 }
 
-// complete finishes what respond began, as elsewhere does, when the zone is up to date; a denial it looks at once more, for a client whose search list
-// is known.
+// complete finishes what respond began, as elsewhere does, when the zone is up to date; a denial it looks at once more, for a
+// client whose search list is known.
 func (s *Server) complete(ctx context.Context, r *request, w *response, out outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
 	if out == outdated {
 		if s.wait(ctx, newErrand(r, limit), peer, send) {
