@@ -4,7 +4,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -16,7 +15,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
-	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
@@ -67,12 +65,11 @@ func (s *Store) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	etcd, err := start(embedConfig(birth.data, s.log))
-	if err != nil {
-		return err
+	etcd, err := s.lead(ctx, birth.data)
+	if etcd != nil {
+		defer etcd.Close()
 	}
-	defer etcd.Close()
-	if err := elect(ctx, etcd); err != nil || ctx.Err() != nil {
+	if err != nil || ctx.Err() != nil {
 		return err
 	}
 	if err := birth.done(); err != nil {
@@ -88,6 +85,17 @@ func (s *Store) Run(ctx context.Context) error {
 	case <-etcd.Server.StopNotify():
 		return fmt.Errorf("store: etcd in %s stopped by itself: look at its last log lines", s.dir)
 	}
+}
+
+// lead starts etcd over dir and waits until it leads. What it returns is to be closed, also after an error.
+func (s *Store) lead(ctx context.Context, dir string) (*embed.Etcd, error) {
+	starting.Lock()
+	defer starting.Unlock()
+	etcd, err := start(embedConfig(dir, s.log))
+	if err != nil {
+		return nil, err
+	}
+	return etcd, elect(ctx, etcd)
 }
 
 // embedConfig describes a single member without any listener: it is called directly and has no peers, so its addresses are
@@ -132,32 +140,6 @@ func explain(dir string, cause error) error {
 		return fmt.Errorf("store: the data in %s was written by a newer release: run that release again, or start with an empty data directory: %w", dir, cause)
 	}
 	return fmt.Errorf("store: open %s: %w", dir, cause)
-}
-
-// elect waits until the member leads. Left alone, raft waits a random part of an election timeout (up to a
-// second) for a leader that cannot exist; MsgTimeoutNow, raft's order to campaign at once, ends the wait
-// while the ticks stay long and cheap. It returns early, without an error, when ctx ends.
-func elect(ctx context.Context, etcd *embed.Etcd) error {
-	self := uint64(etcd.Server.MemberID())
-	nudge := time.NewTicker(time.Millisecond)
-	defer nudge.Stop()
-	for {
-		if etcd.Server.Leader() == 0 {
-			m := &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &self, To: &self}
-			if err := etcd.Server.Process(ctx, m); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("store: elect: %w", err)
-			}
-		}
-		select {
-		case <-etcd.Server.ReadyNotify():
-			return nil
-		case <-nudge.C:
-		case <-ctx.Done():
-			return nil
-		case <-etcd.Server.StopNotify():
-			return errors.New("store: etcd stopped before it became ready")
-		}
-	}
 }
 
 // lock takes the directory for this process; the kernel gives it back when the process dies in any way.
