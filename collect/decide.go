@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Owner is what became of the object an owner reference names.
@@ -28,6 +29,7 @@ const (
 	DropOwners                   // keep it, with only Action.Owners
 	Orphan                       // remove its references from its dependents, then RemoveFinalizer
 	DeleteDependents             // it is deleted in the foreground: look at its dependents
+	Unblock                      // it waits in a circle for itself: keep it, with only Action.Owners
 	RemoveFinalizer              // remove Action.Finalizer from it
 )
 
@@ -39,10 +41,18 @@ type Action struct {
 	Finalizer string
 }
 
+// Dependents is what matters about the objects that name an object as their owner.
+type Dependents struct {
+	Any     bool // there are some
+	Blocked bool // one of them has blockOwnerDeletion
+	// Circle are the objects that wait for dependents as obj does, and that it waits
+	// for, itself among them; empty when it does not wait for itself.
+	Circle map[types.UID]bool
+}
+
 // Decide says what to do with obj, whose owner references have become owners, in
-// the same order (garbage collector upstream). hasDependents: objects name it as
-// an owner; blocked: at least one of them with blockOwnerDeletion.
-func Decide(obj metav1.Object, owners []Owner, hasDependents, blocked bool) Action {
+// the same order (garbage collector upstream).
+func Decide(obj metav1.Object, owners []Owner, dependents Dependents) Action {
 	finalizers := obj.GetFinalizers()
 	if obj.GetDeletionTimestamp() != nil {
 		switch {
@@ -50,10 +60,12 @@ func Decide(obj metav1.Object, owners []Owner, hasDependents, blocked bool) Acti
 			return Action{Verb: Orphan, Finalizer: metav1.FinalizerOrphanDependents}
 		case !slices.Contains(finalizers, metav1.FinalizerDeleteDependents):
 			return Action{}
-		case blocked:
-			return Action{Verb: DeleteDependents}
+		case !dependents.Blocked:
+			return Action{Verb: RemoveFinalizer, Finalizer: metav1.FinalizerDeleteDependents}
+		case len(dependents.Circle) > 0:
+			return Action{Verb: Unblock, Owners: unblocked(obj.GetOwnerReferences(), dependents.Circle)}
 		}
-		return Action{Verb: RemoveFinalizer, Finalizer: metav1.FinalizerDeleteDependents}
+		return Action{Verb: DeleteDependents}
 	}
 	var keep []metav1.OwnerReference
 	waiting := false
@@ -71,10 +83,22 @@ func Decide(obj metav1.Object, owners []Owner, hasDependents, blocked bool) Acti
 		return Action{}
 	case len(keep) > 0:
 		return Action{Verb: DropOwners, Owners: keep}
-	case waiting && hasDependents:
+	case waiting && dependents.Any:
 		return Action{Verb: Delete, Policy: metav1.DeletePropagationForeground}
 	}
 	return Action{Verb: Delete, Policy: policyOf(finalizers)}
+}
+
+// unblocked are the references, of which those to the owners in circle block
+// their deletion no longer: one object less that the circle waits for opens it.
+func unblocked(refs []metav1.OwnerReference, circle map[types.UID]bool) []metav1.OwnerReference {
+	out := slices.Clone(refs)
+	for i := range out {
+		if circle[out[i].UID] {
+			out[i].BlockOwnerDeletion = new(bool)
+		}
+	}
+	return out
 }
 
 // policyOf keeps a wish that an earlier delete left on the object as a finalizer.

@@ -14,41 +14,49 @@ func TestDecide(t *testing.T) {
 	ref := func(uid string) metav1.OwnerReference {
 		return metav1.OwnerReference{UID: types.UID(uid), Name: uid}
 	}
+	blocking := func(uid string) metav1.OwnerReference {
+		r, yes := ref(uid), true
+		r.BlockOwnerDeletion = &yes
+		return r
+	}
 	a, b := ref("a"), ref("b")
 	for _, c := range []struct {
 		what       string
 		obj        metav1.ObjectMeta
 		owners     []Owner
-		dependents bool
-		blocked    bool
+		dependents Dependents
 		want       Action
 	}{
-		{"no owners", metav1.ObjectMeta{}, nil, true, true, Action{}},
-		{"owner there", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Solid}, false, false, Action{}},
-		{"owner gone", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Gone}, true, true,
+		{"no owners", metav1.ObjectMeta{}, nil, Dependents{Any: true, Blocked: true}, Action{}},
+		{"owner there", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Solid}, Dependents{}, Action{}},
+		{"owner gone", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Gone}, Dependents{Any: true, Blocked: true},
 			Action{Verb: Delete, Policy: metav1.DeletePropagationBackground}},
-		{"all owners gone", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Gone, Gone}, false, false,
+		{"all owners gone", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Gone, Gone}, Dependents{},
 			Action{Verb: Delete, Policy: metav1.DeletePropagationBackground}},
-		{"one owner left", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Gone, Solid}, false, false,
+		{"one owner left", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Gone, Solid}, Dependents{},
 			Action{Verb: DropOwners, Owners: []metav1.OwnerReference{b}}},
-		{"one owner left, the other waits", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Solid, Waiting}, true, true,
+		{"one owner left, the other waits", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Solid, Waiting}, Dependents{Any: true, Blocked: true},
 			Action{Verb: DropOwners, Owners: []metav1.OwnerReference{a}}},
-		{"owner waits, no dependents", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Waiting}, false, false,
+		{"owner waits, no dependents", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Waiting}, Dependents{},
 			Action{Verb: Delete, Policy: metav1.DeletePropagationBackground}},
-		{"owner waits, dependents", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Waiting}, true, false,
+		{"owner waits, dependents", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Waiting}, Dependents{Any: true},
 			Action{Verb: Delete, Policy: metav1.DeletePropagationForeground}},
 		{"owner gone, orphaning was wished", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}, Finalizers: []string{metav1.FinalizerOrphanDependents}},
-			[]Owner{Gone}, true, false, Action{Verb: Delete, Policy: metav1.DeletePropagationOrphan}},
+			[]Owner{Gone}, Dependents{Any: true}, Action{Verb: Delete, Policy: metav1.DeletePropagationOrphan}},
 		{"deleted, no finalizer of ours", metav1.ObjectMeta{DeletionTimestamp: deleted, Finalizers: []string{"x"}, OwnerReferences: []metav1.OwnerReference{a}},
-			[]Owner{Gone}, true, true, Action{}},
+			[]Owner{Gone}, Dependents{Any: true, Blocked: true}, Action{}},
 		{"deleted in the foreground, blocked", metav1.ObjectMeta{DeletionTimestamp: deleted, Finalizers: []string{metav1.FinalizerDeleteDependents}},
-			nil, true, true, Action{Verb: DeleteDependents}},
+			nil, Dependents{Any: true, Blocked: true}, Action{Verb: DeleteDependents}},
 		{"deleted in the foreground, free", metav1.ObjectMeta{DeletionTimestamp: deleted, Finalizers: []string{metav1.FinalizerDeleteDependents}},
-			nil, true, false, Action{Verb: RemoveFinalizer, Finalizer: metav1.FinalizerDeleteDependents}},
+			nil, Dependents{Any: true}, Action{Verb: RemoveFinalizer, Finalizer: metav1.FinalizerDeleteDependents}},
+		{"deleted in the foreground, in a circle", metav1.ObjectMeta{DeletionTimestamp: deleted, Finalizers: []string{metav1.FinalizerDeleteDependents},
+			OwnerReferences: []metav1.OwnerReference{blocking("a"), blocking("b")}}, []Owner{Waiting, Waiting},
+			Dependents{Any: true, Blocked: true, Circle: map[types.UID]bool{"a": true, "self": true}},
+			Action{Verb: Unblock, Owners: []metav1.OwnerReference{{UID: "a", Name: "a", BlockOwnerDeletion: new(bool)}, blocking("b")}}},
 		{"deleted, orphans", metav1.ObjectMeta{DeletionTimestamp: deleted, Finalizers: []string{metav1.FinalizerOrphanDependents}},
-			nil, true, true, Action{Verb: Orphan, Finalizer: metav1.FinalizerOrphanDependents}},
+			nil, Dependents{Any: true, Blocked: true}, Action{Verb: Orphan, Finalizer: metav1.FinalizerOrphanDependents}},
 	} {
-		if got := Decide(&c.obj, c.owners, c.dependents, c.blocked); !reflect.DeepEqual(got, c.want) {
+		if got := Decide(&c.obj, c.owners, c.dependents); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.what, got, c.want)
 		}
 	}

@@ -55,14 +55,13 @@ func (c *Collector) seen(r *resource, old, obj metav1.Object) {
 		}
 	}
 	deleting := obj.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) > 0
-	switch {
-	case deleting, old == nil && len(obj.GetOwnerReferences()) > 0:
-	case old != nil && !slices.EqualFunc(old.GetOwnerReferences(), obj.GetOwnerReferences(), sameOwner):
+	changed := old != nil && !slices.EqualFunc(old.GetOwnerReferences(), obj.GetOwnerReferences(), sameOwner)
+	if changed {
 		c.ownersOf(old) // one of them may have waited for it
-	default:
-		return
 	}
-	c.garbage.Add(itemOf(r, obj))
+	if deleting || changed || old == nil && len(obj.GetOwnerReferences()) > 0 {
+		c.garbage.Add(itemOf(r, obj))
+	}
 }
 
 func sameOwner(a, b metav1.OwnerReference) bool {
@@ -125,8 +124,11 @@ func (c *Collector) process(ctx context.Context, it item) (time.Duration, error)
 		}
 	}
 	dependents := c.resources.dependents(it.uid)
-	blocked := slices.ContainsFunc(dependents, func(d dependent) bool { return d.blocks(it.uid) })
-	action := Decide(obj, owners, len(dependents) > 0, blocked)
+	action := Decide(obj, owners, Dependents{
+		Any:     len(dependents) > 0,
+		Blocked: slices.ContainsFunc(dependents, func(d dependent) bool { return d.blocks(r, it.uid) }),
+		Circle:  c.resources.circle(r, obj),
+	})
 	if action.Verb == Leave {
 		return 0, nil
 	}
@@ -154,7 +156,7 @@ func (c *Collector) owner(ctx context.Context, obj metav1.Object, ref metav1.Own
 		}
 		owner = live
 	}
-	if owner.GetDeletionTimestamp() != nil && slices.Contains(owner.GetFinalizers(), metav1.FinalizerDeleteDependents) {
+	if waits(owner) {
 		return Waiting, nil
 	}
 	return Solid, nil
@@ -170,11 +172,15 @@ func (c *Collector) act(ctx context.Context, r *resource, obj metav1.Object, a A
 		err := at.Delete(ctx, obj.GetName(), metav1.DeleteOptions{
 			Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}, PropagationPolicy: &a.Policy})
 		return ignoreNotFound(err)
-	case DropOwners:
+	case DropOwners, Unblock:
 		return c.patch(ctx, at, obj, map[string]any{"ownerReferences": a.Owners})
 	case DeleteDependents:
 		for _, d := range dependents {
-			c.garbage.Add(itemOf(d.resource, d.object))
+			// One that is being deleted tells by itself when it changes; to look at it
+			// from here too, a circle would keep this queue busy for ever.
+			if d.object.GetDeletionTimestamp() == nil {
+				c.garbage.Add(itemOf(d.resource, d.object))
+			}
 		}
 		return nil
 	case Orphan:

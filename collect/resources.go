@@ -100,14 +100,48 @@ type dependent struct {
 	object   metav1.Object
 }
 
-// blocks reports whether the dependent holds up the foreground deletion of uid.
-func (d dependent) blocks(uid types.UID) bool {
+// blocks reports whether the dependent holds up the foreground deletion of uid, an
+// object of the resource owner. A cluster-wide object has no owner in a namespace,
+// whatever it says, and would hold it up for ever.
+func (d dependent) blocks(owner *resource, uid types.UID) bool {
+	if owner.namespaced && !d.resource.namespaced {
+		return false
+	}
 	for _, ref := range d.object.GetOwnerReferences() {
 		if ref.UID == uid && ref.BlockOwnerDeletion != nil && *ref.BlockOwnerDeletion {
 			return true
 		}
 	}
 	return false
+}
+
+// circle are the objects through which obj, deleted in the foreground, waits for
+// itself: each of them blocks the next one and is deleted in the foreground too.
+// It is empty when there is no way back to obj.
+func (s *resources) circle(r *resource, obj metav1.Object) map[types.UID]bool {
+	if !waits(obj) {
+		return nil
+	}
+	reached := map[types.UID]bool{}
+	for todo := []dependent{{r, obj}}; len(todo) > 0; {
+		owner := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, d := range s.dependents(owner.object.GetUID()) {
+			if uid := d.object.GetUID(); !reached[uid] && waits(d.object) && d.blocks(owner.resource, owner.object.GetUID()) {
+				reached[uid] = true
+				todo = append(todo, d)
+			}
+		}
+	}
+	if !reached[obj.GetUID()] {
+		return nil
+	}
+	return reached
+}
+
+// waits reports whether obj is being deleted and waits for its dependents to go first.
+func waits(obj metav1.Object) bool {
+	return obj.GetDeletionTimestamp() != nil && slices.Contains(obj.GetFinalizers(), metav1.FinalizerDeleteDependents)
 }
 
 // cached is the object of this identity as the resource's cache has it.

@@ -36,7 +36,7 @@ func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, 
 		if err := c.patchNode(ctx, n, map[string]any{"status": map[string]any{"conditions": plan.Conditions}}, types.StrategicMergePatchType, "status"); err != nil {
 			return 0, fmt.Errorf("conditions: %w", err)
 		}
-		return time.Millisecond, nil // taints need the resource version this has made
+		return 0, fmt.Errorf("%w for the conditions: taints need the resource version that they have made", control.ErrWaiting)
 	}
 	if plan.Unreachable || turned {
 		if err := c.unready(ctx, name); err != nil {
