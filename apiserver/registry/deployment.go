@@ -31,7 +31,7 @@ func deployments() *kind[*appsv1.Deployment] {
 				d.Generation = old.Generation + 1 // rule D32; upstream counts annotations for Deployments
 			}
 		},
-		validate:       validateDeployment,
+		validate:       func(_ context.Context, d *appsv1.Deployment) field.ErrorList { return validateDeployment(d, nil) },
 		validateUpdate: validateDeploymentUpdate,
 		warn: func(d, _ *appsv1.Deployment) []string {
 			return podWarnings(&d.ObjectMeta, &d.Spec.Template.Spec, field.NewPath("spec", "template", "spec"))
@@ -78,12 +78,13 @@ func defaultDeployment(d *appsv1.Deployment) {
 	setPointer(&spec.Strategy.RollingUpdate.MaxSurge, intstr.FromString("25%"))
 }
 
-func validateDeployment(_ context.Context, d *appsv1.Deployment) field.ErrorList {
+// validateDeployment checks a Deployment; was is the template it had, if any.
+func validateDeployment(d *appsv1.Deployment, was *corev1.PodTemplateSpec) field.ErrorList {
 	errs := validateMeta(&d.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)
 	path, spec := field.NewPath("spec"), &d.Spec
 	errs = append(errs, validateReplicas(spec.Replicas, path)...)
 	errs = append(errs, validateSelector(spec.Selector, &spec.Template, path)...)
-	errs = append(errs, validateTemplate(&spec.Template, path.Child("template"))...)
+	errs = append(errs, validateTemplate(&spec.Template, was, path.Child("template"))...)
 	errs = append(errs, validateStrategy(&spec.Strategy, path.Child("strategy"))...)
 	errs = append(errs, validateNonNegative(path.Child("minReadySeconds"), int64(spec.MinReadySeconds))...)
 	if limit := spec.RevisionHistoryLimit; limit != nil {
@@ -99,8 +100,8 @@ func validateDeployment(_ context.Context, d *appsv1.Deployment) field.ErrorList
 	return errs
 }
 
-func validateDeploymentUpdate(ctx context.Context, d, old *appsv1.Deployment) field.ErrorList {
-	errs := validateDeployment(ctx, d)
+func validateDeploymentUpdate(_ context.Context, d, old *appsv1.Deployment) field.ErrorList {
+	errs := validateDeployment(d, &old.Spec.Template)
 	return append(errs, unchanged(field.NewPath("spec", "selector"), d.Spec.Selector, old.Spec.Selector)...)
 }
 

@@ -1,15 +1,20 @@
 package registry
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// validateProbes checks the probes of a container that keeps running (rules R1-R3, R20).
-func validateProbes(c *corev1.Container, path *field.Path) field.ErrorList {
+// validateServing checks the probes and hooks of a container that keeps running (rules R1-R3, R20).
+func validateServing(spec *corev1.PodSpec, c *corev1.Container, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
+	if c.Lifecycle != nil {
+		errs = append(errs, validateLifecycle(spec, c.Lifecycle, path.Child("lifecycle"))...)
+	}
 	for _, p := range []struct {
 		name  string
 		probe *corev1.Probe
@@ -51,7 +56,7 @@ func refuseProbes(c *corev1.Container, path *field.Path) field.ErrorList {
 }
 
 func validateProbe(probe *corev1.Probe, path *field.Path) field.ErrorList {
-	errs := validateHandler(handler{probe.Exec, probe.HTTPGet, probe.TCPSocket, probe.GRPC, nil}, path)
+	errs := validateHandler(handler{probe.Exec, probe.HTTPGet, probe.TCPSocket, probe.GRPC, nil, nil}, path)
 	for _, n := range []struct {
 		name  string
 		value int32
@@ -68,14 +73,14 @@ func validateProbe(probe *corev1.Probe, path *field.Path) field.ErrorList {
 	return errs
 }
 
-func validateLifecycle(l *corev1.Lifecycle, path *field.Path) field.ErrorList {
+func validateLifecycle(spec *corev1.PodSpec, l *corev1.Lifecycle, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for _, h := range []struct {
 		name    string
 		handler *corev1.LifecycleHandler
 	}{{"postStart", l.PostStart}, {"preStop", l.PreStop}} {
 		if h.handler != nil {
-			errs = append(errs, validateHandler(handler{h.handler.Exec, h.handler.HTTPGet, h.handler.TCPSocket, nil, h.handler.Sleep}, path.Child(h.name))...)
+			errs = append(errs, validateHandler(handler{h.handler.Exec, h.handler.HTTPGet, h.handler.TCPSocket, nil, h.handler.Sleep, spec.TerminationGracePeriodSeconds}, path.Child(h.name))...)
 		}
 	}
 	return errs
@@ -88,6 +93,7 @@ type handler struct {
 	tcp   *corev1.TCPSocketAction
 	grpc  *corev1.GRPCAction
 	sleep *corev1.SleepAction
+	grace *int64 // of the pod: a longer sleep would be cut off
 }
 
 // validateHandler checks that exactly one way is given, and that one (rule R3).
@@ -116,7 +122,10 @@ func validateHandler(h handler, path *field.Path) field.ErrorList {
 		return validatePortOrName(at.Child("port"), intstr.FromInt32(h.grpc.Port))
 	})
 	use(h.sleep != nil, "sleep", func(at *field.Path) field.ErrorList {
-		return validateNonNegative(at.Child("seconds"), h.sleep.Seconds)
+		if h.grace != nil && (h.sleep.Seconds < 0 || h.sleep.Seconds > *h.grace) {
+			return field.ErrorList{field.Invalid(at, h.sleep.Seconds, fmt.Sprintf("must be non-negative and less than terminationGracePeriodSeconds (%d)", *h.grace))}
+		}
+		return nil
 	})
 	if given == 0 {
 		errs = append(errs, field.Required(path, "must specify a handler type"))
@@ -131,8 +140,8 @@ func validateHTTPGet(get *corev1.HTTPGetAction, path *field.Path) field.ErrorLis
 	}
 	errs = append(errs, validatePortOrName(path.Child("port"), get.Port)...)
 	errs = append(errs, oneOf(path.Child("scheme"), get.Scheme, corev1.URISchemeHTTP, corev1.URISchemeHTTPS)...)
-	for i, header := range get.HTTPHeaders {
-		errs = append(errs, invalid(path.Child("httpHeaders").Index(i).Child("name"), header.Name, validation.IsHTTPHeaderName(header.Name))...)
+	for _, header := range get.HTTPHeaders {
+		errs = append(errs, invalid(path.Child("httpHeaders"), header.Name, validation.IsHTTPHeaderName(header.Name))...)
 	}
 	return errs
 }

@@ -12,14 +12,19 @@ import (
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 )
 
 func validatePod(_ context.Context, pod *corev1.Pod) field.ErrorList {
 	errs := validateMeta(&pod.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)
 	path := field.NewPath("spec")
 	errs = append(errs, validatePodSpec(&pod.Spec, path)...)
+	errs = append(errs, refuseUndone(&pod.Spec, path)...)
 	if len(pod.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(path.Child("ephemeralContainers"), "cannot be set on create"))
+	}
+	if pod.Spec.NodeName != "" && len(pod.Spec.SchedulingGates) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
 	return errs
 }
@@ -29,14 +34,19 @@ func validatePodSpec(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	volumes, errs := validateVolumes(spec.Volumes, path.Child("volumes"))
 	errs = append(errs, validateContainers(spec, volumes, path)...)
 	errs = append(errs, requiredOneOf(path.Child("restartPolicy"), spec.RestartPolicy, corev1.RestartPolicyAlways,
-		corev1.RestartPolicyNever, corev1.RestartPolicyOnFailure)...)
-	errs = append(errs, requiredOneOf(path.Child("dnsPolicy"), spec.DNSPolicy, corev1.DNSClusterFirst,
-		corev1.DNSClusterFirstWithHostNet, corev1.DNSDefault, corev1.DNSNone)...)
-	errs = append(errs, validateDNSConfig(spec, path.Child("dnsConfig"))...)
+		corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
+	errs = append(errs, requiredOneOf(path.Child("dnsPolicy"), spec.DNSPolicy, corev1.DNSClusterFirstWithHostNet,
+		corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)...)
 	errs = append(errs, metavalidation.ValidateLabels(spec.NodeSelector, path.Child("nodeSelector"))...)
-	errs = append(errs, validatePodSecurity(spec.SecurityContext, path.Child("securityContext"))...)
+	errs = append(errs, validatePodSecurity(spec, path.Child("securityContext"))...)
+	errs = append(errs, validatePodAffinity(spec.Affinity, path.Child("affinity"))...)
+	errs = append(errs, validateDNSConfig(spec, path.Child("dnsConfig"))...)
+	errs = append(errs, validateGates(spec, path)...)
+	errs = append(errs, validateSpread(spec.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
 	errs = append(errs, validatePodNames(spec, path)...)
 	errs = append(errs, validateTolerations(spec.Tolerations, path.Child("tolerations"))...)
+	errs = append(errs, optionalOneOf(path.Child("preemptionPolicy"), spec.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+	errs = append(errs, validateAmounts(spec.Overhead, path.Child("overhead"))...)
 	if deadline := spec.ActiveDeadlineSeconds; deadline != nil && (*deadline < 1 || *deadline > math.MaxInt32) {
 		errs = append(errs, field.Invalid(path.Child("activeDeadlineSeconds"), *deadline, validation.InclusiveRangeError(1, math.MaxInt32)))
 	}
@@ -47,8 +57,30 @@ func validatePodSpec(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 			errs = append(errs, validateSubdomain(at.Child("hostnames").Index(j), name)...)
 		}
 	}
+	switch at := path.Child("os"); {
+	case spec.OS != nil && spec.OS.Name == "":
+		errs = append(errs, field.Required(at.Child("name"), "cannot be empty"))
+	case spec.OS != nil:
+		errs = append(errs, oneOf(at, spec.OS.Name, corev1.Linux, corev1.Windows)...)
+	}
+	return errs
+}
+
+// validateGates checks the names of what a pod waits for before it is placed, and before it is ready.
+func validateGates(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	for i, gate := range spec.ReadinessGates {
-		errs = append(errs, metavalidation.ValidateLabelName(string(gate.ConditionType), path.Child("readinessGates").Index(i).Child("conditionType"))...)
+		name := string(gate.ConditionType)
+		errs = append(errs, invalid(path.Child("readinessGates").Index(i).Child("conditionType"), name, validation.IsQualifiedName(name))...)
+	}
+	seen := map[string]bool{}
+	for i, gate := range spec.SchedulingGates {
+		at := path.Child("schedulingGates").Index(i)
+		errs = append(errs, invalid(at, gate.Name, validation.IsQualifiedName(gate.Name))...)
+		if seen[gate.Name] {
+			errs = append(errs, field.Duplicate(at, gate.Name))
+		}
+		seen[gate.Name] = true
 	}
 	return errs
 }
@@ -63,6 +95,7 @@ func validatePodNames(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	}
 	for _, name := range []struct{ field, value string }{
 		{"serviceAccountName", spec.ServiceAccountName}, {"nodeName", spec.NodeName}, {"priorityClassName", spec.PriorityClassName},
+		{"runtimeClassName", ptr.Deref(spec.RuntimeClassName, "")},
 	} {
 		if name.value != "" {
 			errs = append(errs, invalid(path.Child(name.field), name.value, apivalidation.NameIsDNSSubdomain(name.value, false))...)
@@ -75,6 +108,9 @@ func validatePodNames(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 func validateDNSConfig(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	config := spec.DNSConfig
+	if spec.DNSPolicy == corev1.DNSNone && config == nil {
+		return append(errs, field.Required(path, fmt.Sprintf("must provide `dnsConfig` when `dnsPolicy` is %s", corev1.DNSNone)))
+	}
 	if spec.DNSPolicy == corev1.DNSNone && (config == nil || len(config.Nameservers) == 0) {
 		errs = append(errs, field.Required(path.Child("nameservers"), fmt.Sprintf("must provide at least one DNS nameserver when `dnsPolicy` is %s", corev1.DNSNone)))
 	}
@@ -113,44 +149,6 @@ func validateDNSConfig(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	return errs
 }
 
-func validatePodSecurity(security *corev1.PodSecurityContext, path *field.Path) field.ErrorList {
-	if security == nil {
-		return nil
-	}
-	errs := validateUser(security.RunAsUser, path.Child("runAsUser"))
-	errs = append(errs, validateGroup(security.RunAsGroup, path.Child("runAsGroup"))...)
-	errs = append(errs, validateGroup(security.FSGroup, path.Child("fsGroup"))...)
-	for i := range security.SupplementalGroups {
-		errs = append(errs, validateGroup(&security.SupplementalGroups[i], path.Child("supplementalGroups").Index(i))...)
-	}
-	seen := map[string]bool{}
-	for i, sysctl := range security.Sysctls {
-		at := path.Child("sysctls").Index(i).Child("name")
-		switch {
-		case sysctl.Name == "":
-			errs = append(errs, field.Required(at, ""))
-		case seen[sysctl.Name]:
-			errs = append(errs, field.Duplicate(at, sysctl.Name))
-		}
-		seen[sysctl.Name] = true
-	}
-	return errs
-}
-
-func validateUser(id *int64, path *field.Path) field.ErrorList {
-	if id == nil {
-		return nil
-	}
-	return invalid(path, *id, validation.IsValidUserID(*id))
-}
-
-func validateGroup(id *int64, path *field.Path) field.ErrorList {
-	if id == nil {
-		return nil
-	}
-	return invalid(path, *id, validation.IsValidGroupID(*id))
-}
-
 func validateTolerations(tolerations []corev1.Toleration, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i := range tolerations {
@@ -168,7 +166,7 @@ func validateTolerations(tolerations []corev1.Toleration, path *field.Path) fiel
 			errs = append(errs, invalid(at.Child("operator"), t.Value, content.IsLabelValue(t.Value))...)
 		case corev1.TolerationOpExists:
 			if t.Value != "" {
-				errs = append(errs, field.Invalid(at.Child("operator"), *t, "value must be empty when `operator` is 'Exists'"))
+				errs = append(errs, field.Invalid(at.Child("operator"), t.Value, "value must be empty when `operator` is 'Exists'"))
 			}
 		default:
 			errs = append(errs, oneOf(at.Child("operator"), t.Operator, corev1.TolerationOpEqual, corev1.TolerationOpExists)...)

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 )
 
 // validateVolumes checks the volumes of a pod and returns their names, for the mounts to refer to.
@@ -42,29 +43,44 @@ func validateVolumeSource(s *corev1.VolumeSource, path *field.Path) field.ErrorL
 	}
 	switch {
 	case s.HostPath != nil:
-		errs = append(errs, validateHostPath(s.HostPath, path.Child("hostPath"))...)
+		return validateHostPath(s.HostPath, path.Child("hostPath"))
 	case s.Secret != nil:
-		if s.Secret.SecretName == "" {
-			errs = append(errs, field.Required(path.Child("secret", "secretName"), ""))
-		}
-		errs = append(errs, validateKeyPaths(s.Secret.Items, path.Child("secret", "items"))...)
-		errs = append(errs, validateMode(s.Secret.DefaultMode, path.Child("secret", "defaultMode"))...)
+		return validateKeys(s.Secret.SecretName, s.Secret.Items, s.Secret.DefaultMode, "secretName", path.Child("secret"))
 	case s.ConfigMap != nil:
-		if s.ConfigMap.Name == "" {
-			errs = append(errs, field.Required(path.Child("configMap", "name"), ""))
+		return validateKeys(s.ConfigMap.Name, s.ConfigMap.Items, s.ConfigMap.DefaultMode, "name", path.Child("configMap"))
+	case s.DownwardAPI != nil:
+		at := path.Child("downwardAPI")
+		errs = append(errs, validateMode(s.DownwardAPI.DefaultMode, at.Child("defaultMode"))...)
+		for i := range s.DownwardAPI.Items {
+			errs = append(errs, validateDownwardFile(&s.DownwardAPI.Items[i], at)...)
 		}
-		errs = append(errs, validateKeyPaths(s.ConfigMap.Items, path.Child("configMap", "items"))...)
-		errs = append(errs, validateMode(s.ConfigMap.DefaultMode, path.Child("configMap", "defaultMode"))...)
-	case s.PersistentVolumeClaim != nil && s.PersistentVolumeClaim.ClaimName == "":
-		errs = append(errs, field.Required(path.Child("persistentVolumeClaim", "claimName"), ""))
-	case s.EmptyDir != nil && s.EmptyDir.SizeLimit != nil && s.EmptyDir.SizeLimit.Sign() < 0:
-		errs = append(errs, field.Forbidden(path.Child("emptyDir", "sizeLimit"), "SizeLimit field must be a valid resource quantity"))
+	case s.EmptyDir != nil:
+		errs = append(errs, validateMedium(s.EmptyDir.Medium, path.Child("emptyDir", "medium"))...)
+		if s.EmptyDir.SizeLimit != nil && s.EmptyDir.SizeLimit.Sign() < 0 {
+			errs = append(errs, field.Forbidden(path.Child("emptyDir", "sizeLimit"), "SizeLimit field must be a valid resource quantity"))
+		}
 	case s.Projected != nil:
-		for i := range s.Projected.Sources {
-			errs = append(errs, validateProjection(&s.Projected.Sources[i], path.Child("projected", "sources").Index(i))...)
-		}
+		errs = append(errs, validateProjected(s.Projected, path.Child("projected"))...)
 	}
 	return errs
+}
+
+// validateMedium checks where an emptyDir lies. Upstream finds a wrong one on the node only.
+func validateMedium(medium corev1.StorageMedium, path *field.Path) field.ErrorList {
+	if strings.HasPrefix(string(medium), string(corev1.StorageMediumHugePages)) {
+		return nil // told by refuseUndone
+	}
+	return oneOf(path, medium, corev1.StorageMediumDefault, corev1.StorageMediumMemory)
+}
+
+// validateKeys checks a volume of the keys of an object.
+func validateKeys(name string, items []corev1.KeyToPath, mode *int32, naming string, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if name == "" {
+		errs = append(errs, field.Required(path.Child(naming), ""))
+	}
+	errs = append(errs, validateMode(mode, path.Child("defaultMode"))...)
+	return append(errs, validateKeyPaths(items, path.Child("items"))...)
 }
 
 // volumeSources are the JSON names of the sources that are set, in the order of the type.
@@ -90,8 +106,8 @@ func validateHostPath(h *corev1.HostPathVolumeSource, path *field.Path) field.Er
 	if h.Type == nil {
 		return nil
 	}
-	return oneOf(path.Child("type"), *h.Type, corev1.HostPathUnset, corev1.HostPathDirectoryOrCreate, corev1.HostPathDirectory,
-		corev1.HostPathFileOrCreate, corev1.HostPathFile, corev1.HostPathSocket, corev1.HostPathCharDev, corev1.HostPathBlockDev)
+	return oneOf(path.Child("type"), *h.Type, corev1.HostPathUnset, corev1.HostPathBlockDev, corev1.HostPathCharDev, corev1.HostPathDirectory,
+		corev1.HostPathDirectoryOrCreate, corev1.HostPathFile, corev1.HostPathFileOrCreate, corev1.HostPathSocket)
 }
 
 func validateKeyPaths(items []corev1.KeyToPath, path *field.Path) field.ErrorList {
@@ -104,7 +120,7 @@ func validateKeyPaths(items []corev1.KeyToPath, path *field.Path) field.ErrorLis
 		if item.Path == "" {
 			errs = append(errs, field.Required(at.Child("path"), ""))
 		}
-		errs = append(errs, validateRelativePath(item.Path, at.Child("path"))...)
+		errs = append(errs, validateFilePath(item.Path, at.Child("path"))...)
 		errs = append(errs, validateMode(item.Mode, at.Child("mode"))...)
 	}
 	return errs
@@ -117,37 +133,101 @@ func validateMode(mode *int32, path *field.Path) field.ErrorList {
 	return nil
 }
 
-func validateProjection(p *corev1.VolumeProjection, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	switch {
-	case p.Secret != nil && p.Secret.Name == "":
-		errs = append(errs, field.Required(path.Child("secret", "name"), ""))
-	case p.ConfigMap != nil && p.ConfigMap.Name == "":
-		errs = append(errs, field.Required(path.Child("configMap", "name"), ""))
-	case p.ServiceAccountToken != nil && p.ServiceAccountToken.Path == "":
-		errs = append(errs, field.Required(path.Child("serviceAccountToken", "path"), ""))
-	case p.ServiceAccountToken != nil && p.ServiceAccountToken.ExpirationSeconds != nil && *p.ServiceAccountToken.ExpirationSeconds < 600:
-		errs = append(errs, field.Invalid(path.Child("serviceAccountToken", "expirationSeconds"), *p.ServiceAccountToken.ExpirationSeconds, "may not specify a duration less than 10 minutes"))
-	case p.DownwardAPI != nil:
-		for i := range p.DownwardAPI.Items {
-			item := &p.DownwardAPI.Items[i]
-			if errs = append(errs, validateRelativePath(item.Path, path.Child("downwardAPI", "items").Index(i).Child("path"))...); item.FieldRef == nil && item.ResourceFieldRef == nil {
-				errs = append(errs, field.Required(path.Child("downwardAPI", "items").Index(i), "one of fieldRef and resourceFieldRef is required"))
-			}
-		}
-	case len(volumeProjections(p)) == 0:
-		errs = append(errs, field.Required(path, "must specify a source"))
+// validateFilePath checks the path of a file in a volume that is made from API objects. What begins with two dots is the volume's own.
+func validateFilePath(value string, path *field.Path) field.ErrorList {
+	errs := validateRelativePath(value, path)
+	if strings.HasPrefix(value, "..") && !strings.HasPrefix(value, "../") {
+		errs = append(errs, field.Invalid(path, value, "must not start with '..'"))
 	}
 	return errs
 }
 
-func volumeProjections(p *corev1.VolumeProjection) []string {
-	var set []string
-	v := reflect.ValueOf(*p)
-	for i := range v.NumField() {
-		if !v.Field(i).IsNil() {
-			set = append(set, v.Type().Field(i).Name)
+func validateDownwardFile(item *corev1.DownwardAPIVolumeFile, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if item.Path == "" {
+		errs = append(errs, field.Required(path.Child("path"), ""))
+	}
+	errs = append(errs, validateFilePath(item.Path, path.Child("path"))...)
+	switch {
+	case item.FieldRef != nil:
+		errs = append(errs, validateFieldRef(item.FieldRef, fileFields, path.Child("fieldRef"))...)
+		if item.ResourceFieldRef != nil {
+			errs = append(errs, field.Invalid(path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"))
+		}
+	case item.ResourceFieldRef == nil:
+		errs = append(errs, field.Required(path, "one of fieldRef and resourceFieldRef is required"))
+	case item.ResourceFieldRef.ContainerName == "":
+		errs = append(errs, field.Required(path.Child("resourceFieldRef", "containerName"), ""))
+	default:
+		errs = append(errs, validateResourceRef(item.ResourceFieldRef, path.Child("resourceFieldRef"))...)
+	}
+	return append(errs, validateMode(item.Mode, path.Child("mode"))...)
+}
+
+func validateProjected(p *corev1.ProjectedVolumeSource, path *field.Path) field.ErrorList {
+	errs := validateMode(p.DefaultMode, path.Child("defaultMode"))
+	seen := map[string]bool{}
+	once := func(file, value string) {
+		if file != "" && seen[file] {
+			errs = append(errs, field.Invalid(path, value, "conflicting duplicate paths"))
+		}
+		seen[file] = true
+	}
+	for i := range p.Sources {
+		s, at := &p.Sources[i], path.Child("sources").Index(i)
+		switch n := volumeProjections(s); {
+		case n == 0:
+			errs = append(errs, field.Required(at, "must specify a source"))
+		case n > 1:
+			errs = append(errs, field.Forbidden(at, "may not specify more than 1 volume type per source"))
+		}
+		if s.Secret != nil {
+			errs = append(errs, validateKeys(s.Secret.Name, s.Secret.Items, nil, "name", at.Child("secret"))...)
+			for _, item := range s.Secret.Items {
+				once(item.Path, s.Secret.Name)
+			}
+		}
+		if s.ConfigMap != nil {
+			errs = append(errs, validateKeys(s.ConfigMap.Name, s.ConfigMap.Items, nil, "name", at.Child("configMap"))...)
+			for _, item := range s.ConfigMap.Items {
+				once(item.Path, s.ConfigMap.Name)
+			}
+		}
+		if s.DownwardAPI != nil {
+			for j := range s.DownwardAPI.Items {
+				errs = append(errs, validateDownwardFile(&s.DownwardAPI.Items[j], at.Child("downwardAPI"))...)
+				once(s.DownwardAPI.Items[j].Path, s.DownwardAPI.Items[j].Path)
+			}
+		}
+		if s.ServiceAccountToken != nil {
+			errs = append(errs, validateToken(s.ServiceAccountToken, path, at.Child("serviceAccountToken"))...)
 		}
 	}
-	return set
+	return errs
+}
+
+// validateToken checks the source of a token; upstream names its path by the volume.
+func validateToken(token *corev1.ServiceAccountTokenProjection, volume, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	switch seconds := ptr.Deref(token.ExpirationSeconds, 3600); {
+	case seconds < 600:
+		errs = append(errs, field.Invalid(path.Child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes"))
+	case seconds > 1<<32:
+		errs = append(errs, field.Invalid(path.Child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds"))
+	}
+	if token.Path == "" {
+		return append(errs, field.Required(volume.Child("path"), ""))
+	}
+	return append(errs, validateFilePath(token.Path, volume.Child("path"))...)
+}
+
+// volumeProjections counts the sources that are set.
+func volumeProjections(p *corev1.VolumeProjection) int {
+	n, v := 0, reflect.ValueOf(*p)
+	for i := range v.NumField() {
+		if !v.Field(i).IsNil() {
+			n++
+		}
+	}
+	return n
 }

@@ -31,9 +31,9 @@ func replicaSets() *kind[*appsv1.ReplicaSet] {
 				rs.Generation = old.Generation + 1
 			}
 		},
-		validate: validateReplicaSet,
-		validateUpdate: func(ctx context.Context, rs, old *appsv1.ReplicaSet) field.ErrorList {
-			errs := validateReplicaSet(ctx, rs)
+		validate: func(_ context.Context, rs *appsv1.ReplicaSet) field.ErrorList { return validateReplicaSet(rs, nil) },
+		validateUpdate: func(_ context.Context, rs, old *appsv1.ReplicaSet) field.ErrorList {
+			errs := validateReplicaSet(rs, &old.Spec.Template)
 			return append(errs, unchanged(field.NewPath("spec", "selector"), rs.Spec.Selector, old.Spec.Selector)...)
 		},
 		warn: func(rs, _ *appsv1.ReplicaSet) []string {
@@ -68,13 +68,14 @@ func defaultReplicaSet(rs *appsv1.ReplicaSet) {
 	setPointer(&rs.Spec.Replicas, 1)
 }
 
-func validateReplicaSet(_ context.Context, rs *appsv1.ReplicaSet) field.ErrorList {
+// validateReplicaSet checks a ReplicaSet; was is the template it had, if any.
+func validateReplicaSet(rs *appsv1.ReplicaSet, was *corev1.PodTemplateSpec) field.ErrorList {
 	errs := validateMeta(&rs.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)
 	path, spec := field.NewPath("spec"), &rs.Spec
 	errs = append(errs, validateReplicas(spec.Replicas, path)...)
 	errs = append(errs, validateNonNegative(path.Child("minReadySeconds"), int64(spec.MinReadySeconds))...)
 	errs = append(errs, validateSelector(spec.Selector, &spec.Template, path)...)
-	return append(errs, validateTemplate(&spec.Template, path.Child("template"))...)
+	return append(errs, validateTemplate(&spec.Template, was, path.Child("template"))...)
 }
 
 func validateReplicas(replicas *int32, path *field.Path) field.ErrorList {
@@ -104,12 +105,20 @@ func validateSelector(selector *metav1.LabelSelector, template *corev1.PodTempla
 	return errs
 }
 
-// validateTemplate checks the template of pods that are replaced when they end.
-func validateTemplate(template *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
+// validateTemplate checks the template of pods that are replaced when they end. One that has not changed was checked when it
+// came, maybe by a version that knew less: the rest of the object may change nevertheless.
+func validateTemplate(template, was *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
+	if was != nil && equality.Semantic.DeepEqual(template, was) {
+		return nil
+	}
 	meta := path.Child("metadata")
 	errs := metavalidation.ValidateLabels(template.Labels, meta.Child("labels"))
 	errs = append(errs, apivalidation.ValidateAnnotations(template.Annotations, meta.Child("annotations"))...)
 	errs = append(errs, validatePodSpec(&template.Spec, path.Child("spec"))...)
+	errs = append(errs, refuseUndone(&template.Spec, path.Child("spec"))...)
+	if len(template.Spec.EphemeralContainers) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
+	}
 	if policy := template.Spec.RestartPolicy; policy != corev1.RestartPolicyAlways {
 		errs = append(errs, oneOf(path.Child("spec", "restartPolicy"), policy, corev1.RestartPolicyAlways)...)
 	}

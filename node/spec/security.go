@@ -2,15 +2,17 @@ package spec
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/component-helpers/node/util/sysctl"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Paths of /proc and /sys that a container does not see, or cannot write, unless it is privileged or procMount is Unmasked.
+// Paths of /proc and /sys that a container does not see, or cannot write, unless it is privileged.
 var (
 	maskedPaths = []string{"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
 		"/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"}
@@ -49,13 +51,13 @@ func Security(pod *corev1.Pod, c *corev1.Container, image User) (*runtimeapi.Lin
 		ReadonlyRootfs:     isTrue(own.ReadOnlyRootFilesystem),
 		NoNewPrivs:         own.AllowPrivilegeEscalation != nil && !*own.AllowPrivilegeEscalation,
 		SupplementalGroups: podGroups(p),
-		Seccomp:            seccomp(first(own.SeccompProfile, p.SeccompProfile)),
+		Seccomp:            seccomp(first(own.SeccompProfile, p.SeccompProfile), isTrue(own.Privileged)),
 		Apparmor:           apparmor(first(own.AppArmorProfile, p.AppArmorProfile)),
 	}
 	if own.Capabilities != nil {
 		out.Capabilities = &runtimeapi.Capability{AddCapabilities: words(own.Capabilities.Add), DropCapabilities: words(own.Capabilities.Drop)}
 	}
-	if !out.Privileged && (own.ProcMount == nil || *own.ProcMount == corev1.DefaultProcMount) {
+	if !out.Privileged { // whatever procMount says: Unmasked asks for a user namespace, which no pod has
 		out.MaskedPaths, out.ReadonlyPaths = slices.Clone(maskedPaths), slices.Clone(readonlyPaths)
 	}
 	uid := first(own.RunAsUser, p.RunAsUser)
@@ -84,10 +86,11 @@ func first[T any](a, b *T) *T {
 	return b
 }
 
+// words are the names of capabilities as the runtime wants them: without the prefix, which it would put before a second time.
 func words(list []corev1.Capability) []string {
 	out := make([]string, len(list))
 	for i, c := range list {
-		out[i] = string(c)
+		out[i] = strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_")
 	}
 	return out
 }
@@ -119,21 +122,19 @@ func podGroups(p *corev1.PodSecurityContext) []int64 {
 	return groups
 }
 
-func seccomp(p *corev1.SeccompProfile) *runtimeapi.SecurityProfile {
-	if p == nil {
+// SeccompRoot is where the profiles of type Localhost lie on a node (upstream's place).
+const SeccompRoot = "/var/lib/kubelet/seccomp"
+
+// seccomp is the filter of a container. Without a profile it is the runtime's (kubelet's --seccomp-default), and so is that of a
+// type that this version does not know. Privileged containers are never filtered.
+func seccomp(p *corev1.SeccompProfile, privileged bool) *runtimeapi.SecurityProfile {
+	switch {
+	case privileged || p != nil && p.Type == corev1.SeccompProfileTypeUnconfined:
 		return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Unconfined}
+	case p != nil && p.Type == corev1.SeccompProfileTypeLocalhost && p.LocalhostProfile != nil:
+		return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: filepath.Join(SeccompRoot, filepath.Join("/", *p.LocalhostProfile))}
 	}
-	switch p.Type {
-	case corev1.SeccompProfileTypeRuntimeDefault:
-		return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}
-	case corev1.SeccompProfileTypeLocalhost:
-		profile := &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost}
-		if p.LocalhostProfile != nil {
-			profile.LocalhostRef = "/var/lib/kubelet/seccomp/" + strings.TrimPrefix(*p.LocalhostProfile, "/")
-		}
-		return profile
-	}
-	return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Unconfined}
+	return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}
 }
 
 func apparmor(p *corev1.AppArmorProfile) *runtimeapi.SecurityProfile {
@@ -176,7 +177,7 @@ func ForbiddenSysctl(pod *corev1.Pod) string {
 		return ""
 	}
 	for _, s := range pod.Spec.SecurityContext.Sysctls {
-		name := strings.ReplaceAll(s.Name, "/", ".")
+		name := sysctl.NormalizeName(s.Name)
 		if !slices.Contains(safeSysctls, name) {
 			return fmt.Sprintf("forbidden sysctl: %q not allowlisted", s.Name)
 		}

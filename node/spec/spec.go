@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/component-helpers/node/util/sysctl"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -95,7 +96,7 @@ func Sandbox(pod *corev1.Pod, node Node, attempt uint32, logDir string) *runtime
 	}
 	if security != nil {
 		for _, s := range security.Sysctls {
-			linux.Sysctls[s.Name] = s.Value
+			linux.Sysctls[sysctl.NormalizeName(s.Name)] = s.Value
 		}
 		if security.RunAsUser != nil {
 			linux.SecurityContext.RunAsUser = &runtimeapi.Int64Value{Value: *security.RunAsUser}

@@ -305,6 +305,57 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
+// TestSeccomp: no way of writing a profile leads to a container without one, but those that ask for it.
+func TestSeccomp(t *testing.T) {
+	yes, file, path := true, "profiles/a.json", "/../../etc/a.json"
+	privileged := &corev1.SecurityContext{Privileged: &yes}
+	profile := func(kind corev1.SeccompProfileType, file *string) *corev1.SeccompProfile {
+		return &corev1.SeccompProfile{Type: kind, LocalhostProfile: file}
+	}
+	for _, test := range []struct {
+		name      string
+		pod       *corev1.SeccompProfile
+		container *corev1.SecurityContext
+		want      runtimeapi.SecurityProfile_ProfileType
+		file      string
+	}{
+		{"nothing said", nil, nil, runtimeapi.SecurityProfile_RuntimeDefault, ""},
+		{"unconfined pod", profile("Unconfined", nil), nil, runtimeapi.SecurityProfile_Unconfined, ""},
+		{"container over pod", profile("Unconfined", nil), &corev1.SecurityContext{SeccompProfile: profile("RuntimeDefault", nil)}, runtimeapi.SecurityProfile_RuntimeDefault, ""},
+		{"misspelt", profile("unconfined", nil), nil, runtimeapi.SecurityProfile_RuntimeDefault, ""},
+		{"no file", profile("Localhost", nil), nil, runtimeapi.SecurityProfile_RuntimeDefault, ""},
+		{"file", profile("Localhost", &file), nil, runtimeapi.SecurityProfile_Localhost, "/var/lib/kubelet/seccomp/profiles/a.json"},
+		{"file outside", profile("Localhost", &path), nil, runtimeapi.SecurityProfile_Localhost, "/var/lib/kubelet/seccomp/etc/a.json"},
+		{"privileged", profile("RuntimeDefault", nil), privileged, runtimeapi.SecurityProfile_Unconfined, ""},
+	} {
+		pod := testPod(func(p *corev1.Pod) { p.Spec.SecurityContext = &corev1.PodSecurityContext{SeccompProfile: test.pod} })
+		got, err := Security(pod, &corev1.Container{SecurityContext: test.container}, User{})
+		if err != nil || got.Seccomp.ProfileType != test.want || got.Seccomp.LocalhostRef != test.file {
+			t.Errorf("%s: %v, %v", test.name, got.GetSeccomp(), err)
+		}
+	}
+}
+
+// TestProcMount: no word makes the kernel's files writable.
+func TestProcMount(t *testing.T) {
+	for _, word := range []corev1.ProcMountType{"Unmasked", "unmasked", "Default", ""} {
+		got, err := Security(testPod(), &corev1.Container{SecurityContext: &corev1.SecurityContext{ProcMount: &word}}, User{})
+		if err != nil || len(got.MaskedPaths) == 0 || !slices.Contains(got.ReadonlyPaths, "/proc/sys") {
+			t.Errorf("%s: %v, %v", word, got, err)
+		}
+	}
+}
+
+// TestSysctlSeparators: both ways of writing a sysctl are one (sysctl(8)).
+func TestSysctlSeparators(t *testing.T) {
+	pod := testPod(func(p *corev1.Pod) {
+		p.Spec.SecurityContext = &corev1.PodSecurityContext{Sysctls: []corev1.Sysctl{{Name: "net/ipv4/tcp_syncookies", Value: "1"}}}
+	})
+	if got := Sandbox(pod, testNode(), 0, "/logs").Linux.Sysctls; len(got) != 1 || got["net.ipv4.tcp_syncookies"] != "1" {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestForbiddenSysctl(t *testing.T) {
 	with := func(name string, host bool) *corev1.Pod {
 		return testPod(func(p *corev1.Pod) {

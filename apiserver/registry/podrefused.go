@@ -1,0 +1,153 @@
+package registry
+
+import (
+	"reflect"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+)
+
+// refused are the fields of a pod that nothing here carries out, by their type and Go name, with what is said of them. A field
+// that were taken and ignored would run differently from what was asked. A test holds every field of a pod against this table
+// and docs/pods.md.
+var refused = map[string]refusal{
+	"PodSpec.HostUsers":          {"user namespaces are not supported: may only be true", isFalse},
+	"PodSpec.ResourceClaims":     {"dynamic resource allocation is not supported", nil},
+	"PodSpec.Resources":          {"resources of a whole pod are not supported: give them to its containers", nil},
+	"PodSpec.HostnameOverride":   {"not supported: use hostname and subdomain", nil},
+	"PodSpec.SchedulingGroup":    {"pod groups are not supported", nil},
+	"PodSpec.EvictionResponders": {"eviction requests are not supported", nil},
+
+	"PodSecurityContext.WindowsOptions":           {windows, nil},
+	"PodSecurityContext.SupplementalGroupsPolicy": {"the container runtime does not support Strict: only Merge may be set", is(corev1.SupplementalGroupsPolicyStrict)},
+	"SecurityContext.WindowsOptions":              {windows, nil},
+	"PodOS.Name":                                  {"every node of this cluster runs linux", is(corev1.Windows)},
+
+	"Container.RestartPolicyRules": {"rules about restarts are not supported", nil},
+	"Container.VolumeDevices":      {"block devices are not supported", nil},
+	"Lifecycle.StopSignal":         {"not supported: set the stop signal in the image", nil},
+	"ResourceRequirements.Claims":  {"dynamic resource allocation is not supported", nil},
+	"HTTPGetAction.Protocol":       {"not supported: probes speak HTTP/1.1", nil},
+	"GRPCAction.Mode":              {"not supported: gRPC probes are not encrypted", nil},
+	"EnvVarSource.FileKeyRef":      {"variables from files are not supported", nil},
+
+	"VolumeMount.RecursiveReadOnly": {"the container runtime does not support recursive read-only mounts", is(corev1.RecursiveReadOnlyEnabled)},
+	"VolumeMount.MountPropagation":  {"mounts made in a container stay in the node's own mount namespace: only None and HostToContainer may be set", is(corev1.MountPropagationBidirectional)},
+	"VolumeMount.BindMountOptions":  {"not supported", nil},
+
+	"EmptyDirVolumeSource.Medium": {"huge pages are not supported", func(v reflect.Value) bool {
+		return strings.HasPrefix(v.String(), string(corev1.StorageMediumHugePages))
+	}},
+	"EmptyDirVolumeSource.Mode":           {"not supported", nil},
+	"SecretVolumeSource.DefaultUser":      {owner, nil},
+	"ConfigMapVolumeSource.DefaultUser":   {owner, nil},
+	"DownwardAPIVolumeSource.DefaultUser": {owner, nil},
+	"ProjectedVolumeSource.DefaultUser":   {owner, nil},
+	"KeyToPath.User":                      {owner, nil},
+	"DownwardAPIVolumeFile.User":          {owner, nil},
+	"ServiceAccountTokenProjection.User":  {owner, nil},
+	"VolumeProjection.ClusterTrustBundle": {"trust bundles are not supported", nil},
+	"VolumeProjection.PodCertificate":     {"pod certificates are not supported", nil},
+
+	"VolumeSource.GCEPersistentDisk":     {volumeKind, nil},
+	"VolumeSource.AWSElasticBlockStore":  {volumeKind, nil},
+	"VolumeSource.GitRepo":               {volumeKind, nil},
+	"VolumeSource.NFS":                   {volumeKind, nil},
+	"VolumeSource.ISCSI":                 {volumeKind, nil},
+	"VolumeSource.Glusterfs":             {volumeKind, nil},
+	"VolumeSource.PersistentVolumeClaim": {volumeKind, nil},
+	"VolumeSource.RBD":                   {volumeKind, nil},
+	"VolumeSource.FlexVolume":            {volumeKind, nil},
+	"VolumeSource.Cinder":                {volumeKind, nil},
+	"VolumeSource.CephFS":                {volumeKind, nil},
+	"VolumeSource.Flocker":               {volumeKind, nil},
+	"VolumeSource.FC":                    {volumeKind, nil},
+	"VolumeSource.AzureFile":             {volumeKind, nil},
+	"VolumeSource.VsphereVolume":         {volumeKind, nil},
+	"VolumeSource.Quobyte":               {volumeKind, nil},
+	"VolumeSource.AzureDisk":             {volumeKind, nil},
+	"VolumeSource.PhotonPersistentDisk":  {volumeKind, nil},
+	"VolumeSource.PortworxVolume":        {volumeKind, nil},
+	"VolumeSource.ScaleIO":               {volumeKind, nil},
+	"VolumeSource.StorageOS":             {volumeKind, nil},
+	"VolumeSource.CSI":                   {volumeKind, nil},
+	"VolumeSource.Ephemeral":             {volumeKind, nil},
+	"VolumeSource.Image":                 {volumeKind, nil},
+}
+
+const (
+	windows    = "windows options cannot be set for a linux pod"
+	owner      = "owners of single files are not supported: use securityContext.fsGroup"
+	volumeKind = "this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected"
+)
+
+// refusal is what is said of a field that is not carried out. A nil test refuses every value.
+type refusal struct {
+	why  string
+	test func(reflect.Value) bool
+}
+
+func isFalse(v reflect.Value) bool { return !ptr.Deref(v.Interface().(*bool), true) }
+
+// is tests a field, or what it points to, for one value.
+func is[T ~string](value T) func(reflect.Value) bool {
+	return func(v reflect.Value) bool { return reflect.Indirect(v).String() == string(value) }
+}
+
+// refuseUndone finds the fields of a pod that are set and not carried out.
+func refuseUndone(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	eachSetField(reflect.ValueOf(*spec), path, func(name string, v reflect.Value, at *field.Path) {
+		if r, ok := refused[name]; ok && (r.test == nil || r.test(v)) {
+			errs = append(errs, field.Forbidden(at, r.why))
+		}
+	})
+	return errs
+}
+
+// eachSetField calls f for every field that is set in a struct of the API and in what it holds, with the field's type and name,
+// as in "PodSpec.OS". Types of other packages, such as quantities, are values.
+func eachSetField(v reflect.Value, path *field.Path, f func(name string, v reflect.Value, at *field.Path)) {
+	for i := range v.NumField() {
+		inner, about := v.Field(i), v.Type().Field(i)
+		if inner.IsZero() {
+			continue
+		}
+		name, _, _ := strings.Cut(about.Tag.Get("json"), ",")
+		if about.Anonymous && name == "" {
+			eachSetField(inner, path, f)
+			continue
+		}
+		at := path.Child(name)
+		f(owningType(v.Type())+"."+about.Name, inner, at)
+		descend(inner, at, f)
+	}
+}
+
+// descend goes on with the structs behind a field.
+func descend(v reflect.Value, path *field.Path, f func(string, reflect.Value, *field.Path)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		descend(v.Elem(), path, f)
+	case reflect.Struct:
+		if v.Type().PkgPath() == apiPackage {
+			eachSetField(v, path, f)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			descend(v.Index(i), path.Index(i), f)
+		}
+	}
+}
+
+var apiPackage = reflect.TypeFor[corev1.PodSpec]().PkgPath()
+
+// owningType is the name of a type in the table; the containers that are added to a running pod have the fields of others.
+func owningType(t reflect.Type) string {
+	if t == reflect.TypeFor[corev1.EphemeralContainerCommon]() {
+		return "Container"
+	}
+	return t.Name()
+}
