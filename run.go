@@ -17,6 +17,7 @@ import (
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/join"
 	"fairlead.dev/fairlead/lab"
@@ -179,7 +180,7 @@ func labOf(inst instance.Instance, s config.Settings) (lab.Lab, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &number)
 	} else if number, err = lab.FreeNumber(); err == nil {
-		err = os.WriteFile(inst.Path("lab.json"), fmt.Append(nil, number), 0o600)
+		err = durable.WriteFile(inst.Path("lab.json"), fmt.Append(nil, number), 0o600)
 	}
 	l.Subnets = lab.Subnets(number, s.Services)
 	return l, err

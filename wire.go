@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -32,6 +31,7 @@ import (
 	"fairlead.dev/fairlead/fleet"
 	"fairlead.dev/fairlead/image"
 	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/join"
 	"fairlead.dev/fairlead/kubeconfig"
 	"fairlead.dev/fairlead/nft"
@@ -69,7 +69,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
-	if err := os.WriteFile(inst.Path(joinToken), []byte(join.Token(ca, secret)+"\n"), 0o600); err != nil {
+	if err := durable.WriteFile(inst.Path(joinToken), []byte(join.Token(ca, secret)+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	port := uint16(s.Port)

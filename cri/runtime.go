@@ -25,6 +25,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"fairlead.dev/fairlead/internal/durable"
 )
 
 // Runtime is the containerd of one node. The fields are set before first use and not changed afterwards.
@@ -144,7 +146,7 @@ func (r *Runtime) launch(ctx context.Context, p paths, trees []hierarchy) error 
 	if !overlayWorks(r.Dir) {
 		s.snapshotter = "native"
 	}
-	if err := os.WriteFile(p.config, []byte(configTOML(s)), 0o600); err != nil {
+	if err := durable.WriteFile(p.config, []byte(configTOML(s)), 0o600); err != nil {
 		return fmt.Errorf("containerd: %w", err)
 	}
 	cmd, err := r.spawn(p, trees, survivors)

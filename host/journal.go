@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"fairlead.dev/fairlead/internal/durable"
 )
 
 // Kind is a sort of change that a Journal can take back.
@@ -217,19 +219,10 @@ func (j *Journal) write(lines []entry) error {
 	_, err = f.Write(buf.Bytes())
 	err = errors.Join(err, f.Sync(), f.Close())
 	if fresh {
-		err = errors.Join(err, syncDir(filepath.Dir(j.path)))
+		err = errors.Join(err, durable.SyncDir(filepath.Dir(j.path)))
 	}
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil
-}
-
-// syncDir puts the entries of a directory on the disk.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

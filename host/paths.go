@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/internal/durable"
 )
 
 // Dir makes the directory path and the parents it lacks, each recorded. Undo
@@ -51,7 +53,7 @@ func (j *Journal) File(path string, data []byte, mode fs.FileMode) error {
 	if !j.Has(KindFile, path) {
 		return fmt.Errorf("write %s: it exists and is not ours: move it away", path)
 	}
-	return os.WriteFile(path, data, mode)
+	return durable.WriteFile(path, data, mode)
 }
 
 func pathExists(name string) (bool, error) {

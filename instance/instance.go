@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/config"
+	"fairlead.dev/fairlead/internal/durable"
 )
 
 // dataVersion is the layout of a data directory. A program refuses a directory of another one.
@@ -58,7 +59,7 @@ func (i Instance) Prepare() error {
 		if err := i.refuseForeign(); err != nil {
 			return err
 		}
-		return os.WriteFile(i.Path("version"), []byte(dataVersion+"\n"), 0o600)
+		return durable.WriteFile(i.Path("version"), []byte(dataVersion+"\n"), 0o600)
 	case err != nil:
 		return fmt.Errorf("data directory: %w", err)
 	case v != dataVersion:
@@ -75,7 +76,7 @@ func (i Instance) makeDir() error {
 	if err := os.MkdirAll(i.Dir, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(i.Path("created"), nil, 0o600)
+	return errors.Join(durable.WriteFile(i.Path("created"), nil, 0o600), durable.SyncDir(filepath.Dir(i.Dir)))
 }
 
 // refuseForeign keeps the program from moving into a directory full of somebody else's files, which a
@@ -137,7 +138,7 @@ func (i Instance) SaveSettings(c config.Config) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(i.Path("settings.json"), append(text, '\n'), 0o600)
+	return durable.WriteFile(i.Path("settings.json"), append(text, '\n'), 0o600)
 }
 
 // LoadSettings reads what the instance was last started with.
@@ -166,16 +167,7 @@ func (i Instance) Secret(name string) (string, error) {
 	raw := make([]byte, 16)
 	rand.Read(raw) // never fails
 	secret := hex.EncodeToString(raw)
-	return secret, replaceFile(path, []byte(secret+"\n"), 0o600)
-}
-
-// replaceFile writes a file so that a crash leaves the old or the new content, never a part of it.
-func replaceFile(path string, text []byte, mode fs.FileMode) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, text, mode); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	return secret, durable.WriteFile(path, []byte(secret+"\n"), 0o600)
 }
 
 // keptData are the files that the next start works on if the user wants to keep the data.

@@ -25,6 +25,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -126,7 +127,7 @@ func (h *Handler) claim(node, secret string) error {
 		if err := os.MkdirAll(h.Dir, 0o700); err != nil {
 			return err
 		}
-		return os.WriteFile(path, mine, 0o600)
+		return durable.WriteFile(path, mine, 0o600)
 	case err != nil:
 		return err
 	case subtle.ConstantTimeCompare(known, mine) != 1:

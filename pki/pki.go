@@ -23,6 +23,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"fairlead.dev/fairlead/internal/durable"
 )
 
 const (
@@ -88,10 +90,13 @@ func create(dir, certFile, keyFile string) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(keyFile, keyPEM, 0o600); err != nil {
+	if err := durable.WriteFile(keyFile, keyPEM, 0o600); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(certFile, encodeCert(der), 0o644); err != nil {
+	if err := durable.WriteFile(certFile, encodeCert(der), 0o644); err != nil {
+		return nil, err
+	}
+	if err := durable.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
 	return &Authority{cert: cert, key: key}, nil
