@@ -1,13 +1,21 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/nft"
 )
 
 // hostAddrs are this host's addresses as a node, at most one of each family: those given, and those of the default
@@ -57,6 +65,27 @@ func everywhere(services []netip.Prefix) netip.Addr {
 
 func hasIPv6(ranges []netip.Prefix) bool {
 	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Addr().Is6() })
+}
+
+// reachAPI frees the way to an API server from rules that an earlier run left here, and returns its addresses. A name that
+// cannot be resolved now has none.
+func reachAPI(ctx context.Context, server string) ([]netip.AddrPort, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return nil, fmt.Errorf("API server %q: %w", server, err)
+	}
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), "443"), 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("API server %q: port: %w", server, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	found, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	all := make([]netip.AddrPort, len(found))
+	for i, a := range found {
+		all[i] = netip.AddrPortFrom(a.Unmap(), uint16(port))
+	}
+	return all, nft.Release(all)
 }
 
 // setSysctls makes the network namespace of this process one that forwards the families of the cluster.

@@ -113,7 +113,7 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cred.CA)
-	spec := nodeSpec{name: f.name, addrs: addrs, port: s.AgentPort, dir: base.dir, cgroups: nodeCgroup(s.Name, f.name), cluster: cred.Cluster, serving: serving, clientCAs: pool}
+	spec := nodeSpec{name: f.name, addrs: addrs, port: s.AgentPort, dir: base.dir, cgroups: nodeCgroup(s.Name, f.name), cluster: cred.Cluster, serving: serving, clientCAs: pool, server: f.server}
 	if f.upstream != "" {
 		spec.dial = dialFrom(f.upstream)
 	}
@@ -164,6 +164,9 @@ func standalone(s config.Settings, name string) (agentBase, io.Closer, error) {
 
 // credentials joins the cluster, trying until the server can be reached. A server that refuses ends the attempt.
 func credentials(ctx context.Context, dir string, f agentFlags, addrs []netip.Addr) (*join.Credentials, error) {
+	if _, err := reachAPI(ctx, f.server); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}

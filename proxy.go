@@ -63,13 +63,14 @@ type proxySettings struct {
 	addrs          []netip.Addr // of the node; none: the cluster says
 	pods, services []netip.Prefix
 	masqueradeAll  bool
+	servers        []netip.AddrPort // of the API
 	healthz        []netip.AddrPort // none: of the node's addresses
 	metrics        netip.AddrPort
 }
 
 // rules is what the rules have to know.
 func (s proxySettings) rules() nft.Config {
-	return nft.Config{NodeName: s.name, NodeIPs: s.addrs, ClusterCIDRs: s.pods, ServiceCIDRs: s.services, ServicesOnly: true, MasqueradeAll: s.masqueradeAll, CountUpTo: countUpTo}
+	return nft.Config{NodeName: s.name, NodeIPs: s.addrs, ClusterCIDRs: s.pods, ServiceCIDRs: s.services, APIServers: s.servers, ServicesOnly: true, MasqueradeAll: s.masqueradeAll, CountUpTo: countUpTo}
 }
 
 func (f proxyFlags) check() (s proxySettings, err error) {
@@ -127,6 +128,9 @@ func runProxy(ctx context.Context, f proxyFlags, out io.Writer) error {
 		return err
 	}
 	if err := refuseRivals(ctx); err != nil {
+		return err
+	}
+	if s.servers, err = reachAPI(ctx, cfg.Host); err != nil {
 		return err
 	}
 	go heap.Tend(ctx)

@@ -127,7 +127,7 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err := setSysctls(s.Services, journal.Sysctl); err != nil {
 		return err
 	}
-	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), written: cp.acknowledged, labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
+	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, written: cp.acknowledged, labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
 	cfg, err := cp.inProcess(nodeClient(cp.server, cp.ca.CertPEM(), cert, key))
 	if err != nil {
 		return err

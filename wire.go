@@ -138,7 +138,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"fleet":     fleet.New(client, shared, s.Pods, log.With("part", "fleet")).Run,
 		"external":  external.New(client, shared, external.Agents(prober, ca.Pool()), log.With("part", "external")).Run,
 		"collect":   collector.Run,
-		"why":       why.New(client, shared, s.Services, log.With("part", "why")).Run,
+		"why":       why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
 	shared.Start(ctx.Done())
 	for name, run := range runs {
@@ -186,6 +186,7 @@ type nodeSpec struct {
 	cluster   join.Cluster
 	serving   tls.Certificate
 	clientCAs *x509.CertPool // who may call the agent
+	server    string         // the API server, https://ADDR:PORT
 	labels    map[string]string
 	written   func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
 	dial      func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
@@ -212,11 +213,15 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	st.done("containerd")
 
 	w, metrics := world.New(), newMetrics()
+	servers, err := reachAPI(ctx, n.server)
+	if err != nil {
+		return err
+	}
 	routes := route.New(route.Config{NodeName: n.name, NodeIPs: n.addrs, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "route"))
 	if err := routes.Setup(); err != nil {
 		return err
 	}
-	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS, CountUpTo: countUpTo, Metrics: metrics}, w, log.With("part", "nft"))
+	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS, APIServers: servers, CountUpTo: countUpTo, Metrics: metrics}, w, log.With("part", "nft"))
 	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), metrics: metrics,
 		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback, proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{

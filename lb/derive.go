@@ -19,6 +19,8 @@ type Node struct {
 	Zone  string       // label topology.kubernetes.io/zone; may be empty
 	Addrs []netip.Addr // the addresses on which node ports answer (P47)
 	IPv6  bool         // derive the IPv6 rows instead of the IPv4 ones
+	// Reserved is what no frontend may be, but by the cluster's own allocation.
+	Reserved Reserved
 }
 
 // labels that keep a Service or a slice away from the service proxy (P1).
@@ -93,10 +95,16 @@ func isProxied(s *corev1.Service, node Node) bool {
 // of its own.
 func addrOf(text string, node Node) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(text)
-	if err != nil || a.Is4In6() || a.Is6() != node.IPv6 || a.IsUnspecified() {
+	if err != nil || a.Is4In6() || a.Zone() != "" || a.Is6() != node.IPv6 || a.IsUnspecified() {
 		return netip.Addr{}, false
 	}
 	return a, true
+}
+
+// externalOf parses an address for the outside that a Service may have (P63).
+func externalOf(text string, node Node) (netip.Addr, bool) {
+	a, ok := addrOf(text, node)
+	return a, ok && node.Reserved.Why(a) == ""
 }
 
 func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort, node Node) []Frontend {
@@ -122,7 +130,7 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 	}
 	externalLocal := s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	for _, text := range s.Spec.ExternalIPs {
-		if a, ok := addrOf(text, node); ok {
+		if a, ok := externalOf(text, node); ok {
 			add(ExternalIP, a, port.Port, externalLocal, nil)
 		}
 	}
@@ -131,7 +139,7 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 			if in.IPMode != nil && *in.IPMode != corev1.LoadBalancerIPModeVIP { // P44
 				continue
 			}
-			if a, ok := addrOf(in.IP, node); ok {
+			if a, ok := externalOf(in.IP, node); ok {
 				add(LoadBalancer, a, port.Port, externalLocal, sourceRanges(s, a, node))
 			}
 		}
@@ -139,7 +147,8 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 	hasNodePort := s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer
 	if hasNodePort && port.NodePort != 0 {
 		for _, a := range node.Addrs {
-			if a.Is6() == node.IPv6 {
+			taken := protocolOf(port.Protocol) == TCP && node.Reserved.Ports[netip.AddrPortFrom(a, uint16(port.NodePort))] != ""
+			if a.Is6() == node.IPv6 && !taken {
 				add(NodePort, a, port.NodePort, externalLocal, nil)
 			}
 		}

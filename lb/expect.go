@@ -165,13 +165,13 @@ func destination(p Packet, s *corev1.Service, port corev1.ServicePort, node Node
 			}
 		}
 		for _, ip := range s.Spec.ExternalIPs {
-			if ip == to {
+			if ip == to && !infrastructure(p.Dest.Addr(), node.Reserved) {
 				return external
 			}
 		}
 		if s.Spec.Type == "LoadBalancer" {
 			for _, in := range s.Status.LoadBalancer.Ingress {
-				if in.IP == to && (in.IPMode == nil || *in.IPMode == "VIP") {
+				if in.IP == to && !infrastructure(p.Dest.Addr(), node.Reserved) && (in.IPMode == nil || *in.IPMode == "VIP") {
 					return balancer
 				}
 			}
@@ -179,12 +179,34 @@ func destination(p Packet, s *corev1.Service, port corev1.ServicePort, node Node
 	}
 	if (s.Spec.Type == "NodePort" || s.Spec.Type == "LoadBalancer") && number == port.NodePort {
 		for _, a := range node.Addrs {
-			if a.String() == to {
+			_, used := node.Reserved.Ports[p.Dest]
+			if a.String() == to && !(used && p.Proto == TCP) {
 				return external
 			}
 		}
 	}
 	return elsewhere
+}
+
+// infrastructure says whether an address is the cluster's own, or nobody's.
+func infrastructure(a netip.Addr, known Reserved) bool {
+	if a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.Is4In6() {
+		return true
+	}
+	if a.Is4() && (a.As4()[0] == 0 || a.As4() == [4]byte{255, 255, 255, 255}) {
+		return true
+	}
+	for own := range known.Addrs {
+		if own == a {
+			return true
+		}
+	}
+	for r := range known.Ranges {
+		if r.Contains(a) {
+			return true
+		}
+	}
+	return false
 }
 
 func decide(p Packet, s *corev1.Service, port corev1.ServicePort, all []*discoveryv1.EndpointSlice, node Node, byClusterIP bool) Outcome {

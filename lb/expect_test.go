@@ -31,14 +31,16 @@ func universes() map[string]lbtest.Universe {
 		"ipv4": {
 			Services: p("10.96.0.0/16"), Here: addrs("10.244.1.2", "10.244.1.3", "192.0.2.1"),
 			Away: addrs("10.244.2.2", "10.244.2.3", "10.244.3.2"), Abroad: addrs("203.0.113.7"),
-			External: addrs("198.51.100.1", "198.51.100.2", "198.51.100.3"),
-			Sources:  []netip.Prefix{p("10.244.1.0/24"), p("10.244.1.2/32"), p("203.0.113.0/25"), p("203.0.113.7/32"), p("192.0.2.0/24"), p("2001:db8::/32")},
+			External: addrs("198.51.100.1", "198.51.100.2", "198.51.100.3", "127.0.0.9", "169.254.169.254", "224.0.0.1", "0.1.2.3",
+				"255.255.255.255", "192.0.2.1", "192.0.2.99", "192.0.2.100", "10.244.2.2", "10.96.0.1"),
+			Sources: []netip.Prefix{p("10.244.1.0/24"), p("10.244.1.2/32"), p("203.0.113.0/25"), p("203.0.113.7/32"), p("192.0.2.0/24"), p("2001:db8::/32")},
 		},
 		"ipv6": {
 			Services: p("fd00:10:96::/112"), Here: addrs("fd00:10:244:1::2", "fd00:10:244:1::3", "2001:db8::1"),
 			Away: addrs("fd00:10:244:2::2", "fd00:10:244:2::3", "fd00:10:244:3::2"), Abroad: addrs("2001:db8:1::7"),
-			External: addrs("2001:db8:9::1", "2001:db8:9::2", "2001:db8:9::3"),
-			Sources:  []netip.Prefix{p("fd00:10:244:1::/64"), p("2001:db8:1::/65"), p("2001:db8::/64"), p("10.0.0.0/8")},
+			External: addrs("2001:db8:9::1", "2001:db8:9::2", "2001:db8:9::3", "::1", "fe80::1", "ff02::1", "::ffff:192.0.2.1",
+				"2001:db8::1", "2001:db8::63", "2001:db8::64", "fd00:10:244:2::2", "fd00:10:96::1"),
+			Sources: []netip.Prefix{p("fd00:10:244:1::/64"), p("2001:db8:1::/65"), p("2001:db8::/64"), p("10.0.0.0/8")},
 		},
 	}
 }
@@ -52,6 +54,19 @@ func TestDeriveAgreesWithExpect(t *testing.T) {
 	}
 }
 
+// reserved is what the cluster of the universes uses itself. The API server answers on one of the node ports, too.
+func reserved() lb.Reserved {
+	p := netip.MustParsePrefix
+	r := lb.NewReserved([]*corev1.Node{
+		{Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}, {Type: corev1.NodeExternalIP, Address: "2001:db8::1"}}}},
+		{Spec: corev1.NodeSpec{PodCIDR: "10.244.2.0/24"}, Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.99"}, {Type: corev1.NodeHostName, Address: "n2"}}}},
+	}, nil, []netip.Prefix{p("fd00:10:244::/56")}, []netip.Prefix{p("10.96.0.0/16"), p("fd00:10:96::/112")})
+	for _, at := range []string{"192.0.2.1:30000", "[2001:db8::1]:30000", "[2001:db8::63]:6443"} {
+		r.AddAPI(netip.MustParseAddrPort(at))
+	}
+	return r
+}
+
 func agree(t *testing.T, u lbtest.Universe) {
 	seed := *seedFlag
 	if seed == 0 {
@@ -60,7 +75,7 @@ func agree(t *testing.T, u lbtest.Universe) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	counts := map[lb.Verdict]int{}
 	for round := range 2000 {
-		node := lb.Node{Name: "n1", Zone: []string{"", "a", "c"}[rnd.IntN(3)], Addrs: u.Here[2:3], IPv6: u.Services.Addr().Is6()}
+		node := lb.Node{Name: "n1", Zone: []string{"", "a", "c"}[rnd.IntN(3)], Addrs: u.Here[2:3], IPv6: u.Services.Addr().Is6(), Reserved: reserved()}
 		var services []*corev1.Service
 		var all []*discoveryv1.EndpointSlice
 		var rows []lb.Rows

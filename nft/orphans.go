@@ -28,10 +28,7 @@ func (s *socket) orphans(f *family) ([]flows, error) {
 	}
 	var found []flows
 	for at := range translated {
-		there := false
-		// An error says that there is no such element, or no table of ours.
-		_ = s.look(f, services, []key{frontendKey(services, at, lb.UDP)}, func(element) error { there = true; return nil })
-		if there {
+		if s.holds(f, frontendKey(services, at, lb.UDP)) {
 			found = append(found, flows{at: at})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ type Config struct {
 	ClusterCIDRs []netip.Prefix // the pods of all nodes; none: this node's own, as its Node says
 	ServiceCIDRs []netip.Prefix // none: not known, and then addresses of no Service are left alone
 	ClusterDNS   []netip.Addr   // of this node's own DNS server; none if there is none
+	// APIServers are where this node reaches the API, besides what the Service of the API server says. Like every address
+	// in lb.Reserved they are never a Service's.
+	APIServers []netip.AddrPort
 	// ServicesOnly leaves connections to no Service alone. Otherwise pods that connect to the world get this
 	// node's address, which beside somebody else's pod network is that one's business.
 	ServicesOnly bool
@@ -119,11 +123,14 @@ func (p *Proxy) Healthy() (bool, time.Time) {
 // kernel has it.
 func (p *Proxy) Rows() []lb.Rows {
 	var all []lb.Rows
+	nodes := make([]lb.Node, len(p.families))
+	for i, f := range p.families {
+		nodes[i], _ = p.node(f)
+	}
 	for _, name := range p.world.Services() {
-		for _, f := range p.families {
-			node, _ := p.node(f)
+		for i, f := range p.families {
 			service, endpointSlices := p.service(f, name)
-			if r := lb.Derive(service, endpointSlices, node); !r.IsEmpty() {
+			if r := lb.Derive(service, endpointSlices, nodes[i]); !r.IsEmpty() {
 				all = append(all, r)
 			}
 		}
@@ -134,7 +141,7 @@ func (p *Proxy) Rows() []lb.Rows {
 // node returns what this node is, and which addresses the rules of a family
 // need.
 func (p *Proxy) node(f *family) (lb.Node, layout) {
-	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs, IPv6: f.v6}
+	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs, IPv6: f.v6, Reserved: p.reserved()}
 	l := layout{family: f, clusterCIDR: f.prefix(p.cfg.ClusterCIDRs), serviceCIDR: f.prefix(p.cfg.ServiceCIDRs), dns: f.addr(p.cfg.ClusterDNS),
 		outbound: !p.cfg.ServicesOnly, countUpTo: p.cfg.CountUpTo, masquerade: p.cfg.MasqueradeAll}
 	l.localPods = l.clusterCIDR
@@ -151,6 +158,24 @@ func (p *Proxy) node(f *family) (lb.Node, layout) {
 		l.clusterCIDR = l.localPods
 	}
 	return node, l
+}
+
+// apiService is the Service that leads to the API servers.
+var apiService = world.ServiceName{Namespace: corev1.NamespaceDefault, Name: lb.APIService}
+
+// reserved is what no Service may take over, as far as this node knows.
+func (p *Proxy) reserved() lb.Reserved {
+	_, api := p.world.Service(apiService)
+	r := lb.NewReserved(p.world.Nodes(), api, p.cfg.ClusterCIDRs, p.cfg.ServiceCIDRs)
+	for _, a := range slices.Concat(p.cfg.NodeIPs, p.cfg.ClusterDNS) {
+		if r.Addrs[a] == "" {
+			r.Addrs[a] = "an address of this node"
+		}
+	}
+	for _, at := range p.cfg.APIServers {
+		r.AddAPI(at)
+	}
+	return r
 }
 
 // nodeAddresses returns the addresses of all nodes: pods keep their own address

@@ -49,7 +49,8 @@ func (t *table) takeIn(changes world.Changes, changed map[world.ServiceName]stru
 		}
 	}
 	t.skipped = nil
-	if changes.Nodes || t.kernel.sizes[0] == 0 {
+	_, api := changes.Services[apiService]
+	if changes.Nodes || api || t.kernel.sizes[0] == 0 {
 		names = t.lookAtNodes(names)
 	}
 	t.book.expect(len(names))
@@ -57,17 +58,22 @@ func (t *table) takeIn(changes world.Changes, changed map[world.ServiceName]stru
 }
 
 // lookAtNodes takes in what changed about nodes and returns the Services to
-// derive again: all of them if this node is not what it was.
+// derive again: all of them if this node is not what it was, and those that the
+// outside can reach if other addresses are reserved.
 func (t *table) lookAtNodes(names []world.ServiceName) []world.ServiceName {
 	node, layout := t.proxy.node(t.family)
 	moved := node.Zone != t.node.Zone || node.Name != t.node.Name
+	reserved := !node.Reserved.Equal(t.node.Reserved)
 	if layout != t.kernel.layout {
 		t.kernel.layout, t.book.localPods = layout, layout.localPods
 		t.stale, moved = true, true
 	}
 	t.book.setNodes(t.proxy.nodeAddresses(t.family))
 	t.node = node
-	if !moved {
+	switch {
+	case !moved && reserved:
+		return append(names, t.exposed()...)
+	case !moved:
 		return names
 	}
 	all := t.proxy.world.Services()
@@ -77,6 +83,14 @@ func (t *table) lookAtNodes(names []world.ServiceName) []world.ServiceName {
 		}
 	}
 	return all
+}
+
+// exposed are the Services that the outside can reach.
+func (t *table) exposed() []world.ServiceName {
+	return slices.DeleteFunc(t.proxy.world.Services(), func(name world.ServiceName) bool {
+		s, _ := t.proxy.world.Service(name)
+		return s == nil || !lb.Exposed(s)
+	})
 }
 
 // derived is what the World says of a Service, and what that means here.

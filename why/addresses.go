@@ -46,7 +46,7 @@ func addressesOf(all []listed) []string {
 	return unique(names)
 }
 
-// clusterAddresses is about endpoints and external addresses that are cluster addresses of Services.
+// clusterAddresses is about endpoints that are cluster addresses of Services.
 func (v View) clusterAddresses() []Finding {
 	inside := func(text string) bool {
 		addr, err := netip.ParseAddr(text)
@@ -59,9 +59,33 @@ func (v View) clusterAddresses() []Finding {
 			"%s in %s is in the range of cluster addresses: what was forwarded once is not forwarded again, so it is never reached. "+
 				"List the endpoints behind it, or use a Service of type ExternalName", several(addressesOf(wrong)), several(objects(wrong)))})
 	}
-	if ips := slices.DeleteFunc(slices.Clone(v.Service.Spec.ExternalIPs), func(ip string) bool { return !inside(ip) }); len(ips) > 0 {
-		found = append(found, Finding{Reason: "ExternalIPIsClusterIP", Message: fmt.Sprintf(
-			"spec.externalIPs %s is in the range of cluster addresses, where it can hide another Service. Choose an address outside", several(ips))})
+	return found
+}
+
+// reserved is about claimed addresses that no Service can have: they stay what they are.
+func (v View) reserved() []Finding {
+	var found []Finding
+	tell := func(field, text string) {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return
+		}
+		if what := v.Reserved.Why(addr); what != "" {
+			found = append(found, Finding{Reason: "AddressReserved", About: field + " " + text, Message: fmt.Sprintf(
+				"%s %s is %s: the Service does not answer there, and connections go where they would without it. Choose an address that nothing in the cluster has",
+				field, text, what)})
+		}
+	}
+	for _, ip := range v.Service.Spec.ExternalIPs {
+		tell("spec.externalIPs", ip)
+	}
+	if v.Service.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return found
+	}
+	for _, in := range v.Service.Status.LoadBalancer.Ingress {
+		if in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP {
+			tell("status.loadBalancer.ingress", in.IP)
+		}
 	}
 	return found
 }

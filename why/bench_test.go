@@ -21,7 +21,7 @@ const benchServices = 50_000
 // full is a controller over 50 000 Services, of which pods, 4 each, are behind the healthy ones.
 func full(b *testing.B, healthy bool) *Controller {
 	b.Helper()
-	c := New(nil, informers.NewSharedInformerFactory(nil, 0), nil, slog.New(slog.DiscardHandler))
+	c := New(nil, informers.NewSharedInformerFactory(nil, 0), nil, nil, slog.New(slog.DiscardHandler))
 	b.Cleanup(c.queue.ShutDown)
 	c.events = record.NewFakeRecorder(1)
 	c.after = func(time.Duration) time.Duration { return time.Hour }

@@ -42,17 +42,18 @@ const (
 
 // Controller posts an Event on each Service with which something is wrong.
 type Controller struct {
-	client  kubernetes.Interface
-	log     *slog.Logger
-	cluster []netip.Prefix
-	queue   *control.Queue[types.NamespacedName]
-	events  record.EventRecorder // set by Run
-	settle  time.Duration
-	after   func(time.Duration) time.Duration // what becomes of Finding.After; tests are in a hurry
+	client    kubernetes.Interface
+	log       *slog.Logger
+	podRanges []netip.Prefix
+	cluster   []netip.Prefix
+	queue     *control.Queue[types.NamespacedName]
+	events    record.EventRecorder // set by Run
+	settle    time.Duration
+	after     func(time.Duration) time.Duration // what becomes of Finding.After; tests are in a hurry
 
 	// The caches. Objects in them are shared and never mutated.
-	services, pods, endpoints, slices, namespaces cache.SharedIndexInformer
-	listed                                        []cache.DoneChecker
+	services, pods, endpoints, slices, namespaces, nodes cache.SharedIndexInformer
+	listed                                               []cache.DoneChecker
 
 	troubled endpoints.Selectors // of the Services in known
 
@@ -63,16 +64,17 @@ type Controller struct {
 }
 
 // New returns a Controller over the shared informers, which the caller starts, that posts Events with client. The ranges are those
-// of cluster addresses. It starts nothing itself.
-func New(client kubernetes.Interface, shared informers.SharedInformerFactory, cluster []netip.Prefix, log *slog.Logger) *Controller {
+// of pods and of cluster addresses. It starts nothing itself.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, pods, cluster []netip.Prefix, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, log: log, cluster: cluster, settle: settle,
+		client: client, log: log, podRanges: pods, cluster: cluster, settle: settle,
 		after:      func(d time.Duration) time.Duration { return d },
 		services:   shared.Core().V1().Services().Informer(),
 		pods:       shared.Core().V1().Pods().Informer(),
 		endpoints:  shared.Core().V1().Endpoints().Informer(),
 		slices:     shared.Discovery().V1().EndpointSlices().Informer(),
 		namespaces: shared.Core().V1().Namespaces().Informer(),
+		nodes:      shared.Core().V1().Nodes().Informer(),
 		queue:      control.NewQueue[types.NamespacedName]("why", settle, log),
 		known:      map[types.NamespacedName]*memory{},
 		pace:       pace{interval: interval, burst: burst},

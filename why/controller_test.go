@@ -67,7 +67,7 @@ func (c *cluster) run(t testing.TB) {
 func (c *cluster) tell(t testing.TB, change func(*Controller)) (w *Controller, stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(c.client, 0)
-	w = New(c.client, shared, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, slog.New(slog.DiscardHandler))
+	w = New(c.client, shared, nil, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, slog.New(slog.DiscardHandler))
 	w.settle = 10 * time.Millisecond
 	w.after = func(d time.Duration) time.Duration { return d / 100 }
 	if change != nil {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/fairlead/endpoints"
+	"fairlead.dev/fairlead/lb"
 )
 
 // View is what is true about one Service now. None of it is changed.
@@ -21,6 +22,7 @@ type View struct {
 	Pods      []*corev1.Pod                // that the selector matches
 	Rivals    []*corev1.Service            // other Services that claim one of its addresses outside of the cluster
 	Cluster   []netip.Prefix               // the ranges of cluster addresses
+	Reserved  lb.Reserved                  // what no Service may claim
 
 	// Beside tells, of a Service whose selector matches no pod, what it nearly matches. It may be left out.
 	Beside Beside
@@ -74,6 +76,7 @@ func Findings(v View) []Finding {
 	}
 	all = append(all, v.otherFamilies()...)
 	all = append(all, v.clusterAddresses()...)
+	all = append(all, v.reserved()...)
 	all = append(all, v.contested()...)
 	return append(all, v.probes()...)
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 )
 
 // mistake is one file of testdata: objects, what is said about them, and what becomes of the endpoints.
@@ -68,7 +69,7 @@ func mistakes(t *testing.T) []mistake {
 // idle is a controller whose caches hold objects and that does not run.
 func idle(t testing.TB, objects ...runtime.Object) *Controller {
 	t.Helper()
-	c := New(nil, informers.NewSharedInformerFactory(nil, 0), []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, slog.New(slog.DiscardHandler))
+	c := New(nil, informers.NewSharedInformerFactory(nil, 0), nil, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, slog.New(slog.DiscardHandler))
 	t.Cleanup(c.queue.ShutDown)
 	for _, obj := range objects {
 		var in cache.SharedIndexInformer
@@ -81,6 +82,8 @@ func idle(t testing.TB, objects ...runtime.Object) *Controller {
 			in = c.slices
 		case *corev1.Pod:
 			in = c.pods
+		case *corev1.Node:
+			in = c.nodes
 		default:
 			t.Fatalf("nothing to do with a %T", obj)
 		}
@@ -174,6 +177,30 @@ func TestNothingIsWrong(t *testing.T) {
 	}
 	if got := c.findings(t); len(got) > 0 {
 		t.Errorf("in a namespace that is being deleted: %v", got)
+	}
+}
+
+// Addresses of the cluster itself, claimed by the status of a Service.
+func TestReservedAddresses(t *testing.T) {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{PodCIDR: "10.244.1.0/24"}}
+	n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.11"}}
+	api := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
+		Ports: []discoveryv1.EndpointPort{{Port: ptr.To[int32](6443)}}, Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"192.0.2.1"}}}}
+	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "greedy"}, Spec: corev1.ServiceSpec{
+		Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 6443}}}}
+	for ip, what := range map[string]string{"192.0.2.1": "the address of the API server", "192.0.2.11": "the address of node n1", "10.244.1.9": "in the range of pods",
+		"10.96.0.10": "in the range of cluster addresses", "169.254.169.254": "a link-local address", "198.51.100.1": ""} {
+		s := s.DeepCopy()
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: ip}, {Hostname: "lb.example.com"}, {IP: "192.0.2.1", IPMode: ptr.To(corev1.LoadBalancerIPModeProxy)}}
+		told := ""
+		for _, f := range Findings(idle(t, n, api, s).view(control.Key(s))) {
+			if f.Reason == "AddressReserved" {
+				told += f.Message
+			}
+		}
+		if what == "" && told != "" || !strings.HasPrefix(told, "status.loadBalancer.ingress "+ip+" is "+what) && what != "" {
+			t.Errorf("%s: %q", ip, told)
+		}
 	}
 }
 

@@ -4,16 +4,19 @@ package why
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"fairlead.dev/fairlead/control"
 	"fairlead.dev/fairlead/endpoints"
 	"fairlead.dev/fairlead/external"
+	"fairlead.dev/fairlead/lb"
 )
 
 // servicesByAddress finds the Services that claim an address outside of the cluster.
@@ -64,6 +67,15 @@ func (c *Controller) watch() []cache.DoneChecker {
 				}
 			}
 		}),
+		control.Watch(c.nodes, func(old, now *corev1.Node, first bool) {
+			for _, n := range control.Versions(old, now) {
+				for _, a := range n.Status.Addresses {
+					if !first {
+						c.claimants(a.Address)
+					}
+				}
+			}
+		}),
 		control.Watch(c.pods, func(old, now *corev1.Pod, _ bool) {
 			for _, p := range control.Versions(old, now) {
 				for name := range c.troubled.Matching(p.Namespace, p.Labels) {
@@ -87,6 +99,9 @@ func (c *Controller) view(key types.NamespacedName) View {
 		return v
 	}
 	v.Rivals = c.rivals(v.Service)
+	if lb.Exposed(v.Service) {
+		v.Reserved = c.reserved()
+	}
 	if endpoints.Selects(v.Service) {
 		v.Pods = endpoints.Pods(c.pods.GetIndexer(), key.Namespace, v.Service.Spec.Selector)
 	} else {
@@ -111,6 +126,32 @@ func (c *Controller) beside(v *View) {
 		}
 	}
 	slices.Sort(v.Beside.Namespaces)
+}
+
+// reserved is what no Service may claim, as the caches have it.
+func (c *Controller) reserved() lb.Reserved {
+	var nodes []*corev1.Node
+	for _, obj := range c.nodes.GetStore().List() {
+		if n, ok := obj.(*corev1.Node); ok {
+			nodes = append(nodes, n)
+		}
+	}
+	api := types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: lb.APIService}
+	return lb.NewReserved(nodes, external.SlicesByHand(c.slices.GetIndexer(), api), c.podRanges, c.cluster)
+}
+
+// claimants has the Services looked at that claim an address.
+func (c *Controller) claimants(text string) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return
+	}
+	objs, _ := c.services.GetIndexer().ByIndex(servicesByAddress, addr.Unmap().String()) // New has added the index
+	for _, obj := range objs {
+		if svc, ok := obj.(*corev1.Service); ok {
+			c.changed(control.Key(svc))
+		}
+	}
 }
 
 // rivals returns the other Services that claim one of a Service's addresses outside of the cluster.
