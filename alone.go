@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"fairlead.dev/fairlead/internal/pages"
 	"fairlead.dev/fairlead/world"
 )
 
@@ -83,7 +84,7 @@ func sayWaiting(ctx context.Context, w *world.World, server string, log *slog.Lo
 // settle gives back what only starting needed.
 func settle(log *slog.Logger) {
 	debug.FreeOSMemory()
-	if err := dropStartupPages(); err != nil {
+	if err := pages.Drop(); err != nil {
 		log.Warn("memory of the start is kept", "err", err)
 	}
 }

@@ -27,10 +27,12 @@ func dnsCommand() *cobra.Command {
 	private := []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"}
 	var f dnsFlags
 	c := &cobra.Command{
-		Use:   "dns --kubeconfig FILE --listen ADDR:53",
-		Short: "Run the cluster's DNS server alone, in the foreground",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return runDNS(c.Context(), f) },
+		Use: "dns --kubeconfig FILE --listen ADDR:53",
+
+		Annotations: usersEnvironment, // the API server may be anywhere
+		Short:       "Run the cluster's DNS server alone, in the foreground",
+		Args:        cobra.NoArgs,
+		RunE:        func(c *cobra.Command, _ []string) error { return runDNS(c.Context(), f) },
 	}
 	f.bind(c)
 	c.Flags().StringSliceVar(&f.listen, "listen", nil, "where to answer, one address of a family")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,9 +19,6 @@ import (
 	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/route"
 )
-
-// stopTimeout is how long a cluster's process may take to end by itself.
-const stopTimeout = 10 * time.Second
 
 func downCommand() *cobra.Command {
 	var flags config.Config
@@ -78,37 +74,6 @@ func down(ctx context.Context, inst instance.Instance, s config.Settings, keep b
 	}
 	fmt.Fprintf(out, "Cluster %q is down after %.1f s. %s.\n", s.Name, time.Since(start).Seconds(), what)
 	return nil
-}
-
-// stopProcess ends the cluster's own process, which holds the instance's lock while it lives.
-func stopProcess(ctx context.Context, inst instance.Instance) error {
-	pid, running := inst.Running()
-	if !running {
-		return nil
-	}
-	if pid <= 1 {
-		return fmt.Errorf("%s is locked by a process that did not write its number; find it with 'fuser %s'", inst.Dir, inst.Path("lock"))
-	}
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("stop process %d: %w", pid, err)
-		}
-		if waitStopped(ctx, inst) {
-			return nil
-		}
-	}
-	return fmt.Errorf("process %d does not end", pid)
-}
-
-func waitStopped(ctx context.Context, inst instance.Instance) bool {
-	deadline := time.Now().Add(stopTimeout)
-	for time.Now().Before(deadline) && ctx.Err() == nil {
-		if _, running := inst.Running(); !running {
-			return true
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return false
 }
 
 // stopContainers ends the containers and the containerd of every node of the instance, in parallel.

@@ -17,6 +17,7 @@ import (
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/lab"
 )
 
 func kubectlCommand() *cobra.Command {
@@ -24,6 +25,7 @@ func kubectlCommand() *cobra.Command {
 		Use:                "kubectl ...",
 		Short:              "kubectl, built in (a link named kubectl to this program works too)",
 		DisableFlagParsing: true,
+		Annotations:        usersEnvironment,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if code := kubectl(args); code != 0 {
 				return exitCode(code)
@@ -46,6 +48,7 @@ func kubectl(args []string) int {
 			}
 		}
 	}
+	bypassProxies()
 	if err := refuseRepeatedKeys(args); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return 1
@@ -62,6 +65,13 @@ func kubectl(args []string) int {
 		kubectlutil.CheckErr(err) // prints it the way kubectl does and exits with kubectl's code
 	}
 	return 0
+}
+
+// bypassProxies keeps what goes to a lab on this host; no proxy could reach it. Loopback addresses are never sent to one.
+func bypassProxies() {
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		os.Setenv(name, strings.Trim(os.Getenv(name)+","+lab.Ranges, ","))
+	}
 }
 
 // refuseRepeatedKeys checks the manifests that arguments name. kubectl itself lets the last of two equal keys win and

@@ -23,10 +23,12 @@ func nodeCommand() *cobra.Command {
 func nodeExecCommand() *cobra.Command {
 	var flags config.Config
 	c := &cobra.Command{
-		Use:   "exec NODE -- CMD [ARG ...]",
-		Short: "Run a command inside a lab node's network namespace",
-		Args:  cobra.MinimumNArgs(2),
-		RunE:  func(_ *cobra.Command, args []string) error { return nodeExec(flags, args[0], args[1:]) },
+		Use: "exec NODE -- CMD [ARG ...]",
+
+		Annotations: usersEnvironment,
+		Short:       "Run a command inside a lab node's network namespace",
+		Args:        cobra.MinimumNArgs(2),
+		RunE:        func(_ *cobra.Command, args []string) error { return nodeExec(flags, args[0], args[1:]) },
 	}
 	whereFlags(c, &flags)
 	return c

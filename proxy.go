@@ -35,8 +35,10 @@ type proxyFlags struct {
 func proxyCommand() *cobra.Command {
 	var f proxyFlags
 	c := &cobra.Command{
-		Use:   "proxy --kubeconfig FILE",
-		Short: "Run the service proxy alone, in place of kube-proxy, in the foreground",
+		Use: "proxy --kubeconfig FILE",
+
+		Annotations: usersEnvironment, // the API server may be anywhere
+		Short:       "Run the service proxy alone, in place of kube-proxy, in the foreground",
 		Long: `Run the service proxy alone, in place of kube-proxy, against any Kubernetes API server.
 
 It programs the Services of the cluster into the network namespace it runs in, and leaves

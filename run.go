@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ import (
 	"fairlead.dev/fairlead/instance"
 	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/internal/heap"
+	"fairlead.dev/fairlead/internal/pages"
 	"fairlead.dev/fairlead/join"
 	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/pki"
@@ -26,7 +28,11 @@ import (
 
 // runCluster is the life of a cluster started by `up`: this host as control plane and node, or a lab. It
 // returns when ctx ends. Containers and kernel rules stay: `down` removes them, the next start adopts them.
-func runCluster(ctx context.Context, inst instance.Instance, saved config.Config, pprof string, st *stages) error {
+func runCluster(ctx context.Context, inst instance.Instance, pprof string, b birth, st *stages) error {
+	saved, err := inst.LoadSettings()
+	if err != nil {
+		return err
+	}
 	saved.DataDir = inst.Dir
 	s, err := config.Resolve(saved)
 	if err != nil {
@@ -36,11 +42,14 @@ func runCluster(ctx context.Context, inst instance.Instance, saved config.Config
 	if err != nil {
 		return err
 	}
-	lock, err := inst.Lock()
+	lock, err := lockAfter(ctx, inst)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	if b.orphan() {
+		return errors.New("the keeper of this process has ended before it began")
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	go heap.Tend(ctx)
 	if err := serveProfiles(ctx, g, pprof); err != nil {
@@ -57,10 +66,27 @@ func runCluster(ctx context.Context, inst instance.Instance, saved config.Config
 		return err
 	}
 	st.ready()
-	if err := dropStartupPages(); err != nil {
+	if err := pages.Drop(); err != nil {
 		log.Warn("memory of the start is kept", "err", err)
 	}
 	return g.Wait()
+}
+
+// lockAfter takes the instance's lock, which a main process that was killed may hold until the kernel has taken it apart.
+func lockAfter(ctx context.Context, inst instance.Instance) (*os.File, error) {
+	const patience = 5 * time.Second
+	for deadline := time.Now().Add(patience); ; {
+		lock, err := inst.Lock()
+		var taken *instance.RunningError
+		if !errors.As(err, &taken) || time.Now().After(deadline) {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // nodeName is this host's name as a node.
@@ -91,6 +117,7 @@ func nodeClient(server string, caPEM, cert, key []byte) *rest.Config {
 		TLSClientConfig: rest.TLSClientConfig{CAData: caPEM, CertData: cert, KeyData: key},
 		ContentConfig:   rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json"},
 		UserAgent:       "fairlead-agent/" + version,
+		Proxy:           direct,
 		// A local network is faster than a processor that compresses and one that expands.
 		DisableCompression: true,
 		QPS:                500, // a node's own writes are few; the limit only guards against a loop gone wild

@@ -17,8 +17,9 @@ type report struct {
 
 // stages measures the steps of a start and reports each as it ends.
 type stages struct {
-	to   *json.Encoder
-	last time.Time
+	to      *json.Encoder
+	last    time.Time
+	onReady func() // nil: nobody else is to know
 }
 
 func newStages(to io.Writer) *stages { return &stages{to: json.NewEncoder(to), last: time.Now()} }
@@ -30,7 +31,13 @@ func (s *stages) done(stage string) {
 	s.last = now
 }
 
-func (s *stages) ready()           { s.to.Encode(report{Ready: true}) }
+func (s *stages) ready() {
+	s.to.Encode(report{Ready: true})
+	if s.onReady != nil {
+		s.onReady()
+	}
+}
+
 func (s *stages) failed(err error) { s.to.Encode(report{Error: err.Error()}) }
 
 // print shows a report to a person.

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"fairlead.dev/fairlead/config"
@@ -72,13 +73,13 @@ func show(out io.Writer, rows []part) error {
 
 func status(ctx context.Context, inst instance.Instance, s config.Settings) []part {
 	pid, running := inst.Running()
+	rows := processes(inst, s.Name, pid, running)
 	if !running {
-		return []part{{name: "cluster " + s.Name, state: "stopped", detail: "'fairlead up' starts it again, 'fairlead down' removes it; data in " + inst.Dir}}
+		return rows
 	}
-	rows := []part{{name: "cluster " + s.Name, state: "running", detail: fmt.Sprintf("process %d, data in %s", pid, inst.Dir), ok: true}}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	cfg, err := clientcmd.BuildConfigFromFlags("", inst.Path("admin.kubeconfig"))
+	cfg, err := adminClient(inst)
 	if err != nil {
 		return append(rows, part{name: "API server", state: "unknown", detail: err.Error()})
 	}
@@ -96,6 +97,38 @@ func status(ctx context.Context, inst instance.Instance, s config.Settings) []pa
 	}
 	for _, n := range list.Items {
 		rows = append(rows, nodeStatus(n))
+	}
+	return rows
+}
+
+// adminClient says how the commands of this host reach the API server.
+func adminClient(inst instance.Instance) (*rest.Config, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", inst.Path("admin.kubeconfig"))
+	if err == nil {
+		cfg.Proxy = direct
+	}
+	return cfg, err
+}
+
+// processes are what there is of the cluster's main process and of its keeper.
+func processes(inst instance.Instance, name string, pid int, running bool) []part {
+	_, kept := inst.Keeper()
+	past := restarts(inst)
+	row := part{name: "cluster " + name}
+	switch {
+	case running:
+		row.state, row.ok, row.detail = "running", true, fmt.Sprintf("process %d, data in %s", pid, inst.Dir)
+	case kept:
+		row.state, row.detail = "starting", "its main process has ended, and is started again; data in "+inst.Dir
+	default:
+		row.state, row.detail = "stopped", "'fairlead up' starts it again, 'fairlead down' removes it; data in "+inst.Dir
+	}
+	rows := []part{row}
+	if past.Restarts > 0 {
+		rows = append(rows, part{name: "main process", state: "restarted", detail: past.String(), ok: !past.GaveUp})
+	}
+	if running && !kept && !foreground(pid) {
+		rows = append(rows, part{name: "keeper", state: "missing", detail: "nothing starts the main process again should it end; 'fairlead up' mends that"})
 	}
 	return rows
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"fairlead.dev/fairlead/health"
 	"fairlead.dev/fairlead/instance"
@@ -30,7 +29,7 @@ func statusServices(ctx context.Context, inst instance.Instance, format string, 
 	if _, running := inst.Running(); !running {
 		return fmt.Errorf("the cluster in %s is not running; 'fairlead up' starts it again", inst.Dir)
 	}
-	cfg, err := clientcmd.BuildConfigFromFlags("", inst.Path("admin.kubeconfig"))
+	cfg, err := adminClient(inst)
 	if err != nil {
 		return fmt.Errorf("kubeconfig: %w", err)
 	}

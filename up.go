@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +16,7 @@ import (
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/cri"
 	"fairlead.dev/fairlead/instance"
+	"fairlead.dev/fairlead/internal/keeper"
 	"fairlead.dev/fairlead/kubeconfig"
 )
 
@@ -50,8 +48,8 @@ func up(ctx context.Context, flags config.Config, pprof string, out, warnings io
 		return err
 	}
 	inst := instance.Instance{Dir: s.DataDir}
-	if pid, running := inst.Running(); running {
-		return &instance.RunningError{Dir: s.DataDir, PID: pid}
+	if done, err := runsAlready(ctx, inst, out); done || err != nil {
+		return err
 	}
 	if err := refuseTwin(s); err != nil {
 		return err
@@ -63,6 +61,11 @@ func up(ctx context.Context, flags config.Config, pprof string, out, warnings io
 	if err := inst.Prepare(); err != nil {
 		return err
 	}
+	starting, done, err := begin(ctx, inst, out)
+	if done || err != nil {
+		return err
+	}
+	defer starting.Close()
 	if err := inst.SaveSettings(s.Config); err != nil {
 		return err
 	}
@@ -116,39 +119,66 @@ func contextFlag(s config.Settings) string {
 	return " --kubeconfig " + filepath.Join(s.DataDir, "admin.kubeconfig")
 }
 
-// spawn starts the cluster's own process and follows its reports until it is ready. The process outlives
-// this one: it has a session of its own and logs to DIR/server.log.
+// runsAlready looks whether there is a main process. That is an error, unless nothing would start it again: then this is
+// mended, and all is done.
+func runsAlready(ctx context.Context, inst instance.Instance, out io.Writer) (done bool, err error) {
+	pid, running := inst.Running()
+	if !running {
+		return false, nil
+	}
+	if _, kept := inst.Keeper(); kept || foreground(pid) {
+		return false, &instance.RunningError{Dir: inst.Dir, PID: pid}
+	}
+	if err := adopt(ctx, inst, pid); err != nil {
+		return false, err
+	}
+	fmt.Fprintf(out, "The cluster was running as process %d; now it is started again, too, should it end.\n", pid)
+	return true, nil
+}
+
+// begin gives this process alone the right to start the cluster. A keeper that waits for its next try has waited enough.
+func begin(ctx context.Context, inst instance.Instance, out io.Writer) (lock io.Closer, done bool, err error) {
+	lock, err = inst.Starting()
+	if err != nil {
+		return nil, false, err
+	}
+	if _, running := inst.Running(); !running {
+		err = end(ctx, inst, keeper.LockFile, inst.Keeper)
+	}
+	if err == nil {
+		done, err = runsAlready(ctx, inst, out)
+	}
+	if done || err != nil {
+		lock.Close()
+	}
+	return lock, done, err
+}
+
+// foreground tells a main process that somebody else looks after, such as a service manager, from one of `up`.
+func foreground(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	args := strings.Split(string(text), "\x00")
+	return err == nil && len(args) > 1 && args[1] != "run"
+}
+
+// spawn starts the cluster's own processes and follows the reports of the main one until it is ready.
 func spawn(ctx context.Context, inst instance.Instance, pprof string, out io.Writer) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	logFile, err := os.OpenFile(inst.Path("server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer logFile.Close()
 	reports, childEnd, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer reports.Close()
-	cmd := exec.Command(self, "run", "--data-dir", inst.Dir, "--report-fd", "3", "--pprof", pprof)
-	cmd.Stdout, cmd.Stderr = logFile, logFile
-	cmd.ExtraFiles = []*os.File{childEnd}
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
+	cmd, err := startKeeper(inst, 0, childEnd, pprof)
 	childEnd.Close()
 	if err != nil {
-		return fmt.Errorf("start: %w", err)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := follow(ctx, reports, out); err != nil {
-		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Process.Kill()
 		cmd.Wait()
-		return err
+		return errors.Join(err, stopProcess(context.WithoutCancel(ctx), inst))
 	}
 	return cmd.Process.Release()
 }
@@ -197,36 +227,4 @@ func mergeKubeconfig(inst instance.Instance) error {
 		return err
 	}
 	return kubeconfig.Add(path, inst.Path("kubeconfig-merge.json"), entry)
-}
-
-// runCommand is the cluster's own process, started by `up`.
-func runCommand() *cobra.Command {
-	var dir, pprof string
-	var reportFD int
-	c := &cobra.Command{
-		Use:    "run",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			reports := os.NewFile(uintptr(reportFD), "fd"+strconv.Itoa(reportFD))
-			if reports == nil {
-				return errors.New("run: is started by 'fairlead up'")
-			}
-			syscall.CloseOnExec(reportFD)
-			st := newStages(reports)
-			inst := instance.Instance{Dir: dir}
-			saved, err := inst.LoadSettings()
-			if err == nil {
-				err = runCluster(c.Context(), inst, saved, pprof, st)
-			}
-			if err != nil {
-				st.failed(err)
-			}
-			return err
-		},
-	}
-	c.Flags().StringVar(&dir, "data-dir", "", "")
-	c.Flags().IntVar(&reportFD, "report-fd", 2, "")
-	pprofFlag(c.Flags(), &pprof)
-	return c
 }

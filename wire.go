@@ -105,7 +105,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		return nil, err
 	}
 	st.done("controllers")
-	return cp, writeAdminKubeconfig(inst, s.Name, cp)
+	return cp, writeAdminKubeconfig(inst, s.Name, netip.AddrPortFrom(nearest(bind), port), cp)
 }
 
 // acknowledged reads how far the writes of an API server have come.
@@ -168,12 +168,24 @@ func cluster(s config.Settings) join.Cluster {
 	return join.Cluster{Pods: s.Pods, Services: s.Services, DNS: s.DNS, Domain: s.Domain, Stubs: s.Stubs, Autopath: config.Yes(s.DNSAutopath)}
 }
 
-func writeAdminKubeconfig(inst instance.Instance, name string, cp *controlPlane) error {
+// nearest is the address at which this host itself reaches what listens at bind. Its own loopback stays when all its other
+// addresses change.
+func nearest(bind netip.Addr) netip.Addr {
+	switch {
+	case !bind.IsUnspecified():
+		return bind
+	case bind.Is6():
+		return netip.IPv6Loopback()
+	}
+	return loopback
+}
+
+func writeAdminKubeconfig(inst instance.Instance, name string, at netip.AddrPort, cp *controlPlane) error {
 	cert, key, err := cp.ca.Issue(pki.Request{CommonName: "fairlead-admin", Organizations: []string{"system:masters"}, Client: true})
 	if err != nil {
 		return err
 	}
-	return kubeconfig.Entry{Name: name, Server: cp.server, CA: cp.ca.CertPEM(), Cert: cert, Key: key}.Write(inst.Path("admin.kubeconfig"))
+	return kubeconfig.Entry{Name: name, Server: "https://" + at.String(), CA: cp.ca.CertPEM(), Cert: cert, Key: key}.Write(inst.Path("admin.kubeconfig"))
 }
 
 // nodeSpec is what one node is.

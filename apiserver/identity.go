@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"strconv"
 
@@ -98,6 +100,7 @@ func (id *identity) client() *rest.Config {
 	return &rest.Config{
 		Host:        "https://" + net.JoinHostPort(id.host.String(), strconv.Itoa(int(id.port))),
 		BearerToken: id.token,
+		Proxy:       func(*http.Request) (*url.URL, error) { return nil, nil }, // whatever the environment says
 		QPS:         -1,
 		// Warnings are for people; the program's own use of Endpoints would log one per request.
 		WarningHandler: rest.NoWarnings{},

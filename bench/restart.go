@@ -21,15 +21,21 @@ func (w *crowd) restart(ctx context.Context, _ int) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	pid, err := w.pid()
+	keeper, err := w.process("keep")
+	if err != nil {
+		return nil, err
+	}
+	pid, err := w.process("run")
 	if err != nil {
 		return nil, err
 	}
 	stop, traffic := make(chan struct{}), make(chan gaps, 1)
 	go func() { traffic <- knock(stop, func() error { return connected(s.service) }) }()
 	time.Sleep(time.Second)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return nil, err
+	for _, p := range []int{keeper, pid} { // or it would be started again before anybody could measure how
+		if err := syscall.Kill(p, syscall.SIGKILL); err != nil {
+			return nil, err
+		}
 	}
 	if err := waitGone(ctx, pid); err != nil {
 		return nil, err
@@ -82,15 +88,15 @@ func (w *crowd) firstFlip(ctx context.Context, start time.Time) (time.Duration, 
 	return first.at[kernel].Sub(start), err
 }
 
-// pid is the program's main process, which holds the lock of the data directory.
-func (w *crowd) pid() (int, error) {
+// process is the one of the cluster's own that runs a command.
+func (w *crowd) process(command string) (int, error) {
 	for pid := range w.processes() {
 		cmdline, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-		if args := strings.Split(string(cmdline), "\x00"); err == nil && len(args) > 1 && args[1] == "run" {
+		if args := strings.Split(string(cmdline), "\x00"); err == nil && len(args) > 1 && args[1] == command {
 			return pid, nil
 		}
 	}
-	return 0, fmt.Errorf("no process of the cluster in %s is found", w.dir)
+	return 0, fmt.Errorf("no process %q of the cluster in %s is found", command, w.dir)
 }
 
 // waitGone waits until the kernel has taken a killed process apart, so that its files are closed: its threads are gone, and

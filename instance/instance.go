@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/internal/durable"
+	"fairlead.dev/fairlead/internal/keeper"
 )
 
 // dataVersion is the layout of a data directory. A program refuses a directory of another one.
@@ -100,7 +102,7 @@ func (i Instance) Lock() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 		f.Close()
 		pid, _ := i.Running()
 		return nil, &RunningError{Dir: i.Dir, PID: pid}
@@ -117,19 +119,41 @@ func writePID(f *os.File) error {
 	return err
 }
 
-// Running is the process that holds the lock.
-func (i Instance) Running() (pid int, running bool) {
-	f, err := os.Open(i.Path("lock"))
+// Running is the cluster's main process, which holds the lock.
+func (i Instance) Running() (pid int, running bool) { return i.holder("lock") }
+
+// Keeper is the process that starts the main one again should it die.
+func (i Instance) Keeper() (pid int, alive bool) { return i.holder(keeper.LockFile) }
+
+// holder is the process that holds a lock, by the number it has left there. To ask does not take the lock, not even
+// for the moment in which the process that is to have it might try.
+func (i Instance) holder(lock string) (pid int, alive bool) {
+	f, err := os.Open(i.Path(lock))
 	if err != nil {
 		return 0, false
 	}
 	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+	held := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &held); err != nil || held.Type == unix.F_UNLCK {
 		return 0, false
 	}
-	text, _ := os.ReadFile(i.Path("lock"))
+	text, _ := os.ReadFile(i.Path(lock))
 	pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	return pid, true
+}
+
+// Starting marks the instance as being started by this process until the returned lock is closed. Of two that try at
+// once, one is refused.
+func (i Instance) Starting() (io.Closer, error) {
+	dir, err := os.Open(i.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("another 'fairlead up' is starting the cluster in %s at this moment; 'fairlead status' shows what comes of it", i.Dir)
+	}
+	return dir, nil
 }
 
 // SaveSettings records what the instance was started with.

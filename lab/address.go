@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Ranges are what the subnets of all labs are cut from.
+const Ranges = "10.88.0.0/16,fd00:10:88::/48"
+
 // most is the number of labs that fit on one host.
 const most = 256
 

@@ -29,7 +29,7 @@ func TestDualStackHost(t *testing.T) {
 	pods := c.pods()
 	kill(t, c.pid())
 	answer()
-	c.up()
+	c.back()
 	answer()
 	if now := c.pods(); now != pods {
 		t.Errorf("pods changed over the crash:\nbefore\n%safter\n%s", pods, now)

@@ -182,10 +182,15 @@ func (c *cluster) pods() string {
 	return c.kubectl("get", "pods", "-A", "-o", `jsonpath={range .items[*]}{.metadata.uid} {.status.podIP} {.status.containerStatuses[*].containerID} {.status.containerStatuses[*].restartCount}{"\n"}{end}`)
 }
 
-// pid is the cluster's own process.
-func (c *cluster) pid() int {
+// pid is the cluster's main process.
+func (c *cluster) pid() int { return c.holder("lock") }
+
+// keeper is the process that starts the main one again.
+func (c *cluster) keeper() int { return c.holder("keeper.lock") }
+
+func (c *cluster) holder(lock string) int {
 	c.t.Helper()
-	text, err := os.ReadFile(c.path("lock"))
+	text, err := os.ReadFile(c.path(lock))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -194,6 +199,12 @@ func (c *cluster) pid() int {
 		c.t.Fatal(err)
 	}
 	return pid
+}
+
+// back waits until a cluster whose main process was killed is healthy again by itself.
+func (c *cluster) back() {
+	c.t.Helper()
+	eventually(c.t, "it is started again", func() error { return failure(c.fairlead("status", "--data-dir", c.dir)) })
 }
 
 // kill ends a process at once and waits until it is gone.
