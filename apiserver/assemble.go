@@ -110,7 +110,7 @@ func genericConfig(cfg Config, id *identity, listener net.Listener) *genericapis
 		sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
 	c.ShutdownWatchTerminationGracePeriod = drainTimeout
 	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return withJoin(genericapiserver.DefaultBuildHandlerChain(api, c), cfg.Join)
+		return withJoin(genericapiserver.DefaultBuildHandlerChain(withTurns(api, listTurns(), c.Serializer), c), cfg.Join)
 	}
 	namer := openapinamer.NewDefinitionNamer(openapi.Scheme())
 	c.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, namer)

@@ -2,8 +2,8 @@
 // the kinds of package registry, rights from package auth, and pod streams through package nodelink.
 //
 // It is the only package that assembles k8s.io/apiserver. Versioned v1 types are the hub, so nothing of
-// k8s.io/kubernetes is needed. Priority and fairness is off (plain in-flight limits protect the server),
-// and so are auditing and profiling.
+// k8s.io/kubernetes is needed. Priority and fairness is off (plain in-flight limits and the turns of large
+// lists protect the server), and so are auditing and profiling.
 package apiserver
 
 import (
