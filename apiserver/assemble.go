@@ -42,8 +42,8 @@ const (
 // assemble builds the server with every group installed; nothing serves yet.
 func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
 	generic := genericConfig(cfg, id, listener)
-	guard := newNamespaceGuard()
-	generic.AdmissionControl = guard.chain(auth.NewNodeRestriction())
+	guard, ofPods := newNamespaceGuard(), newPodGuard()
+	generic.AdmissionControl = guard.chain(ofPods, auth.NewNodeRestriction())
 	if err := etcd.apply(generic); err != nil {
 		return nil, fmt.Errorf("api server: storage: %w", err)
 	}
@@ -57,6 +57,10 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	core := groups[0].VersionedResourcesStorageMap["v1"]
 	if guard.namespaces, err = getter(core, "namespaces"); err != nil {
 		return nil, err
+	}
+	var ok bool
+	if ofPods.accounts, ok = core["serviceaccounts"].(serviceAccounts); !ok {
+		return nil, errors.New("api server: service accounts cannot be read and created")
 	}
 	webhooks, err := addStreams(groups, id, cfg)
 	if err != nil {

@@ -36,8 +36,7 @@ func pods() *kind[*corev1.Pod] {
 	}
 }
 
-// preparePod gives a new pod the state of one that nobody has looked at yet, and what upstream's admission adds: a
-// service account, a priority, and five minutes to stay on a node that is lost.
+// preparePod gives a new pod the state of one that nobody has looked at yet, and five minutes to stay on a node that is lost.
 func preparePod(_ context.Context, pod *corev1.Pod) {
 	pod.Generation = 1 // rule D11
 	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: qosClass(&pod.Spec)}
@@ -47,24 +46,28 @@ func preparePod(_ context.Context, pod *corev1.Pod) {
 			Message: "Scheduling is blocked due to non-empty scheduling gates",
 		}}
 	}
-	spec := &pod.Spec
-	setDefault(&spec.ServiceAccountName, "default")
-	spec.DeprecatedServiceAccount = spec.ServiceAccountName
-	setPointer(&spec.Priority, classPriority(spec.PriorityClassName))
-	setPointer(&spec.PreemptionPolicy, corev1.PreemptLowerPriority)
+	pod.Spec.DeprecatedServiceAccount = pod.Spec.ServiceAccountName
+	tolerateLostNodes(&pod.Spec)
+}
+
+// tolerateLostNodes is upstream's plugin DefaultTolerationSeconds. It works on updates too: a pod that is replaced by the manifest
+// it was made from has not lost its tolerations.
+func tolerateLostNodes(spec *corev1.PodSpec) {
 	addToleration(spec, corev1.TaintNodeNotReady)
 	addToleration(spec, corev1.TaintNodeUnreachable)
 }
 
-// classPriority is the priority of the two classes every cluster has.
-func classPriority(class string) int32 {
+// ClassPriority is the priority of a class: of none, and of the two that every cluster has.
+func ClassPriority(class string) (int32, bool) {
 	switch class {
+	case "":
+		return 0, true
 	case "system-node-critical":
-		return 2000001000
+		return 2000001000, true
 	case "system-cluster-critical":
-		return 2000000000
+		return 2000000000, true
 	}
-	return 0
+	return 0, false
 }
 
 // addToleration lets a pod stay on a node with the taint for 300 s, unless the pod says something about the taint.
@@ -105,6 +108,13 @@ func qosClass(spec *corev1.PodSpec) corev1.PodQOSClass {
 
 func preparePodUpdate(_ context.Context, pod, old *corev1.Pod) {
 	pod.Status = old.Status
+	tolerateLostNodes(&pod.Spec)
+	if pod.Spec.Priority == nil { // plugin Priority: what it filled in stays
+		pod.Spec.Priority = old.Spec.Priority
+	}
+	if pod.Spec.PreemptionPolicy == nil {
+		pod.Spec.PreemptionPolicy = old.Spec.PreemptionPolicy
+	}
 	if !samePodSpec(&pod.Spec, &old.Spec) {
 		pod.Generation = old.Generation + 1
 	}

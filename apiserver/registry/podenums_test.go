@@ -21,7 +21,6 @@ func TestPodWords(t *testing.T) {
 		{"container restart policy", podManifest("containers: [{name: a, image: x}], initContainers: [{name: i, image: x, restartPolicy: always}]"), `spec.initContainers[0].restartPolicy: Unsupported value: "always": supported values: "Always"`},
 		{"restart policy of a main container", container("restartPolicy: Always"), "spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers"},
 		{"termination message policy", container("terminationMessagePolicy: file"), `spec.containers[0].terminationMessagePolicy: Unsupported value: "file": supported values: "FallbackToLogsOnError", "File"`},
-		{"preemption policy", with("preemptionPolicy: never"), `spec.preemptionPolicy: Unsupported value: "never": supported values: "PreemptLowerPriority", "Never"`},
 		{"protocol", container("ports: [{containerPort: 1, protocol: tcp}]"), `spec.containers[0].ports[0].protocol: Unsupported value: "tcp"`},
 		{"hostPath type", volume("hostPath: {path: /tmp, type: directory}"), `spec.volumes[0].hostPath.type: Unsupported value: "directory": supported values: "", "BlockDevice"`},
 		{"medium", volume("emptyDir: {medium: memory}"), `spec.volumes[0].emptyDir.medium: Unsupported value: "memory": supported values: "", "Memory"`},
@@ -66,8 +65,6 @@ func TestPodWords(t *testing.T) {
 		{"pod affinity", with("affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {}}]}}"), "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty"},
 		{"operating system", with("os: {name: linus}"), `spec.os: Unsupported value: "linus": supported values: "linux", "windows"`},
 		{"no operating system", with("os: {}"), "spec.os.name: Required value: cannot be empty"},
-		{"overhead", with("overhead: {cpus: 1}"), `spec.overhead[cpus]: Invalid value: "cpus": must be a standard resource type or fully qualified`},
-		{"runtime class's name", with("runtimeClassName: A_b"), `spec.runtimeClassName: Invalid value: "A_b"`},
 		{"resize", container("resizePolicy: [{resourceName: disk, restartPolicy: NotRequired}]"), `spec.containers[0].resizePolicy: Unsupported value: "disk": supported values: "cpu", "memory"`},
 		{"resize's restart", container("resizePolicy: [{resourceName: cpu, restartPolicy: restart}]"), `spec.containers[0].resizePolicy: Unsupported value: "restart": supported values: "NotRequired", "RestartContainer"`},
 		{"amount", container("resources: {requests: {cpu: -1}}"), `spec.containers[0].resources.requests[cpu]: Invalid value: "-1": must be greater than or equal to 0`},
@@ -95,6 +92,41 @@ func TestPodWordsInTemplates(t *testing.T) {
 		{"seccomp in a Deployment", template("Deployment", "securityContext: {seccompProfile: {type: none}}"), `spec.template.spec.securityContext.seccompProfile.type: Unsupported value: "none"`},
 		{"a user namespace in a Deployment", template("Deployment", "hostUsers: false"), "spec.template.spec.hostUsers: Forbidden: user namespaces are not supported: may only be true"},
 		{"windows in a ReplicaSet", template("ReplicaSet", "os: {name: windows}"), "spec.template.spec.os.name: Forbidden: every node of this cluster runs linux"},
+		{"preemption policy", template("ReplicaSet", "preemptionPolicy: never"), `spec.template.spec.preemptionPolicy: Unsupported value: "never": supported values: "PreemptLowerPriority", "Never"`},
+		{"overhead", template("ReplicaSet", "overhead: {cpus: 1}"), `spec.template.spec.overhead[cpus]: Invalid value: "cpus": must be a standard resource type or fully qualified`},
+		{"runtime class's name", template("ReplicaSet", "runtimeClassName: A_b"), `spec.template.spec.runtimeClassName: Invalid value: "A_b"`},
 		{"containers to look at others", template("ReplicaSet", "ephemeralContainers: [{name: e, image: x}]"), "spec.template.spec.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template"},
 	}.run(t, start(t))
+}
+
+// TestPodNames: a pod that names what does not exist is forbidden, as upstream's admission does.
+func TestPodNames(t *testing.T) {
+	s := start(t)
+	refusals{
+		{"service account", with("serviceAccountName: nobody"), `pods "x" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found`},
+		{"default account", with("serviceAccountName: default"), ""},
+		{"priority class", with("priorityClassName: high"), `pods "x" is forbidden: no PriorityClass with name high was found`},
+		{"priority class of the system", with("priorityClassName: system-node-critical, priority: 2000001000"), ""},
+		{"own priority", with("priority: 7"), `pods "x" is forbidden: the integer value of priority (7) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name`},
+		{"own preemption policy", with("preemptionPolicy: Never"), `the string value of PreemptionPolicy (Never) must not be provided in pod spec; priority admission controller computed PreemptLowerPriority from the given PriorityClass name`},
+		{"runtime class", with("runtimeClassName: gvisor"), `pods "x" is forbidden: pod rejected: RuntimeClass "gvisor" not found`},
+		{"overhead", with("overhead: {cpu: 1}"), "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"},
+	}.run(t, s)
+	// The first pod of a namespace has its default account at once.
+	s.must(t, "", "create", "namespace", "fresh")
+	s.must(t, with(""), "create", "-n", "fresh", "-f", "-")
+	if got := s.must(t, "", "get", "-n", "fresh", "serviceaccount", "default", "-o", "name"); got != "serviceaccount/default\n" {
+		t.Error(got)
+	}
+}
+
+// TestReplacedPodKeepsItsTolerations: the manifest a pod was made from, sent once more, changes nothing.
+func TestReplacedPodKeepsItsTolerations(t *testing.T) {
+	s := start(t)
+	manifest := with("serviceAccountName: default")
+	s.must(t, manifest, "create", "-f", "-")
+	s.must(t, manifest, "replace", "-f", "-")
+	if got := s.must(t, "", "get", "pod", "x", "-o", "jsonpath={.spec.tolerations[*].key} {.spec.priority} {.metadata.generation}"); got != "node.kubernetes.io/not-ready node.kubernetes.io/unreachable 0 1" {
+		t.Error(got)
+	}
 }

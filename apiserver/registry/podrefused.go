@@ -77,6 +77,29 @@ var refused = map[string]refusal{
 	"VolumeSource.Image":                 {volumeKind, nil},
 }
 
+// ignored are the fields that many pods have, that may be set and that have no effect yet. Whoever sets one is warned.
+var ignored = map[string]string{
+	"PodSpec.ImagePullSecrets":               "has no effect: images are pulled without credentials",
+	"PodSpec.AutomountServiceAccountToken":   "has no effect: no token is put into containers",
+	"PodSpec.TopologySpreadConstraints":      "has no effect on where the pod is placed",
+	"Affinity.PodAffinity":                   "has no effect on where the pod is placed",
+	"Affinity.PodAntiAffinity":               "has no effect on where the pod is placed",
+	"PodSecurityContext.SELinuxOptions":      "has no effect: nodes do not run with SELinux",
+	"PodSecurityContext.SELinuxChangePolicy": "has no effect: nodes do not run with SELinux",
+	"SecurityContext.SELinuxOptions":         "has no effect: nodes do not run with SELinux",
+}
+
+// ignoredWarnings are about the fields that are set and have no effect. False asks for no token, and gets none.
+func ignoredWarnings(spec *corev1.PodSpec, path *field.Path) []string {
+	var warnings []string
+	eachSetField(reflect.ValueOf(*spec), path, func(name string, v reflect.Value, at *field.Path) {
+		if why, ok := ignored[name]; ok && (name != "PodSpec.AutomountServiceAccountToken" || !isFalse(v)) {
+			warnings = append(warnings, at.String()+": "+why)
+		}
+	})
+	return warnings
+}
+
 const (
 	windows    = "windows options cannot be set for a linux pod"
 	owner      = "owners of single files are not supported: use securityContext.fsGroup"

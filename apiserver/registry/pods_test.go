@@ -137,7 +137,7 @@ func TestD10_ARunningPodChangesLittle(t *testing.T) {
 		t.Error(stderr)
 	}
 	s.must(t, "", "patch", "pod", "a", "--type=json", "-p", `[{"op":"add","path":"/spec/tolerations/-","value":{"key":"a","operator":"Exists"}}]`)
-	stderr = s.refused(t, "", "patch", "pod", "a", "--type=json", "-p", `[{"op":"remove","path":"/spec/tolerations/0"}]`)
+	stderr = s.refused(t, "", "patch", "pod", "a", "--type=json", "-p", `[{"op":"remove","path":"/spec/tolerations/2"}]`)
 	if !strings.Contains(stderr, "existing toleration can not be modified except its tolerationSeconds") {
 		t.Error(stderr)
 	}

@@ -60,7 +60,7 @@ func podWarnings(meta *metav1.ObjectMeta, spec *corev1.PodSpec, path *field.Path
 			warnings = append(warnings, portWarnings(c.Ports, ports, at.Child("ports"))...)
 		}
 	}
-	return warnings
+	return append(warnings, ignoredWarnings(spec, path)...)
 }
 
 // envWarnings are about variables set twice, of which a client-side apply keeps one.
