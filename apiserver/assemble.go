@@ -87,6 +87,12 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	}
 	serveOpenAPI(api, customs, generic)
 	api.RegisterDestroyFunc(customs.Destroy)
+	addHooks(api, customs, k, core["services"], log)
+	return api, nil
+}
+
+// addHooks adds what begins when the server serves.
+func addHooks(api *genericapiserver.GenericAPIServer, customs *custom.Server, k *keeper, services rest.Storage, log *slog.Logger) {
 	api.AddPostStartHookOrDie("fairlead-custom-resources", func(hook genericapiserver.PostStartHookContext) error {
 		customs.Start(hook)
 		return nil
@@ -95,7 +101,10 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 		k.bootstrap(hook, log)
 		return nil
 	})
-	return api, nil
+	api.AddPostStartHookOrDie("fairlead-service-numbers", func(hook genericapiserver.PostStartHookContext) error {
+		go k.repairNumbers(hook, services, log)
+		return nil
+	})
 }
 
 // genericConfig holds the choices that do not depend on kinds or storage.

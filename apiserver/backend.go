@@ -47,7 +47,11 @@ func (b *backend) apply(c *genericapiserver.Config) error {
 		registry.Codecs, serverstorage.NewDefaultResourceEncodingConfig(registry.Scheme), serverstorage.NewResourceConfig(), nil)
 	o := options.NewEtcdOptions(config)
 	if b.open == nil {
-		return o.ApplyWithStorageFactoryTo(factory, c)
+		if err := o.ApplyWithStorageFactoryTo(factory, c); err != nil {
+			return err
+		}
+		c.RESTOptionsGetter = b.direct(c.RESTOptionsGetter)
+		return nil
 	}
 	client := b.open()
 	compactor := etcd3.NewCompactor(client, config.CompactionInterval, clock.RealClock{}, nil)

@@ -28,12 +28,12 @@ type directOptions struct {
 	b *backend
 }
 
-// direct replaces the storage of the given options; those of an external etcd stay as they are.
+// direct replaces the storage of the given options; those of an external etcd keep theirs. In both, writes last.
 func (b *backend) direct(getter generic.RESTOptionsGetter) generic.RESTOptionsGetter {
-	if b.open == nil {
-		return getter
+	if b.open != nil {
+		getter = directOptions{getter, b}
 	}
-	return directOptions{getter, b}
+	return lastingOptions{getter}
 }
 
 // GetRESTOptions is part of generic.RESTOptionsGetter.

@@ -141,7 +141,10 @@ func TestS48_S49_S91_DownAndUp(t *testing.T) {
 func TestS44_PreferDualStackIsNotUpgradedByTheCluster(t *testing.T) {
 	n := dualStack(t)
 	svc := withFamilies(corev1.IPFamilyPolicyPreferDualStack)
-	one := &numbers{addresses: n.addresses[:1], ports: n.ports}
+	one, err := newNumbers([]netip.Prefix{n.addresses[0].Prefix()}, n.ports.Range())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := allocated(one, svc, nil); err != nil || len(svc.Spec.ClusterIPs) != 1 {
 		t.Fatalf("%v %+v", err, svc.Spec)
 	}

@@ -3,7 +3,9 @@ package registry
 import (
 	"context"
 	"fmt"
-	"sync"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,9 +23,9 @@ import (
 // serviceStore is the storage of Services. It gives them their addresses and ports.
 //
 // Which numbers are taken is kept in memory alone and read from the stored Services before the first write. With one
-// API server that is all there is to know: every Service is written through this process, so the Services in etcd and
-// the bitmaps cannot disagree, there is no second record to repair, and a number is free the moment its Service is
-// gone. Several API servers over one etcd could hand the same number to two Services between them; they would need
+// API server that is all there is to know: every Service is written through this process, there is no second record, and
+// a number is free the moment its Service is gone. What was written is told by the storage (ledger); a write whose outcome
+// it cannot tell leaves its numbers taken, for the repair to compare with what is stored. Several API servers over one etcd could hand the same number to two Services between them; they would need
 // the taken numbers in etcd as well, claimed in a transaction (upstream's IPAddress objects, one per address, created
 // before the Service), and a loop that repairs what a crash between the two writes leaves behind.
 type serviceStore struct {
@@ -32,8 +34,11 @@ type serviceStore struct {
 
 	endpoints *genericregistry.Store // of the same-named Endpoints, which go with the Service
 
-	mu     sync.Mutex
-	loaded bool // the numbers of the stored Services are marked as taken
+	loading chan struct{} // full while one request reads the stored Services
+	loaded  atomic.Bool   // their numbers are marked as taken
+
+	doubt chan struct{}     // full when the outcome of a write is not known
+	seen  map[number]holder // what the last look of the repair found taken by no stored Service
 }
 
 var (
@@ -43,12 +48,13 @@ var (
 
 // newServiceStore puts allocation around the plain storage of Services, whose status subresource allocates nothing.
 func newServiceStore(plain store[*corev1.Service], endpoints *genericregistry.Store, n *numbers) (*serviceStore, serviceStatus) {
-	s := &serviceStore{store: plain, numbers: n, endpoints: endpoints}
+	s := &serviceStore{store: plain, numbers: n, endpoints: endpoints, loading: make(chan struct{}, 1), doubt: make(chan struct{}, 1)}
 	noted := plain.AfterDelete
 	plain.AfterDelete = func(obj runtime.Object, options *metav1.DeleteOptions) {
 		noted(obj, options)
 		s.afterDelete(obj, options)
 	}
+	plain.Storage.Storage = ledger{plain.Storage.Storage, s} // also of the status, which is a copy
 	status := serviceStatus{plain.status(), s}
 	plain.BeginCreate = s.beginCreate
 	plain.BeginUpdate = s.beginUpdate
@@ -61,23 +67,56 @@ type claimKey struct{}
 // load marks the numbers of the stored Services as taken, once. It runs before the first write, so no Service can come
 // or go between the listing and the marking.
 func (s *serviceStore) load(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.loaded {
+	if s.loaded.Load() {
 		return nil
 	}
+	select {
+	case s.loading <- struct{}{}:
+		defer func() { <-s.loading }()
+	case <-ctx.Done():
+		return unavailable("which addresses Services have is still being read")
+	}
+	if s.loaded.Load() {
+		return nil
+	}
+	services, err := s.stored(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range services {
+		s.numbers.hold(&services[i])
+	}
+	s.loaded.Store(true)
+	return nil
+}
+
+// stored lists all Services as they are stored, the eldest first. It waits while the storage is starting.
+func (s *serviceStore) stored(ctx context.Context) ([]corev1.Service, error) {
 	ctx = genericapirequest.WithNamespace(ctx, metav1.NamespaceAll)
 	all := s.PredicateFunc(labels.Everything(), fields.Everything())
-	list, err := s.ListPredicate(ctx, all, &internalversion.ListOptions{})
-	if err != nil {
-		return apierrors.NewInternalError(fmt.Errorf("reading which service addresses are taken: %w", err))
+	for {
+		list, err := s.ListPredicate(ctx, all, &internalversion.ListOptions{})
+		if err == nil {
+			services := list.(*corev1.ServiceList).Items
+			slices.SortStableFunc(services, func(a, b corev1.Service) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+			return services, nil
+		}
+		if !apierrors.IsTooManyRequests(err) && ctx.Err() == nil { // which is how the storage says that it is starting
+			return nil, apierrors.NewInternalError(fmt.Errorf("reading which service addresses are taken: %w", err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, unavailable("the Services that are stored cannot be read yet: " + err.Error())
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	services := list.(*corev1.ServiceList)
-	for i := range services.Items {
-		s.numbers.hold(&services.Items[i])
-	}
-	s.loaded = true
-	return nil
+}
+
+// unavailable is the answer to a request that is to be tried again.
+func unavailable(why string) error {
+	err := apierrors.NewServiceUnavailable(why)
+	err.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
+	return err
 }
 
 // Create stores a new Service with its addresses and ports.
@@ -86,13 +125,8 @@ func (s *serviceStore) Create(ctx context.Context, obj runtime.Object, validate 
 		return nil, err
 	}
 	c := &claim{numbers: s.numbers, dry: dryrun.IsDryRun(options.DryRun)}
-	out, err := s.store.Create(context.WithValue(ctx, claimKey{}, c), obj, validate, options)
-	if err != nil {
-		c.undo()
-		return nil, err
-	}
-	c.done()
-	return out, nil
+	defer c.undo() // nothing, once it was written
+	return s.store.Create(context.WithValue(ctx, claimKey{}, c), obj, validate, options)
 }
 
 // Update changes a Service, or creates it (rule S12). What the change sets free is free once it is written (rule S91).
@@ -102,16 +136,11 @@ func (s *serviceStore) Update(ctx context.Context, name string, info rest.Update
 		return nil, false, err
 	}
 	c := &claim{numbers: s.numbers, dry: dryrun.IsDryRun(options.DryRun)}
-	out, created, err := s.store.Update(context.WithValue(ctx, claimKey{}, c), name, info, create, update, force, options)
-	if err != nil {
-		c.undo()
-		return nil, false, err
-	}
-	c.done()
-	return out, created, nil
+	defer c.undo() // nothing, once it was written
+	return s.store.Update(context.WithValue(ctx, claimKey{}, c), name, info, create, update, force, options)
 }
 
-// Delete removes a Service; afterDelete gives back what it had.
+// Delete removes a Service.
 func (s *serviceStore) Delete(ctx context.Context, name string, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
 	if err := s.load(ctx); err != nil {
 		return nil, false, err
@@ -144,8 +173,8 @@ func (s *serviceStore) beginUpdate(ctx context.Context, obj, existing runtime.Ob
 	return finishElsewhere, s.allocate(ctx, svc, old)
 }
 
-// finishElsewhere is the finish of the store's hooks, which it calls before the object is written. Create and Update
-// above know the outcome, so they finish the claim.
+// finishElsewhere is the finish of the store's hooks, which it calls before the object is written. The ledger knows the
+// outcome, so it finishes the claim.
 func finishElsewhere(context.Context, bool) {}
 
 func (s *serviceStore) allocate(ctx context.Context, svc, old *corev1.Service) error {
@@ -168,18 +197,13 @@ func (s *serviceStore) allocate(ctx context.Context, svc, old *corev1.Service) e
 	return c.service(svc, old)
 }
 
-// afterDelete gives back the numbers of a Service that is gone and removes its Endpoints, so that a Service of the same
-// name does not start with them (rules S33, E32).
+// afterDelete removes the Endpoints of a Service that is gone, so that one of the same name does not start with them
+// (rule E32).
 func (s *serviceStore) afterDelete(obj runtime.Object, options *metav1.DeleteOptions) {
 	svc := obj.(*corev1.Service)
 	if options != nil && dryrun.IsDryRun(options.DryRun) {
 		return
 	}
-	s.mu.Lock()
-	if s.loaded {
-		s.numbers.release(svc)
-	}
-	s.mu.Unlock()
 	// The hook has no context. The controller of Endpoints removes them as well, should this fail.
 	ctx := genericapirequest.WithNamespace(genericapirequest.NewContext(), svc.Namespace)
 	_, _, _ = s.endpoints.Delete(ctx, svc.Name, rest.ValidateAllObjectFunc, &metav1.DeleteOptions{})
