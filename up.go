@@ -77,7 +77,7 @@ func up(ctx context.Context, flags config.Config, pprof string, out, warnings io
 		err = fmt.Errorf("%w%s", err, lastWords(inst.Path("server.log")))
 		return errors.Join(err, down(context.WithoutCancel(ctx), inst, s, false, io.Discard)) // leave nothing half done
 	}
-	if err := mergeKubeconfig(inst); err != nil {
+	if err := mergeKubeconfig(inst, out); err != nil {
 		fmt.Fprintln(out, "  note:", err)
 	}
 	fmt.Fprintf(out, "Cluster %q is up after %.1f s. Next:\n\n  fairlead kubectl%s get nodes\n\n", s.Name, time.Since(start).Seconds(), contextFlag(s))
@@ -216,9 +216,9 @@ func follow(ctx context.Context, reports *os.File, out io.Writer) error {
 	}
 }
 
-// mergeKubeconfig adds the cluster's context to the invoking user's kubeconfig.
-func mergeKubeconfig(inst instance.Instance) error {
-	path, err := kubeconfig.UserFile()
+// mergeKubeconfig adds the cluster's context to the invoking user's kubeconfig, and says so where that took another's place.
+func mergeKubeconfig(inst instance.Instance, out io.Writer) error {
+	who, err := kubeconfig.Invoker()
 	if err != nil {
 		return err
 	}
@@ -226,5 +226,9 @@ func mergeKubeconfig(inst instance.Instance) error {
 	if err != nil {
 		return err
 	}
-	return kubeconfig.Add(path, inst.Path("kubeconfig-merge.json"), entry)
+	previous, err := who.Add(inst.Path("kubeconfig-merge.json"), entry)
+	if err == nil && previous != "" {
+		fmt.Fprintf(out, "  kubectl's current context is now %q; back to the one before: kubectl config use-context %s\n", entry.Name, previous)
+	}
+	return err
 }
