@@ -27,7 +27,7 @@ func (w *worker) act(ctx context.Context, action life.Action) {
 	case life.StopSandbox, life.RemoveSandbox, life.Remove:
 		w.beginRemoval(ctx, action)
 	case life.Delete:
-		w.beginDelete(ctx)
+		w.beginDelete(ctx, action)
 	case life.Forget:
 		w.forget(ctx)
 	}
@@ -100,7 +100,7 @@ func (w *worker) setupResult(ctx context.Context, err error) {
 	default:
 		w.event(corev1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: "+message(err))
 	}
-	delay := min(max(2*w.mem.Setup.Delay, firstSetupDelay), lastSetupDelay)
+	delay := life.Grow(w.mem.Setup.Delay, firstSetupDelay, lastSetupDelay)
 	w.mem.Setup = life.Trouble{Delay: delay, Retry: time.Now().Add(delay)}
 	w.log.Warn("the sandbox cannot be set up", "error", err)
 }
@@ -113,68 +113,87 @@ func (w *worker) beginKill(ctx context.Context, action life.Action) {
 	}
 	w.mem.Killing[action.ID] = action.Grace
 	pod := w.current()
+	w.attempt(ctx, action, func() error { return w.kill(ctx, pod, action) }, func(error) {
+		if w.mem.Killing[action.ID] == action.Grace {
+			delete(w.mem.Killing, action.ID)
+		}
+		w.stale = true
+	})
+}
+
+// Waits between tries of what the runtime or the API refuses.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// attempt does something beside the worker that may fail, and tells the worker how it ended. After each failure in a row that is
+// told later: whatever is tried again is tried less and less often.
+func (w *worker) attempt(ctx context.Context, action life.Action, do func() error, then func(error)) {
+	key := string(action.Kind) + action.ID
+	delay := life.Grow(w.failing[key], firstRetry, lastRetry)
 	w.async(func() func() {
-		if err := w.kill(ctx, pod, action); err != nil && ctx.Err() == nil {
-			w.log.Warn("a container cannot be stopped", "container", action.Name, "error", err)
-			wait(ctx, time.Second)
+		err := do()
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("the pod cannot be brought forward", "action", action.Kind, "container", action.Name, "error", err, "again", delay)
+			wait(ctx, delay)
 		}
 		return func() {
-			if w.mem.Killing[action.ID] == action.Grace {
-				delete(w.mem.Killing, action.ID)
+			w.failing[key] = delay
+			if err == nil {
+				delete(w.failing, key)
 			}
-			w.stale = true
+			then(err)
 		}
 	})
 }
 
 func (w *worker) beginRemoval(ctx context.Context, action life.Action) {
 	w.mem.Stopping[action.ID] = true
-	w.async(func() func() {
-		var err error
-		switch action.Kind {
-		case life.StopSandbox:
-			_, err = w.a.engine.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: action.ID})
-		case life.RemoveSandbox:
-			_, err = w.a.engine.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: action.ID})
-		default:
-			_, err = w.a.engine.RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: action.ID})
-		}
-		if err = notFound(err); err != nil && ctx.Err() == nil {
-			w.log.Warn("the runtime cannot "+string(action.Kind), "error", err)
-			wait(ctx, time.Second)
-		}
-		return func() {
-			delete(w.mem.Stopping, action.ID)
-			w.stale = true
-		}
+	w.attempt(ctx, action, func() error { return notFound(w.remove(ctx, action)) }, func(error) {
+		delete(w.mem.Stopping, action.ID)
+		w.stale = true
 	})
 }
 
+func (w *worker) remove(ctx context.Context, action life.Action) error {
+	var err error
+	switch action.Kind {
+	case life.StopSandbox:
+		_, err = w.a.engine.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: action.ID})
+	case life.RemoveSandbox:
+		_, err = w.a.engine.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: action.ID})
+	default:
+		_, err = w.a.engine.RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: action.ID})
+	}
+	return err
+}
+
 // beginDelete reports the last status and then deletes the object, which the API has kept for the node to do so (rule D5).
-func (w *worker) beginDelete(ctx context.Context) {
+func (w *worker) beginDelete(ctx context.Context, action life.Action) {
 	if w.report.busy {
 		return // its end wakes the worker again
 	}
 	w.mem.Deleting = true
 	pod, status := w.pod, life.Status(w.view())
-	w.async(func() func() {
-		failed := func(err error) func() {
-			w.log.Warn("the pod cannot be deleted from the API", "error", err)
-			wait(ctx, time.Second)
-			return func() { w.mem.Deleting = false }
-		}
-		if _, err := w.a.patchStatus(ctx, pod, status); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return failed(err)
-		}
-		zero := int64(0)
-		err := w.a.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
-			GracePeriodSeconds: &zero, Preconditions: &metav1.Preconditions{UID: &pod.UID},
-		})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return failed(err)
-		}
-		return func() { w.gone = true }
+	w.attempt(ctx, action, func() error { return w.a.deletePod(ctx, pod, status) }, func(err error) {
+		w.mem.Deleting = err == nil
+		w.gone = w.gone || err == nil
 	})
+}
+
+func (a *Agent) deletePod(ctx context.Context, pod *corev1.Pod, status corev1.PodStatus) error {
+	if _, err := a.patchStatus(ctx, pod, status); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return err
+	}
+	zero := int64(0)
+	err := a.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: &zero, Preconditions: &metav1.Preconditions{UID: &pod.UID},
+	})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
 }
 
 // forget removes the pod's files and ends the worker.

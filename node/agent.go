@@ -29,6 +29,7 @@ import (
 	"fairlead.dev/fairlead/control"
 	"fairlead.dev/fairlead/cri"
 	"fairlead.dev/fairlead/image"
+	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/spec"
 )
 
@@ -127,6 +128,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // keepRuntime starts containerd again whenever it ends.
 func (a *Agent) keepRuntime(ctx context.Context) error {
+	var delay time.Duration
 	for ctx.Err() == nil {
 		if err := a.rt.Wait(ctx); err != nil && ctx.Err() == nil {
 			a.log.Warn("containerd cannot be watched", "error", err)
@@ -137,9 +139,12 @@ func (a *Agent) keepRuntime(ctx context.Context) error {
 		}
 		a.log.Warn("containerd has ended, starting it again")
 		if err := a.rt.Start(ctx); err != nil {
-			a.log.Error("containerd does not start", "error", err)
-			wait(ctx, time.Second)
+			delay = life.Grow(delay, time.Second, 30*time.Second)
+			a.log.Error("containerd does not start", "error", err, "again", delay)
+			wait(ctx, delay)
+			continue
 		}
+		delay = 0
 	}
 	return ctx.Err()
 }

@@ -12,8 +12,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/spec"
 )
 
 func TestPodsThatFail(t *testing.T) {
@@ -38,6 +40,23 @@ func TestPodsThatFail(t *testing.T) {
 		b.awaitEvent("crash", "BackOff: Back-off restarting failed container c in pod "+life.PodRef(got))
 		if text := b.log("crash", corev1.PodLogOptions{}); text != "bye\n" {
 			t.Errorf("log %q", text)
+		}
+	})
+	t.Run("a program that is not there", func(t *testing.T) {
+		p := pod("absent")
+		p.Spec.Containers[0].Command = []string{"/nothing"}
+		b.create(p)
+		// The second failed start is held back for 10 s, the third for 20 s, as those of one that crashes.
+		got := b.await("absent", "held back longer each time", func(p *corev1.Pod) bool {
+			return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil &&
+				strings.HasPrefix(p.Status.ContainerStatuses[0].State.Waiting.Message, "back-off 20s restarting failed container=c")
+		})
+		if s := got.Status.ContainerStatuses[0]; s.RestartCount != 2 || s.LastTerminationState.Terminated == nil {
+			t.Errorf("got %+v", s)
+		}
+		list, err := b.ctrs(got)
+		if err != nil || len(list) > 2 {
+			t.Errorf("%d containers left behind, %v", len(list), err)
 		}
 	})
 	t.Run("ErrImagePull", func(t *testing.T) {
@@ -254,4 +273,15 @@ func TestR42_EverythingDied(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("addresses taken: %v, %v", left, err)
 	}
+}
+
+// ctrs are the containers that the runtime has of a pod.
+func (b *bench) ctrs(pod *corev1.Pod) ([]*runtimeapi.Container, error) {
+	conn, err := b.rt.Conn()
+	if err != nil {
+		return nil, err
+	}
+	labels := map[string]string{spec.LabelPodUID: string(pod.UID)}
+	list, err := runtimeapi.NewRuntimeServiceClient(conn).ListContainers(b.ctx, &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{LabelSelector: labels}})
+	return list.GetContainers(), err
 }

@@ -20,6 +20,12 @@ const (
 	reasonInspect     = "ImageInspectError"
 )
 
+// Reasons of containers that the runtime does not make, or does not start.
+const (
+	reasonCreate = "CreateContainerError"
+	reasonRun    = "RunContainerError"
+)
+
 // ensureImage finds the image of a container or pulls it, as its policy says. known is the back-off of earlier pulls.
 func (w *worker) ensureImage(ctx context.Context, pod *corev1.Pod, c *corev1.Container, known life.Trouble) (*runtimeapi.Image, error) {
 	want := &runtimeapi.ImageSpec{Image: c.Image}

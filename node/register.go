@@ -18,12 +18,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"fairlead.dev/fairlead/node/life"
 )
 
 // Periods of the node's reports (kubelet): the state is measured every 10 s and told when it has changed, or every 5 minutes; the
 // lease, by which the node is known to be alive, is renewed every 10 s and holds for 40 s.
 const (
 	statusPeriod   = 10 * time.Second
+	unreachable    = 2 * time.Second // the longest wait for an API server that does not answer
 	statusReport   = 5 * time.Minute
 	leasePeriod    = 10 * time.Second
 	leaseSeconds   = 40
@@ -51,12 +54,21 @@ func (a *Agent) keepNode(ctx context.Context) error {
 		return nil
 	})
 	var told time.Time
+	var delay time.Duration
 	for {
 		if err := a.reportNode(ctx, &told); err != nil && ctx.Err() == nil {
-			a.log.Warn("the node's status cannot be reported", "error", err)
-			wait(ctx, 200*time.Millisecond)
+			limit := unreachable
+			if apierrors.IsNotFound(err) {
+				limit = statusPeriod // somebody has deleted the Node: that does not pass by itself
+			}
+			if again := life.Grow(delay, 200*time.Millisecond, limit); again != delay {
+				delay = again
+				a.log.Warn("the node's status cannot be reported", "error", err, "again", delay)
+			}
+			wait(ctx, delay)
 			continue
 		}
+		delay = 0
 		if !wait(ctx, statusPeriod) {
 			return ctx.Err()
 		}
@@ -204,6 +216,7 @@ func sameNodeStatus(a, b *corev1.NodeStatus) bool {
 func (a *Agent) keepLease(ctx context.Context) error {
 	leases := a.client.CoordinationV1().Leases(leaseNamespace)
 	var held *coordinationv1.Lease
+	var delay time.Duration
 	for {
 		var err error
 		if held == nil {
@@ -218,8 +231,9 @@ func (a *Agent) keepLease(ctx context.Context) error {
 			held, err = leases.Update(ctx, a.renewed(held), metav1.UpdateOptions{})
 		}
 		if err == nil {
+			delay = 0
 			wait(ctx, leasePeriod)
-		} else if held = nil; wait(ctx, 200*time.Millisecond) {
+		} else if held, delay = nil, life.Grow(delay, 200*time.Millisecond, unreachable); wait(ctx, delay) {
 			a.log.Debug("the node's lease cannot be renewed", "error", err)
 		}
 		if ctx.Err() != nil {

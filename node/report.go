@@ -20,7 +20,11 @@ import (
 type report struct {
 	busy  bool
 	retry time.Time
+	delay time.Duration // the wait that retry ends
 }
+
+// lastReport is the longest wait before a status that the API did not take is sent again.
+const lastReport = 5 * time.Second
 
 // tell patches the status when it differs from what the API has, and returns when to look again at the latest.
 func (w *worker) tell(ctx context.Context) time.Duration {
@@ -43,9 +47,11 @@ func (w *worker) tell(ctx context.Context) time.Duration {
 			w.report.busy = false
 			switch {
 			case err == nil:
+				w.report.delay = 0
 				w.update(answer)
 			case ctx.Err() == nil:
-				w.report.retry = time.Now().Add(time.Second)
+				w.report.delay = life.Grow(w.report.delay, firstRetry, lastReport)
+				w.report.retry = time.Now().Add(w.report.delay)
 				if !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // gone, or another of its name
 					w.log.Warn("the pod's status cannot be reported", "error", err)
 				}

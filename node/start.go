@@ -100,7 +100,7 @@ func (w *worker) beginStart(ctx context.Context, action life.Action) {
 		return func() {
 			w.endStarting()
 			if last != nil && err == nil {
-				w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last.Finished.Sub(last.Started))
+				w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last)
 			}
 			w.startResult(c, last, err)
 		}
@@ -140,7 +140,7 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	})
 	if err != nil {
 		release()
-		return &startError{"CreateContainerError", err}
+		return &startError{reasonCreate, err}
 	}
 	id := created.ContainerId
 	w.containerEvent(c.Name, corev1.EventTypeNormal, "Created", "Container created")
@@ -152,7 +152,7 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	release()
 	w.log.Debug("container", "name", c.Name, "took", time.Since(begin), "error", err)
 	if err != nil {
-		return &startError{"RunContainerError", err}
+		return &startError{reasonRun, err}
 	}
 	w.containerEvent(c.Name, corev1.EventTypeNormal, "Started", "Container started")
 	if hook {
@@ -179,6 +179,7 @@ func (w *worker) startResult(c *corev1.Container, last *life.Container, err erro
 	var failed *startError
 	if err == nil {
 		delete(w.mem.Trouble, c.Name)
+		delete(w.pulls, c.Image)
 		w.removeOld(c.Name)
 		return
 	}
@@ -189,25 +190,23 @@ func (w *worker) startResult(c *corev1.Container, last *life.Container, err erro
 	trouble := life.Trouble{Reason: failed.reason, Message: failed.Error()}
 	switch failed.reason {
 	case reasonPullFailed:
-		known := w.pulls[c.Image]
-		delay := life.FirstDelay
-		if known.Delay > 0 {
-			delay = min(2*known.Delay, life.MaxDelay)
-		}
+		delay := life.Grow(w.pulls[c.Image].Delay, life.FirstDelay, life.MaxDelay)
 		w.pulls[c.Image] = life.Trouble{Delay: delay, Retry: now.Add(delay), Message: failed.Error()}
 		trouble.Retry = now.Add(time.Second)
 	case reasonPullBackOff:
 		trouble.Retry = w.pulls[c.Image].Retry
-	case "RunContainerError":
+	case reasonRun:
 		// The container exists and has ended: the back-off of restarts applies.
-		if last == nil {
-			w.mem.Backoff[c.Name] = 0
-		} else {
-			w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last.Finished.Sub(last.Started))
+		if last != nil {
+			w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last)
 		}
+		w.removeOld(c.Name)
 		trouble.Retry = now
+	case reasonCreate:
+		trouble.Delay = life.Grow(w.mem.Trouble[c.Name].Delay, life.FirstDelay, life.MaxDelay)
+		trouble.Retry = now.Add(trouble.Delay)
 	default:
-		trouble.Delay = min(max(2*w.mem.Trouble[c.Name].Delay, firstSetupDelay), lastSetupDelay)
+		trouble.Delay = life.Grow(w.mem.Trouble[c.Name].Delay, firstSetupDelay, lastSetupDelay)
 		trouble.Retry = now.Add(trouble.Delay)
 	}
 	w.mem.Trouble[c.Name] = trouble

@@ -56,7 +56,9 @@ type worker struct {
 	tries   int  // looks in a row that did not yet show an exit that was announced
 	exiting map[string]bool
 	mem     *life.Memory
-	pulls   map[string]life.Trouble // back-off of image pulls, by image
+	pulls   map[string]life.Trouble  // back-off of image pulls, by image
+	failing map[string]time.Duration // the wait before what has failed is tried again
+	unread  time.Duration            // the wait before a runtime that does not answer is asked again
 	probes  map[probeKey]context.CancelFunc
 	cancel  context.CancelFunc // of the start under way
 	report  report
@@ -74,6 +76,7 @@ func (a *Agent) newWorker(pod *corev1.Pod) *worker {
 		exiting:  map[string]bool{},
 		mem:      life.NewMemory(time.Now()),
 		pulls:    map[string]life.Trouble{},
+		failing:  map[string]time.Duration{},
 		probes:   map[probeKey]context.CancelFunc{},
 	}
 }
@@ -137,9 +140,10 @@ func (w *worker) look(ctx context.Context) time.Duration {
 		if ctx.Err() == nil {
 			w.log.Warn("the runtime cannot be read", "error", err)
 		}
-		return 500 * time.Millisecond
+		w.unread = life.Grow(w.unread, 500*time.Millisecond, 8*time.Second)
+		return w.unread
 	}
-	w.seen, w.stale = seen, false
+	w.seen, w.stale, w.unread = seen, false, 0
 	w.noteSearches()
 	for _, id := range w.a.own(w.uid, seen) {
 		w.exiting[id] = true

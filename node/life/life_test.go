@@ -166,17 +166,29 @@ func TestNext(t *testing.T) {
 func TestR40_NextDelay(t *testing.T) {
 	var got []time.Duration
 	for d := time.Duration(0); len(got) < 7; {
-		d = NextDelay(d, time.Second)
+		d = NextDelay(d, ran(time.Second))
 		got = append(got, d)
 	}
 	want := []time.Duration{10e9, 20e9, 40e9, 80e9, 160e9, 300e9, 300e9}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if d := NextDelay(300*time.Second, 10*time.Minute); d != FirstDelay {
+	if d := NextDelay(300*time.Second, ran(10*time.Minute)); d != FirstDelay {
 		t.Errorf("after a clean run of 10 minutes: %v", d)
 	}
+	// One that could never be started has only an end.
+	got = nil
+	for d := time.Duration(0); len(got) < 7; {
+		d = NextDelay(d, &Container{Finished: now})
+		got = append(got, d)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("never started: got %v, want %v", got, want)
+	}
 }
+
+// ran is a container that ended now after such a time.
+func ran(d time.Duration) *Container { return &Container{Started: now.Add(-d), Finished: now} }
 
 func TestD3_Phase(t *testing.T) {
 	tests := []struct {
