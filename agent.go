@@ -36,6 +36,7 @@ type agentFlags struct {
 	// Of a lab only: the node's directory, and the namespace that upstream DNS is asked from. The process
 	// ends when its standard input does, so that no agent outlives its lab.
 	labDir, upstream string
+	labHost          []string // the host's addresses in the lab
 }
 
 func agentCommand() *cobra.Command {
@@ -56,7 +57,8 @@ func agentCommand() *cobra.Command {
 	c.Flags().StringVar(&f.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 	c.Flags().StringVar(&f.labDir, "lab-dir", "", "")
 	c.Flags().StringVar(&f.upstream, "upstream-netns", "", "")
-	for _, hidden := range []string{"lab-dir", "upstream-netns"} {
+	c.Flags().StringSliceVar(&f.labHost, "lab-host", nil, "")
+	for _, hidden := range []string{"lab-dir", "upstream-netns", "lab-host"} {
 		c.Flags().MarkHidden(hidden)
 	}
 	c.MarkFlagRequired("server")
@@ -104,19 +106,15 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := setSysctls(cred.Cluster.Services, base.sysctl); err != nil {
+	sysctls := func() error { return setSysctls(cred.Cluster.Services, base.sysctl) }
+	if err := sysctls(); err != nil {
 		return err
 	}
-	serving, err := tls.X509KeyPair(cred.ServingCert, cred.ServingKey)
+	spec, err := agentSpec(f, s, cred, addrs)
 	if err != nil {
 		return err
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(cred.CA)
-	spec := nodeSpec{name: f.name, addrs: addrs, port: s.AgentPort, dir: base.dir, cgroups: nodeCgroup(s.Name, f.name), cluster: cred.Cluster, serving: serving, clientCAs: pool, server: f.server}
-	if f.upstream != "" {
-		spec.dial = dialFrom(f.upstream)
-	}
+	spec.dir, spec.sysctls = base.dir, sysctls
 	g, ctx := errgroup.WithContext(ctx)
 	go heap.Tend(ctx)
 	if err := startNode(ctx, g, spec, nodeClient(f.server, cred.CA, cred.ClientCert, cred.ClientKey), base.record, log, newStages(io.Discard)); err != nil {
@@ -124,6 +122,22 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	}
 	settle(log)
 	return g.Wait()
+}
+
+// agentSpec is the node that a machine, or a lab's namespace, becomes by its credentials.
+func agentSpec(f agentFlags, s config.Settings, cred *join.Credentials, addrs []netip.Addr) (nodeSpec, error) {
+	serving, err := tls.X509KeyPair(cred.ServingCert, cred.ServingKey)
+	if err != nil {
+		return nodeSpec{}, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(cred.CA)
+	spec := nodeSpec{name: f.name, addrs: addrs, port: s.AgentPort, cgroups: nodeCgroup(s.Name, f.name), cluster: cred.Cluster, serving: serving, clientCAs: pool, server: f.server}
+	if f.upstream != "" {
+		spec.dial = dialFrom(f.upstream)
+	}
+	spec.host, err = addrsOf("lab-host", f.labHost)
+	return spec, err
 }
 
 func joinAddrs(addrs []netip.Addr) string {
@@ -207,6 +221,9 @@ func endsWithInput(ctx context.Context) context.Context {
 
 // writeSysctl sets a kernel setting of the current network namespace, which is thrown away as a whole.
 func writeSysctl(key, value string) error {
+	if now, err := os.ReadFile(filepath.Join("/proc/sys", key)); err == nil && strings.TrimSpace(string(now)) == value {
+		return nil
+	}
 	return os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0o644)
 }
 
@@ -248,14 +265,14 @@ func keepLabAgent(ctx context.Context, complete <-chan struct{}, log *slog.Logge
 }
 
 // runLabAgent runs the agent of one lab node in a process inside its namespace. It ends when ctx does.
-func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings, cp *controlPlane, n lab.Node) error {
+func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings, cp *controlPlane, host []netip.Addr, n lab.Node) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(self, "agent", "--server", cp.server, "--token-file", inst.Path(joinToken), "--name", s.Name,
 		"--node-name", n.Name, "--node-ip", joinAddrs(n.Addrs), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
-		"--data-dir", inst.Dir, "--lab-dir", nodeDir(inst, n.Name), "--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()))
+		"--data-dir", inst.Dir, "--lab-dir", nodeDir(inst, n.Name), "--lab-host", joinAddrs(host), "--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	input, err := cmd.StdinPipe()

@@ -151,10 +151,11 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err != nil {
 		return err
 	}
-	if err := setSysctls(s.Services, journal.Sysctl); err != nil {
+	sysctls := func() error { return setSysctls(s.Services, journal.Sysctl) }
+	if err := sysctls(); err != nil {
 		return err
 	}
-	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, written: cp.acknowledged, labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
+	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, sysctls: sysctls, written: cp.acknowledged, labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
 	cfg, err := cp.inProcess(nodeClient(cp.server, cp.ca.CertPEM(), cert, key))
 	if err != nil {
 		return err
@@ -186,7 +187,7 @@ func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s 
 	}
 	complete := make(chan struct{})
 	for _, n := range l.Nodes(s.Nodes) {
-		agent := func(ctx context.Context) error { return runLabAgent(ctx, inst, s, cp, n) }
+		agent := func(ctx context.Context) error { return runLabAgent(ctx, inst, s, cp, l.Host(), n) }
 		g.Go(named(n.Name, ctx, func(ctx context.Context) error {
 			return keepLabAgent(ctx, complete, log.With("part", "lab", "node", n.Name), agent)
 		}))

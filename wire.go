@@ -199,6 +199,8 @@ type nodeSpec struct {
 	serving   tls.Certificate
 	clientCAs *x509.CertPool // who may call the agent
 	server    string         // the API server, https://ADDR:PORT
+	host      []netip.Addr   // of a lab: the host, which serves the API and is otherwise out of reach
+	sysctls   func() error   // sets what of the kernel's settings is not as it has to be
 	labels    map[string]string
 	written   func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
 	dial      func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
@@ -229,11 +231,12 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	if err != nil {
 		return err
 	}
-	routes := route.New(route.Config{NodeName: n.name, NodeIPs: n.addrs, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS}, w, log.With("part", "route"))
+	routes := route.New(route.Config{NodeName: n.name, NodeIPs: n.addrs, PodCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS,
+		Confined: len(n.host) > 0, Sysctls: n.sysctls}, w, log.With("part", "route"))
 	if err := routes.Setup(); err != nil {
 		return err
 	}
-	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS, APIServers: servers, CountUpTo: countUpTo, Metrics: metrics}, w, log.With("part", "nft"))
+	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS, APIServers: servers, Host: n.host, CountUpTo: countUpTo, Metrics: metrics}, w, log.With("part", "nft"))
 	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), metrics: metrics,
 		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback, proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{

@@ -6,7 +6,9 @@
 //
 // The host has one link into the fabric and nothing else: no rule, no forwarding, no route but that of the
 // link. Traffic between nodes never passes the host's own network, so the host's firewall and the lab do not
-// see each other, and several labs live side by side.
+// see each other, and several labs live side by side. A node knows no way out of its segment: what it
+// reaches of the host is the API server at .1, by a rule of its own (nft.Config.Host), while the host reaches
+// every node.
 package lab
 
 import (
@@ -152,11 +154,8 @@ func (l Lab) connect(fabric *space, node Node) error {
 	if err != nil {
 		return err
 	}
-	for i, gateway := range l.Host() {
-		if err := inside.AddrReplace(eth0, address(node.Addrs[i], l.Subnets[i])); err != nil {
-			return err
-		}
-		if err := inside.RouteReplace(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
+	for i, addr := range node.Addrs {
+		if err := inside.AddrReplace(eth0, address(addr, l.Subnets[i])); err != nil {
 			return err
 		}
 	}

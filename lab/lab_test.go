@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/netns"
 )
@@ -52,11 +55,26 @@ func TestNodesReachEachOtherAndTheHost(t *testing.T) {
 				t.Errorf("host to node2 at %s: %v", nodes[1].Addrs[i], err)
 			}
 		}
-		return nil
+		return stranded(nodes[0])
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// stranded returns an error if a node knows a way to an address that is outside of its lab, such as another of the host's.
+func stranded(node Node) error {
+	return netns.Do(node.Netns, func() error {
+		for _, to := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
+			if conn, err := net.Dial("udp", to); err == nil {
+				conn.Close()
+				return fmt.Errorf("%s has a way to %s", node.Name, to)
+			} else if !errors.Is(err, unix.ENETUNREACH) {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func TestSubnets(t *testing.T) {

@@ -29,6 +29,8 @@ type Config struct {
 	// APIServers are where this node reaches the API, besides what the Service of the API server says. Like every address
 	// in lb.Reserved they are never a Service's.
 	APIServers []netip.AddrPort
+	// Host are addresses of which nodes and pods reach only the APIServers, as in a lab; none: everybody is reached.
+	Host []netip.Addr
 	// ServicesOnly leaves connections to no Service alone. Otherwise pods that connect to the world get this
 	// node's address, which beside somebody else's pod network is that one's business.
 	ServicesOnly bool
@@ -142,7 +144,7 @@ func (p *Proxy) Rows() []lb.Rows {
 // need.
 func (p *Proxy) node(f *family) (lb.Node, layout) {
 	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs, IPv6: f.v6, Reserved: p.reserved()}
-	l := layout{family: f, clusterCIDR: f.prefix(p.cfg.ClusterCIDRs), serviceCIDR: f.prefix(p.cfg.ServiceCIDRs), dns: f.addr(p.cfg.ClusterDNS),
+	l := layout{family: f, clusterCIDR: f.prefix(p.cfg.ClusterCIDRs), serviceCIDR: f.prefix(p.cfg.ServiceCIDRs), dns: f.addr(p.cfg.ClusterDNS), host: f.addr(p.cfg.Host), api: p.apiPort(f),
 		outbound: !p.cfg.ServicesOnly, countUpTo: p.cfg.CountUpTo, masquerade: p.cfg.MasqueradeAll}
 	l.localPods = l.clusterCIDR
 	if n := p.world.Node(p.cfg.NodeName); n != nil {
@@ -158,6 +160,16 @@ func (p *Proxy) node(f *family) (lb.Node, layout) {
 		l.clusterCIDR = l.localPods
 	}
 	return node, l
+}
+
+// apiPort is where the host that is otherwise shut serves the API, zero if it does not in this family.
+func (p *Proxy) apiPort(f *family) uint16 {
+	for _, at := range p.cfg.APIServers {
+		if at.Addr() == f.addr(p.cfg.Host) {
+			return at.Port()
+		}
+	}
+	return 0
 }
 
 // apiService is the Service that leads to the API servers.

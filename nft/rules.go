@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,6 +49,8 @@ type layout struct {
 	countUpTo   int          // how many endpoints' connections are counted
 	outbound    bool         // pods leave the cluster with this node's address
 	masquerade  bool         // rule P51: no client's address is kept where a policy does not demand it
+	host        netip.Addr   // shut but for the API server; may be invalid
+	api         uint16       // its port there
 	dns         netip.Addr   // where the node's own DNS server listens; may be invalid
 }
 
@@ -90,14 +93,22 @@ func fixedChains(l layout) []chain {
 			join(jump(chainShortcuts)),
 			join(jump(chainServices)),
 		}},
-		{name: "forward", kind: tableFilter, hook: unix.NF_INET_FORWARD, priority: filter, rules: l.misplaced()},
+		{name: "forward", kind: tableFilter, hook: unix.NF_INET_FORWARD, priority: filter, rules: slices.Concat(l.misplaced(), l.shut(), l.labs())},
 		{name: "input", kind: tableNat, hook: unix.NF_INET_LOCAL_IN, priority: srcnat, rules: []rule{
 			join(isOurs(), setCtMark(number(0)), clearMark()),
 		}},
 		{name: "postrouting", kind: tableNat, hook: unix.NF_INET_POST_ROUTING, priority: srcnat, rules: append([]rule{
 			join(isOurs(), gotoChain(chainReturn)),
 		}, l.leavesCluster(masquerade())...)},
-	}, regularChains(l)...)
+	}, slices.Concat(l.outgoing(), regularChains(l))...)
+}
+
+// outgoing is where what the node itself begins is refused, if it is to be.
+func (l layout) outgoing() []chain {
+	if !l.host.IsValid() {
+		return nil
+	}
+	return []chain{{name: "outgoing", kind: "filter", hook: unix.NF_INET_LOCAL_OUT, rules: l.shut()}}
 }
 
 func regularChains(l layout) []chain {
@@ -137,6 +148,42 @@ func regularChains(l layout) []chain {
 func (l layout) misplaced() []rule {
 	const invalidBit = 1
 	return where(l.clusterCIDR.IsValid(), l.family.saddrIn(l.clusterCIDR), is(l4proto(), []byte{byte(lb.TCP)}), hasBit(ctState(), invalidBit), drop())
+}
+
+// shut refuses what nodes and pods begin towards a host that they are to be kept
+// from. The host may begin what it likes, and its API server is for everybody.
+func (l layout) shut() []rule {
+	if !l.host.IsValid() {
+		return nil
+	}
+	const known = 2 | 4 // established, related
+	there := func() []expr { return is(l.family.daddr(), l.host.AsSlice()) }
+	leave := func() []expr { return verdict(unix.NFT_RETURN, "") }
+	rules := []rule{join(there(), hasBit(ctState(), known), leave())}
+	if l.api != 0 {
+		rules = append(rules, join(there(), is(l4proto(), []byte{byte(lb.TCP)}), is(dport(), binary.BigEndian.AppendUint16(nil, l.api)), leave()))
+	}
+	if l.family.v6 { // neighbours ask for each other's link addresses
+		const icmp, solicitation, advertisement = 58, 135, 136
+		for _, kind := range []byte{solicitation, advertisement} {
+			rules = append(rules, join(there(), is(l4proto(), []byte{icmp}), is(payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1), []byte{kind}), leave()))
+		}
+	}
+	return append(rules, join(there(), gotoChain(chainRefuse)))
+}
+
+// labLinks is how the names of the host's links into labs begin.
+const labLinks = "fl-"
+
+// labs keeps the pods of this node and the labs on its host apart: neither
+// side's connections are passed on to the other.
+func (l layout) labs() []rule {
+	if !l.outbound || !l.clusterCIDR.IsValid() {
+		return nil
+	}
+	in, out := meta(unix.NFT_META_IIFNAME, 16), meta(unix.NFT_META_OIFNAME, 16)
+	begins := func(f field) []expr { return append(load(f), compare(unix.NFT_CMP_EQ, []byte(labLinks))) }
+	return []rule{join(begins(in), gotoChain(chainRefuse)), join(begins(out), gotoChain(chainRefuse))}
 }
 
 // where is a rule that exists under a condition.

@@ -29,11 +29,7 @@ func hostAddr(ip netip.Addr) *netlink.Addr {
 
 // hold gives the link the cluster DNS addresses and the node's own, and takes others away: the node's pod
 // ranges come after the link, and can change.
-func (r *Routes) hold(handle *netlink.Handle) error {
-	link, err := handle.LinkByName(LinkName)
-	if err != nil {
-		return fmt.Errorf("link %s: %w", LinkName, err)
-	}
+func (r *Routes) hold(handle *netlink.Handle, link netlink.Link) error {
 	want := slices.Clone(r.cfg.ClusterDNS)
 	if n := r.world.Node(r.cfg.NodeName); n != nil {
 		want = append(want, OwnAddrs(podCIDRs(n))...)

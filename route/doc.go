@@ -12,6 +12,16 @@
 // The pods of other nodes are reached by one plain route per node through the
 // node's own address, which needs all nodes on one segment.
 //
+// What no better route is known for in the ranges of pods and Services is
+// unreachable: by the host's default route a packet to a pod that is gone would
+// reach a stranger with its address. Those routes have the worst metric, so that
+// any other to the same range goes first. A node of a lab has a default route to
+// the link, which leads nowhere either, for connections to addresses that a
+// Service has.
+//
+// Whatever of this others take away comes back, as soon as the kernel tells that
+// links, addresses, routes or its switches for forwarding have changed.
+//
 // Routes made here carry the routing protocol number 70, so that they can be
 // told from everybody else's and stale ones be removed.
 package route

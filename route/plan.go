@@ -8,10 +8,36 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Hop is a route to the pods of another node.
+// Hop is a route of ours. One with neither gateway nor source answers that
+// there is no such host, wherever else a packet might have gone.
 type Hop struct {
-	To  netip.Prefix // the node's pod range
-	Via netip.Addr   // the node's address
+	To     netip.Prefix
+	Via    netip.Addr // another node's address, for its pods
+	Source netip.Addr // this node's, for what ends on our own link
+}
+
+// Fixed returns the routes that do not depend on other nodes: each range of
+// Services ends on our link, and what no better route is known for in the
+// ranges of pods and Services is nowhere: by a host's default route it would
+// reach strangers who have the address. A confined node has no way out at all.
+func Fixed(c Config) []Hop {
+	var hops []Hop
+	ends := c.ServiceCIDRs
+	if c.Confined {
+		for _, a := range c.NodeIPs {
+			ends = append(slices.Clone(ends), netip.PrefixFrom(a, 0).Masked())
+		}
+	}
+	for _, to := range ends {
+		at := slices.IndexFunc(c.NodeIPs, func(a netip.Addr) bool { return a.Is4() == to.Addr().Is4() })
+		if at >= 0 {
+			hops = append(hops, Hop{To: to.Masked(), Source: c.NodeIPs[at]})
+		}
+	}
+	for _, to := range slices.Concat(c.PodCIDRs, c.ServiceCIDRs) {
+		hops = append(hops, Hop{To: to.Masked()})
+	}
+	return hops
 }
 
 // Plan returns the routes to the pods of all nodes but the one named, by
@@ -29,7 +55,7 @@ func Plan(nodes []*corev1.Node, self string) []Hop {
 			}
 			taken[to] = true
 			if via, ok := internalIP(n, to.Addr().Is4()); ok && n.Name != self {
-				hops = append(hops, Hop{to, via})
+				hops = append(hops, Hop{To: to, Via: via})
 			}
 		}
 	}
