@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -27,6 +26,7 @@ import (
 	"fairlead.dev/fairlead/join"
 	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/netns"
+	"fairlead.dev/fairlead/peer"
 )
 
 // agentFlags say how a machine, or a lab's namespace, becomes a node.
@@ -98,44 +98,42 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	} else {
 		ctx = endsWithInput(ctx)
 	}
-	cred, err := credentials(ctx, base.dir, f, found)
+	self, err := enter(ctx, base.dir, f, found)
 	if err != nil {
 		return err
 	}
-	addrs, err := nodeAddrs(found, cred.Cluster.Services)
+	addrs, err := nodeAddrs(found, self.Cluster.Services)
 	if err != nil {
 		return err
 	}
-	sysctls := func() error { return setSysctls(cred.Cluster.Services, base.sysctl) }
+	sysctls := func() error { return setSysctls(self.Cluster.Services, base.sysctl) }
 	if err := sysctls(); err != nil {
 		return err
 	}
-	spec, err := agentSpec(f, s, cred, addrs)
+	spec, err := agentSpec(f, s, self, addrs)
 	if err != nil {
 		return err
 	}
 	spec.dir, spec.sysctls = base.dir, sysctls
 	g, ctx := errgroup.WithContext(ctx)
 	go heap.Tend(ctx)
-	if err := startNode(ctx, g, spec, nodeClient(f.server, cred.CA, cred.ClientCert, cred.ClientKey), base.record, log, newStages(io.Discard)); err != nil {
+	g.Go(named("certificates", ctx, func(ctx context.Context) error { return self.Keep(ctx, log.With("part", "certificates")) }))
+	if err := startNode(ctx, g, spec, nodeClient(f.server, peer.API(self.Client, self.CA)), base.record, log, newStages(io.Discard)); err != nil {
 		return err
 	}
 	settle(log)
 	return g.Wait()
 }
 
-// agentSpec is the node that a machine, or a lab's namespace, becomes by its credentials.
-func agentSpec(f agentFlags, s config.Settings, cred *join.Credentials, addrs []netip.Addr) (nodeSpec, error) {
-	serving, err := tls.X509KeyPair(cred.ServingCert, cred.ServingKey)
-	if err != nil {
-		return nodeSpec{}, err
-	}
+// agentSpec is the node that a machine, or a lab's namespace, becomes.
+func agentSpec(f agentFlags, s config.Settings, self *join.Member, addrs []netip.Addr) (nodeSpec, error) {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(cred.CA)
-	spec := nodeSpec{name: f.name, addrs: addrs, port: s.AgentPort, cgroups: nodeCgroup(s.Name, f.name), cluster: cred.Cluster, serving: serving, clientCAs: pool, server: f.server}
+	pool.AppendCertsFromPEM(self.CA)
+	spec := nodeSpec{name: f.name, addrs: addrs, port: s.AgentPort, cgroups: nodeCgroup(s.Name, f.name), cluster: self.Cluster, serving: self.Serving, clientCAs: pool, server: f.server}
 	if f.upstream != "" {
 		spec.dial = dialFrom(f.upstream)
 	}
+	var err error
 	spec.host, err = addrsOf("lab-host", f.labHost)
 	return spec, err
 }
@@ -176,8 +174,9 @@ func standalone(s config.Settings, name string) (agentBase, io.Closer, error) {
 	return agentBase{dir: nodeDir(inst, name), record: journal.Record, sysctl: journal.Sysctl}, lock, nil
 }
 
-// credentials joins the cluster, trying until the server can be reached. A server that refuses ends the attempt.
-func credentials(ctx context.Context, dir string, f agentFlags, addrs []netip.Addr) (*join.Credentials, error) {
+// enter joins the cluster, trying until the server can be reached. A server that refuses ends the attempt.
+func enter(ctx context.Context, dir string, f agentFlags, addrs []netip.Addr) (*join.Member, error) {
+	who := join.Machine{Server: f.server, Name: f.name, Addrs: addrs}
 	if _, err := reachAPI(ctx, f.server); err != nil {
 		return nil, err
 	}
@@ -191,15 +190,15 @@ func credentials(ctx context.Context, dir string, f agentFlags, addrs []netip.Ad
 		}
 		f.token = strings.TrimSpace(string(text))
 	}
-	secret, err := instance.Instance{Dir: dir}.Secret("node-secret")
-	if err != nil {
+	var err error
+	if who.Secret, err = (instance.Instance{Dir: dir}).Secret("node-secret"); err != nil {
 		return nil, err
 	}
 	for {
-		cred, err := join.Node(ctx, f.server, f.token, f.name, secret, addrs)
+		member, err := who.Join(ctx, f.token)
 		var unreachable *net.OpError
-		if err == nil || !errors.As(err, &unreachable) || unreachable.Op != "dial" {
-			return cred, err
+		if err == nil || !errors.Is(err, join.ErrLater) && (!errors.As(err, &unreachable) || unreachable.Op != "dial") {
+			return member, err
 		}
 		select {
 		case <-ctx.Done():

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -23,7 +23,6 @@ import (
 	"fairlead.dev/fairlead/internal/pages"
 	"fairlead.dev/fairlead/join"
 	"fairlead.dev/fairlead/lab"
-	"fairlead.dev/fairlead/pki"
 )
 
 // runCluster is the life of a cluster started by `up`: this host as control plane and node, or a lab. It
@@ -101,27 +100,15 @@ func clusterCgroup(cluster string) string { return "/fairlead/" + cluster }
 
 func nodeCgroup(cluster, node string) string { return clusterCgroup(cluster) + "/" + node }
 
-// issue is an identity in the form a TLS server uses.
-func issue(ca *pki.Authority, r pki.Request) (tls.Certificate, error) {
-	cert, key, err := ca.Issue(r)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return tls.X509KeyPair(cert, key)
-}
-
-// nodeClient is how a node's parts reach the API server.
-func nodeClient(server string, caPEM, cert, key []byte) *rest.Config {
+// nodeClient is how a node's parts reach the API server; who they are and by which way is the transport's.
+func nodeClient(server string, transport http.RoundTripper) *rest.Config {
 	return &rest.Config{
-		Host:            server,
-		TLSClientConfig: rest.TLSClientConfig{CAData: caPEM, CertData: cert, KeyData: key},
-		ContentConfig:   rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json"},
-		UserAgent:       "fairlead-agent/" + version,
-		Proxy:           direct,
-		// A local network is faster than a processor that compresses and one that expands.
-		DisableCompression: true,
-		QPS:                500, // a node's own writes are few; the limit only guards against a loop gone wild
-		Burst:              1000,
+		Host:          server,
+		Transport:     transport,
+		ContentConfig: rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json"},
+		UserAgent:     "fairlead-agent/" + version,
+		QPS:           500, // a node's own writes are few; the limit only guards against a loop gone wild
+		Burst:         1000,
 	}
 }
 
@@ -131,19 +118,19 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err != nil {
 		return err
 	}
-	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], log, st)
-	if err != nil {
-		return err
-	}
 	name, err := nodeName()
 	if err != nil {
 		return err
 	}
-	cert, key, err := cp.ca.Issue(join.ClientIdentity(name))
+	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], name, log, st)
 	if err != nil {
 		return err
 	}
-	serving, err := issue(cp.ca, join.ServingIdentity(name, addrs))
+	self, err := cp.ca.Source(join.ClientIdentity(name))
+	if err != nil {
+		return err
+	}
+	serving, err := cp.ca.Source(join.ServingIdentity(name, addrs))
 	if err != nil {
 		return err
 	}
@@ -156,11 +143,7 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 		return err
 	}
 	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, sysctls: sysctls, written: cp.acknowledged, labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
-	cfg, err := cp.inProcess(nodeClient(cp.server, cp.ca.CertPEM(), cert, key))
-	if err != nil {
-		return err
-	}
-	if err := startNode(ctx, g, spec, cfg, journal.Record, log, st); err != nil {
+	if err := startNode(ctx, g, spec, cp.inProcess(nodeClient(cp.server, nil), self), journal.Record, log, st); err != nil {
 		return err
 	}
 	if err := waitNodes(ctx, cp.client, 1); err != nil {
@@ -181,7 +164,7 @@ func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s 
 		return err
 	}
 	st.done(fmt.Sprintf("lab of %d nodes on %s", s.Nodes, strings.Trim(fmt.Sprint(l.Subnets), "[]")))
-	cp, err := startControlPlane(ctx, g, inst, s, l.Host()[0], l.Host()[0], log, st)
+	cp, err := startControlPlane(ctx, g, inst, s, l.Host()[0], l.Host()[0], "", log, st)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func runServer(ctx context.Context, flags config.Config, pprof string, out io.Wr
 	if err := serveProfiles(ctx, g, pprof); err != nil {
 		return err
 	}
-	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], log, newStages(io.Discard))
+	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], "", log, newStages(io.Discard))
 	if err != nil {
 		return err
 	}

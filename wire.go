@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -36,6 +36,7 @@ import (
 	"fairlead.dev/fairlead/kubeconfig"
 	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/node"
+	"fairlead.dev/fairlead/peer"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/route"
 	"fairlead.dev/fairlead/schedule"
@@ -55,12 +56,12 @@ type controlPlane struct {
 
 	acknowledged func() world.Revisions // how far its writes have come
 	// inProcess makes clients of this process call the API server directly.
-	inProcess func(*rest.Config) (*rest.Config, error)
+	inProcess func(*rest.Config, *pki.Source) *rest.Config
 }
 
 // startControlPlane brings up the store, the API server and the controllers, and returns when they answer.
-// They run in g until ctx ends.
-func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, bind, advertise netip.Addr, log *slog.Logger, st *stages) (*controlPlane, error) {
+// They run in g until ctx ends. own is the node that this process is to be as well, if any.
+func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, bind, advertise netip.Addr, own string, log *slog.Logger, st *stages) (*controlPlane, error) {
 	ca, err := pki.LoadOrCreate(inst.Path("pki"))
 	if err != nil {
 		return nil, err
@@ -73,19 +74,23 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		return nil, err
 	}
 	port := uint16(s.Port)
-	api, err := apiserver.New(apiserver.Config{
+	what := apiserver.Config{
 		DataDir:          s.DataDir,
 		EtcdServers:      s.EtcdServers,
 		Bind:             netip.AddrPortFrom(bind, port),
 		Advertise:        advertise,
+		PodCIDRs:         s.Pods,
 		ServiceCIDRs:     s.Services,
 		ClusterDNS:       s.DNS,
 		Domain:           s.Domain,
 		NodePorts:        alloc.PortRange{First: s.FirstPort, Last: s.LastPort},
 		AllowExternalIPs: config.Yes(s.AllowExternalIPs),
+		Node:             own,
 		CA:               ca,
-		Join:             &join.Handler{CA: ca, Secret: secret, Cluster: cluster(s), Dir: inst.Path("joined")},
-	}, log.With("part", "apiserver"))
+	}
+	joins := join.NewHandler(join.Config{CA: ca, Secret: secret, Cluster: cluster(s), Claims: what.Claims(), Dir: inst.Path("joined")})
+	what.Join = joins
+	api, err := apiserver.New(what, log.With("part", "apiserver"))
 	if err != nil {
 		return nil, err
 	}
@@ -97,13 +102,10 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	}
 	st.done("API server")
 	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(advertise, port).String(), acknowledged: acknowledged(api), inProcess: api.InProcess}
-	direct, err := cp.inProcess(api.ClientConfig())
-	if err != nil {
+	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, log); err != nil {
 		return nil, err
 	}
-	if cp.client, err = startControllers(ctx, g, direct, ca, s, log); err != nil {
-		return nil, err
-	}
+	joins.Open(listNodes(cp.client))
 	st.done("controllers")
 	return cp, writeAdminKubeconfig(inst, s.Name, netip.AddrPortFrom(nearest(bind), port), cp)
 }
@@ -127,7 +129,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if err != nil {
 		return nil, err
 	}
-	prober, err := proberCert(ca)
+	caller, err := ca.Source(peer.Caller())
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +138,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"schedule":  schedule.New(client, shared, log.With("part", "schedule")).Run,
 		"endpoints": endpoints.New(client, shared, log.With("part", "endpoints")).Run,
 		"fleet":     fleet.New(client, shared, s.Pods, log.With("part", "fleet")).Run,
-		"external":  external.New(client, shared, external.Agents(prober, ca.Pool()), log.With("part", "external")).Run,
+		"external":  external.New(client, shared, external.Agents(caller, ca.Pool()), log.With("part", "external")).Run,
 		"collect":   collector.Run,
 		"why":       why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
@@ -147,13 +149,19 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	return client, nil
 }
 
-// proberCert is what the control plane shows the agents that probe addresses outside of the cluster for it.
-func proberCert(ca *pki.Authority) (tls.Certificate, error) {
-	cert, key, err := ca.Issue(pki.Request{CommonName: "fairlead-external", Organizations: []string{"system:masters"}, Client: true})
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("certificate towards agents: %w", err)
+// listNodes lists the nodes of the cluster.
+func listNodes(client kubernetes.Interface) func(context.Context) ([]*corev1.Node, error) {
+	return func(ctx context.Context) ([]*corev1.Node, error) {
+		list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		nodes := make([]*corev1.Node, len(list.Items))
+		for i := range list.Items {
+			nodes[i] = &list.Items[i]
+		}
+		return nodes, nil
 	}
-	return tls.X509KeyPair(cert, key)
 }
 
 // withoutManagedFields drops what no controller reads and what makes up much of an object's size.
@@ -196,7 +204,7 @@ type nodeSpec struct {
 	dir       string // its containers, pods and logs
 	cgroups   string // the control group that holds its pods
 	cluster   join.Cluster
-	serving   tls.Certificate
+	serving   *pki.Source
 	clientCAs *x509.CertPool // who may call the agent
 	server    string         // the API server, https://ADDR:PORT
 	host      []netip.Addr   // of a lab: the host, which serves the API and is otherwise out of reach

@@ -2,13 +2,13 @@ package apiserver
 
 import (
 	"crypto/rand"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,11 +16,10 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/rest"
 
+	"fairlead.dev/fairlead/claim"
+	"fairlead.dev/fairlead/peer"
 	"fairlead.dev/fairlead/pki"
 )
-
-// nodeClientName is the user name the API server has towards node agents.
-const nodeClientName = "fairlead-apiserver"
 
 // identity is what the server proves itself with: its serving certificate, the certificate it shows node
 // agents, and the token of its own loopback client. All keys are elliptic: an RSA key costs tenths of a
@@ -28,7 +27,7 @@ const nodeClientName = "fairlead-apiserver"
 type identity struct {
 	serving  dynamiccertificates.CertKeyContentProvider
 	clients  dynamiccertificates.CAContentProvider
-	toNodes  tls.Certificate
+	toNodes  *pki.Source
 	rootsPEM []byte
 	token    string // bearer token of the loopback client, known to this process only
 	port     uint16
@@ -46,31 +45,53 @@ func newIdentity(cfg Config, listening net.Addr) (*identity, error) {
 	} else if id.host.IsUnspecified() {
 		id.host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	certPEM, keyPEM, err := cfg.CA.Issue(servingRequest(cfg))
+	source, err := cfg.CA.Source(servingRequest(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("api server: serving certificate: %w", err)
 	}
-	// The chain ends in the authority itself, so that a joining node can compare it with its token.
-	if id.serving, err = dynamiccertificates.NewStaticCertKeyContent("serving", append(certPEM, cfg.CA.CertPEM()...), keyPEM); err != nil {
-		return nil, fmt.Errorf("api server: serving certificate: %w", err)
-	}
+	id.serving = serving{source, id.rootsPEM}
 	if id.clients, err = dynamiccertificates.NewStaticCAContent("clients", id.rootsPEM); err != nil {
 		return nil, fmt.Errorf("api server: certificate authority: %w", err)
 	}
-	certPEM, keyPEM, err = cfg.CA.Issue(pki.Request{CommonName: nodeClientName, Organizations: []string{"system:masters"}, Client: true})
-	if err != nil {
-		return nil, fmt.Errorf("api server: certificate towards nodes: %w", err)
-	}
-	if id.toNodes, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
+	if id.toNodes, err = cfg.CA.Source(peer.Caller()); err != nil {
 		return nil, fmt.Errorf("api server: certificate towards nodes: %w", err)
 	}
 	return id, nil
 }
 
+// serving is the serving certificate in the form that the server asks for, every minute.
+type serving struct {
+	source *pki.Source
+	roots  []byte
+}
+
+// Name is part of dynamiccertificates.CertKeyContentProvider.
+func (serving) Name() string { return "serving" }
+
+// AddListener is part of dynamiccertificates.Notifier. Nobody has to be told: the content is compared every minute anyway.
+func (serving) AddListener(dynamiccertificates.Listener) {}
+
+// CurrentCertKeyContent is part of dynamiccertificates.CertKeyContentProvider. The chain ends in the authority itself, so that
+// a joining node can compare it with its token.
+func (s serving) CurrentCertKeyContent() (chain, key []byte) {
+	cert, key := s.source.PEM()
+	return slices.Concat(cert, s.roots), key
+}
+
+// Claims is what no machine may claim to be that joins the cluster or is a node of it.
+func (c Config) Claims() claim.Cluster {
+	r := servingRequest(c)
+	known := claim.Cluster{Pods: c.PodCIDRs, Services: c.ServiceCIDRs, Names: r.Names, Domain: c.Domain, Own: c.Node}
+	for _, a := range r.Addrs {
+		known.API = append(known.API, a.Unmap())
+	}
+	return known
+}
+
 // servingRequest names every address and name a client may reach the API by.
 func servingRequest(cfg Config) pki.Request {
 	r := pki.Request{
-		CommonName: "kube-apiserver",
+		CommonName: pki.APIServer,
 		Server:     true,
 		Addrs: []netip.Addr{
 			cfg.Advertise, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback(),

@@ -2,30 +2,21 @@ package apiserver
 
 import (
 	"crypto/x509"
-	"encoding/pem"
-	"fmt"
 	"net/http"
 
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/apiserver/loopback"
+	"fairlead.dev/fairlead/pki"
 )
 
-// inProcess is config for a client that calls api directly.
-func inProcess(config *rest.Config, api http.Handler) (*rest.Config, error) {
+// inProcess is config for a client that calls api directly, as whoever a source speaks for; nil: by the config's token.
+func inProcess(config *rest.Config, as *pki.Source, api http.Handler) *rest.Config {
 	direct := rest.CopyConfig(config)
 	transport := &loopback.Transport{Handler: api}
-	for left := config.CertData; len(left) > 0; {
-		var block *pem.Block
-		if block, left = pem.Decode(left); block == nil {
-			break
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("api server: certificate of a client in this process: %w", err)
-		}
-		transport.Certs = append(transport.Certs, cert)
+	if as != nil {
+		transport.Certs = func() []*x509.Certificate { return []*x509.Certificate{as.Current().Leaf} }
 	}
 	direct.TLSClientConfig, direct.Transport = rest.TLSClientConfig{}, transport
-	return direct, nil
+	return direct
 }

@@ -33,10 +33,12 @@ type Config struct {
 	EtcdServers  []string        // client URLs of an external etcd; empty: the embedded one
 	Bind         netip.AddrPort  // where to serve HTTPS
 	Advertise    netip.Addr      // address published in the endpoints of the kubernetes Service, of the primary family
+	PodCIDRs     []netip.Prefix  // of the pods of all nodes
 	ServiceCIDRs []netip.Prefix  // cluster addresses of Services, a range of each family, the primary first; its first is the API's own
 	ClusterDNS   []netip.Addr    // cluster addresses of the DNS Service, in the same order
 	Domain       string          // zone of the cluster's DNS, such as cluster.local
 	NodePorts    alloc.PortRange // node ports of Services
+	Node         string          // the node that this server runs on, whose addresses are its own; empty: none
 	CA           *pki.Authority  // signs the serving certificate and every client's
 	Join         http.Handler    // serves /fairlead/v1/join, before authentication; nil: not served
 
@@ -101,9 +103,9 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 func (s *Server) ClientConfig() *rest.Config { return rest.CopyConfig(s.client) }
 
 // InProcess is a configuration for parts of this process that are to call the server directly rather than over the network, as
-// who config says: by its token, or by its certificate. It is valid once Ready is closed.
-func (s *Server) InProcess(config *rest.Config) (*rest.Config, error) {
-	return inProcess(config, s.api)
+// whoever a source speaks for; nil: by the token of config. It is valid once Ready is closed.
+func (s *Server) InProcess(config *rest.Config, as *pki.Source) *rest.Config {
+	return inProcess(config, as, s.api)
 }
 
 // Acknowledged says how far the writes have come that this server has answered.
@@ -160,11 +162,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	if err != nil {
 		return err
 	}
-	direct, err := inProcess(client, api.Handler)
-	if err != nil {
-		return err
-	}
-	if own.client, err = kubernetes.NewForConfig(direct); err != nil {
+	if own.client, err = kubernetes.NewForConfig(inProcess(client, nil, api.Handler)); err != nil {
 		return fmt.Errorf("api server: loopback client: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)

@@ -3,20 +3,22 @@ package external
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
+	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/peer"
+	"fairlead.dev/fairlead/pki"
 )
 
 const (
@@ -28,32 +30,38 @@ const (
 // Asker has a node probe an address once. An error means that the node could not be asked, which says nothing about the address.
 type Asker func(ctx context.Context, node *corev1.Node, request probe.Request) (probe.Reply, error)
 
-// Agents returns an Asker that asks the agents of nodes over HTTPS. It shows them cert, which must be one that agents obey
-// (organization system:masters), and trusts agents whose certificate one of roots signed. Connections are kept.
-func Agents(cert tls.Certificate, roots *x509.CertPool) Asker {
+// Agents returns an Asker that asks the agents of nodes over HTTPS, as peer.Agents does. Connections are kept.
+func Agents(as *pki.Source, roots *x509.CertPool) Asker {
+	var addresses sync.Map // of agents, by node
+	transport := peer.Agents(as, roots, func(ctx context.Context, node string) (netip.AddrPort, error) {
+		at, _ := addresses.Load(node)
+		return at.(netip.AddrPort), nil // it is stored before each question
+	})
+	reach := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		return reach(ctx, network, address)
+	}
+	transport.MaxIdleConnsPerHost = inFlight
 	client := &http.Client{
-		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
-			TLSHandshakeTimeout: dialTimeout,
-			TLSClientConfig:     &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
-			MaxIdleConnsPerHost: inFlight,
-			IdleConnTimeout:     90 * time.Second,
-		},
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return func(ctx context.Context, node *corev1.Node, request probe.Request) (probe.Reply, error) {
 		var reply probe.Reply
-		to, err := agentURL(node)
+		at, err := peer.Agent(node)
 		if err != nil {
-			return reply, err
+			return reply, fmt.Errorf("ask node %s: %w", node.Name, err)
 		}
+		addresses.Store(node.Name, at)
 		body, err := json.Marshal(request)
 		if err != nil {
 			return reply, fmt.Errorf("ask node %s: %w", node.Name, err)
 		}
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(request.TimeoutSeconds)*time.Second+grace)
 		defer cancel()
-		post, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
+		post, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+peer.Host(node)+probe.Path, bytes.NewReader(body))
 		if err != nil {
 			return reply, fmt.Errorf("ask node %s: %w", node.Name, err)
 		}
@@ -75,14 +83,4 @@ func Agents(cert tls.Certificate, roots *x509.CertPool) Asker {
 		}
 		return reply, nil
 	}
-}
-
-func agentURL(node *corev1.Node) (string, error) {
-	port := node.Status.DaemonEndpoints.KubeletEndpoint.Port
-	for _, a := range node.Status.Addresses {
-		if a.Type == corev1.NodeInternalIP && port != 0 {
-			return "https://" + net.JoinHostPort(a.Address, strconv.Itoa(int(port))) + probe.Path, nil
-		}
-	}
-	return "", fmt.Errorf("ask node %s: it has not published its address and the port of its agent yet", node.Name)
 }

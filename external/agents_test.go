@@ -274,7 +274,7 @@ func TestAgentsAreChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := l.issue(t, pki.Request{CommonName: "fairlead-external", Organizations: []string{"system:masters"}, Client: true})
+	cert := l.caller(t)
 	node, err := l.client.CoreV1().Nodes().Get(t.Context(), "n1", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -286,8 +286,16 @@ func TestAgentsAreChecked(t *testing.T) {
 	if _, err := Agents(cert, stranger.Pool())(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a stranger: %v", err)
 	}
+	n2, err := l.client.CoreV1().Nodes().Get(t.Context(), "n2", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n2.Status.Addresses = node.Status.Addresses // it claims the other's address
+	if _, err := Agents(cert, l.ca.Pool())(t.Context(), n2, request); err == nil || !strings.Contains(err.Error(), "n2") {
+		t.Errorf("a node that answers for another: %v", err)
+	}
 	node.Status.Addresses = nil
-	if _, err := Agents(cert, l.ca.Pool())(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "has not published its address") {
+	if _, err := Agents(cert, l.ca.Pool())(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "has not published an address") {
 		t.Errorf("a node without address: %v", err)
 	}
 }

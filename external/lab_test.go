@@ -29,7 +29,9 @@ import (
 	"fairlead.dev/fairlead/endpoints"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/join"
 	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/peer"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -67,7 +69,7 @@ func startLab(t *testing.T) *lab {
 	l.rest.WarningHandler = rest.NoWarnings{}
 	l.client = l.connect(t)
 	for i, name := range []string{"n1", "n2"} {
-		a := &agent{lab: l, at: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 88, 0, byte(11 + i)}), 10250)}
+		a := &agent{lab: l, name: name, at: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 88, 0, byte(11 + i)}), 10250)}
 		a.start(t)
 		l.agents[name] = a
 		node, err := l.client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
@@ -97,10 +99,19 @@ func (l *lab) connect(t *testing.T) kubernetes.Interface {
 func (l *lab) run(t *testing.T) (stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(l.client, 0)
-	cert := l.issue(t, pki.Request{CommonName: "fairlead-external", Organizations: []string{"system:masters"}, Client: true})
 	return apitest.Control(t, shared,
-		New(l.client, shared, Agents(cert, l.ca.Pool()), slog.New(slog.DiscardHandler)).Run,
+		New(l.client, shared, Agents(l.caller(t), l.ca.Pool()), slog.New(slog.DiscardHandler)).Run,
 		endpoints.New(l.client, shared, slog.New(slog.DiscardHandler)).Run)
+}
+
+// caller is who the control plane is towards agents.
+func (l *lab) caller(t *testing.T) *pki.Source {
+	t.Helper()
+	source, err := l.ca.Source(peer.Caller())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
 }
 
 func (l *lab) issue(t *testing.T, r pki.Request) tls.Certificate {
@@ -119,6 +130,7 @@ func (l *lab) issue(t *testing.T, r pki.Request) tls.Certificate {
 // agent serves what a node's agent serves of this.
 type agent struct {
 	lab                      *lab
+	name                     string
 	at                       netip.AddrPort
 	asked, connections, busy atomic.Int32
 	most                     atomic.Int32 // questions at the same time
@@ -127,7 +139,7 @@ type agent struct {
 
 func (a *agent) start(t *testing.T) {
 	t.Helper()
-	cert := a.lab.issue(t, pki.Request{CommonName: "agent", Addrs: []netip.Addr{a.at.Addr()}, Server: true})
+	cert := a.lab.issue(t, join.ServingIdentity(a.name, []netip.Addr{a.at.Addr()}))
 	socket := listen(t, a.at)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+probe.Path, func(w http.ResponseWriter, r *http.Request) {

@@ -17,39 +17,86 @@ import (
 	"fairlead.dev/fairlead/pki"
 )
 
-// Credentials are what a joined node works with, PEM encoded.
-type Credentials struct {
-	CA                      []byte
-	ClientCert, ClientKey   []byte
-	ServingCert, ServingKey []byte
-	Cluster                 Cluster
+// Member is a machine that has become a node, with what it works with.
+type Member struct {
+	Machine
+	CA              []byte // the authority's certificate, PEM encoded
+	Client, Serving *pki.Source
+	Cluster         Cluster
 }
 
-// Node asks the server to accept this machine. The server must show a certificate chain that ends in the
+// ErrLater says that the server wants to be asked again in a moment.
+var ErrLater = errors.New("the server is busy or starting")
+
+// Machine is who asks, and where.
+type Machine struct {
+	Server string // https://ADDR:PORT
+	Name   string // of the node
+	Secret string // its own, kept on the machine
+	Addrs  []netip.Addr
+}
+
+// Join asks the server to accept this machine. The server must show a certificate chain that ends in the
 // authority named by the token.
-func Node(ctx context.Context, server, token, name, nodeSecret string, addrs []netip.Addr) (*Credentials, error) {
+func (m Machine) Join(ctx context.Context, token string) (*Member, error) {
 	fingerprint, secret, ok := strings.Cut(token, ".")
-	if !ok || len(fingerprint) != 64 || secret == "" {
+	if !ok || len(fingerprint) != 64 || len(secret) < minSecret {
 		return nil, errors.New("token: must be the text that 'fairlead server' prints, '<64 hex digits>.<secret>'")
 	}
-	var c Credentials
-	req := Request{Node: name, NodeSecret: nodeSecret, Addrs: addrs}
-	var err error
-	if req.ClientCSR, c.ClientKey, err = pki.NewRequest(); err != nil {
-		return nil, err
-	}
-	if req.ServingCSR, c.ServingKey, err = pki.NewRequest(); err != nil {
-		return nil, err
-	}
-	answer, err := post(ctx, server, fingerprint, secret, req)
+	got, err := m.ask(ctx, "Bearer "+secret, &tls.Config{
+		// The usual verification cannot work before the authority is known; verifyRoot does it
+		// against the fingerprint instead, before anything is sent.
+		InsecureSkipVerify:    true,
+		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error { return verifyRoot(raw, fingerprint) },
+	})
 	if err != nil {
-		return nil, fmt.Errorf("join %s: %w", server, err)
+		return nil, err
 	}
-	c.CA, c.ClientCert, c.ServingCert, c.Cluster = answer.CA, answer.ClientCert, answer.ServingCert, answer.Cluster
+	member := &Member{Machine: m, CA: got.CA, Cluster: got.Cluster}
+	if member.Client, err = pki.NewSource(got.ClientCert, got.clientKey); err != nil {
+		return nil, err
+	}
+	member.Serving, err = pki.NewSource(got.ServingCert, got.servingKey)
+	return member, err
+}
+
+// Renew replaces both certificates by new ones, which it asks for with the present one.
+func (m *Member) Renew(ctx context.Context) error {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(m.CA)
+	got, err := m.ask(ctx, "", &tls.Config{RootCAs: pool, GetClientCertificate: m.Client.ForClient})
+	if err != nil {
+		return err
+	}
+	if err := m.Client.Replace(got.ClientCert, got.clientKey); err != nil {
+		return err
+	}
+	return m.Serving.Replace(got.ServingCert, got.servingKey)
+}
+
+// credentials are an answer with the keys that it is about, PEM encoded.
+type credentials struct {
+	*Answer
+	clientKey, servingKey []byte
+}
+
+func (m Machine) ask(ctx context.Context, authorization string, tlsConfig *tls.Config) (*credentials, error) {
+	var c credentials
+	req := Request{Node: m.Name, NodeSecret: m.Secret, Addrs: m.Addrs}
+	var err error
+	if req.ClientCSR, c.clientKey, err = pki.NewRequest(); err != nil {
+		return nil, err
+	}
+	if req.ServingCSR, c.servingKey, err = pki.NewRequest(); err != nil {
+		return nil, err
+	}
+	if c.Answer, err = post(ctx, m.Server, authorization, tlsConfig, req); err != nil {
+		return nil, fmt.Errorf("join %s: %w", m.Server, err)
+	}
 	return &c, nil
 }
 
-func post(ctx context.Context, server, fingerprint, secret string, req Request) (*Answer, error) {
+func post(ctx context.Context, server, authorization string, tlsConfig *tls.Config, req Request) (*Answer, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return nil, err
@@ -58,16 +105,13 @@ func post(ctx context.Context, server, fingerprint, secret string, req Request) 
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Authorization", "Bearer "+secret)
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
 	r.Header.Set("Content-Type", "application/json")
 	client := http.Client{
-		Timeout: 10 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{
-			// The usual verification cannot work before the authority is known; verifyRoot does it
-			// against the fingerprint instead, before anything is sent.
-			InsecureSkipVerify:    true,
-			VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error { return verifyRoot(raw, fingerprint) },
-		}},
+		Timeout:       10 * time.Second,
+		Transport:     &http.Transport{TLSClientConfig: tlsConfig, DisableKeepAlives: true}, // and no proxy: it is asked directly
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := client.Do(r)
@@ -79,11 +123,15 @@ func post(ctx context.Context, server, fingerprint, secret string, req Request) 
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, errors.New(strings.TrimPrefix(strings.TrimSpace(string(text)), "join: "))
+	said := strings.TrimPrefix(strings.TrimSpace(string(text)), "join: ")
+	switch resp.StatusCode {
+	case http.StatusOK:
+		var answer Answer
+		return &answer, json.Unmarshal(text, &answer)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		return nil, fmt.Errorf("%w: %s", ErrLater, said)
 	}
-	var answer Answer
-	return &answer, json.Unmarshal(text, &answer)
+	return nil, errors.New(said)
 }
 
 // verifyRoot accepts a chain whose last certificate is the authority with the wanted fingerprint and whose
@@ -102,6 +150,9 @@ func verifyRoot(raw [][]byte, fingerprint string) error {
 	}
 	if pki.Fingerprint(root) != fingerprint {
 		return errors.New("the server's authority is not the one the token names; wrong server, or a token of another cluster")
+	}
+	if leaf.Subject.CommonName != pki.APIServer { // nodes serve with certificates of the same authority
+		return fmt.Errorf("%q answers in place of the API server", leaf.Subject.CommonName)
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(root)

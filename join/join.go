@@ -4,36 +4,25 @@
 // A token is "<fingerprint of the authority>.<secret>": the fingerprint lets the new node know the server
 // before it trusts it, the secret lets the server know the node. A node name belongs to whoever joined
 // under it first: the agent keeps a secret of its own and must show it when it comes again, so that a
-// holder of the token cannot take over another node's identity.
+// holder of the token cannot take over another node's identity. With that secret and its present certificate
+// a node gets new certificates before the old ones end, without the token.
 package join
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 
-	"k8s.io/apimachinery/pkg/util/validation"
-
-	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/pki"
 )
 
 // Path is where the API server answers joins.
 const Path = "/fairlead/v1/join"
 
-// maxRequest bounds the body of a join in bytes.
-const maxRequest = 64 << 10
+const (
+	// maxRequest bounds the body of a join in bytes.
+	maxRequest = 64 << 10
+	// minSecret is the length below which no secret admits anybody, however it came to be so short.
+	minSecret = 16
+)
 
 // Cluster is what every node needs to know of the cluster it joins.
 type Cluster struct {
@@ -51,7 +40,7 @@ type Cluster struct {
 type Request struct {
 	Node       string       `json:"node"`
 	NodeSecret string       `json:"nodeSecret"`
-	Addrs      []netip.Addr `json:"addrs"` // at least one
+	Addrs      []netip.Addr `json:"addrs"` // one, or one of each family
 	ClientCSR  []byte       `json:"clientCSR"`
 	ServingCSR []byte       `json:"servingCSR"`
 }
@@ -67,93 +56,18 @@ type Answer struct {
 // Token is the text a user passes to `fairlead agent`.
 func Token(ca *pki.Authority, secret string) string { return ca.Fingerprint() + "." + secret }
 
-// Handler answers joins. Dir keeps a hash of each node's own secret.
-type Handler struct {
-	CA      *pki.Authority
-	Secret  string
-	Cluster Cluster
-	Dir     string
-
-	mu sync.Mutex // guards the files in Dir
-}
-
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		http.Error(w, "join: use POST", http.StatusMethodNotAllowed)
-		return
-	}
-	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if subtle.ConstantTimeCompare([]byte(secret), []byte(h.Secret)) != 1 {
-		http.Error(w, "join: wrong token; the right one is printed by 'fairlead server' and kept in its data directory", http.StatusUnauthorized)
-		return
-	}
-	var req Request
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&req); err != nil {
-		http.Error(w, "join: "+err.Error(), http.StatusBadRequest)
-		return
-	}
-	if problems := validation.IsDNS1123Subdomain(req.Node); len(problems) > 0 || !valid(req.Addrs) || len(req.NodeSecret) < 16 {
-		http.Error(w, fmt.Sprintf("join: node %q at %s: bad name, address or secret %v", req.Node, req.Addrs, problems), http.StatusBadRequest)
-		return
-	}
-	if err := h.claim(req.Node, req.NodeSecret); err != nil {
-		http.Error(w, "join: "+err.Error(), http.StatusForbidden)
-		return
-	}
-	answer, err := h.certify(req)
-	if err != nil {
-		http.Error(w, "join: "+err.Error(), http.StatusBadRequest)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(answer) // a client that went away needs no answer
-}
-
-// valid accepts what can be a node's addresses: one, or one of each family.
-func valid(addrs []netip.Addr) bool {
-	return len(addrs) > 0 && len(addrs) <= 2 && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !a.IsValid() })
-}
-
-// claim binds a node name to the secret first shown under it.
-func (h *Handler) claim(node, secret string) error {
-	sum := sha256.Sum256([]byte(secret))
-	mine := []byte(hex.EncodeToString(sum[:]))
-	path := filepath.Join(h.Dir, node)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	known, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(h.Dir, 0o700); err != nil {
-			return err
-		}
-		return durable.WriteFile(path, mine, 0o600)
-	case err != nil:
-		return err
-	case subtle.ConstantTimeCompare(known, mine) != 1:
-		return fmt.Errorf("another machine joined as node %q; give this one another --node-name, or delete %s on the server if that machine is gone", node, path)
-	}
-	return nil
-}
-
-func (h *Handler) certify(req Request) (*Answer, error) {
-	client, err := h.CA.Sign(ClientIdentity(req.Node), req.ClientCSR)
-	if err != nil {
-		return nil, err
-	}
-	serving, err := h.CA.Sign(ServingIdentity(req.Node, req.Addrs), req.ServingCSR)
-	if err != nil {
-		return nil, err
-	}
-	return &Answer{CA: h.CA.CertPEM(), ClientCert: client, ServingCert: serving, Cluster: h.Cluster}, nil
-}
-
 // ClientIdentity is how a node's agent names itself to the API server: upstream's kubelet user and group.
 func ClientIdentity(node string) pki.Request {
-	return pki.Request{CommonName: "system:node:" + node, Organizations: []string{"system:nodes"}, Client: true}
+	return pki.Request{CommonName: userPrefix + node, Organizations: []string{nodesGroup}, Client: true}
 }
 
 // ServingIdentity is how a node's agent names itself to those who call it.
 func ServingIdentity(node string, addrs []netip.Addr) pki.Request {
-	return pki.Request{CommonName: "system:node:" + node, Organizations: []string{"system:nodes"}, Addrs: addrs, Names: []string{node}, Server: true}
+	return pki.Request{CommonName: userPrefix + node, Organizations: []string{nodesGroup}, Addrs: addrs, Names: []string{node}, Server: true}
 }
+
+// How nodes are called in certificates: upstream's names.
+const (
+	userPrefix = "system:node:"
+	nodesGroup = "system:nodes"
+)

@@ -7,7 +7,6 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -31,6 +30,7 @@ import (
 	"fairlead.dev/fairlead/image"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/spec"
+	"fairlead.dev/fairlead/pki"
 )
 
 // Config says which node this is and how it serves.
@@ -41,9 +41,9 @@ type Config struct {
 	Listen     netip.AddrPort // of the agent's HTTPS API
 	ClusterDNS []netip.Addr
 	Domain     string
-	CgroupRoot string          // /fairlead/NAME, as the Runtime's
-	Cert       tls.Certificate // serving
-	ClientCAs  *x509.CertPool  // who may call the agent
+	CgroupRoot string         // /fairlead/NAME, as the Runtime's
+	Cert       *pki.Source    // serving
+	ClientCAs  *x509.CertPool // who may call the agent
 	Labels     map[string]string
 	Metrics    http.Handler // of GET /metrics; nil: not served
 	Services   http.Handler // of GET health.ReportPath, what is programmed; nil: not served

@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -145,17 +144,13 @@ func freePort(t testing.TB) netip.AddrPort {
 	return netip.MustParseAddrPort(l.Addr().String())
 }
 
-func serving(t testing.TB, ca *pki.Authority, ips []netip.Addr) tls.Certificate {
+func serving(t testing.TB, ca *pki.Authority, ips []netip.Addr) *pki.Source {
 	t.Helper()
-	cert, key, err := ca.Issue(pki.Request{CommonName: "system:node:n1", Organizations: []string{"system:nodes"}, Addrs: ips, Server: true})
+	source, err := ca.Source(pki.Request{CommonName: "system:node:n1", Organizations: []string{"system:nodes"}, Addrs: ips, Names: []string{"n1"}, Server: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair
+	return source
 }
 
 // appArchive builds the test program into an image.

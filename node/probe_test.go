@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/peer"
 	"fairlead.dev/fairlead/pki"
 )
 
-// TestProbesAreForTheControlPlane: the path that makes a node open connections obeys the control plane and administrators, over
+// TestProbesAreForTheControlPlane: the path that makes a node open connections obeys the control plane, over
 // TLS with a certificate of the cluster, and nobody else: not a node, not a stranger, not a certificate of another cluster.
 func TestProbesAreForTheControlPlane(t *testing.T) {
 	ca, other := authority(t), authority(t)
@@ -34,11 +35,12 @@ func TestProbesAreForTheControlPlane(t *testing.T) {
 		certs []tls.Certificate
 		want  string
 	}{
-		{"the control plane", client(t, ca, "fairlead-external", "system:masters"), `200 {"ok":false,"message":"`},
-		{"the API server", client(t, ca, "fairlead-apiserver"), `200 {"ok":false,"message":"`},
+		{"the control plane", client(t, ca, "fairlead-apiserver-agent-client", peer.CallerGroup), `200 {"ok":false,"message":"`},
+		{"the API server's name alone", client(t, ca, "fairlead-apiserver-agent-client"), "403 Forbidden"},
+		{"an administrator, who has to come by the API server", client(t, ca, "admin", "system:masters"), "403 Forbidden (user=admin)"},
 		{"a node", client(t, ca, "system:node:n2", "system:nodes"), "403 Forbidden (user=system:node:n2)"},
 		{"a user", client(t, ca, "jane", "developers"), "403 Forbidden (user=jane)"},
-		{"the control plane of another cluster", client(t, other, "fairlead-external", "system:masters"), "tls: "},
+		{"the control plane of another cluster", client(t, other, "fairlead-apiserver-agent-client", peer.CallerGroup), "tls: "},
 		{"nobody", nil, "tls: "},
 	} {
 		if got := askProbe(t, ca, "https://"+at.String(), c.certs); !strings.Contains(got, c.want) {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"fairlead.dev/fairlead/health"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/peer"
 )
 
 // serve answers the API server on the paths of kubelet's API: containerLogs, exec, attach, portForward, pods, healthz, metrics; and
@@ -35,7 +35,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		// Streams are upgraded connections, which HTTP/2 does not have.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		TLSConfig: &tls.Config{
-			Certificates: []tls.Certificate{a.cfg.Cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+			GetCertificate: a.cfg.Cert.ForServer, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.cfg.ClientCAs,
 		},
 	}
@@ -69,7 +69,7 @@ func (a *Agent) listenAddrs() []netip.AddrPort {
 	return all
 }
 
-// handler is what the API server and administrators may ask the agent.
+// handler is what the control plane may ask the agent.
 func (a *Agent) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
@@ -90,19 +90,19 @@ func (a *Agent) handler() http.Handler {
 			mux.Handle("GET "+path, page)
 		}
 	}
-	return onlyAPIServer(mux)
+	return onlyControlPlane(mux)
 }
 
-// onlyAPIServer lets in the API server and administrators: the certificate authority also issues certificates to nodes.
-func onlyAPIServer(next http.Handler) http.Handler {
+// onlyControlPlane lets in those who call agents: the authority also issues certificates to nodes and users. Administrators come
+// by the API server, which knows what they may do.
+func onlyControlPlane(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 			http.Error(w, "Unauthorized", http.StatusUnauthorized)
 			return
 		}
-		subject := r.TLS.PeerCertificates[0].Subject
-		if subject.CommonName != "fairlead-apiserver" && !slices.Contains(subject.Organization, "system:masters") {
-			http.Error(w, fmt.Sprintf("Forbidden (user=%s)", subject.CommonName), http.StatusForbidden)
+		if caller := r.TLS.PeerCertificates[0]; !peer.IsCaller(caller) {
+			http.Error(w, fmt.Sprintf("Forbidden (user=%s)", caller.Subject.CommonName), http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)

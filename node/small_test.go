@@ -21,6 +21,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/peer"
 )
 
 // TestR32_GatesSurviveAStatusPatch: a condition that another client wrote after the node last saw the pod is kept.
@@ -122,16 +123,17 @@ func TestLoggedContainer(t *testing.T) {
 	}
 }
 
-func TestOnlyTheAPIServerMayAsk(t *testing.T) {
-	handler := onlyAPIServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+func TestOnlyTheControlPlaneMayAsk(t *testing.T) {
+	handler := onlyControlPlane(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	for _, test := range []struct {
 		subject *pkix.Name
 		want    int
 	}{
 		{nil, http.StatusUnauthorized},
 		{&pkix.Name{CommonName: "system:node:n2", Organization: []string{"system:nodes"}}, http.StatusForbidden},
-		{&pkix.Name{CommonName: "fairlead-apiserver"}, http.StatusNoContent},
-		{&pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}}, http.StatusNoContent},
+		{&pkix.Name{CommonName: "fairlead-apiserver"}, http.StatusForbidden},
+		{&pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}}, http.StatusForbidden},
+		{&pkix.Name{CommonName: "fairlead-apiserver-agent-client", Organization: []string{peer.CallerGroup}}, http.StatusNoContent},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/pods", nil)
 		if test.subject != nil {
@@ -182,9 +184,9 @@ func TestMetricsPage(t *testing.T) {
 		code   int
 		body   string
 	}{
-		"administrator": {Config{Metrics: page}, "system:masters", 200, "up 1\n"},
-		"a node":        {Config{Metrics: page}, "system:nodes", 403, "Forbidden (user=someone)\n"},
-		"none":          {Config{}, "system:masters", 404, "404 page not found\n"},
+		"the API server": {Config{Metrics: page}, peer.CallerGroup, 200, "up 1\n"},
+		"a node":         {Config{Metrics: page}, "system:nodes", 403, "Forbidden (user=someone)\n"},
+		"none":           {Config{}, peer.CallerGroup, 404, "404 page not found\n"},
 	} {
 		r := httptest.NewRequest("GET", "/metrics", nil)
 		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Subject: pkix.Name{CommonName: "someone", Organization: []string{c.caller}}}}}

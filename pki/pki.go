@@ -7,6 +7,7 @@ package pki
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -34,8 +35,14 @@ const (
 	backdate = time.Hour
 )
 
+// APIServer is the common name of the API server's serving certificate.
+const APIServer = "kube-apiserver"
+
 // Authority is a certificate authority: it signs everything that identifies itself in one cluster.
 type Authority struct {
+	// Now is the clock that certificates are issued by; tests move it.
+	Now func() time.Time
+
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
@@ -72,7 +79,7 @@ func create(dir, certFile, keyFile string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	tmpl := template("fairlead-ca", nil, rootLifetime)
+	tmpl := template("fairlead-ca", nil, time.Now(), rootLifetime)
 	tmpl.IsCA, tmpl.BasicConstraintsValid = true, true
 	tmpl.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
@@ -99,7 +106,7 @@ func create(dir, certFile, keyFile string) (*Authority, error) {
 	if err := durable.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
-	return &Authority{cert: cert, key: key}, nil
+	return &Authority{Now: time.Now, cert: cert, key: key}, nil
 }
 
 func parse(certPEM, keyPEM []byte) (*Authority, error) {
@@ -121,7 +128,7 @@ func parse(certPEM, keyPEM []byte) (*Authority, error) {
 	if !key.PublicKey.Equal(cert.PublicKey) {
 		return nil, errors.New("certificate authority: ca.key does not belong to ca.crt")
 	}
-	return &Authority{cert: cert, key: key}, nil
+	return &Authority{Now: time.Now, cert: cert, key: key}, nil
 }
 
 // Issue makes a new key and a certificate for it, both PEM encoded.
@@ -152,11 +159,30 @@ func (a *Authority) Sign(r Request, csrPEM []byte) (certPEM []byte, err error) {
 	if err := csr.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("certificate request: %w", err)
 	}
+	if err := strong(csr.PublicKey); err != nil {
+		return nil, fmt.Errorf("certificate request: %w", err)
+	}
 	return a.sign(r, csr.PublicKey)
 }
 
+// strong refuses keys of other kinds than the program makes: weak ones, and ones so large that using them is an attack.
+func strong(key any) error {
+	switch k := key.(type) {
+	case ed25519.PublicKey:
+		return nil
+	case *ecdsa.PublicKey:
+		if k.Curve == elliptic.P256() || k.Curve == elliptic.P384() {
+			return nil
+		}
+	}
+	return fmt.Errorf("a key of type %T is not taken: use ECDSA on P-256 or P-384, or Ed25519", key)
+}
+
 func (a *Authority) sign(r Request, pub any) ([]byte, error) {
-	tmpl := template(r.CommonName, r.Organizations, leafLifetime)
+	tmpl := template(r.CommonName, r.Organizations, a.Now(), leafLifetime)
+	if tmpl.NotAfter.After(a.cert.NotAfter) {
+		tmpl.NotAfter = a.cert.NotAfter
+	}
 	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
 	tmpl.DNSNames = r.Names
 	for _, addr := range r.Addrs {
@@ -185,6 +211,9 @@ func (a *Authority) Pool() *x509.CertPool {
 // CertPEM is the authority's own certificate, the part that clients are given.
 func (a *Authority) CertPEM() []byte { return encodeCert(a.cert.Raw) }
 
+// Ends is when the authority's own certificate ends, and all that it has issued with it.
+func (a *Authority) Ends() time.Time { return a.cert.NotAfter }
+
 // Fingerprint is the hexadecimal SHA-256 of the authority's certificate. A join token carries it, so that
 // a new node knows the server before it trusts it.
 func (a *Authority) Fingerprint() string { return Fingerprint(a.cert) }
@@ -212,9 +241,8 @@ func NewRequest() (csrPEM, keyPEM []byte, err error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), keyPEM, nil
 }
 
-func template(name string, orgs []string, life time.Duration) *x509.Certificate {
+func template(name string, orgs []string, now time.Time, life time.Duration) *x509.Certificate {
 	serial, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)) // crypto/rand never fails
-	now := time.Now()
 	return &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: name, Organization: orgs},

@@ -17,8 +17,8 @@ import (
 type Transport struct {
 	// Handler answers the requests.
 	Handler http.Handler
-	// Certs is the certificate chain of the client, its own first; empty: none. That the client has the key goes without proof.
-	Certs []*x509.Certificate
+	// Certs is the present certificate chain of the client, its own first; nil: none. That the client has the key goes without proof.
+	Certs func() []*x509.Certificate
 }
 
 var _ http.RoundTripper = &Transport{}
@@ -67,8 +67,8 @@ func (t *Transport) received(ctx context.Context, r *http.Request) *http.Request
 	if in.Body == nil {
 		in.Body = http.NoBody
 	}
-	if len(t.Certs) > 0 {
-		in.TLS = &tls.ConnectionState{HandshakeComplete: true, PeerCertificates: t.Certs}
+	if t.Certs != nil {
+		in.TLS = &tls.ConnectionState{HandshakeComplete: true, PeerCertificates: t.Certs()}
 	}
 	return in.WithContext(ctx)
 }

@@ -21,7 +21,7 @@ func get(t *testing.T, ctx context.Context, h http.HandlerFunc) (*http.Response,
 		t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer x")
-	client := http.Client{Transport: &Transport{Handler: h, Certs: []*x509.Certificate{{}}}}
+	client := http.Client{Transport: &Transport{Handler: h, Certs: func() []*x509.Certificate { return []*x509.Certificate{{}} }}}
 	return client.Do(r)
 }
 

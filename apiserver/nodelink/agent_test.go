@@ -21,7 +21,8 @@ import (
 
 	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/internal/apitest"
-	"fairlead.dev/fairlead/pki"
+	"fairlead.dev/fairlead/join"
+	"fairlead.dev/fairlead/peer"
 )
 
 // cluster is a real API server with one node, whose agent is a small stand-in on the kubelet's paths.
@@ -63,7 +64,7 @@ func newCluster(t *testing.T) *cluster {
 // serve starts the agent's HTTPS server, which asks for the API server's certificate.
 func (a *agent) serve(t *testing.T, cfg apiserver.Config) int32 {
 	t.Helper()
-	certPEM, keyPEM, err := cfg.CA.Issue(pki.Request{CommonName: "system:node:n1", Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Server: true})
+	certPEM, keyPEM, err := cfg.CA.Issue(join.ServingIdentity("n1", []netip.Addr{netip.MustParseAddr("127.0.0.1")}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,9 +78,8 @@ func (a *agent) serve(t *testing.T, cfg apiserver.Config) int32 {
 	mux.HandleFunc("/attach/{ns}/{pod}/{container}", a.command)
 	mux.HandleFunc("/portForward/{ns}/{pod}", a.portForward)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer := r.TLS.PeerCertificates[0].Subject
-		if peer.CommonName != "fairlead-apiserver" || peer.Organization[0] != "system:masters" {
-			http.Error(w, "who are you: "+peer.String(), http.StatusForbidden)
+		if caller := r.TLS.PeerCertificates[0]; !peer.IsCaller(caller) {
+			http.Error(w, "who are you: "+caller.Subject.String(), http.StatusForbidden)
 			return
 		}
 		a.asked <- r.URL.RequestURI()

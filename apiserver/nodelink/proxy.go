@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/proxy"
@@ -68,6 +67,9 @@ func pathOf(options runtime.Object) string {
 	}
 	return ""
 }
+
+// dialTimeout bounds how long an unreachable address holds a request.
+const dialTimeout = 10 * time.Second
 
 // direct dials pods and the endpoints of Services. What they serve under https has a certificate this
 // server cannot know, so it is not checked (as upstream).
@@ -179,11 +181,11 @@ func (l *Link) nodeProxy() relay {
 	return relay{
 		options: func() runtime.Object { return &corev1.NodeProxyOptions{} },
 		target: func(ctx context.Context, name string) (*url.URL, http.RoundTripper, error) {
-			obj, err := l.nodes.Get(ctx, name, &metav1.GetOptions{})
+			n, err := l.node(ctx, name)
 			if err != nil {
 				return nil, nil, err
 			}
-			location, err := agentURL(obj.(*corev1.Node))
+			location, err := agentURL(n)
 			return location, l.transport, err
 		},
 	}
