@@ -38,9 +38,11 @@ type Controller struct {
 	dnsQueue            *control.Queue[string] // of one key, the empty one
 	events              record.EventRecorder   // set by Run
 
-	mu       sync.Mutex                   // guards below
+	mu       sync.Mutex // guards below
+	watch    vigil
 	heard    map[string]time.Time         // by node: when its agent was last heard of, by our clock
 	turned   map[string]bool              // nodes that stopped being ready and whose pods do not know yet
+	had      map[string][]netip.Prefix    // by node: the ranges of one that was deleted, in case it comes back
 	given    map[types.UID][]netip.Prefix // ranges given out that the cache does not show yet
 	homeless map[types.UID]time.Time      // pods whose node does not exist: since when
 }
@@ -59,6 +61,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 		dnsQueue:  control.NewQueue[string]("fleet-dns", lastRetry, log),
 		heard:     map[string]time.Time{},
 		turned:    map[string]bool{},
+		had:       map[string][]netip.Prefix{},
 		given:     map[types.UID][]netip.Prefix{},
 		homeless:  map[types.UID]time.Time{},
 	}
@@ -81,6 +84,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	var queues sync.WaitGroup
 	queues.Go(func() { c.nodeQueue.Work(ctx, 1, c.syncNode) }) // one worker: ranges are given out one after the other
 	queues.Go(func() { c.podQueue.Work(ctx, 1, c.syncPod) })
+	queues.Go(func() { c.keepWatch(ctx) })
 	queues.Go(func() { c.dnsQueue.Work(ctx, 1, c.syncNameServers) })
 	queues.Wait()
 	return nil

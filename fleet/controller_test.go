@@ -31,6 +31,7 @@ func start(t *testing.T, client kubernetes.Interface) (c *Controller, stop func(
 func (c *Controller) silence(node string, d time.Duration) {
 	c.mu.Lock()
 	c.heard[node] = time.Now().Add(-d)
+	c.watch.since = time.Now().Add(-d) // and that it has watched since
 	c.mu.Unlock()
 	c.nodeQueue.Add(node)
 }
@@ -142,6 +143,49 @@ func TestRangesAreDistinctAndReused(t *testing.T) {
 	if after[freed] != "e" || len(after) != 4 {
 		t.Errorf("ranges %v, want %s for e", after, freed)
 	}
+}
+
+// A node that is deleted while its agent lives registers again and has the ranges that its pods have addresses of.
+func TestRangesOfANodeThatComesBack(t *testing.T) {
+	client, err := kubernetes.NewForConfig(apitest.Start(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, client)
+	for _, name := range []string{"a", "b", "c"} {
+		addNode(t, client, name)
+	}
+	before := ranges(t, client, "a", "b", "c")
+	for _, name := range []string{"a", "b"} {
+		if err := client.CoreV1().Nodes().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addNode(t, client, "b")
+	addNode(t, client, "a")
+	if after := ranges(t, client, "a", "b", "c"); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("ranges %v, before %v", after, before)
+	}
+}
+
+// While this process is stopped nobody is silent: what it has not heard it could not hear.
+func TestNobodyIsSilentWhileNobodyListens(t *testing.T) {
+	client, err := kubernetes.NewForConfig(apitest.Start(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := start(t, client)
+	addNode(t, client, "a")
+	nodeIs(t, client, "a", corev1.ConditionTrue, "")
+	c.mu.Lock()
+	c.heard["a"] = c.heard["a"].Add(-time.Minute)
+	c.watch.since, c.watch.last = c.watch.since.Add(-time.Hour), c.watch.last.Add(-time.Minute)
+	c.mu.Unlock()
+	wait, err := c.syncNode(t.Context(), "a")
+	if err != nil || wait < silence-time.Second {
+		t.Errorf("looked at again after %s, %v", wait, err)
+	}
+	nodeIs(t, client, "a", corev1.ConditionTrue, "")
 }
 
 // Rule R35: a silent node is Unknown, its pods are not ready, and in the end they

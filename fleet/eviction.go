@@ -20,7 +20,9 @@ const (
 // wait, or (stays) not at all. aNodeIsReady guards against a mistake: while no node
 // is ready there is nowhere to go, and it may well be the control plane that is cut
 // off, so pods are not evicted for their node's silence (full disruption upstream).
-func PlanPod(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, now time.Time) (wait time.Duration, stays bool) {
+//
+// The taint's time counts only from when this process has been watching: the node may have recovered while nobody looked.
+func PlanPod(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, watching, now time.Time) (wait time.Duration, stays bool) {
 	stays = true
 	for i := range taints {
 		t := &taints[i]
@@ -38,6 +40,9 @@ func PlanPod(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, now time
 		since := now
 		if t.TimeAdded != nil {
 			since = t.TimeAdded.Time
+		}
+		if since.After(now) || implied && since.Before(watching) {
+			since = watching
 		}
 		left := max(0, since.Add(limit).Sub(now))
 		if stays || left < wait {

@@ -123,6 +123,7 @@ func TestPlanPod(t *testing.T) {
 		tolerations []corev1.Toleration
 		taints      []corev1.Taint
 		noneReady   bool
+		watching    time.Duration // 0: for long
 		wait        time.Duration
 		stays       bool
 	}{
@@ -135,12 +136,19 @@ func TestPlanPod(t *testing.T) {
 		{what: "the shortest counts", tolerations: []corev1.Toleration{seconds("", 100), seconds("k", 60)}, taints: []corev1.Taint{noExecute("k", 0)}, wait: time.Minute},
 		{what: "unreachable, by default", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 100)}, wait: 200 * time.Second},
 		{what: "unreachable too long", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 301)}},
+		{what: "unreachable while nobody watched", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 8*3600)}, watching: time.Second, wait: 299 * time.Second},
+		{what: "tainted in the future", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, -3600)}, watching: 100 * time.Second, wait: 200 * time.Second},
+		{what: "the user's taint counts by its own time", taints: []corev1.Taint{noExecute("k", 61)}, tolerations: []corev1.Toleration{seconds("k", 60)}, watching: time.Second},
 		{what: "all nodes are unreachable", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 301)}, noneReady: true, stays: true},
 		{what: "the user's taint when no node is ready", taints: []corev1.Taint{noExecute("k", 0)}, noneReady: true},
 		{what: "the first of two", tolerations: []corev1.Toleration{seconds("a", 60), seconds("b", 30)}, taints: []corev1.Taint{noExecute("a", 0), noExecute("b", 0)}, wait: 30 * time.Second},
 	} {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Tolerations: c.tolerations}}
-		wait, stays := PlanPod(p, c.taints, !c.noneReady, epoch)
+		watching := epoch.Add(-time.Hour)
+		if c.watching != 0 {
+			watching = epoch.Add(-c.watching)
+		}
+		wait, stays := PlanPod(p, c.taints, !c.noneReady, watching, epoch)
 		if wait != c.wait || stays != c.stays {
 			t.Errorf("%s: wait %s, stays %v; want %s, %v", c.what, wait, stays, c.wait, c.stays)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,9 +28,10 @@ func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, 
 		}
 	}
 	c.mu.Lock()
-	heard, turned := c.heard[name], c.turned[name]
+	now := time.Now()
+	heard, turned := later(c.heard[name], c.watch.at(now)), c.turned[name]
 	c.mu.Unlock()
-	plan := PlanNode(n, heard, time.Now())
+	plan := PlanNode(n, heard, now)
 	if len(plan.Conditions) > 0 {
 		c.log.Warn("fleet: node is silent", "node", name, "since", heard)
 		c.events.Eventf(n, corev1.EventTypeNormal, "NodeNotReady", "Node %s status is now: NodeNotReady", name)
@@ -76,7 +78,7 @@ func (c *Controller) giveRanges(ctx context.Context, n *corev1.Node) error {
 	if given {
 		return nil // written; the cache will show it
 	}
-	all, full := NodeRanges(c.ranges, cidrs(n), taken)
+	all, full := NodeRanges(c.ranges, c.before(n, taken), taken)
 	if full.IsValid() {
 		c.events.Eventf(n, corev1.EventTypeNormal, "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", n.Name)
 		return fmt.Errorf("node %s: no /%d left in %s: delete nodes that are gone or start with a larger pod range", n.Name, nodeBits(full), full)
@@ -99,6 +101,19 @@ func (c *Controller) giveRanges(ctx context.Context, n *corev1.Node) error {
 	c.given[n.UID] = all
 	c.mu.Unlock()
 	return nil
+}
+
+// before is what the node has, or had before it was deleted if nobody else has it now.
+func (c *Controller) before(n *corev1.Node, taken []netip.Prefix) []netip.Prefix {
+	c.mu.Lock()
+	had := c.had[n.Name]
+	delete(c.had, n.Name)
+	c.mu.Unlock()
+	used := func(p netip.Prefix) bool { return slices.ContainsFunc(taken, p.Overlaps) }
+	if len(cidrs(n)) > 0 || slices.ContainsFunc(had, used) {
+		return cidrs(n)
+	}
+	return had
 }
 
 // takenRanges are the ranges of all nodes, also those this process has written and
@@ -172,7 +187,8 @@ func (c *Controller) syncPod(ctx context.Context, key types.NamespacedName) (tim
 	if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		return 0, nil
 	}
-	wait, stays := PlanPod(p, n.Spec.Taints, c.anyReady(), time.Now())
+	now := time.Now()
+	wait, stays := PlanPod(p, n.Spec.Taints, c.anyReady(), c.watching(now), now)
 	if stays || wait > 0 {
 		return wait, nil
 	}
@@ -201,14 +217,16 @@ func (c *Controller) orphaned(ctx context.Context, p *corev1.Pod) (time.Duration
 	if p.Spec.NodeName == "" {
 		return 0, nil
 	}
+	now := time.Now()
+	watching := c.watching(now)
 	c.mu.Lock()
 	since, ok := c.homeless[p.UID]
 	if !ok {
-		since = time.Now()
+		since = now
 		c.homeless[p.UID] = since
 	}
 	c.mu.Unlock()
-	if left := time.Until(since.Add(quarantine)); left > 0 {
+	if left := later(since, watching).Add(quarantine).Sub(now); left > 0 {
 		return left, nil
 	}
 	_, err := c.client.CoreV1().Nodes().Get(ctx, p.Spec.NodeName, metav1.GetOptions{})
@@ -216,8 +234,8 @@ func (c *Controller) orphaned(ctx context.Context, p *corev1.Pod) (time.Duration
 		return quarantine, err
 	}
 	c.log.Info("fleet: pod removed, its node is gone", "pod", control.Key(p).String(), "node", p.Spec.NodeName)
-	now := int64(0)
-	return 0, c.deletePod(ctx, p, metav1.DeleteOptions{GracePeriodSeconds: &now})
+	atOnce := int64(0)
+	return 0, c.deletePod(ctx, p, metav1.DeleteOptions{GracePeriodSeconds: &atOnce})
 }
 
 func (c *Controller) deletePod(ctx context.Context, p *corev1.Pod, opts metav1.DeleteOptions) error {

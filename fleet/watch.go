@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -11,6 +12,31 @@ import (
 
 	"fairlead.dev/fairlead/control"
 )
+
+// watching is since when this process has been watching without a gap.
+func (c *Controller) watching(now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.watch.at(now)
+}
+
+// keepWatch looks often enough for a gap to be one.
+func (c *Controller) keepWatch(ctx context.Context) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		before := c.watching(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		if since := c.watching(now); !since.Equal(before) {
+			c.log.Warn("fleet: nobody watched for a while, or the clock was set; nodes are judged by what is heard from now on")
+		}
+	}
+}
 
 // nodeChanged notes heartbeats in the node's status and queues the node.
 func (c *Controller) nodeChanged(old, n *corev1.Node, _ bool) {
@@ -49,12 +75,14 @@ func (c *Controller) nodeChanged(old, n *corev1.Node, _ bool) {
 	c.nodeQueue.Add(n.Name)
 }
 
-// nodeGone forgets the node; its range is free, its pods go after the quarantine.
+// nodeGone forgets the node; its range is free, its pods go after the quarantine. Should its agent live and register again,
+// it gets the same range, which its pods have addresses of.
 func (c *Controller) nodeGone(n *corev1.Node) {
 	c.mu.Lock()
 	delete(c.heard, n.Name)
 	delete(c.turned, n.Name)
 	delete(c.given, n.UID)
+	c.had[n.Name] = cidrs(n)
 	c.mu.Unlock()
 	c.queuePods(n.Name)
 	c.dnsQueue.Add("")

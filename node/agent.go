@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -70,6 +71,10 @@ type Agent struct {
 	running sync.WaitGroup       // goroutines of pods
 
 	searches searches
+
+	ready     chan struct{} // closed by readyOnce
+	readyOnce sync.Once
+	waiting   atomic.Pointer[string] // what keeps the node from being ready
 }
 
 // New makes an agent; nothing runs yet. The runtime has to be started before Run.
@@ -88,6 +93,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		owners:         map[string]types.UID{},
 		early:          map[string]time.Time{},
 		searches:       searches{byAddr: map[netip.Addr]searchList{}},
+		ready:          make(chan struct{}),
 	}
 }
 

@@ -33,13 +33,30 @@ const (
 	leaseNamespace = corev1.NamespaceNodeLease
 )
 
-// keepNode registers the node, connects its pods' network when it has got its ranges of addresses, and reports its state.
+// keepNode makes this machine a node and reports its state. Should somebody delete the Node while the agent runs, it registers
+// again.
 func (a *Agent) keepNode(ctx context.Context) error {
+	for first := true; ; first = false {
+		if err := a.join(ctx, first); err != nil {
+			return err
+		}
+		err := a.reportNodes(ctx)
+		if !apierrors.IsNotFound(err) {
+			return err
+		}
+		a.log.Warn("the node was deleted and is registered again; to have it leave, end its agent first", "node", a.cfg.Name)
+	}
+}
+
+// join registers the node and connects its pods' network when it has got its ranges of addresses.
+func (a *Agent) join(ctx context.Context, first bool) error {
 	node, err := a.register(ctx)
 	if err != nil {
 		return err
 	}
-	a.events.Event(a.nodeReference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+	if first {
+		a.events.Event(a.nodeReference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+	}
 	cidrs, err := a.podCIDRs(ctx, node)
 	if err != nil {
 		return err
@@ -47,43 +64,81 @@ func (a *Agent) keepNode(ctx context.Context) error {
 	if err := a.rt.WriteCNI(cidrs, 0); err != nil {
 		return err
 	}
-	retry(ctx, func() error {
+	return a.retry(ctx, "its containerd", func() error {
 		if problem := a.runtimeProblem(ctx); problem != "" {
-			return fmt.Errorf("%s", problem)
+			return errors.New(problem)
 		}
 		return nil
 	})
+}
+
+// reportNodes reports the node's state until the context ends or the Node is gone.
+func (a *Agent) reportNodes(ctx context.Context) error {
 	var told time.Time
-	var delay time.Duration
 	for {
-		if err := a.reportNode(ctx, &told); err != nil && ctx.Err() == nil {
-			limit := unreachable
+		err := a.retry(ctx, "its status to be taken by the API server", func() error {
+			err := a.reportNode(ctx, &told)
 			if apierrors.IsNotFound(err) {
-				limit = statusPeriod // somebody has deleted the Node: that does not pass by itself
+				return &final{err}
 			}
-			if again := life.Grow(delay, 200*time.Millisecond, limit); again != delay {
-				delay = again
-				a.log.Warn("the node's status cannot be reported", "error", err, "again", delay)
-			}
-			wait(ctx, delay)
-			continue
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		delay = 0
 		if !wait(ctx, statusPeriod) {
 			return ctx.Err()
 		}
 	}
 }
 
-// retry calls f until it succeeds, after 5 ms, 10 ms and so on up to 500 ms. It returns the last error when the context ends.
-func retry(ctx context.Context, f func() error) error {
-	for delay := 5 * time.Millisecond; ; delay = min(2*delay, 500*time.Millisecond) {
+// final is an error that trying again does not change.
+type final struct{ error }
+
+func (f *final) Unwrap() error { return f.error }
+
+// The pauses between tries of what has to succeed: the first, the longest, and that from which on it is told.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = unreachable
+	toldPause  = 300 * time.Millisecond
+)
+
+// retry calls f until it succeeds or its error is final, after longer and longer pauses. What it waits for is told to who asks why
+// the node is not ready, and once in the log. It returns the last error when the context ends.
+func (a *Agent) retry(ctx context.Context, what string, f func() error) error {
+	told := ""
+	var last *string
+	for delay := firstPause; ; delay = min(2*delay, lastPause) {
 		err := f()
-		if err == nil || !wait(ctx, delay) {
+		var end *final
+		if err == nil || errors.As(err, &end) {
+			a.waiting.CompareAndSwap(last, nil)
+			return err
+		}
+		reason := fmt.Sprintf("waits for %s: %v", what, err)
+		last = &reason
+		a.waiting.Store(last)
+		if delay >= toldPause && reason != told && ctx.Err() == nil {
+			a.log.Warn("the node "+reason, "node", a.cfg.Name)
+			told = reason
+		}
+		if !wait(ctx, delay) {
 			return err
 		}
 	}
 }
+
+// Waiting says what keeps the node from being ready, if anything does.
+func (a *Agent) Waiting() string {
+	if reason := a.waiting.Load(); reason != nil {
+		return *reason
+	}
+	return ""
+}
+
+// Ready is closed when the API server has first taken from this agent that the node is ready.
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
 // labels are the well-known labels of this node and those it was given.
 func (a *Agent) labels() map[string]string {
@@ -101,7 +156,7 @@ func (a *Agent) labels() map[string]string {
 // register creates the Node object, or brings the labels of an existing one up to date. Its range of pod addresses stays.
 func (a *Agent) register(ctx context.Context) (*corev1.Node, error) {
 	var node *corev1.Node
-	err := retry(ctx, func() error {
+	err := a.retry(ctx, "its registration", func() error {
 		nodes := a.client.CoreV1().Nodes()
 		created, err := nodes.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: a.cfg.Name, Labels: a.labels()}}, metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) {
@@ -112,7 +167,6 @@ func (a *Agent) register(ctx context.Context) (*corev1.Node, error) {
 			created, err = nodes.Patch(ctx, a.cfg.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 		}
 		if err != nil {
-			a.log.Debug("the node cannot be registered yet", "error", err)
 			return err
 		}
 		node = created
@@ -127,7 +181,7 @@ func (a *Agent) register(ctx context.Context) (*corev1.Node, error) {
 // podCIDRs waits until the node has a range of pod addresses of each family it has an address of.
 func (a *Agent) podCIDRs(ctx context.Context, node *corev1.Node) ([]netip.Prefix, error) {
 	var cidrs []netip.Prefix
-	err := retry(ctx, func() error {
+	err := a.retry(ctx, "a range of pod addresses", func() error {
 		var err error
 		if cidrs, err = rangesLike(a.cfg.IPs, node.Spec.PodCIDRs); err == nil {
 			return nil
@@ -197,7 +251,22 @@ func (a *Agent) reportNode(ctx context.Context, told *time.Time) error {
 		return err
 	}
 	*told = now
+	a.judge(want.Conditions)
 	return nil
+}
+
+// judge tells who waits for the node that it is ready, or why it is not.
+func (a *Agent) judge(reported []corev1.NodeCondition) {
+	for _, c := range reported {
+		switch {
+		case c.Type != corev1.NodeReady:
+		case c.Status == corev1.ConditionTrue:
+			a.waiting.Store(nil)
+			a.readyOnce.Do(func() { close(a.ready) })
+		default:
+			a.waiting.Store(&c.Message)
+		}
+	}
 }
 
 // sameNodeStatus compares without the times of heartbeats.
