@@ -82,6 +82,11 @@ func withPorts(req host.Requirements, s config.Settings) host.Requirements {
 		{Network: "tcp", Addr: netip.AddrPortFrom(all, uint16(s.Port)), For: "API server", Flag: "--port"},
 		{Network: "tcp", Addr: netip.AddrPortFrom(all, uint16(s.AgentPort)), For: "node agent", Flag: "--agent-port"},
 	}
+	for _, a := range s.DNS { // which this host does not have yet: only who listens everywhere is in the way
+		for _, network := range []string{"udp", "tcp"} {
+			req.Ports = append(req.Ports, host.Port{Network: network, Addr: netip.AddrPortFrom(a, 53), For: "cluster DNS"})
+		}
+	}
 	return req
 }
 

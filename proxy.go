@@ -178,7 +178,7 @@ func startProxy(ctx context.Context, g *errgroup.Group, s proxySettings, client 
 	rules.Metrics = metrics
 	proxy := nft.New(rules, w, log.With("part", "nft"))
 	if len(s.healthz) == 0 {
-		s.healthz = onPort(healthzPort, append(slices.Clone(s.addrs), loopback)...)
+		s.healthz = onPort(healthzPort, append(slices.Clone(s.addrs), loopbacks(s.addrs)...)...)
 	}
 	answers := newHealth(nodeHealth{name: s.name, addrs: s.addrs, listen: s.healthz, events: newRecorder(ctx, client, s.name), metrics: metrics,
 		pages: map[netip.AddrPort]http.Handler{s.metrics: proxyPages(metricsPage(metrics))}}, proxy, w, log)

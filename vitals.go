@@ -106,5 +106,19 @@ func onPort(port uint16, addrs ...netip.Addr) []netip.AddrPort {
 	return all
 }
 
-// loopback is where this node's own programs ask.
-var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+// loopback is where this node's own programs ask, of an address's family.
+func loopback(like netip.Addr) netip.Addr {
+	if like.Is6() {
+		return netip.IPv6Loopback()
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+}
+
+// loopbacks are those of each family of a node.
+func loopbacks(addrs []netip.Addr) []netip.Addr {
+	all := make([]netip.Addr, len(addrs))
+	for i, a := range addrs {
+		all[i] = loopback(a)
+	}
+	return all
+}

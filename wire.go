@@ -179,13 +179,10 @@ func cluster(s config.Settings) join.Cluster {
 // nearest is the address at which this host itself reaches what listens at bind. Its own loopback stays when all its other
 // addresses change.
 func nearest(bind netip.Addr) netip.Addr {
-	switch {
-	case !bind.IsUnspecified():
+	if !bind.IsUnspecified() {
 		return bind
-	case bind.Is6():
-		return netip.IPv6Loopback()
 	}
-	return loopback
+	return loopback(bind)
 }
 
 func writeAdminKubeconfig(inst instance.Instance, name string, at netip.AddrPort, cp *controlPlane) error {
@@ -245,8 +242,8 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		return err
 	}
 	proxy := nft.New(nft.Config{NodeName: n.name, NodeIPs: n.addrs, ClusterCIDRs: n.cluster.Pods, ServiceCIDRs: n.cluster.Services, ClusterDNS: n.cluster.DNS, APIServers: servers, Host: n.host, CountUpTo: countUpTo, Metrics: metrics}, w, log.With("part", "nft"))
-	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopback)...), metrics: metrics,
-		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback, proxyModePort): proxyPages(nil)}}, proxy, w, log)
+	answers := newHealth(nodeHealth{name: n.name, addrs: n.addrs, listen: onPort(healthzPort, append(slices.Clone(n.addrs), loopbacks(n.addrs)...)...), metrics: metrics,
+		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback(n.addrs[0]), proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{
 		Name: n.name, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.port)),
 		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels, Metrics: metricsPage(metrics), Services: reportPage(n.name, proxy, w),

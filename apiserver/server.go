@@ -114,7 +114,7 @@ func (s *Server) Acknowledged() *registry.Acknowledged { return &s.acknowledged 
 // Run serves until ctx ends, then drains requests, and stops etcd last. It returns an error when the
 // address is taken, the store cannot be opened, or either of them fails later.
 func (s *Server) Run(ctx context.Context) error {
-	listener, err := listen(ctx, s.cfg.Bind)
+	listener, err := listen(ctx, families(s.cfg.ServiceCIDRs), s.cfg.Bind)
 	if err != nil {
 		return err
 	}
@@ -183,9 +183,21 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	return group.Wait()
 }
 
-func listen(ctx context.Context, bind netip.AddrPort) (net.Listener, error) {
+// families are the kind of sockets that a cluster listens on: of its own families. Left to itself, Go would take "every
+// address" to mean those of both, whichever the address is of.
+func families(ranges []netip.Prefix) string {
+	switch {
+	case len(ranges) == 2:
+		return "tcp"
+	case ranges[0].Addr().Is6():
+		return "tcp6"
+	}
+	return "tcp4"
+}
+
+func listen(ctx context.Context, network string, bind netip.AddrPort) (net.Listener, error) {
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", bind.String())
+	listener, err := lc.Listen(ctx, network, bind.String())
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("api server: port %d on %s is taken by another process: stop it or choose another port: %w", bind.Port(), bind.Addr(), err)
 	}
