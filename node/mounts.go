@@ -15,17 +15,18 @@ import (
 // hostsPath is the file that the node writes for every pod.
 const hostsPath = "/etc/hosts"
 
-// mounts are the volumes of a container, and its /etc/hosts.
-func (a *Agent) mounts(pod *corev1.Pod, c *corev1.Container, ips []string, env []*runtimeapi.KeyValue) ([]*runtimeapi.Mount, error) {
+// mounts are the volumes of a container, its /etc/hosts and the file for its last message, those that others lie in first.
+func (a *Agent) mounts(pod *corev1.Pod, c *corev1.Container, ips []string, env []*runtimeapi.KeyValue, message string) ([]*runtimeapi.Mount, error) {
 	values := make(map[string]string, len(env))
 	for _, kv := range env {
 		values[kv.Key] = string(kv.Value)
 	}
 	var out []*runtimeapi.Mount
+	var parts []part
 	ownHosts := false
 	for i := range c.VolumeMounts {
 		m := &c.VolumeMounts[i]
-		path, err := a.mountSource(pod, m, values)
+		base, below, err := a.mountSource(pod, m, values)
 		if err != nil {
 			return nil, err
 		}
@@ -34,18 +35,26 @@ func (a *Agent) mounts(pod *corev1.Pod, c *corev1.Container, ips []string, env [
 		if !filepath.IsAbs(target) {
 			target = "/" + target
 		}
-		out = append(out, &runtimeapi.Mount{
-			ContainerPath: target, HostPath: path, Readonly: m.ReadOnly || readOnlyVolume(pod, m.Name), Propagation: propagation(m.MountPropagation),
-		})
+		mount := &runtimeapi.Mount{
+			ContainerPath: target, HostPath: base, Readonly: m.ReadOnly || readOnlyVolume(pod, m.Name), Propagation: propagation(m.MountPropagation),
+		}
+		if below != "" {
+			parts = append(parts, part{mount, m.Name, base, below})
+		}
+		out = append(out, mount)
 	}
-	if ownHosts || (pod.Spec.HostNetwork && len(pod.Spec.HostAliases) == 0) {
-		return out, nil
+	if !ownHosts && !(pod.Spec.HostNetwork && len(pod.Spec.HostAliases) == 0) {
+		hosts, err := a.writeHosts(pod, ips)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, &runtimeapi.Mount{ContainerPath: hostsPath, HostPath: hosts})
 	}
-	hosts, err := a.writeHosts(pod, ips)
-	if err != nil {
-		return nil, err
+	if path := c.TerminationMessagePath; path != "" {
+		out = append(out, &runtimeapi.Mount{ContainerPath: path, HostPath: message})
 	}
-	return append(out, &runtimeapi.Mount{ContainerPath: hostsPath, HostPath: hosts}), nil
+	order(out)
+	return out, a.prepareMounts(pod, c.Name, out, parts)
 }
 
 // readOnlyVolume: volumes made from API objects cannot be written.
@@ -70,40 +79,21 @@ func propagation(mode *corev1.MountPropagationMode) runtimeapi.MountPropagation 
 	return runtimeapi.MountPropagation_PROPAGATION_PRIVATE
 }
 
-// mountSource is the path on the node behind a volume mount, with its subPath made where it is missing.
-func (a *Agent) mountSource(pod *corev1.Pod, m *corev1.VolumeMount, env map[string]string) (string, error) {
+// mountSource is the path on the node of the volume that is mounted, and which part of it.
+func (a *Agent) mountSource(pod *corev1.Pod, m *corev1.VolumeMount, env map[string]string) (base, below string, err error) {
 	v := volume(pod, m.Name)
 	if v == nil {
-		return "", fmt.Errorf("volume %q is not defined", m.Name)
+		return "", "", fmt.Errorf("volume %q is not defined", m.Name)
 	}
-	base := a.volumeDir(pod, m.Name)
+	base = a.volumeDir(pod, m.Name)
 	if v.HostPath != nil {
 		base = v.HostPath.Path
 	}
-	sub := m.SubPath
+	below = m.SubPath
 	if m.SubPathExpr != "" {
-		sub = spec.Expand(m.SubPathExpr, env)
+		below = spec.Expand(m.SubPathExpr, env)
 	}
-	if sub == "" {
-		return base, nil
-	}
-	root, err := os.OpenRoot(base)
-	if err != nil {
-		return "", fmt.Errorf("failed to prepare subPath for volumeMount %q: %w", m.Name, err)
-	}
-	defer root.Close()
-	if _, err := root.Stat(sub); errors.Is(err, os.ErrNotExist) {
-		err = root.MkdirAll(sub, 0o750)
-		if err == nil {
-			err = root.Chmod(sub, 0o777)
-		}
-		if err != nil {
-			return "", fmt.Errorf("failed to create subPath directory for volumeMount %q: %w", m.Name, err)
-		}
-	} else if err != nil {
-		return "", fmt.Errorf("failed to prepare subPath for volumeMount %q: %w", m.Name, err)
-	}
-	return filepath.EvalSymlinks(filepath.Join(base, sub))
+	return base, below, nil
 }
 
 // writeHosts writes the pod's /etc/hosts once; containers share the file.

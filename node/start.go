@@ -248,6 +248,17 @@ func messageFile(podDir, container string, attempt uint32) string {
 	return filepath.Join(podDir, "messages", container, fmt.Sprint(attempt))
 }
 
+// writeMessageFile makes the empty file for a container's last message.
+func writeMessageFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o666) // whatever the umask says: the container's user writes it
+}
+
 // containerConfig gathers what the container's configuration needs from API, image and disk.
 func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, image *runtimeapi.Image, attempt uint32) (*runtimeapi.ContainerConfig, error) {
 	node := a.node()
@@ -259,22 +270,13 @@ func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := a.mounts(pod, c, sandbox.IPs, env)
-	if err != nil {
+	message := messageFile(a.podDir(pod), c.Name, attempt)
+	if err := writeMessageFile(message); err != nil {
 		return nil, err
 	}
-	message := messageFile(a.podDir(pod), c.Name, attempt)
-	if path := c.TerminationMessagePath; path != "" {
-		if err := os.MkdirAll(filepath.Dir(message), 0o755); err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(message, nil, 0o666); err != nil {
-			return nil, err
-		}
-		if err := os.Chmod(message, 0o666); err != nil { // whatever the umask says: the container's user writes it
-			return nil, err
-		}
-		mounts = append(mounts, &runtimeapi.Mount{ContainerPath: path, HostPath: message})
+	mounts, err := a.mounts(pod, c, sandbox.IPs, env, message)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(a.logDir(pod), c.Name), 0o755); err != nil {
 		return nil, err

@@ -77,18 +77,24 @@ func (a *Agent) emptyDir(pod *corev1.Pod, source *corev1.EmptyDirVolumeSource, d
 			options += fmt.Sprintf(",size=%d", source.SizeLimit.Value())
 		}
 		err := a.rt.InMounts(func() error {
-			if mounted(dir) {
-				return nil
+			if !mounted(dir) {
+				if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+					return err
+				}
 			}
-			return unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+			return give(dir, fsGroup(pod), 0o777|os.ModeSticky)
 		})
 		if err != nil {
 			return fmt.Errorf("tmpfs: %w", err)
 		}
 		return nil
 	}
-	mode := os.FileMode(0o777)
-	if group := fsGroup(pod); group != nil {
+	return give(dir, fsGroup(pod), 0o777)
+}
+
+// give lets a directory belong to the pod's group, as will what is made in it.
+func give(dir string, group *int64, mode os.FileMode) error {
+	if group != nil {
 		if err := os.Chown(dir, -1, int(*group)); err != nil {
 			return err
 		}
@@ -103,14 +109,21 @@ func mounted(dir string) bool {
 	return unix.Stat(dir, &self) == nil && unix.Stat(filepath.Dir(dir), &parent) == nil && self.Dev != parent.Dev
 }
 
-// unmountVolumes takes down what emptyDir mounted below a pod's directory.
+// unmountVolumes takes down what was mounted below a pod's directory: volumes in memory and parts of volumes.
 func (a *Agent) unmountVolumes(podDir string) error {
 	dirs, err := filepath.Glob(filepath.Join(podDir, "volumes", "*"))
-	if err != nil || len(dirs) == 0 {
+	if err != nil {
+		return err
+	}
+	parts, err := filepath.Glob(filepath.Join(podDir, "subpaths", "*", "*"))
+	if err != nil || len(dirs)+len(parts) == 0 {
 		return err
 	}
 	return a.rt.InMounts(func() error {
 		var failed []error
+		for _, part := range parts {
+			failed = append(failed, unbind(part))
+		}
 		for _, dir := range dirs {
 			if mounted(dir) {
 				failed = append(failed, unix.Unmount(dir, unix.MNT_DETACH))

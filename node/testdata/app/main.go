@@ -62,6 +62,11 @@ func main() {
 			fmt.Println(err)
 			os.Exit(1)
 		}
+	case "link":
+		if err := os.Symlink(args[1], args[2]); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
 	case "id":
 		fmt.Println(os.Getuid(), os.Getgid())
 		host, _ := os.Hostname()
