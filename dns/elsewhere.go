@@ -97,14 +97,49 @@ func (r *request) relay(b []byte, limit int) []byte {
 	copy(b[headerSize:], r.question())
 	flags := binary.BigEndian.Uint16(b[2:])&^(flagRD|flagAA) | flagRA | r.flags()&flagRD
 	binary.BigEndian.PutUint16(b[2:], flags)
+	return r.fit(b, limit)
+}
+
+// fit makes of b, a message without OPT record, one of at most limit bytes with the OPT record that r asks for. Records that
+// have no room go from the end: whole ones, and names in those that stay refer to what is before them only. TC tells of lost
+// answers, and of a lost authority section where it says something by itself: that there is no such name, or who signed.
+func (r *request) fit(b []byte, limit int) []byte {
 	if r.edns {
-		b = appendOPT(b, maxUDP, int(flags&0xf), r.do)
-		binary.BigEndian.PutUint16(b[10:], binary.BigEndian.Uint16(b[10:])+1)
+		limit -= optSize
 	}
 	if len(b) > limit {
-		return r.truncate(b, limit, int(flags&0xf))
+		b = cut(b, headerSize+len(r.question()), limit, r.do)
+	}
+	if r.edns {
+		b = appendOPT(b, maxUDP, int(b[3]&0xf), r.do)
+		binary.BigEndian.PutUint16(b[10:], binary.BigEndian.Uint16(b[10:])+1)
 	}
 	return b
+}
+
+// cut keeps of a message whose records begin at off those that end before limit.
+func cut(b []byte, off, limit int, signed bool) []byte {
+	kept := 0
+	for total := recordCount(b); kept < total; kept++ {
+		_, next, ok := readRecord(b, off)
+		if !ok || next > limit {
+			break
+		}
+		off = next
+	}
+	lost := [3]bool{}
+	for section := range lost { // answers, authority, additional
+		at := 6 + 2*section
+		had := int(binary.BigEndian.Uint16(b[at:]))
+		has := min(had, kept)
+		lost[section] = has < had
+		kept -= has
+		binary.BigEndian.PutUint16(b[at:], uint16(has))
+	}
+	if answers := binary.BigEndian.Uint16(b[6:]); lost[0] || lost[1] && (answers == 0 || signed) {
+		binary.BigEndian.PutUint16(b[2:], binary.BigEndian.Uint16(b[2:])|flagTC)
+	}
+	return b[:off]
 }
 
 // fail is the reply when no upstream server could say anything: SERVFAIL, after the alias if there was
@@ -115,16 +150,6 @@ func (e *errand) fail() []byte {
 	}
 	e.response.finish(&e.request, rcodeServFail)
 	return e.response.buf
-}
-
-// truncate writes into b the reply when the answer does not fit: nothing but the request to come back
-// over TCP.
-func (r *request) truncate(b []byte, limit, rcode int) []byte {
-	w := response{buf: b}
-	w.begin(r, limit)
-	w.truncated = true
-	w.finish(r, rcode)
-	return w.buf
 }
 
 // append adds to an alias what upstream said about the name it leads to. The response code becomes
@@ -140,7 +165,7 @@ func (e *errand) append(answer []byte) []byte {
 	if own.Unpack(alias.buf) != nil || other.Unpack(answer) != nil {
 		return e.fail()
 	}
-	own.RCode, own.Authoritative = other.RCode, false
+	own.RCode, own.Authoritative, own.Truncated = other.RCode, false, own.Truncated || other.Truncated
 	own.Answers = append(own.Answers, other.Answers...)
 	if len(other.Answers) == 0 {
 		own.Authorities = other.Authorities // upstream's SOA: how long the denial may be kept
@@ -150,10 +175,10 @@ func (e *errand) append(answer []byte) []byte {
 		return e.fail()
 	}
 	copy(b[headerSize:], e.request.question())
-	if len(b) > e.limit {
-		return e.request.truncate(nil, e.limit, int(other.RCode))
+	if b, ok := withoutOPT(b); ok {
+		return e.request.fit(b, e.limit)
 	}
-	return b
+	return e.fail()
 }
 
 // withoutOPT returns the answer without its OPT record, and false if it cannot be read or says by that

@@ -95,14 +95,14 @@ func (f *forwarder) fly(ctx context.Context, q question) {
 	servers := f.loops.without(u.servers.list(time.Now()), func(server string, q question) {
 		f.flying.Go(func() { f.probe(ctx, server, q) })
 	})
-	ctx, cancel := context.WithTimeout(ctx, giveUp)
+	within, cancel := context.WithTimeout(ctx, giveUp) // ctx is the probes' and stays what it is
 	defer cancel()
 	early := time.AfterFunc(patience, func() {
 		if old, ok := f.cache.old(nil, q, time.Now()); ok {
 			f.land(q, old, false)
 		}
 	})
-	answer := f.exchange(ctx, u, servers, q)
+	answer := f.exchange(within, u, servers, q)
 	early.Stop()
 	now := time.Now()
 	if answer != nil && settles(answer) {
@@ -110,7 +110,7 @@ func (f *forwarder) fly(ctx context.Context, q question) {
 	} else if old, ok := f.cache.old(nil, q, now); ok {
 		answer = old
 		f.stats.stale.Add(1)
-	} else if ctx.Err() != context.Canceled {
+	} else if within.Err() != context.Canceled {
 		f.cache.fail(q, now)
 	}
 	f.land(q, answer, true)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,7 +226,8 @@ func TestSecondServer(t *testing.T) {
 	})
 }
 
-// TestUpstreamTruncation: an answer too long for UDP is fetched over TCP, and given over UDP as TC.
+// TestUpstreamTruncation: an answer too long for UDP is fetched over TCP, and given over UDP with TC and as many whole records
+// as the client has room for, whether it is new, remembered, from a stub zone's server or what an alias leads to.
 func TestUpstreamTruncation(t *testing.T) {
 	var many []string
 	for i := range 200 {
@@ -240,12 +242,70 @@ func TestUpstreamTruncation(t *testing.T) {
 		}
 		answerWith(many...)(w, q)
 	})
-	s := serve(t, toward(t, u), cluster())
-	if m := ask(t, s, "udp", "www.example.com.", "A"); !m.Truncated {
-		t.Errorf("over UDP: %d answers without TC", len(m.Answer))
+	cfg := toward(t, u)
+	cfg.Stubs = map[string][]netip.AddrPort{"stub.example": {netip.MustParseAddrPort("192.0.2.1:53")}}
+	s := serve(t, cfg, cluster(external("api", "api.example.com")))
+	for _, name := range []string{"www.example.com.", "www.stub.example.", "api.default.svc.cluster.local."} {
+		for _, size := range []uint16{0, 512, 800, 1232, 65000, 600} { // the first is not remembered yet
+			q := new(miekg.Msg).SetQuestion(name, miekg.TypeA)
+			limit := 512
+			if size > 0 {
+				q.SetEdns0(size, false)
+				limit = min(int(size), 1232)
+			}
+			m := exchange(t, s, "udp", q)
+			m.Compress = true
+			const record = 16 // its owner is a pointer
+			if n := m.Len(); !m.Truncated || n > limit || n+record <= limit {
+				t.Errorf("%s with %d bytes: TC=%t, %d answers in %d bytes", name, size, m.Truncated, len(m.Answer), n)
+			}
+			if edns := m.IsEdns0() != nil; edns != (size > 0) {
+				t.Errorf("%s with %d bytes: OPT in the answer: %t", name, size, edns)
+			}
+		}
+		if m := ask(t, s, "tcp", name, "A"); m.Truncated || len(m.Answer) < 200 {
+			t.Errorf("%s over TCP: %d answers", name, len(m.Answer))
+		}
 	}
-	if m := ask(t, s, "tcp", "www.example.com.", "A"); m.Truncated || len(m.Answer) != 200 {
-		t.Errorf("over TCP: %d answers", len(m.Answer))
+}
+
+// TestCut: what goes is the end, and TC tells of it where a client would miss it.
+func TestCut(t *testing.T) {
+	rr := func(text string) miekg.RR {
+		r, err := miekg.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	m := new(miekg.Msg).SetQuestion("a.example.", miekg.TypeA)
+	m.Compress = true
+	m.Answer = []miekg.RR{rr("a.example. 60 IN A 192.0.2.1"), rr("a.example. 60 IN A 192.0.2.2")}
+	m.Ns = []miekg.RR{rr("example. 60 IN NS ns.example.")}
+	m.Extra = []miekg.RR{rr("ns.example. 60 IN A 192.0.2.3")}
+	denial := new(miekg.Msg).SetQuestion("a.example.", miekg.TypeA)
+	denial.Ns = []miekg.RR{rr("example. 60 IN SOA ns.example. root.example. 1 2 3 4 5")}
+	for i, c := range []struct {
+		m      *miekg.Msg
+		less   int // than the whole message
+		signed bool
+		want   string // answers, authority, additional, TC
+	}{
+		{m, 1, false, "2 1 0 false"}, {m, 17, false, "2 0 0 false"}, {m, 17, true, "2 0 0 true"},
+		{m, 40, false, "1 0 0 true"}, {m, 60, false, "0 0 0 true"}, {denial, 1, false, "0 0 0 true"},
+	} {
+		b, err := c.m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		end, _ := skipName(b, headerSize)
+		var got miekg.Msg
+		if err := got.Unpack(cut(b, end+4, len(b)-c.less, c.signed)); err != nil {
+			t.Fatal(i, err)
+		}
+		if text := fmt.Sprint(len(got.Answer), len(got.Ns), len(got.Extra), got.Truncated); text != c.want {
+			t.Errorf("%d: %s, want %s", i, text, c.want)
+		}
 	}
 }
 
