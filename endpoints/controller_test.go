@@ -55,6 +55,15 @@ func TestPodsComeFlipAndGo(t *testing.T) {
 	eventually(t, s.sliceLines, "web", "IPv4 ->")
 }
 
+// One pod whose address the API refuses in a slice must not keep the others out.
+func TestE4_OneUnusableAddressFreezesNobody(t *testing.T) {
+	s := alone(t)
+	s.createService(t)
+	s.createPods(t, webPod("a", "127.0.0.1"), webPod("b", "10.0.0.2"), webPod("c", "169.254.169.254"))
+	eventually(t, s.objectLines, "web", "10.0.0.2 : http:8080/TCP")
+	eventually(t, s.sliceLines, "web", "IPv4 http:8080/TCP -> 10.0.0.2(ready,serving)")
+}
+
 func TestE14_PodsMoveByTheirLabels(t *testing.T) {
 	s := alone(t)
 	s.createService(t)

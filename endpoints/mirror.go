@@ -28,7 +28,7 @@ const (
 // omissions counts what a mirror leaves out of an Endpoints object.
 type omissions struct {
 	surplus int // addresses beyond MirrorLimit in their subset
-	invalid int // addresses that are no IP addresses
+	invalid int // addresses that are no IP addresses, or that the API refuses in slices
 }
 
 // Mirrored reports whether the Endpoints object is somebody's own and has to be mirrored into
@@ -124,7 +124,7 @@ func mirrorGroups(ep *corev1.Endpoints) (map[group]*roster, omissions) {
 // readiness is known, the other conditions stay open (rules E104 and E105).
 func mirrorEndpoint(a *corev1.EndpointAddress, ready bool) (ep discoveryv1.Endpoint, family discoveryv1.AddressType, ok bool) {
 	addr, ok := parseAddr(a.IP)
-	if !ok {
+	if !ok || special(addr) {
 		return ep, "", false
 	}
 	ep = discoveryv1.Endpoint{

@@ -52,19 +52,44 @@ func Readiness(pod *corev1.Pod) (ready bool, since time.Time) {
 
 // Addresses returns the pod's addresses of one family in canonical form, in the order of the
 // status; none means that the pod cannot be an endpoint in that family (rules E4, E21 and E58).
-// The endpoint of a pod in the node's network is the node's address (rule E15).
+// The endpoint of a pod in the node's network is the node's address (rule E15). Unusable addresses
+// are left out: the API refuses a whole slice for the sake of one.
 func Addresses(pod *corev1.Pod, family corev1.IPFamily) []string {
-	ips := pod.Status.PodIPs
-	if len(ips) == 0 && pod.Status.PodIP != "" {
-		ips = []corev1.PodIP{{IP: pod.Status.PodIP}}
-	}
 	var addrs []string
-	for _, ip := range ips {
-		if addr, ok := parseAddr(ip.IP); ok && familyOf(addr) == family {
+	for _, ip := range podIPs(pod) {
+		if addr, ok := parseAddr(ip.IP); ok && familyOf(addr) == family && reachable(addr) {
 			addrs = append(addrs, canonical(addr, ip.IP))
 		}
 	}
 	return addrs
+}
+
+// Unusable returns what a pod's status gives as its addresses and no endpoint can be, as written.
+func Unusable(pod *corev1.Pod) []string {
+	var texts []string
+	for _, ip := range podIPs(pod) {
+		if addr, ok := parseAddr(ip.IP); !ok || !reachable(addr) {
+			texts = append(texts, ip.IP)
+		}
+	}
+	return texts
+}
+
+func podIPs(pod *corev1.Pod) []corev1.PodIP {
+	if len(pod.Status.PodIPs) == 0 && pod.Status.PodIP != "" {
+		return []corev1.PodIP{{IP: pod.Status.PodIP}}
+	}
+	return pod.Status.PodIPs
+}
+
+// reachable reports whether a pod can be at an address.
+func reachable(addr netip.Addr) bool {
+	return !special(addr) && !addr.IsMulticast() && addr != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// special reports whether the API refuses an address in Endpoints and slices, because it means no host.
+func special(addr netip.Addr) bool {
+	return addr.IsUnspecified() || addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsLinkLocalMulticast()
 }
 
 // canonical returns the canonical text of an address: text itself, which nearly always is.

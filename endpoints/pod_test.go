@@ -1,6 +1,7 @@
 package endpoints
 
 import (
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,24 @@ func TestE3_EndedPodsAreNoEndpoints(t *testing.T) {
 func TestE4_PodsWithoutAddressAreNoEndpoints(t *testing.T) {
 	pod := webPod("a", "", func(p *corev1.Pod) { p.Status.PodIPs = nil })
 	equal(t, planned(t, webService(publishNotReady), pod), "create IPv4 ->")
+}
+
+// unusable are addresses at which no pod can be.
+var unusable = []string{"127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "239.1.2.3", "255.255.255.255", "::1", "::", "fe80::1", "ff02::1", "::ffff:127.0.0.1", "10.0.0.300", "fe80::1%eth0", "x"}
+
+func TestE4_UnusableAddressesAreNone(t *testing.T) {
+	for _, ip := range unusable {
+		pod := webPod("a", ip)
+		equal(t, planned(t, webService(), pod, webPod("b", "10.0.0.2")), "create IPv4 http:8080/TCP -> 10.0.0.2(ready,serving)")
+		if got := Unusable(pod); !slices.Equal(got, []string{ip}) {
+			t.Errorf("%s: %v", ip, got)
+		}
+	}
+	mapped := webPod("a", "::ffff:10.0.0.1")
+	equal(t, planned(t, webService(), mapped), "create IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
+	if got := Unusable(mapped); got != nil {
+		t.Errorf("mapped: %v", got)
+	}
 }
 
 func TestE6_ReadyIsTheReadyCondition(t *testing.T) {

@@ -180,6 +180,22 @@ func TestNothingIsWrong(t *testing.T) {
 	}
 }
 
+// An address that no pod can have is said, and the pod with it.
+func TestUnusableAddress(t *testing.T) {
+	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80}}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "odd", Labels: s.Spec.Selector},
+		Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "127.0.0.1"}, {IP: "10.244.1.2"}}}}
+	told := ""
+	for _, f := range Findings(idle(t, s, pod).view(control.Key(s))) {
+		if f.Reason == "UnusableAddress" {
+			told = f.Message
+		}
+	}
+	if !strings.HasPrefix(told, "127.0.0.1 of pod odd in status.podIPs") {
+		t.Errorf("told %q", told)
+	}
+}
+
 // Addresses of the cluster itself, claimed by the status of a Service.
 func TestReservedAddresses(t *testing.T) {
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{PodCIDR: "10.244.1.0/24"}}

@@ -22,6 +22,9 @@ func (v View) selected() []Finding {
 	if !slices.ContainsFunc(v.Pods, v.receives) {
 		all = append(all, v.noneReady())
 	}
+	if f, wrong := v.unusable(); wrong {
+		all = append(all, f)
+	}
 	for i := range v.Service.Spec.Ports {
 		if f, wrong := v.noSuchPort(&v.Service.Spec.Ports[i]); wrong {
 			all = append(all, f)
@@ -95,6 +98,25 @@ func (v View) noneReady() Finding {
 	}
 	return Finding{Reason: "NoReadyPods", After: starting, Message: fmt.Sprintf("the selector "+verb+": %s. See kubectl describe pod %s -n %s",
 		count(len(pods), "pod"), several(states), pods[0].Name, pods[0].Namespace)}
+}
+
+// unusable is about addresses in the status of pods that no endpoint can be.
+func (v View) unusable() (Finding, bool) {
+	var found []string
+	for _, pod := range v.Pods {
+		if endpoints.Running(pod) {
+			for _, text := range endpoints.Unusable(pod) {
+				found = append(found, fmt.Sprintf("%s of pod %s", cmp.Or(trimmed(text), "an empty one"), pod.Name))
+			}
+		}
+	}
+	if len(found) == 0 {
+		return Finding{}, false
+	}
+	slices.Sort(found)
+	return Finding{Reason: "UnusableAddress", After: written, Message: fmt.Sprintf(
+		"%s in status.podIPs: nobody can be reached there, so it is no endpoint. What runs the pod, or who wrote its status, has to give an address of the pod network",
+		several(found))}, true
 }
 
 // state says why a pod gets no traffic.
