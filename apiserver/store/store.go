@@ -16,7 +16,6 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +28,8 @@ const (
 	batch = time.Second
 	// heartbeat is raft's tick in milliseconds.
 	heartbeat = 500
+	// grace bounds how long the end of an etcd is waited for that cannot go on.
+	grace = 2 * time.Second
 )
 
 // Store is the embedded etcd of one data directory. It keeps its files in DIR/etcd, and holds a lock on
@@ -65,9 +66,10 @@ func (s *Store) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	etcd, err := s.lead(ctx, birth.data)
+	fate := newFate()
+	etcd, err := s.lead(ctx, birth.data, fate)
 	if etcd != nil {
-		defer etcd.Close()
+		defer end(etcd, fate)
 	}
 	if err != nil || ctx.Err() != nil {
 		return err
@@ -80,27 +82,46 @@ func (s *Store) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
+	case <-fate.sealed:
+		return fmt.Errorf("store: etcd in %s cannot go on: %w", birth.data, fate.err)
 	case err := <-etcd.Err():
-		return fmt.Errorf("store: etcd in %s failed: %w", s.dir, err)
+		return fmt.Errorf("store: etcd in %s failed: %w", birth.data, err)
 	case <-etcd.Server.StopNotify():
-		return fmt.Errorf("store: etcd in %s stopped by itself: look at its last log lines", s.dir)
+		return fmt.Errorf("store: etcd in %s stopped by itself: look at its last log lines", birth.data)
+	}
+}
+
+// end closes etcd in order. One that cannot go on may have lost the goroutine that its end waits for.
+func end(etcd *embed.Etcd, fate *fate) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		etcd.Close()
+	}()
+	select {
+	case <-ended:
+	case <-fate.sealed:
+		select {
+		case <-ended:
+		case <-time.After(grace):
+		}
 	}
 }
 
 // lead starts etcd over dir and waits until it leads. What it returns is to be closed, also after an error.
-func (s *Store) lead(ctx context.Context, dir string) (*embed.Etcd, error) {
+func (s *Store) lead(ctx context.Context, dir string, fate *fate) (*embed.Etcd, error) {
 	starting.Lock()
 	defer starting.Unlock()
-	etcd, err := start(embedConfig(dir, s.log))
+	etcd, err := start(embedConfig(dir, s.log, fate), fate)
 	if err != nil {
 		return nil, err
 	}
-	return etcd, elect(ctx, etcd)
+	return etcd, elect(ctx, etcd, fate)
 }
 
 // embedConfig describes a single member without any listener: it is called directly and has no peers, so its addresses are
 // only names.
-func embedConfig(dir string, log *slog.Logger) *embed.Config {
+func embedConfig(dir string, log *slog.Logger, fate *fate) *embed.Config {
 	nowhere := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
 	c := embed.NewConfig()
 	c.Name = "fairlead"
@@ -115,23 +136,34 @@ func embedConfig(dir string, log *slog.Logger) *embed.Config {
 	c.BackendBatchInterval = batch
 	c.SnapshotCatchUpEntries = 1000 // kept in memory for slow followers; there are none
 	c.EnableGRPCGateway = false
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: log}, zap.WithFatalHook(zapcore.WriteThenPanic)))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: log}, zap.WithFatalHook(fate), zap.WithPanicHook(fate)))
 	return c
 }
 
-// start opens the data directory. etcd reports a directory it cannot use by panicking through its logger;
-// that becomes an error here.
-func start(c *embed.Config) (etcd *embed.Etcd, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			etcd, err = nil, explain(c.Dir, fmt.Errorf("%v", cause))
-		}
+// start opens the data directory. etcd reports a directory it cannot use by an error, by a panic, or by its logger, which
+// ends the goroutine.
+func start(c *embed.Config, fate *fate) (*embed.Etcd, error) {
+	var etcd *embed.Etcd
+	opened := make(chan error, 1)
+	go func() {
+		defer func() {
+			if cause := recover(); cause != nil {
+				fate.seal(fmt.Errorf("%v", cause))
+			}
+		}()
+		var err error
+		etcd, err = embed.StartEtcd(c)
+		opened <- err
 	}()
-	etcd, err = embed.StartEtcd(c)
-	if err != nil {
-		return nil, explain(c.Dir, err)
+	select {
+	case err := <-opened:
+		if err != nil {
+			return nil, explain(c.Dir, err)
+		}
+		return etcd, nil
+	case <-fate.sealed:
+		return nil, explain(c.Dir, fate.err)
 	}
-	return etcd, nil
 }
 
 func explain(dir string, cause error) error {
