@@ -9,11 +9,11 @@ export CGO_ENABLED = 0
 export GOFLAGS = -mod=readonly -trimpath
 
 # Packages whose tests need neither root, nor a kernel feature, nor a running API server.
-QUICK = ./alloc/... ./config/... ./control ./demoapp/... ./dns ./instance/... ./internal/policy/... ./join/... \
+QUICK = ./alloc/... ./chaos/history ./config/... ./control ./demoapp/... ./dns ./instance/... ./internal/policy/... ./join/... \
 	./kubeconfig/... ./lb/... ./pki/... ./world/...
 
 # Packages whose tests compare the whole host before and after: nothing else may run beside them.
-ALONE = ./demos/... ./scenario/...
+ALONE = ./demos/... ./scenario/... ./chaos
 
 .PHONY: help
 help: ## list the targets
@@ -39,7 +39,7 @@ demo: setup build images ## build, start a cluster on this host, and show it wor
 test: go ## everything: real kernel, real containers, kubectl scripts (as root)
 	@setup/install tests
 	$(MAKE) build images lint
-	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/demos' -e '/scenario')
+	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/demos' -e '/scenario' -e '/chaos$$')
 	go test -count=1 -timeout 20m -p 1 $(ALONE)
 	@echo 'make test: everything passed'
 
@@ -50,6 +50,11 @@ quick: go ## the tests that need neither root, nor a kernel feature, nor an API 
 .PHONY: bench
 bench: setup build images ## measure, print tables and write them to docs/benchmarks.md (as root)
 	go run ./bench -write
+
+.PHONY: chaos
+chaos: build images ## kill, cut off, starve and damage a lab under load, at length; docs/reliability.md (as root)
+	@setup/install tests
+	go test -count=1 -timeout 90m -v ./chaos -args -rounds 200 -write
 
 .PHONY: lint
 lint: go ## gofmt, go vet, staticcheck
