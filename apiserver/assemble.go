@@ -94,7 +94,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 // addHooks adds what begins when the server serves.
 func addHooks(api *genericapiserver.GenericAPIServer, customs *custom.Server, k *keeper, services rest.Storage, log *slog.Logger) {
 	api.AddPostStartHookOrDie("fairlead-custom-resources", func(hook genericapiserver.PostStartHookContext) error {
-		customs.Start(hook)
+		customs.Start(hook, api.Handler)
 		return nil
 	})
 	api.AddPostStartHookOrDie("fairlead-bootstrap", func(hook genericapiserver.PostStartHookContext) error {
@@ -170,7 +170,7 @@ func serveOpenAPI(api *genericapiserver.GenericAPIServer, customs *custom.Server
 	for _, r := range routes() {
 		groups = append(groups, strings.TrimPrefix(r.RootPath(), "/"))
 	}
-	openapi.NewDocuments(groups, routes, customs.Definitions(), c.OpenAPIConfig, c.OpenAPIV3Config).Install(api.Handler.NonGoRestfulMux)
+	openapi.NewDocuments(groups, routes, customs, c.OpenAPIConfig, c.OpenAPIV3Config).Install(api.Handler.NonGoRestfulMux)
 }
 
 // addStreams adds the subresources of the core group that something outside of this server answers, and

@@ -50,7 +50,7 @@ func (b *backend) apply(c *genericapiserver.Config) error {
 		if err := o.ApplyWithStorageFactoryTo(factory, c); err != nil {
 			return err
 		}
-		c.RESTOptionsGetter = b.direct(c.RESTOptionsGetter)
+		c.RESTOptionsGetter = b.direct(c.RESTOptionsGetter, true)
 		return nil
 	}
 	client := b.open()
@@ -70,7 +70,7 @@ func (b *backend) apply(c *genericapiserver.Config) error {
 	})
 	c.AddHealthChecks(alive)
 	metrics.SetStorageMonitorGetter(func() ([]metrics.Monitor, error) { return []metrics.Monitor{size{client}}, nil })
-	c.RESTOptionsGetter = b.direct(o.CreateRESTOptionsGetter(factory, nil))
+	c.RESTOptionsGetter = b.direct(o.CreateRESTOptionsGetter(factory, nil), true)
 	return nil
 }
 
@@ -84,7 +84,16 @@ func (b *backend) close() {
 // options are the storage options of objects that a codec writes, in their simplest form.
 func (b *backend) options(codec runtime.Codec) generic.RESTOptionsGetter {
 	c := b.config(codec)
-	return b.direct(options.NewEtcdOptions(c).CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: *c}, nil))
+	return b.direct(options.NewEtcdOptions(c).CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: *c}, nil), true)
+}
+
+// uncached are storage options without a watch cache, for objects that are large and rarely read: it would keep each of them, and
+// what each was at its last changes.
+func (b *backend) uncached(codec runtime.Codec) generic.RESTOptionsGetter {
+	c := b.config(codec)
+	o := options.NewEtcdOptions(c)
+	o.EnableWatchCache = false
+	return b.direct(o.CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: *c}, nil), false)
 }
 
 // size is what the metrics ask for the embedded etcd's size.

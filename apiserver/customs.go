@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
@@ -14,7 +15,8 @@ import (
 func customResources(generic *genericapiserver.Config, etcd *backend, webhooks nodelink.Resolver) (*custom.Server, error) {
 	return custom.New(custom.Config{
 		Generic:  *generic,
-		Storage:  etcd.options,
+		Objects:  etcd.options(unstructured.UnstructuredJSONScheme),
+		Storage:  etcd.uncached,
 		Namer:    openapinamer.NewDefinitionNamer(openapi.Scheme()),
 		Webhooks: webhooks,
 	})

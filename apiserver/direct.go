@@ -25,13 +25,14 @@ import (
 // reach an etcd by gRPC, which for one in the same process was a sixth of what creating an object costs.
 type directOptions struct {
 	generic.RESTOptionsGetter
-	b *backend
+	b      *backend
+	cached bool // whether a watch cache stands before the storage
 }
 
 // direct replaces the storage of the given options; those of an external etcd keep theirs. In both, writes last.
-func (b *backend) direct(getter generic.RESTOptionsGetter) generic.RESTOptionsGetter {
+func (b *backend) direct(getter generic.RESTOptionsGetter, cached bool) generic.RESTOptionsGetter {
 	if b.open != nil {
-		getter = directOptions{getter, b}
+		getter = directOptions{getter, b, cached}
 	}
 	return lastingOptions{getter}
 }
@@ -39,14 +40,16 @@ func (b *backend) direct(getter generic.RESTOptionsGetter) generic.RESTOptionsGe
 // GetRESTOptions is part of generic.RESTOptionsGetter.
 func (d directOptions) GetRESTOptions(resource schema.GroupResource, example runtime.Object) (generic.RESTOptions, error) {
 	o, err := d.RESTOptionsGetter.GetRESTOptions(resource, example)
-	o.Decorator = d.b.storage
+	o.Decorator = d.b.raw
+	if d.cached {
+		o.Decorator = d.b.storage
+	}
 	return o, err
 }
 
-// storage is the storage of one resource: what genericregistry.StorageWithCacher returns, over a client of its own, since
-// requests for a watch's progress reach every watch of a client.
-func (b *backend) storage(config *storagebackend.ConfigForResource, prefix string, key func(runtime.Object) (string, error),
-	newFunc, newListFunc func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
+// raw is the storage of one resource over a client of its own, since requests for a watch's progress reach every watch of a client.
+func (b *backend) raw(config *storagebackend.ConfigForResource, prefix string, _ func(runtime.Object) (string, error),
+	newFunc, newListFunc func() runtime.Object, _ storage.AttrFunc, _ storage.IndexerFuncs, _ *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
 	client := &kubernetes.Client{Client: b.open()}
 	client.Kubernetes = client
 	versioner := storage.APIObjectVersioner{}
@@ -57,22 +60,33 @@ func (b *backend) storage(config *storagebackend.ConfigForResource, prefix strin
 		return nil, nil, err
 	}
 	feature.DefaultFeatureSupportChecker.CheckClient(client.Ctx(), embedded{}, storage.RequestWatchProgress)
+	return raw, sync.OnceFunc(func() {
+		raw.Close()
+		client.Close()
+	}), nil
+}
+
+// storage is raw storage behind a watch cache: what genericregistry.StorageWithCacher returns.
+func (b *backend) storage(config *storagebackend.ConfigForResource, prefix string, key func(runtime.Object) (string, error),
+	newFunc, newListFunc func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
+	raw, destroy, err := b.raw(config, prefix, key, newFunc, newListFunc, attrs, triggers, indexers)
+	if err != nil {
+		return nil, nil, err
+	}
 	cached, err := cacher.NewCacherFromConfig(cacher.Config{
-		Storage: raw, Versioner: versioner, GroupResource: config.GroupResource, EventsHistoryWindow: config.EventsHistoryWindow,
+		Storage: raw, Versioner: storage.APIObjectVersioner{}, GroupResource: config.GroupResource, EventsHistoryWindow: config.EventsHistoryWindow,
 		ResourcePrefix: prefix, KeyFunc: key, NewFunc: newFunc, NewListFunc: newListFunc, GetAttrsFunc: attrs,
 		IndexerFuncs: triggers, Indexers: indexers, Codec: config.Codec,
 	})
 	if err != nil {
-		raw.Close()
-		client.Close()
+		destroy()
 		return nil, nil, err
 	}
 	delegator := cacher.NewCacheDelegator(cached, raw)
 	return delegator, sync.OnceFunc(func() {
 		delegator.Stop()
 		cached.Stop()
-		raw.Close()
-		client.Close()
+		destroy()
 	}), nil
 }
 

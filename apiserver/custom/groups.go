@@ -47,7 +47,7 @@ func (s *Server) ListGroups(list discovery.GroupManager, builtIn []string) error
 	if err != nil {
 		return fmt.Errorf("custom resources: watch definitions: %w", err)
 	}
-	s.listed = registration
+	s.listed[1] = registration
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,10 +19,18 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/spec"
 )
 
+// Definitions are those of the custom resources that are served.
+type Definitions interface {
+	// Definitions are all, without their schemas.
+	Definitions() listers.CustomResourceDefinitionLister
+	// Whole is one of them as it is stored now.
+	Whole(ctx context.Context, name string) (*apiextensionsv1.CustomResourceDefinition, error)
+}
+
 // custom makes the documents of custom resources from their definitions. Unlike upstream's controllers,
 // which hold the document of every definition, it builds one when it is asked for and keeps it compressed.
 type custom struct {
-	definitions listers.CustomResourceDefinitionLister
+	definitions Definitions
 
 	mu        sync.Mutex
 	documents map[string]*document // by group version
@@ -39,7 +48,7 @@ func (s served) mark() string {
 
 // served are the versions of every established definition by group version, in the order of their names.
 func (c *custom) served() map[string][]served {
-	definitions, err := c.definitions.List(labels.Everything())
+	definitions, err := c.definitions.Definitions().List(labels.Everything())
 	if err != nil {
 		return nil // a list of what is in memory does not fail
 	}
@@ -105,15 +114,19 @@ func (c *custom) document(group string) (*document, bool) {
 	if d := c.documents[group]; d != nil && d.mark == mark {
 		return d, true
 	}
-	d := &document{mark: mark, json: func() ([]byte, error) { return buildCustom(group, kinds) }, proto: handler3.ToV3ProtoBinary}
+	d := &document{mark: mark, json: func() ([]byte, error) { return c.build(group, kinds) }, proto: handler3.ToV3ProtoBinary}
 	c.documents[group] = d
 	return d, true
 }
 
-func buildCustom(group string, kinds []served) ([]byte, error) {
+func (c *custom) build(group string, kinds []served) ([]byte, error) {
 	var parts []*spec3.OpenAPI
 	for _, k := range kinds {
-		part, err := builder.BuildOpenAPIV3(k.definition, k.version, builder.Options{IncludeSelectableFields: true})
+		whole, err := c.definitions.Whole(context.Background(), k.definition.Name)
+		if err != nil {
+			return nil, fmt.Errorf("openapi: build %s: %w", group, err)
+		}
+		part, err := builder.BuildOpenAPIV3(whole, k.version, builder.Options{IncludeSelectableFields: true})
 		if err != nil {
 			return nil, fmt.Errorf("openapi: build %s of %s: %w", k.version, k.definition.Name, err)
 		}
@@ -131,7 +144,11 @@ func (c *custom) merge(builtIn *spec.Swagger) (*spec.Swagger, error) {
 	var parts []*spec.Swagger
 	for _, kinds := range c.served() {
 		for _, k := range kinds {
-			part, err := builder.BuildOpenAPIV2(k.definition, k.version, builder.Options{V2: true, IncludeSelectableFields: true})
+			whole, err := c.definitions.Whole(context.Background(), k.definition.Name)
+			if err != nil {
+				return nil, fmt.Errorf("openapi: build v2: %w", err)
+			}
+			part, err := builder.BuildOpenAPIV2(whole, k.version, builder.Options{V2: true, IncludeSelectableFields: true})
 			if err != nil {
 				return nil, fmt.Errorf("openapi: build v2 of %s: %w", k.definition.Name, err)
 			}

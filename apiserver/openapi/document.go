@@ -32,6 +32,9 @@ type document struct {
 	packed map[string][]byte // by media type
 }
 
+// building is held while a document is built: what that takes for a moment must not add up.
+var building sync.Mutex
+
 // serve answers with the document; a client that takes gzip gets the stored bytes as they are.
 func (d *document) serve(w http.ResponseWriter, r *http.Request, mediaType, hash string) {
 	if fresh(w, r, hash) {
@@ -62,6 +65,8 @@ func (d *document) get(mediaType string) ([]byte, error) {
 	if packed, ok := d.packed[mediaType]; ok {
 		return packed, nil
 	}
+	building.Lock()
+	defer building.Unlock()
 	// Building leaves tens of megabytes of garbage behind, once; give them back rather than let the process
 	// look that big until the runtime gets round to it.
 	defer debug.FreeOSMemory()

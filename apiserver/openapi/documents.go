@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/munnerz/goautoneg"
-	listers "k8s.io/apiextensions-apiserver/pkg/client/listers/apiextensions/v1"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/handler"
 	"k8s.io/kube-openapi/pkg/handler3"
@@ -47,7 +46,7 @@ type Documents struct {
 
 // NewDocuments serves what routes returns when a document is first asked for, grouped by root path.
 // groups are those root paths without their leading slash. definitions are those of custom resources.
-func NewDocuments(groups []string, routes func() []common.RouteContainer, definitions listers.CustomResourceDefinitionLister, v2 *common.Config, v3 *common.OpenAPIV3Config) *Documents {
+func NewDocuments(groups []string, routes func() []common.RouteContainer, definitions Definitions, v2 *common.Config, v3 *common.OpenAPIV3Config) *Documents {
 	d := &Documents{routes: routes, v2: v2, v3: v3, build: buildID(), byGroup: map[string]*document{}}
 	d.custom = &custom{definitions: definitions, documents: map[string]*document{}}
 	for _, group := range groups {

@@ -134,7 +134,7 @@ func embedConfig(dir string, log *slog.Logger, fate *fate) *embed.Config {
 	c.TickMs, c.ElectionMs = heartbeat, 5*heartbeat
 	c.QuotaBackendBytes = quota
 	c.BackendBatchInterval = batch
-	c.SnapshotCatchUpEntries = 1000 // kept in memory for slow followers; there are none
+	c.SnapshotCatchUpEntries = 10 // kept in memory for slow followers, of whom there are none; 0 would mean 5000
 	c.EnableGRPCGateway = false
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: log}, zap.WithFatalHook(fate), zap.WithPanicHook(fate)))
 	return c
