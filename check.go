@@ -7,12 +7,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/host"
+	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/route"
 )
@@ -62,6 +64,7 @@ func checkRules(s config.Settings) []host.Finding {
 // nodes have networks of their own.
 func requirements(s config.Settings) host.Requirements {
 	req := host.Requirements{Dir: s.DataDir, OwnLinks: []string{route.LinkName}, IPv6: hasIPv6(s.Services)}
+	req.Firewalls = firewalls(s)
 	if s.Nodes > 0 {
 		return req
 	}
@@ -74,6 +77,25 @@ func requirements(s config.Settings) host.Requirements {
 			host.Range{Name: "pods", Prefix: s.Pods[i], Flag: "--pod-cidr"}, host.Range{Name: "Services", Prefix: s.Services[i], Flag: "--service-cidr"})
 	}
 	return withPorts(req, s)
+}
+
+// firewalls are what the host's firewall has to let pass: pods' connections to the API and the DNS and to each other, and of a
+// lab the nodes' to the API.
+func firewalls(s config.Settings) []host.Firewall {
+	port := func(network string, number int, what string) host.Port {
+		return host.Port{Network: network, Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(number)), For: what}
+	}
+	if s.Nodes > 0 {
+		ranges, _ := prefixesOf("", strings.Split(lab.Ranges, ",")) // a constant, which parses
+		ranges = slices.DeleteFunc(ranges, func(p netip.Prefix) bool { return p.Addr().Is4() != s.Services[0].Addr().Is4() })
+		return []host.Firewall{{From: ranges[0], Ports: []host.Port{port("tcp", s.Port, "API server")}}}
+	}
+	all := make([]host.Firewall, len(s.Pods))
+	for i, pods := range s.Pods {
+		all[i] = host.Firewall{From: pods, Forward: true,
+			Ports: []host.Port{port("tcp", s.Port, "API server"), port("udp", 53, "DNS"), port("tcp", 53, "DNS")}}
+	}
+	return all
 }
 
 func withPorts(req host.Requirements, s config.Settings) host.Requirements {

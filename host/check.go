@@ -21,6 +21,8 @@ type Requirements struct {
 	IPv6 bool
 	// Proxy tells whether it will translate Services' packets in this network namespace.
 	Proxy bool
+	// Firewalls are what has to pass the host's firewall.
+	Firewalls []Firewall
 	// OwnLinks are interfaces it makes itself: a route over one is no conflict.
 	OwnLinks []string
 }
@@ -70,15 +72,15 @@ func fail(name, format string, args ...any) Finding {
 	return Finding{Name: name, Level: Fail, Message: fmt.Sprintf(format, args...)}
 }
 
-// Check looks whether this host can run a cluster. It changes nothing: what it
-// tries, it tries in namespaces of its own. The findings come in a fixed
+// Check looks whether this host can run a cluster. What it tries, it
+// tries in namespaces of its own, two of them linked to the host for that time. The findings come in a fixed
 // order, the most basic first. Without root it stops after saying so.
 func Check(ctx context.Context, req Requirements) []Finding {
 	if os.Geteuid() != 0 {
 		return []Finding{fail("root", "this is user %d: run it as root, with sudo", os.Geteuid())}
 	}
 	checks := []func(context.Context, Requirements) []Finding{
-		checkPrivileges, checkKernel, checkProbes, checkCgroups, checkTools, checkPlugins, checkForwarding, checkIPv6,
+		checkPrivileges, checkKernel, checkProbes, checkCgroups, checkTools, checkPlugins, checkIPv6,
 		checkPorts, checkRanges, checkRivals, checkDisk, checkInotify,
 	}
 	found := make([][]Finding, len(checks))
@@ -88,7 +90,7 @@ func Check(ctx context.Context, req Requirements) []Finding {
 	}
 	wg.Wait()
 	var all []Finding
-	for _, f := range found {
+	for _, f := range append(found, checkFirewall(ctx, req)) { // by itself: its routes are no conflict
 		all = append(all, f...)
 	}
 	return all

@@ -105,30 +105,3 @@ func findPlugins(dirs []string, six bool) Finding {
 	}
 	return fail(name, "no %s in %s: install them, on Debian with 'apt-get install containernetworking-plugins'", strings.Join(best, ", "), strings.Join(dirs, " or "))
 }
-
-// checkForwarding looks for firewalls that drop forwarded packets by default,
-// as Docker sets one up: they would drop those of pods too.
-func checkForwarding(ctx context.Context, _ Requirements) []Finding {
-	out, err := exec.CommandContext(ctx, "nft", "list", "chains").Output()
-	if err != nil {
-		return nil // no nft, no opinion; that it lacks is a finding of its own
-	}
-	return []Finding{judgeForwarding(string(out))}
-}
-
-func judgeForwarding(chains string) Finding {
-	const name = "forwarding"
-	table, chain := "", ""
-	for line := range strings.Lines(chains) {
-		f := strings.Fields(line)
-		switch {
-		case len(f) > 2 && f[0] == "table":
-			table = f[1] + " " + f[2]
-		case len(f) > 1 && f[0] == "chain":
-			chain = f[1]
-		case strings.Contains(line, "hook forward") && strings.Contains(line, "policy drop"):
-			return warn(name, "the chain %s of table %s drops forwarded packets by default, those of pods too: let pods pass it, as by 'nft insert rule %s %s ip saddr PODS accept' and the same with daddr", chain, table, table, chain)
-		}
-	}
-	return pass(name, "no nftables chain drops forwarded packets by default")
-}
