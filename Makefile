@@ -12,6 +12,9 @@ export GOFLAGS = -mod=readonly -trimpath
 QUICK = ./alloc/... ./chaos/history ./config/... ./control ./demoapp/... ./dns ./instance/... ./internal/policy/... ./join/... \
 	./kubeconfig/... ./lb/... ./pki/... ./world/...
 
+# Packages in which much runs at once.
+RACE = ./control ./dns ./endpoints ./external ./lb ./nft ./node ./route ./world
+
 # Packages whose tests compare the whole host before and after: nothing else may run beside them.
 ALONE = ./demos/... ./scenario/... ./chaos
 
@@ -46,6 +49,16 @@ test: go ## everything: real kernel, real containers, kubectl scripts (as root)
 .PHONY: quick
 quick: go ## the tests that need neither root, nor a kernel feature, nor an API server
 	go test $(QUICK)
+
+.PHONY: race
+race: export CGO_ENABLED = 1
+race: go ## what runs at once, and a lab with traffic, under the race detector (as root, a few minutes)
+	@setup/install tests
+	CGO_ENABLED=0 $(MAKE) images
+	go test -race -count=1 -timeout 8m $(RACE)
+	go build -race -o bin/fairlead-race .
+	FAIRLEAD_PROGRAM=../bin/fairlead-race go test -count=1 -timeout 4m ./scenario -run TestP104_RollingUpdate
+	@echo 'make race: no race was found'
 
 .PHONY: bench
 bench: setup build images ## measure, print tables and write them to docs/benchmarks.md (as root)

@@ -6,6 +6,7 @@ package scenario
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -43,6 +44,7 @@ func newCluster(t *testing.T) *cluster {
 				log, _ := os.ReadFile(c.path("server.log"))
 				t.Logf("server.log:\n%s", tail(log, 60))
 			}
+			c.races()
 			c.fairlead("down", "--data-dir", c.dir)
 			os.RemoveAll(c.dir)
 		}
@@ -67,9 +69,12 @@ type result struct {
 
 func (r result) String() string { return fmt.Sprintf("exit %d\n%s%s", r.code, r.out, r.err) }
 
+// programEnv names another program than the usual one, such as one with the race detector.
+const programEnv = "FAIRLEAD_PROGRAM"
+
 func binary(t *testing.T) string {
 	t.Helper()
-	path, err := filepath.Abs("../bin/fairlead")
+	path, err := filepath.Abs(cmp.Or(os.Getenv(programEnv), "../bin/fairlead"))
 	if err == nil {
 		_, err = os.Stat(path)
 	}
@@ -112,7 +117,17 @@ func (c *cluster) up(flags ...string) {
 
 func (c *cluster) down(args ...string) {
 	c.t.Helper()
+	c.races()
 	c.must(append([]string{"down", "--data-dir", c.dir}, args...)...)
+}
+
+// races fails the test if the race detector, where the program has it, found anything.
+func (c *cluster) races() {
+	c.t.Helper()
+	log, _ := os.ReadFile(c.path("server.log")) // there is none once the cluster is down
+	if _, report, found := bytes.Cut(log, []byte("WARNING: DATA RACE")); found {
+		c.t.Errorf("WARNING: DATA RACE%s", report[:min(len(report), 6000)])
+	}
 }
 
 func (c *cluster) kubectl(args ...string) string {
