@@ -24,10 +24,11 @@ type engine struct {
 	runtimeapi.RuntimeServiceClient
 	images runtimeapi.ImageServiceClient
 	six    bool // IPv6 is the node's primary family
+	claims claims
 }
 
 func newEngine(conn *grpc.ClientConn, six bool) *engine {
-	return &engine{runtimeapi.NewRuntimeServiceClient(conn), runtimeapi.NewImageServiceClient(conn), six}
+	return &engine{RuntimeServiceClient: runtimeapi.NewRuntimeServiceClient(conn), images: runtimeapi.NewImageServiceClient(conn), six: six}
 }
 
 // lookTimeout bounds the calls that only read.
@@ -85,14 +86,10 @@ func (e *engine) lookSandbox(ctx context.Context, s *runtimeapi.PodSandbox, last
 	if err != nil {
 		return one, fmt.Errorf("sandbox status: %w", err)
 	}
-	if n := answer.Status.GetNetwork(); n != nil && n.Ip != "" {
-		one.IPs = []string{n.Ip}
-		for _, more := range n.AdditionalIps {
-			one.IPs = append(one.IPs, more.Ip)
-		}
-		// The runtime lists IPv4 first; a pod's first address is of its node's primary family (kubelet).
-		slices.SortStableFunc(one.IPs, func(a, b string) int { return e.rank(a) - e.rank(b) })
-	}
+	one.IPs = ipsOf(answer.Status)
+	e.claims.take(one.ID, one.IPs) // also those of an earlier run
+	// The runtime lists IPv4 first; a pod's first address is of its node's primary family (kubelet).
+	slices.SortStableFunc(one.IPs, func(a, b string) int { return e.rank(a) - e.rank(b) })
 	return one, nil
 }
 
