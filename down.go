@@ -52,8 +52,7 @@ func down(ctx context.Context, inst instance.Instance, s config.Settings, keep b
 	}
 	errs := []error{stopContainers(ctx, inst, s, keep)}
 	if s.Nodes > 0 {
-		l, err := labOf(inst, s)
-		errs = append(errs, err, l.Remove())
+		errs = append(errs, labNamed(inst, s.Name).Remove())
 	} else {
 		errs = append(errs, nft.Clean(), route.Clean())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -49,7 +50,7 @@ func kubectl(args []string) int {
 		}
 	}
 	bypassProxies()
-	if err := refuseRepeatedKeys(args); err != nil {
+	if err := errors.Join(nameKubectl(), refuseRepeatedKeys(args)); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return 1
 	}

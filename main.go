@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -79,12 +80,24 @@ func locate(flags config.Config) (instance.Instance, config.Settings, error) {
 		return instance.Instance{}, s, err
 	}
 	inst := instance.Instance{Dir: s.DataDir}
+	if err := inst.Trusted(); err != nil {
+		return inst, s, err
+	}
 	if !inst.Exists() {
+		if _, err := inst.LoadSettings(); err == nil {
+			return inst, s, inst.MayMake("version")
+		}
 		return inst, s, fmt.Errorf("nothing here: %s holds no Fairlead cluster; 'fairlead up' starts one, --name or --data-dir names another", s.DataDir)
 	}
 	started, err := inst.LoadSettings()
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return inst, s, nil // never got as far as starting
+	}
+	if err != nil {
+		return inst, s, err
+	}
+	if flags.Name != "" && flags.Name != started.Name {
+		return inst, s, fmt.Errorf("name %q: the cluster in %s is named %q", flags.Name, s.DataDir, started.Name)
 	}
 	started.DataDir = s.DataDir
 	s, err = config.Resolve(started)

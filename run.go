@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -183,18 +184,40 @@ func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s 
 	return nil
 }
 
+// labNamed is the lab of an instance without its addresses: enough to remove it.
+func labNamed(inst instance.Instance, name string) lab.Lab {
+	return lab.Lab{Name: name, Dir: inst.Path("netns")}
+}
+
 // labOf is the lab of an instance. Its number is chosen once and kept.
 func labOf(inst instance.Instance, s config.Settings) (lab.Lab, error) {
-	l := lab.Lab{Name: s.Name, Dir: inst.Path("netns")}
-	var number int
+	l := labNamed(inst, s.Name)
+	var number uint8
 	text, err := os.ReadFile(inst.Path("lab.json"))
-	if err == nil {
-		err = json.Unmarshal(text, &number)
-	} else if number, err = lab.FreeNumber(); err == nil {
-		err = durable.WriteFile(inst.Path("lab.json"), fmt.Append(nil, number), 0o600)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if number, err = newNumber(inst); err != nil {
+			return l, err
+		}
+	case err != nil:
+		return l, err
+	case json.Unmarshal(text, &number) != nil:
+		return l, inst.Damaged("lab.json", text)
 	}
-	l.Subnets = lab.Subnets(number, s.Services)
-	return l, err
+	l.Subnets = lab.Subnets(int(number), s.Services)
+	return l, nil
+}
+
+// newNumber chooses the number of a new lab.
+func newNumber(inst instance.Instance) (uint8, error) {
+	if err := inst.MayMake("lab.json"); err != nil {
+		return 0, err
+	}
+	number, err := lab.FreeNumber()
+	if err != nil {
+		return 0, err
+	}
+	return uint8(number), durable.WriteFile(inst.Path("lab.json"), fmt.Append(nil, number), 0o600)
 }
 
 func readyNodes(list *corev1.NodeList) int {

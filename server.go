@@ -29,7 +29,7 @@ func serverCommand() *cobra.Command {
 }
 
 func runServer(ctx context.Context, flags config.Config, pprof string, out io.Writer) error {
-	s, err := config.Resolve(flags)
+	s, err := resume(flags)
 	if err != nil {
 		return err
 	}

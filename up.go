@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,9 +92,16 @@ func resume(flags config.Config) (config.Settings, error) {
 	if err != nil {
 		return s, err
 	}
-	saved, err := instance.Instance{Dir: s.DataDir}.LoadSettings()
-	if err != nil {
+	inst := instance.Instance{Dir: s.DataDir}
+	if err := inst.Trusted(); err != nil {
+		return s, err
+	}
+	saved, err := inst.LoadSettings()
+	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil // a new cluster
+	}
+	if err != nil {
+		return s, err
 	}
 	if flags.Nodes > 0 && flags.Nodes < saved.Nodes || flags.Nodes > 0 && saved.Nodes == 0 {
 		return s, fmt.Errorf("cluster %q in %s was started with --nodes %d; take it down first, or give the new one another --name", saved.Name, s.DataDir, saved.Nodes)

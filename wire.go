@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -62,7 +64,7 @@ type controlPlane struct {
 // startControlPlane brings up the store, the API server and the controllers, and returns when they answer.
 // They run in g until ctx ends. own is the node that this process is to be as well, if any.
 func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, bind, advertise netip.Addr, own string, log *slog.Logger, st *stages) (*controlPlane, error) {
-	ca, err := pki.LoadOrCreate(inst.Path("pki"))
+	ca, err := authority(inst)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +110,17 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	joins.Open(listNodes(cp.client))
 	st.done("controllers")
 	return cp, writeAdminKubeconfig(inst, s.Name, netip.AddrPortFrom(nearest(bind), port), cp)
+}
+
+// authority is the cluster's own. A cluster that is there already does not get another one.
+func authority(inst instance.Instance) (*pki.Authority, error) {
+	files, err := os.ReadDir(inst.Path("pki"))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {
+		if err := inst.MayMake("pki"); err != nil {
+			return nil, err
+		}
+	}
+	return pki.LoadOrCreate(inst.Path("pki"))
 }
 
 // acknowledged reads how far the writes of an API server have come.

@@ -82,19 +82,15 @@ func Resolve(flags Config) (Settings, error) { return Resume(flags, Config{}) }
 
 // Resume is Resolve for a cluster that was started before: what neither flags nor file say stays as saved.
 func Resume(flags, saved Config) (Settings, error) {
-	c := flags
-	c.Name = or(c.Name, DefaultName)
-	if !nameForm.MatchString(c.Name) {
-		return Settings{}, fmt.Errorf("name %q: must be 1 to 10 lower-case letters, digits or '-', beginning with a letter", c.Name)
-	}
-	c.DataDir = or(c.DataDir, "/var/lib/"+c.Name)
-	dir, err := filepath.Abs(c.DataDir)
+	c, file, err := place(flags)
 	if err != nil {
-		return Settings{}, fmt.Errorf("data-dir %q: %w", c.DataDir, err)
+		return Settings{}, err
 	}
-	c.DataDir = dir
-	file, err := load(filepath.Join(dir, "config.yaml"))
-	if err != nil {
+	if c.Name = or(c.Name, file.Name); saved.Name != "" && c.Name != "" && c.Name != saved.Name {
+		return Settings{}, fmt.Errorf("name %q: the cluster in %s is named %q and stays so; leave the name out, or take that one down first, or give the new one another --data-dir", c.Name, c.DataDir, saved.Name)
+	}
+	c.Name = or(c.Name, or(saved.Name, DefaultName))
+	if err := checkName(c.Name); err != nil {
 		return Settings{}, err
 	}
 	s, err := c.Else(file).Else(saved).Else(defaults).check()
@@ -102,6 +98,54 @@ func Resume(flags, saved Config) (Settings, error) {
 		return s, err
 	}
 	return s, s.keepsFirst(saved)
+}
+
+// place completes the flags with the data directory, and reads the configuration file: the one in the directory that the
+// flags name. That file may say that the data lie in another directory.
+func place(flags Config) (c, file Config, err error) {
+	if flags.Name != "" {
+		if err := checkName(flags.Name); err != nil {
+			return c, file, err
+		}
+	}
+	c = flags
+	dir, err := filepath.Abs(or(flags.DataDir, "/var/lib/"+or(flags.Name, DefaultName)))
+	if err != nil {
+		return c, file, fmt.Errorf("data-dir %q: %w", flags.DataDir, err)
+	}
+	path := filepath.Join(dir, "config.yaml")
+	if file, err = load(path); err != nil {
+		return c, file, err
+	}
+	if c.DataDir, err = fileDir(dir, file); err == nil && c.DataDir != dir && flags.DataDir != "" {
+		err = fmt.Errorf("dataDir %q: --data-dir says %s; make them one, or leave one out", file.DataDir, dir)
+	}
+	if err != nil {
+		err = fmt.Errorf("config %s: %w", path, err)
+	}
+	return c, file, err
+}
+
+// fileDir is the data directory where the file in dir counts.
+func fileDir(dir string, file Config) (string, error) {
+	named := filepath.Clean(file.DataDir)
+	switch {
+	case file.DataDir == "" || named == dir:
+		return dir, nil
+	case !filepath.IsAbs(named):
+		return dir, fmt.Errorf("dataDir %q: must be an absolute path", file.DataDir)
+	}
+	if _, err := os.Lstat(filepath.Join(named, "config.yaml")); err == nil {
+		return dir, fmt.Errorf("dataDir %q has a config.yaml of its own; only one of the two can count: remove one", file.DataDir)
+	}
+	return named, nil
+}
+
+func checkName(name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("name %q: must be 1 to 10 lower-case letters, digits or '-', beginning with a letter", name)
+	}
+	return nil
 }
 
 var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,8}[a-z0-9])?$`)

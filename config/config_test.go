@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,4 +159,68 @@ func TestElseKeepsWhatIsSet(t *testing.T) {
 	if got.Port != 1 || got.Domain != "a" || got.Nodes != 3 || len(got.EtcdServers) != 1 {
 		t.Errorf("got %+v", got)
 	}
+}
+
+// named writes a configuration file into a new directory.
+func named(t *testing.T, text string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestTheFilesNameCounts(t *testing.T) {
+	dir := named(t, "name: prod\n")
+	for _, c := range []struct{ flag, saved, want string }{
+		{"", "", "prod"}, {"other", "", "other"}, {"", "prod", "prod"}, {"prod", "prod", "prod"},
+		{"other", "prod", `name "other": the cluster in ` + dir + ` is named "prod"`}, {"", "other", `name "prod": the cluster in ` + dir + ` is named "other"`},
+	} {
+		s, err := Resume(Config{DataDir: dir, Name: c.flag}, Config{Name: c.saved})
+		got := s.Name
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+	if _, err := Resolve(Config{DataDir: named(t, "name: Bad_Name\n")}); err == nil || !strings.Contains(err.Error(), `"Bad_Name"`) {
+		t.Errorf("a wrong name in the file: %v", err)
+	}
+	if s, err := Resume(Config{DataDir: t.TempDir()}, Config{Name: "stopped"}); err != nil || s.Name != "stopped" {
+		t.Errorf("a stopped cluster is named %q, %v", s.Name, err)
+	}
+}
+
+func TestTheFilesDataDirCounts(t *testing.T) {
+	data := t.TempDir()
+	_, file, err := place(Config{DataDir: named(t, "dataDir: "+data+"\n")})
+	if err == nil || !strings.Contains(err.Error(), data) || file.DataDir != data {
+		t.Errorf("against --data-dir: %v", err)
+	}
+	same := t.TempDir()
+	if err := os.WriteFile(filepath.Join(same, "config.yaml"), []byte("dataDir: "+same+"/\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Resolve(Config{DataDir: same}); err != nil || s.DataDir != same {
+		t.Errorf("the same: %q, %v", s.DataDir, err)
+	}
+	for text, want := range map[string]string{"dataDir: " + data: data, "dataDir: here": "absolute path", "dataDir: " + same: "config.yaml of its own"} {
+		dir := named(t, text)
+		dataDir, err := fileDir(dir, mustLoad(t, dir))
+		if got := fmt.Sprint(dataDir, err); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
+func mustLoad(t *testing.T, dir string) Config {
+	t.Helper()
+	c, err := load(filepath.Join(dir, "config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

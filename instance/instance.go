@@ -4,6 +4,7 @@
 package instance
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,29 +55,41 @@ func (i Instance) Exists() bool {
 // Prepare makes the directory, or checks that one that exists was written by a program of this layout.
 func (i Instance) Prepare() error {
 	if err := i.makeDir(); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+		return err
 	}
 	text, err := os.ReadFile(i.Path("version"))
 	switch v := strings.TrimSpace(string(text)); {
 	case errors.Is(err, fs.ErrNotExist):
+		if _, err := i.LoadSettings(); err == nil {
+			return i.MayMake("version")
+		}
 		if err := i.refuseForeign(); err != nil {
 			return err
 		}
 		return durable.WriteFile(i.Path("version"), []byte(dataVersion+"\n"), 0o600)
 	case err != nil:
 		return fmt.Errorf("data directory: %w", err)
+	case v == "":
+		return i.Damaged("version", text)
 	case v != dataVersion:
 		return fmt.Errorf("data directory %s was written by a Fairlead of layout %q, this one reads layout %s; use the matching program, or another --data-dir", i.Dir, v, dataVersion)
 	}
 	return nil
 }
 
-// makeDir makes the directory and remembers that it did.
+// makeDir makes the directory and remembers that it did. Where everybody may make directories somebody else may be faster:
+// whose it is now counts.
 func (i Instance) makeDir() error {
+	if err := i.Trusted(); err != nil {
+		return err
+	}
 	if _, err := os.Stat(i.Dir); err == nil {
 		return nil
 	}
 	if err := os.MkdirAll(i.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := i.Trusted(); err != nil {
 		return err
 	}
 	return errors.Join(durable.WriteFile(i.Path("created"), nil, 0o600), durable.SyncDir(filepath.Dir(i.Dir)))
@@ -165,30 +179,46 @@ func (i Instance) SaveSettings(c config.Config) error {
 	return durable.WriteFile(i.Path("settings.json"), append(text, '\n'), 0o600)
 }
 
-// LoadSettings reads what the instance was last started with.
+// LoadSettings reads what the instance was last started with. Without a cluster the error is fs.ErrNotExist.
 func (i Instance) LoadSettings() (config.Config, error) {
 	var c config.Config
 	text, err := os.ReadFile(i.Path("settings.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		if lost := i.MayMake("settings.json"); lost != nil {
+			return c, lost
+		}
+	}
 	if err != nil {
 		return c, fmt.Errorf("settings: %w", err)
 	}
-	if err := json.Unmarshal(text, &c); err != nil {
-		return c, fmt.Errorf("settings %s: %w", i.Path("settings.json"), err)
+	if json.Unmarshal(text, &c) != nil || c.Name == "" {
+		return c, i.Damaged("settings.json", text)
 	}
 	return c, nil
 }
 
-// Secret returns the random secret kept in the named file, making it the first time.
+// secretLength is how many random bytes make a secret.
+const secretLength = 16
+
+// Secret returns the random secret kept in the named file, making it the first time. One that is empty or cut short is
+// refused: it would open the cluster to everybody.
 func (i Instance) Secret(name string) (string, error) {
 	path := i.Path(name)
 	text, err := os.ReadFile(path)
 	if err == nil {
-		return strings.TrimSpace(string(text)), nil
+		secret := strings.TrimSpace(string(text))
+		if raw, err := hex.DecodeString(secret); err != nil || len(raw) < secretLength {
+			return "", i.Damaged(name, text)
+		}
+		return secret, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	raw := make([]byte, 16)
+	if err := i.MayMake(name); err != nil {
+		return "", err
+	}
+	raw := make([]byte, secretLength)
 	rand.Read(raw) // never fails
 	secret := hex.EncodeToString(raw)
 	return secret, durable.WriteFile(path, []byte(secret+"\n"), 0o600)
@@ -206,6 +236,7 @@ func (i Instance) Remove(keep bool) error {
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(goes(a.Name()), goes(b.Name())) })
 	for _, e := range entries {
 		if name := e.Name(); name != "config.yaml" && !(keep && keptData[name]) {
 			err = errors.Join(err, os.RemoveAll(i.Path(name)))

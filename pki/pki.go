@@ -25,6 +25,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fairlead.dev/fairlead/internal/durable"
 )
 
@@ -65,16 +67,20 @@ func LoadOrCreate(dir string) (*Authority, error) {
 	keyPEM, keyErr := os.ReadFile(keyFile)
 	switch {
 	case certErr == nil && keyErr == nil:
-		return parse(certPEM, keyPEM)
+		ca, err := parse(certPEM, keyPEM)
+		if err != nil {
+			return nil, fmt.Errorf("certificate authority in %s: %w; restore that file from a backup, or remove the whole cluster with 'fairlead down'", dir, err)
+		}
+		return ca, nil
 	case errors.Is(certErr, fs.ErrNotExist) && errors.Is(keyErr, fs.ErrNotExist):
-		return create(dir, certFile, keyFile)
+		return create(dir)
 	default:
-		return nil, fmt.Errorf("certificate authority %s: %w; restore the missing file from a backup, or move the directory away to begin a new cluster",
+		return nil, fmt.Errorf("certificate authority %s: %w; restore the missing file from a backup, or remove the whole cluster with 'fairlead down'",
 			dir, errors.Join(certErr, keyErr))
 	}
 }
 
-func create(dir, certFile, keyFile string) (*Authority, error) {
+func create(dir string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -94,39 +100,46 @@ func create(dir, certFile, keyFile string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := durable.WriteFile(keyFile, keyPEM, 0o600); err != nil {
-		return nil, err
-	}
-	if err := durable.WriteFile(certFile, encodeCert(der), 0o644); err != nil {
-		return nil, err
-	}
-	if err := durable.SyncDir(filepath.Dir(dir)); err != nil {
-		return nil, err
+	if err := writePair(dir, encodeCert(der), keyPEM); err != nil {
+		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
 	return &Authority{Now: time.Now, cert: cert, key: key}, nil
+}
+
+// writePair makes the directory with both files at once: a start that is killed leaves no half authority.
+func writePair(dir string, certPEM, keyPEM []byte) error {
+	fresh := filepath.Clean(dir) + ".new"
+	if err := errors.Join(os.RemoveAll(fresh), os.MkdirAll(fresh, 0o700)); err != nil {
+		return err
+	}
+	err := errors.Join(durable.WriteFile(filepath.Join(fresh, "ca.key"), keyPEM, 0o600), durable.WriteFile(filepath.Join(fresh, "ca.crt"), certPEM, 0o644))
+	if err == nil {
+		err = unix.Rename(fresh, dir) // takes the place of an empty directory, and of nothing else
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
+	}
+	return durable.SyncDir(filepath.Dir(filepath.Clean(dir)))
 }
 
 func parse(certPEM, keyPEM []byte) (*Authority, error) {
 	block, _ := pem.Decode(certPEM)
 	if block == nil {
-		return nil, errors.New("certificate authority: ca.crt holds no PEM block")
+		return nil, errors.New("ca.crt is empty or damaged")
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("certificate authority: ca.crt: %w", err)
+		return nil, fmt.Errorf("ca.crt is damaged: %w", err)
 	}
 	if block, _ = pem.Decode(keyPEM); block == nil {
-		return nil, errors.New("certificate authority: ca.key holds no PEM block")
+		return nil, errors.New("ca.key is empty or damaged")
 	}
 	key, err := x509.ParseECPrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("certificate authority: ca.key: %w", err)
+		return nil, fmt.Errorf("ca.key is damaged: %w", err)
 	}
 	if !key.PublicKey.Equal(cert.PublicKey) {
-		return nil, errors.New("certificate authority: ca.key does not belong to ca.crt")
+		return nil, errors.New("ca.key does not belong to ca.crt")
 	}
 	return &Authority{Now: time.Now, cert: cert, key: key}, nil
 }
