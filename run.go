@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/config"
@@ -143,12 +145,17 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err := sysctls(); err != nil {
 		return err
 	}
-	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, sysctls: sysctls, written: cp.acknowledged, labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}
+	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, sysctls: sysctls, written: cp.acknowledged}
 	if err := startNode(ctx, g, spec, cp.inProcess(nodeClient(cp.server, nil), self), journal.Record, log, st); err != nil {
 		return err
 	}
 	if err := waitNodes(ctx, cp.client, 1); err != nil {
 		return err
+	}
+	// A node may not say of itself what role it has; the control plane does.
+	role := []byte(`{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`)
+	if _, err := cp.client.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, role, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("label node %s: %w", name, err)
 	}
 	st.done("node " + name + " ready")
 	return nil

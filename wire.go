@@ -215,11 +215,10 @@ type nodeSpec struct {
 	cgroups   string // the control group that holds its pods
 	cluster   join.Cluster
 	serving   *pki.Source
-	clientCAs *x509.CertPool // who may call the agent
-	server    string         // the API server, https://ADDR:PORT
-	host      []netip.Addr   // of a lab: the host, which serves the API and is otherwise out of reach
-	sysctls   func() error   // sets what of the kernel's settings is not as it has to be
-	labels    map[string]string
+	clientCAs *x509.CertPool                                                       // who may call the agent
+	server    string                                                               // the API server, https://ADDR:PORT
+	host      []netip.Addr                                                         // of a lab: the host, which serves the API and is otherwise out of reach
+	sysctls   func() error                                                         // sets what of the kernel's settings is not as it has to be
 	written   func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
 	dial      func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
 }
@@ -259,7 +258,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback(n.addrs[0]), proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{
 		Name: n.name, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.port)),
-		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Labels: n.labels, Metrics: metricsPage(metrics), Services: reportPage(n.name, proxy, w),
+		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Metrics: metricsPage(metrics), Services: reportPage(n.name, proxy, w),
 	}, runtime, client, log.With("part", "node"))
 	resolve := dns.Config{
 		Addrs: onPort(53, n.cluster.DNS...), NodeName: n.name, Domain: n.cluster.Domain, Clients: n.cluster.Pods,

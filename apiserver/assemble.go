@@ -41,9 +41,10 @@ const (
 
 // assemble builds the server with every group installed; nothing serves yet.
 func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
-	generic := genericConfig(cfg, id, listener)
+	bound := &auth.Bound{}
+	generic := genericConfig(cfg, id, listener, bound)
 	guard, ofPods := newNamespaceGuard(), newPodGuard()
-	generic.AdmissionControl = guard.chain(ofPods, auth.NewNodeRestriction())
+	generic.AdmissionControl = guard.chain(ofPods, auth.NewNodeRestriction(cfg.Claims(), bound))
 	if err := etcd.apply(generic); err != nil {
 		return nil, fmt.Errorf("api server: storage: %w", err)
 	}
@@ -61,6 +62,12 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	var ok bool
 	if ofPods.accounts, ok = core["serviceaccounts"].(serviceAccounts); !ok {
 		return nil, errors.New("api server: service accounts cannot be read and created")
+	}
+	if bound.Pods, ok = core["pods"].(getterLister); !ok {
+		return nil, errors.New("api server: pods cannot be read")
+	}
+	if bound.Nodes, ok = core["nodes"].(getterLister); !ok {
+		return nil, errors.New("api server: nodes cannot be read")
 	}
 	webhooks, err := addStreams(groups, id, cfg)
 	if err != nil {
@@ -108,14 +115,14 @@ func addHooks(api *genericapiserver.GenericAPIServer, customs *custom.Server, k 
 }
 
 // genericConfig holds the choices that do not depend on kinds or storage.
-func genericConfig(cfg Config, id *identity, listener net.Listener) *genericapiserver.Config {
+func genericConfig(cfg Config, id *identity, listener net.Listener, bound *auth.Bound) *genericapiserver.Config {
 	c := genericapiserver.NewConfig(registry.Codecs)
 	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: listener, Cert: id.serving, ClientCA: id.clients}
 	c.LoopbackClientConfig = id.client()
 	c.ExternalAddress = net.JoinHostPort(cfg.Advertise.String(), strconv.Itoa(int(id.port)))
 	c.EffectiveVersion = newRelease()
 	c.Authentication.Authenticator = auth.Authenticator(cfg.CA.Pool())
-	c.Authorization.Authorizer = auth.Authorizer()
+	c.Authorization.Authorizer = auth.Authorizer(bound)
 	c.RuleResolver = auth.Rules{}
 	c.EnableProfiling = false
 	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis") // shared with custom resources
@@ -195,6 +202,12 @@ func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Confi
 	}
 	maps.Copy(core, nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool()).Storage(to))
 	return to, nil
+}
+
+// getterLister is a storage that can be read.
+type getterLister interface {
+	rest.Getter
+	rest.Lister
 }
 
 // getter is the storage of a resource, to be read.

@@ -112,6 +112,30 @@ func Internal(n *corev1.Node) []netip.Addr {
 	return all
 }
 
+// PodAddresses refuses addresses that a node may not say one of its pods has: they lie in its own ranges, or are its own
+// where the pod uses the node's network.
+func PodAddresses(pod *corev1.Pod, n *corev1.Node) error {
+	for _, text := range pod.Status.PodIPs {
+		ip, err := netip.ParseAddr(text.IP)
+		if err != nil {
+			return fmt.Errorf("pod address %q is not an IP address", text.IP)
+		}
+		if pod.Spec.HostNetwork && slices.Contains(Internal(n), ip) || !pod.Spec.HostNetwork && in(ip, n.Spec.PodCIDRs) {
+			continue
+		}
+		return fmt.Errorf("pod address %s is none of the node's", ip)
+	}
+	return nil
+}
+
+// in reports whether an address is in one of the ranges, as they are written.
+func in(ip netip.Addr, ranges []string) bool {
+	return slices.ContainsFunc(ranges, func(text string) bool {
+		r, err := netip.ParsePrefix(text)
+		return err == nil && r.Contains(ip)
+	})
+}
+
 // Status refuses addresses that a node may not publish of itself. A host name must be its own.
 func (c Cluster) Status(name string, addresses []corev1.NodeAddress, others []*corev1.Node) error {
 	for _, a := range addresses {

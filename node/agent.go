@@ -45,9 +45,8 @@ type Config struct {
 	CgroupRoot string         // /fairlead/NAME, as the Runtime's
 	Cert       *pki.Source    // serving
 	ClientCAs  *x509.CertPool // who may call the agent
-	Labels     map[string]string
-	Metrics    http.Handler // of GET /metrics; nil: not served
-	Services   http.Handler // of GET health.ReportPath, what is programmed; nil: not served
+	Metrics    http.Handler   // of GET /metrics; nil: not served
+	Services   http.Handler   // of GET health.ReportPath, what is programmed; nil: not served
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"runtime"
 	"time"
@@ -140,17 +139,15 @@ func (a *Agent) Waiting() string {
 // Ready is closed when the API server has first taken from this agent that the node is ready.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
-// labels are the well-known labels of this node and those it was given.
+// labels are the well-known labels of this node.
 func (a *Agent) labels() map[string]string {
-	labels := map[string]string{
+	return map[string]string{
 		corev1.LabelHostname:             a.cfg.Name,
 		corev1.LabelOSStable:             runtime.GOOS,
 		corev1.LabelArchStable:           runtime.GOARCH,
 		"beta." + corev1.LabelOSStable:   runtime.GOOS,
 		"beta." + corev1.LabelArchStable: runtime.GOARCH,
 	}
-	maps.Copy(labels, a.cfg.Labels)
-	return labels
 }
 
 // register creates the Node object, or brings the labels of an existing one up to date. Its range of pod addresses stays.

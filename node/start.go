@@ -18,6 +18,7 @@ import (
 
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/spec"
+	"fairlead.dev/fairlead/podrefs"
 )
 
 // podDir holds everything the node keeps of a pod on disk.
@@ -306,8 +307,8 @@ func (a *Agent) material(ctx context.Context, pod *corev1.Pod, c *corev1.Contain
 			m.Services = append(m.Services, &list.Items[i])
 		}
 	}
-	configMaps, secrets := spec.Needs(c)
-	for _, name := range configMaps {
+	needs := podrefs.OfContainer(c)
+	for name := range needs.ConfigMaps {
 		got, err := a.client.CoreV1().ConfigMaps(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			m.ConfigMaps[name] = got
@@ -315,7 +316,7 @@ func (a *Agent) material(ctx context.Context, pod *corev1.Pod, c *corev1.Contain
 			return m, err
 		}
 	}
-	for _, name := range secrets {
+	for name := range needs.Secrets {
 		got, err := a.client.CoreV1().Secrets(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			m.Secrets[name] = got

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/claim"
 )
 
 // Hop is a route of ours. One with neither gateway nor source answers that
@@ -43,7 +45,8 @@ func Fixed(c Config) []Hop {
 // Plan returns the routes to the pods of all nodes but the one named, by
 // destination. A range is reached through its node's address of the same
 // family. A node that has no pod range or no such address yet has none, and of
-// two nodes that claim one range the first by name has it.
+// two nodes that claim one range the first by name has it. An address at which
+// no other machine can be reached counts as none.
 func Plan(nodes []*corev1.Node, self string) []Hop {
 	var hops []Hop
 	taken := map[netip.Prefix]bool{}
@@ -66,7 +69,7 @@ func Plan(nodes []*corev1.Node, self string) []Hop {
 func internalIP(n *corev1.Node, four bool) (netip.Addr, bool) {
 	for _, a := range n.Status.Addresses {
 		ip, err := netip.ParseAddr(a.Address)
-		if a.Type == corev1.NodeInternalIP && err == nil && ip.Is4() == four {
+		if a.Type == corev1.NodeInternalIP && err == nil && ip.Is4() == four && claim.Usable(ip) == nil {
 			return ip, true
 		}
 	}

@@ -57,6 +57,10 @@ func TestPlan(t *testing.T) {
 		node("n6", "192.0.2.6", "10.244.2.0/24"), // n2's range
 		node("n7", "192.0.2.7", "10.244.1.0/24"), // our own range
 		node("n8", "192.0.2.8", "fd00::/64"),
+		node("n9", "127.0.0.1", "10.244.9.0/24"), // where nobody else can be reached
+		node("na", "0.0.0.0", "10.244.10.0/24"),
+		node("nb", "169.254.1.1", "10.244.11.0/24"),
+		node("nc", "224.0.0.1", "10.244.12.0/24"),
 	}
 	want := []Hop{hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.3.0/24", "192.0.2.3")}
 	if got := Plan(nodes, "n1"); !slices.Equal(got, want) {

@@ -7,6 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"fairlead.dev/fairlead/peer"
 )
 
 func nodeUser(name string) user.Info {
@@ -55,12 +57,18 @@ func TestAuthorize(t *testing.T) {
 		"node lists services":                {ask(n1, "list", "", "services", "", "", ""), true},
 		"node watches slices":                {ask(n1, "watch", "discovery.k8s.io", "endpointslices", "", "", ""), true},
 		"node creates services":              {ask(n1, "create", "", "services", "", "a", ""), false},
-		"node reads a secret":                {ask(n1, "get", "", "secrets", "", "a", "x"), true},
+		"node lists secrets":                 {ask(n1, "list", "", "secrets", "", "a", ""), false},
+		"node watches config maps":           {ask(n1, "watch", "", "configmaps", "", "a", "x"), false},
+		"caller of agents discovers":         {path(member(peer.CallerGroup), "get", "/api"), false},
+		"caller of agents asks for rights":   {ask(member(peer.CallerGroup), "create", "authorization.k8s.io", "selfsubjectaccessreviews", "", "", ""), false},
+		"caller of agents, also a master":    {ask(member(peer.CallerGroup, user.SystemPrivilegedGroup), "get", "", "pods", "", "a", "x"), false},
 		"node writes a secret":               {ask(n1, "update", "", "secrets", "", "a", "x"), false},
 		"node lists all pods":                {ask(n1, "list", "", "pods", "", "", ""), false},
 		"node lists its pods":                {onNode(ask(n1, "list", "", "pods", "", "", ""), "n1"), true},
 		"node watches another's pods":        {onNode(ask(n1, "watch", "", "pods", "", "", ""), "n2"), false},
-		"node reads a pod":                   {ask(n1, "get", "", "pods", "", "a", "x"), true},
+		"node creates a pod":                 {ask(n1, "create", "", "pods", "", "a", ""), false},
+		"node evicts a pod":                  {ask(n1, "create", "", "pods", "eviction", "a", "x"), false},
+		"node deletes all pods":              {ask(n1, "deletecollection", "", "pods", "", "a", ""), false},
 		"node writes a pod's status":         {ask(n1, "patch", "", "pods", "status", "a", "x"), true},
 		"node writes a pod":                  {ask(n1, "patch", "", "pods", "", "a", "x"), false},
 		"node execs":                         {ask(n1, "create", "", "pods", "exec", "a", "x"), false},
@@ -77,7 +85,7 @@ func TestAuthorize(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, _, err := Authorizer().Authorize(t.Context(), tt.a)
+			got, _, err := Authorizer(&Bound{}).Authorize(t.Context(), tt.a)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +97,7 @@ func TestAuthorize(t *testing.T) {
 }
 
 func TestNobodyMayDoNothing(t *testing.T) {
-	got, _, err := Authorizer().Authorize(t.Context(), authorizer.AttributesRecord{Verb: "get", Path: "/version"})
+	got, _, err := Authorizer(&Bound{}).Authorize(t.Context(), authorizer.AttributesRecord{Verb: "get", Path: "/version"})
 	if err != nil || got == authorizer.DecisionAllow {
 		t.Errorf("a request without a user: %v, %v", got, err)
 	}

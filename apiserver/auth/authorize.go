@@ -2,26 +2,44 @@ package auth
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// Authorizer applies the rule table.
-func Authorizer() authorizer.Authorizer { return authorizer.AuthorizerFunc(authorize) }
+// Authorizer applies the rule table. What belongs to a node is known from the pods bound to it.
+func Authorizer(bound *Bound) authorizer.Authorizer {
+	return authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+		return authorize(ctx, a, bound)
+	})
+}
 
-func authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+func authorize(ctx context.Context, a authorizer.Attributes, bound *Bound) (authorizer.Decision, string, error) {
 	u := a.GetUser()
 	if u == nil {
 		return authorizer.DecisionNoOpinion, "no user on request", nil
 	}
 	node, _ := NodeName(u)
 	for _, r := range rulesOf(u) {
-		if r.allows(a, node) {
-			return authorizer.DecisionAllow, "", nil
+		if !r.covers(a) {
+			continue
+		}
+		if ok, err := r.limit.allows(ctx, a, node, bound); ok || err != nil {
+			return decision(ok), "", err
 		}
 	}
+	if node != "" {
+		return authorizer.DecisionNoOpinion, fmt.Sprintf("nothing that belongs to node %q asks for it", node), nil
+	}
 	return authorizer.DecisionNoOpinion, "", nil
+}
+
+func decision(allowed bool) authorizer.Decision {
+	if allowed {
+		return authorizer.DecisionAllow
+	}
+	return authorizer.DecisionNoOpinion
 }
 
 // Rules answers what a user may do in a namespace, for `kubectl auth can-i --list`.

@@ -1,11 +1,14 @@
 package auth
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"fairlead.dev/fairlead/peer"
 )
 
 const (
@@ -35,6 +38,8 @@ const (
 	unlimited limit = iota
 	ownName         // the object is named like the node; a create carries no name and passes here
 	ownPods         // lists and watches must select spec.nodeName=NODE
+	bound           // the pod is bound to the node
+	referred        // a pod that is bound to the node refers to the object
 )
 
 func read() []string { return []string{"get", "list", "watch"} }
@@ -69,9 +74,11 @@ func memberRules() []rule {
 // (upstream's system:node with NodeRestriction).
 func nodeRules() []rule {
 	return []rule{
-		{verbs: read(), resources: []string{"services", "endpoints", "nodes", "namespaces", "configmaps", "secrets"}},
+		{verbs: read(), resources: []string{"services", "endpoints", "nodes", "namespaces"}},
+		{verbs: []string{"get"}, resources: []string{"secrets", "configmaps"}, limit: referred},
 		{verbs: read(), group: "discovery.k8s.io", resources: []string{"endpointslices"}},
-		{verbs: read(), resources: []string{"pods"}, limit: ownPods},
+		{verbs: []string{"list", "watch"}, resources: []string{"pods"}, limit: ownPods},
+		{verbs: []string{"get"}, resources: []string{"pods"}, limit: bound},
 		{verbs: []string{"delete"}, resources: []string{"pods"}},
 		{verbs: []string{"update", "patch"}, resources: []string{"pods/status"}},
 		{verbs: []string{"create"}, resources: []string{"nodes"}},
@@ -85,6 +92,9 @@ func nodeRules() []rule {
 // rulesOf collects the rules of a user's groups.
 func rulesOf(u user.Info) []rule {
 	groups := u.GetGroups()
+	if slices.Contains(groups, peer.CallerGroup) {
+		return nil
+	}
 	if slices.Contains(groups, user.SystemPrivilegedGroup) {
 		return adminRules()
 	}
@@ -104,15 +114,15 @@ func NodeName(u user.Info) (name string, isNode bool) {
 	return name, ok && name != "" && slices.Contains(u.GetGroups(), user.NodesGroup)
 }
 
-// allows says whether the rule covers a request of node, which is "" for any other user.
-func (r rule) allows(a authorizer.Attributes, node string) bool {
+// covers says whether a rule is about a request, its limit aside.
+func (r rule) covers(a authorizer.Attributes) bool {
 	if !matches(r.verbs, a.GetVerb()) {
 		return false
 	}
 	if !a.IsResourceRequest() {
 		return slices.ContainsFunc(r.paths, func(p string) bool { return pathMatches(p, a.GetPath()) })
 	}
-	return r.coversResource(a) && r.limit.allows(a, node)
+	return r.coversResource(a)
 }
 
 func (r rule) coversResource(a authorizer.Attributes) bool {
@@ -125,14 +135,19 @@ func (r rule) coversResource(a authorizer.Attributes) bool {
 		(r.namespace == "" || r.namespace == a.GetNamespace())
 }
 
-func (l limit) allows(a authorizer.Attributes, node string) bool {
+// allows says whether what a request is about belongs to node.
+func (l limit) allows(ctx context.Context, a authorizer.Attributes, node string, known *Bound) (bool, error) {
 	switch l {
 	case ownName:
-		return a.GetName() == node || a.GetName() == "" && a.GetVerb() == "create"
+		return a.GetName() == node || a.GetName() == "" && a.GetVerb() == "create", nil
 	case ownPods:
-		return a.GetVerb() == "get" || selects(a, node)
+		return selects(a, node), nil
+	case bound:
+		return known.pod(ctx, a.GetNamespace(), a.GetName(), node)
+	case referred:
+		return known.refers(ctx, node, a.GetNamespace(), a.GetResource(), a.GetName())
 	}
-	return true
+	return true, nil
 }
 
 // selects says whether a list or watch asks only for the pods of node.

@@ -20,31 +20,6 @@ type Material struct {
 	Secrets    map[string]*corev1.Secret
 }
 
-// Needs lists the config maps and secrets a container's environment refers to.
-func Needs(c *corev1.Container) (configMaps, secrets []string) {
-	for i := range c.EnvFrom {
-		if r := c.EnvFrom[i].ConfigMapRef; r != nil {
-			configMaps = append(configMaps, r.Name)
-		}
-		if r := c.EnvFrom[i].SecretRef; r != nil {
-			secrets = append(secrets, r.Name)
-		}
-	}
-	for i := range c.Env {
-		from := c.Env[i].ValueFrom
-		if from == nil {
-			continue
-		}
-		if r := from.ConfigMapKeyRef; r != nil {
-			configMaps = append(configMaps, r.Name)
-		}
-		if r := from.SecretKeyRef; r != nil {
-			secrets = append(secrets, r.Name)
-		}
-	}
-	return unique(configMaps), unique(secrets)
-}
-
 // Env is a container's environment in the order of its definition, Services first. The pod's status must hold its address.
 func Env(pod *corev1.Pod, c *corev1.Container, node Node, m Material) ([]*runtimeapi.KeyValue, error) {
 	e := &environment{values: map[string]string{}}

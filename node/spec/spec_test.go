@@ -231,10 +231,6 @@ func TestEnv(t *testing.T) {
 	if _, err := Env(pod, c, testNode(), m); err == nil || err.Error() != `secret "s" not found` {
 		t.Errorf("got %v", err)
 	}
-	configMaps, secrets := Needs(c)
-	if !reflect.DeepEqual(configMaps, []string{"m"}) || !reflect.DeepEqual(secrets, []string{"absent", "s"}) {
-		t.Errorf("needs %v and %v", configMaps, secrets)
-	}
 }
 
 func TestField(t *testing.T) {

@@ -1,0 +1,90 @@
+package auth
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+
+	"fairlead.dev/fairlead/podrefs"
+)
+
+// Bound knows which pods are bound to which node. It reads the watch cache, which finds the pods of a node by an index; the
+// store has the last word on what the cache lacks, so that a pod bound a millisecond ago counts.
+type Bound struct {
+	// Pods is the storage of pods, and Nodes that of nodes. Both are set before the server serves.
+	Pods, Nodes interface {
+		rest.Getter
+		rest.Lister
+	}
+}
+
+// versions are how old an answer may be, from any to none.
+func versions() []string { return []string{"0", ""} }
+
+// pod says whether a pod is bound to a node.
+func (b *Bound) pod(ctx context.Context, namespace, name, node string) (bool, error) {
+	ctx = genericapirequest.WithNamespace(ctx, namespace)
+	for _, version := range versions() {
+		obj, err := b.Pods.Get(ctx, name, &metav1.GetOptions{ResourceVersion: version})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return false, err
+		}
+		if pod, ok := obj.(*corev1.Pod); ok && err == nil && pod.Spec.NodeName == node {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// refers says whether a pod that is bound to a node refers to a Secret or ConfigMap.
+func (b *Bound) refers(ctx context.Context, node, namespace, resource, name string) (bool, error) {
+	ctx = genericapirequest.WithNamespace(ctx, namespace)
+	for _, version := range versions() {
+		list, err := b.list(ctx, b.Pods, version, fields.OneTermEqualSelector(podNodeField, node))
+		if err != nil {
+			return false, err
+		}
+		pods := list.(*corev1.PodList).Items
+		for i := range pods {
+			names := podrefs.Of(&pods[i].Spec)
+			if resource == "secrets" && names.Secrets[name] || resource == "configmaps" && names.ConfigMaps[name] {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// node reads a node.
+func (b *Bound) node(ctx context.Context, name string) (*corev1.Node, error) {
+	obj, err := b.Nodes.Get(genericapirequest.WithNamespace(ctx, ""), name, &metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return obj.(*corev1.Node), nil
+}
+
+// nodes lists the nodes there are.
+func (b *Bound) nodes(ctx context.Context) ([]*corev1.Node, error) {
+	list, err := b.list(genericapirequest.WithNamespace(ctx, ""), b.Nodes, "", fields.Everything())
+	if err != nil {
+		return nil, err
+	}
+	items := list.(*corev1.NodeList).Items
+	nodes := make([]*corev1.Node, len(items))
+	for i := range items {
+		nodes[i] = &items[i]
+	}
+	return nodes, nil
+}
+
+func (b *Bound) list(ctx context.Context, from rest.Lister, version string, selector fields.Selector) (runtime.Object, error) {
+	return from.List(ctx, &metainternalversion.ListOptions{ResourceVersion: version, FieldSelector: selector})
+}
