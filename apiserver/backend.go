@@ -3,7 +3,9 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/generic"
@@ -19,6 +21,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"fairlead.dev/fairlead/apiserver/registry"
+	"fairlead.dev/fairlead/apiserver/store"
 )
 
 // storagePrefix begins every key in etcd, as with kube-apiserver.
@@ -26,8 +29,11 @@ const storagePrefix = "/registry"
 
 // backend is the etcd that objects are stored in.
 type backend struct {
-	servers []string                // client URLs of an external etcd
-	open    func() *clientv3.Client // makes a client of the embedded etcd; nil: there is none
+	servers  []string     // client URLs of an external etcd
+	embedded *store.Store // nil: the servers are used
+	log      *slog.Logger
+
+	reclaiming atomic.Bool
 
 	compactor etcd3.Compactor // of the embedded etcd; set by apply
 	stop      func()          // ends what apply began; nil: nothing
@@ -46,14 +52,14 @@ func (b *backend) apply(c *genericapiserver.Config) error {
 	factory := serverstorage.NewDefaultStorageFactory(*config, "application/vnd.kubernetes.protobuf",
 		registry.Codecs, serverstorage.NewDefaultResourceEncodingConfig(registry.Scheme), serverstorage.NewResourceConfig(), nil)
 	o := options.NewEtcdOptions(config)
-	if b.open == nil {
+	if b.embedded == nil {
 		if err := o.ApplyWithStorageFactoryTo(factory, c); err != nil {
 			return err
 		}
 		c.RESTOptionsGetter = b.direct(c.RESTOptionsGetter, true)
 		return nil
 	}
-	client := b.open()
+	client := b.embedded.Open()
 	compactor := etcd3.NewCompactor(client, config.CompactionInterval, clock.RealClock{}, nil)
 	b.compactor = compactor
 	b.stop = func() {

@@ -31,10 +31,10 @@ type directOptions struct {
 
 // direct replaces the storage of the given options; those of an external etcd keep theirs. In both, writes last.
 func (b *backend) direct(getter generic.RESTOptionsGetter, cached bool) generic.RESTOptionsGetter {
-	if b.open != nil {
+	if b.embedded != nil {
 		getter = directOptions{getter, b, cached}
 	}
-	return lastingOptions{getter}
+	return lastingOptions{getter, b}
 }
 
 // GetRESTOptions is part of generic.RESTOptionsGetter.
@@ -50,7 +50,7 @@ func (d directOptions) GetRESTOptions(resource schema.GroupResource, example run
 // raw is the storage of one resource over a client of its own, since requests for a watch's progress reach every watch of a client.
 func (b *backend) raw(config *storagebackend.ConfigForResource, prefix string, _ func(runtime.Object) (string, error),
 	newFunc, newListFunc func() runtime.Object, _ storage.AttrFunc, _ storage.IndexerFuncs, _ *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
-	client := &kubernetes.Client{Client: b.open()}
+	client := &kubernetes.Client{Client: b.embedded.Open()}
 	client.Kubernetes = client
 	versioner := storage.APIObjectVersioner{}
 	raw, err := etcd3.New(client, b.compactor, config.Codec, newFunc, newListFunc, config.Prefix, prefix, config.GroupResource,

@@ -122,11 +122,11 @@ func (s *Server) Run(ctx context.Context) error {
 	// The store outlives the API: it has its own context, ended after the API has stopped.
 	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	group, ctx := errgroup.WithContext(ctx)
-	etcd := &backend{servers: s.cfg.EtcdServers}
+	etcd := &backend{servers: s.cfg.EtcdServers, log: s.log}
 	var ready <-chan struct{}
 	if len(etcd.servers) == 0 {
 		st := store.New(s.cfg.DataDir, s.log.With("component", "etcd"))
-		etcd.open, ready = st.Open, st.Ready()
+		etcd.embedded, ready = st, st.Ready()
 		group.Go(func() error { return st.Run(storeCtx) })
 	}
 	group.Go(func() error {

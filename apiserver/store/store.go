@@ -39,15 +39,20 @@ type Store struct {
 	log   *slog.Logger
 	ready chan struct{}
 	etcd  *embed.Etcd // set before ready is closed
+	room  room
+	quota int64 // bounds the database file
 }
 
 // New returns a store over dir; nothing is touched before Run.
 func New(dir string, log *slog.Logger) *Store {
-	return &Store{dir: dir, log: log, ready: make(chan struct{})}
+	return &Store{dir: dir, log: log, ready: make(chan struct{}), room: room{dir: dir}, quota: quota}
 }
 
 // Ready is closed once the store has elected itself and answers.
 func (s *Store) Ready() <-chan struct{} { return s.ready }
+
+// Room says whether a write may begin: it fails with a FullError while the disk is nearly full.
+func (s *Store) Room() error { return s.room.check() }
 
 // Open returns a client that calls the store directly. Nothing is encoded and nothing goes through the kernel, so what the
 // client reads may be shared with the store and must not be changed. It may be called once Ready is closed; the caller closes
@@ -112,7 +117,8 @@ func end(etcd *embed.Etcd, fate *fate) {
 func (s *Store) lead(ctx context.Context, dir string, fate *fate) (*embed.Etcd, error) {
 	starting.Lock()
 	defer starting.Unlock()
-	etcd, err := start(embedConfig(dir, s.log, fate), fate)
+	s.room.start()
+	etcd, err := start(embedConfig(dir, s.quota, s.log, fate), fate)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +127,7 @@ func (s *Store) lead(ctx context.Context, dir string, fate *fate) (*embed.Etcd, 
 
 // embedConfig describes a single member without any listener: it is called directly and has no peers, so its addresses are
 // only names.
-func embedConfig(dir string, log *slog.Logger, fate *fate) *embed.Config {
+func embedConfig(dir string, limit int64, log *slog.Logger, fate *fate) *embed.Config {
 	nowhere := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
 	c := embed.NewConfig()
 	c.Name = "fairlead"
@@ -132,7 +138,7 @@ func embedConfig(dir string, log *slog.Logger, fate *fate) *embed.Config {
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	// Without peers there is nobody to send heartbeats to; each tick would only wake the process.
 	c.TickMs, c.ElectionMs = heartbeat, 5*heartbeat
-	c.QuotaBackendBytes = quota
+	c.QuotaBackendBytes = limit
 	c.BackendBatchInterval = batch
 	c.SnapshotCatchUpEntries = 10 // kept in memory for slow followers, of whom there are none; 0 would mean 5000
 	c.EnableGRPCGateway = false
