@@ -22,6 +22,7 @@ const (
 
 // Reasons of containers that the runtime does not make, or does not start.
 const (
+	reasonConfig = "CreateContainerConfigError"
 	reasonCreate = "CreateContainerError"
 	reasonRun    = "RunContainerError"
 )
