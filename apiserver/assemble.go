@@ -19,6 +19,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericfilters "k8s.io/apiserver/pkg/server/filters"
+	"k8s.io/apiserver/pkg/server/routes"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/common/restfuladapter"
 
@@ -93,6 +94,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 		return nil, fmt.Errorf("api server: %w", err)
 	}
 	serveOpenAPI(api, customs, generic)
+	routes.Index{}.Install(routes.ListedPathProviders{api, customs}, api.Handler.NonGoRestfulMux)
 	api.RegisterDestroyFunc(customs.Destroy)
 	addHooks(api, customs, k, core["services"], log)
 	return api, nil
@@ -125,12 +127,13 @@ func genericConfig(cfg Config, id *identity, listener net.Listener, bound *auth.
 	c.Authorization.Authorizer = auth.Authorizer(bound)
 	c.RuleResolver = auth.Rules{}
 	c.EnableProfiling = false
+	c.EnableIndex = false                                                     // assemble installs one that lists custom resources too
 	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis") // shared with custom resources
 	c.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(
 		sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
 	c.ShutdownWatchTerminationGracePeriod = drainTimeout
 	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return withJoin(genericapiserver.DefaultBuildHandlerChain(withTurns(api, listTurns(), c.Serializer), c), cfg.Join)
+		return withJoin(genericapiserver.DefaultBuildHandlerChain(withTurns(withQuantities(withBlame(api, c.Serializer), c.Serializer), listTurns(), c.Serializer), c), cfg.Join)
 	}
 	namer := openapinamer.NewDefinitionNamer(openapi.Scheme())
 	c.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, namer)

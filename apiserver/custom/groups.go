@@ -51,6 +51,24 @@ func (s *Server) ListGroups(list discovery.GroupManager, builtIn []string) error
 	return nil
 }
 
+// ListedPaths are the paths of the groups, for the list at /.
+func (s *Server) ListedPaths() []string {
+	definitions, err := s.Definitions().List(labels.Everything())
+	if err != nil {
+		return nil // a list of what is in memory does not fail
+	}
+	groups := servedVersions(definitions)
+	groups[apiextensions.GroupName] = []string{apiextensionsv1.SchemeGroupVersion.Version}
+	var paths []string
+	for group, versions := range groups {
+		paths = append(paths, "/apis/"+group)
+		for _, version := range versions {
+			paths = append(paths, "/apis/"+group+"/"+version)
+		}
+	}
+	return paths
+}
+
 // servedVersions is the versions of each group that established definitions serve, best version first.
 func servedVersions(definitions []*apiextensionsv1.CustomResourceDefinition) map[string][]string {
 	served := map[string][]string{}

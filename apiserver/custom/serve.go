@@ -2,6 +2,7 @@ package custom
 
 import (
 	"fmt"
+	"mime"
 	"net/http"
 	"strings"
 
@@ -10,7 +11,9 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	extensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/storage"
@@ -28,6 +31,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-s.synced:
 		case <-r.Context().Done():
+			return
+		}
+		if info != nil && writesProtobuf(r) {
+			err := negotiation.NewUnsupportedMediaTypeError([]string{runtime.ContentTypeJSON, runtime.ContentTypeYAML})
+			responsewriters.ErrorNegotiated(err, extensions.Codecs, schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}, w, r)
 			return
 		}
 		if info != nil && info.IsResourceRequest {
@@ -82,6 +90,16 @@ func (s *Server) serveObjects(w http.ResponseWriter, r *http.Request, info *requ
 func serves(d *apiextensionsv1.CustomResourceDefinition, info *request.RequestInfo) bool {
 	return apiextensionshelpers.HasServedCRDVersion(d, info.APIVersion) &&
 		(apiextensionshelpers.IsCRDConditionTrue(d, apiextensionsv1.NamesAccepted) || apiextensionshelpers.IsCRDConditionTrue(d, apiextensionsv1.Established))
+}
+
+// writesProtobuf says whether a request brings a custom resource in protobuf, which has no form for it. The handlers behind would
+// fail on it.
+func writesProtobuf(r *http.Request) bool {
+	if r.Method != http.MethodPost && r.Method != http.MethodPut {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == runtime.ContentTypeProtobuf
 }
 
 // isDefinitionPath says whether a path belongs to the definitions themselves.

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -76,7 +75,7 @@ func validateServiceStatus(_ context.Context, svc, _ *corev1.Service) field.Erro
 			errs = append(errs, validateSubdomain(at.Child("hostname"), ingress[i].Hostname)...)
 		}
 	}
-	return append(errs, metavalidation.ValidateConditions(svc.Status.Conditions, field.NewPath("status", "conditions"))...)
+	return errs // conditions are anybody's, and not looked at, as upstream
 }
 
 // serviceRow prints a Service as kubectl users know it (rule S160).
