@@ -15,6 +15,8 @@ import (
 const (
 	// idleFor is how long a machine that nobody uses is kept.
 	idleFor = time.Minute
+	// buildTime bounds how long other definitions wait for the store.
+	buildTime = 30 * time.Second
 	// idleSchemas bounds how many schemas machines that nobody uses may hold together; each takes some kilobytes.
 	idleSchemas = 4000
 )
@@ -43,7 +45,9 @@ func (f *fleet) take(ctx context.Context, d *apiextensionsv1.CustomResourceDefin
 		return m, nil // another request that waited has built it
 	}
 	// A client that goes away must not break off what others wait for too.
-	m, err := f.build(context.WithoutCancel(ctx), d.Name)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), buildTime)
+	defer cancel()
+	m, err := f.build(ctx, d.Name)
 	if err != nil {
 		return nil, err
 	}

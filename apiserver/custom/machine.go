@@ -81,15 +81,17 @@ func (s *Server) newMachine(ctx context.Context, d *apiextensionsv1.CustomResour
 	}
 	m.built.Store(true)
 	m.building = nil
-	if err := m.filled(ctx); err != nil {
-		m.destroy()
-		return nil, fmt.Errorf("definition %s: %w", d.Name, err)
-	}
+	m.fill(ctx)
 	return m, nil
 }
 
-// filled waits until the caches hold the objects there are: a request before that would be refused.
-func (m *machine) filled(ctx context.Context) error {
+// fillTime bounds how long other definitions wait for a cache that does not fill, because an object cannot be read.
+const fillTime = 5 * time.Second
+
+// fill waits until the caches hold the objects there are: a request before that would be told to come again.
+func (m *machine) fill(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, fillTime)
+	defer cancel()
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
 	for _, store := range m.stores {
@@ -97,11 +99,10 @@ func (m *machine) filled(ctx context.Context) error {
 			select {
 			case <-poll.C:
 			case <-ctx.Done():
-				return context.Cause(ctx)
+				return
 			}
 		}
 	}
-	return nil
 }
 
 // serves says whether m serves a definition as it is known now, or as it will be.
