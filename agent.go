@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +21,6 @@ import (
 	"fairlead.dev/fairlead/instance"
 	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/join"
-	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/netns"
 	"fairlead.dev/fairlead/peer"
 )
@@ -36,6 +32,7 @@ type agentFlags struct {
 	// Of a lab only: the node's directory, and the namespace that upstream DNS is asked from. The process
 	// ends when its standard input does, so that no agent outlives its lab.
 	labDir, upstream string
+	reportFD         int      // where it tells its lab of its start
 	labHost          []string // the host's addresses in the lab
 }
 
@@ -45,20 +42,31 @@ func agentCommand() *cobra.Command {
 		Use:   "agent --server URL --token-file FILE",
 		Short: "Make this machine a node of a cluster, in the foreground",
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return runAgent(c.Context(), f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			reports, err := inherited(f.reportFD)
+			if err != nil {
+				return err
+			}
+			st := newStages(reports)
+			if err = runAgent(c.Context(), f, st); err != nil {
+				st.failed(err)
+			}
+			return err
+		},
 	}
 	whereFlags(c, &f.Config)
 	c.Flags().StringVar(&f.server, "server", "", "the API server, https://ADDR:PORT")
 	c.Flags().StringVar(&f.token, "token", "", "the token itself; the host's other users can read it in the list of processes")
 	c.Flags().StringVar(&f.tokenFile, "token-file", "", "a copy of the server's file join-token")
-	c.Flags().StringVar(&f.name, "node-name", "", "name of the node (default: the host name)")
+	c.Flags().StringVar(&f.NodeName, "node-name", "", "name of the node (default: the host name)")
 	c.Flags().StringVar(&f.NodeIP, "node-ip", "", "address of the node, one of each family (default: those of the default routes)")
 	c.Flags().IntVar(&f.AgentPort, "agent-port", 0, "port of the agent (default 10250)")
 	c.Flags().StringVar(&f.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 	c.Flags().StringVar(&f.labDir, "lab-dir", "", "")
 	c.Flags().StringVar(&f.upstream, "upstream-netns", "", "")
 	c.Flags().StringSliceVar(&f.labHost, "lab-host", nil, "")
-	for _, hidden := range []string{"lab-dir", "upstream-netns", "lab-host"} {
+	c.Flags().IntVar(&f.reportFD, "report-fd", -1, "")
+	for _, hidden := range []string{"lab-dir", "upstream-netns", "lab-host", "report-fd"} {
 		c.Flags().MarkHidden(hidden)
 	}
 	c.MarkFlagRequired("server")
@@ -67,7 +75,7 @@ func agentCommand() *cobra.Command {
 	return c
 }
 
-func runAgent(ctx context.Context, f agentFlags) error {
+func runAgent(ctx context.Context, f agentFlags, st *stages) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
@@ -79,27 +87,26 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.name == "" {
-		if f.name, err = nodeName(); err != nil {
-			return err
-		}
+	if f.name, err = joiningName(s.NodeName); err != nil {
+		return err
 	}
 	found := hostAddrs(s.Node)
 	if len(found) == 0 {
 		return errors.New("this host has no default route to take its address from; give it with --node-ip")
 	}
-	base := agentBase{record: func(string, string) error { return nil }, sysctl: writeSysctl, dir: f.labDir}
-	if f.labDir == "" {
-		var lock io.Closer
-		if base, lock, err = standalone(s, f.name); err != nil {
-			return err
-		}
-		defer lock.Close()
-	} else {
+	if f.labDir != "" {
 		ctx = endsWithInput(ctx)
 	}
-	self, err := enter(ctx, base.dir, f, found)
+	base, lock, err := f.base(ctx, s)
 	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	var self *join.Member
+	if err := within(ctx, "join "+f.server, f.bound(), func(ctx context.Context) (err error) {
+		self, err = enter(ctx, base.dir, f, found)
+		return err
+	}); err != nil {
 		return err
 	}
 	addrs, err := nodeAddrs(found, self.Cluster.Services)
@@ -118,9 +125,10 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	g, ctx := errgroup.WithContext(ctx)
 	go heap.Tend(ctx)
 	g.Go(named("certificates", ctx, func(ctx context.Context) error { return self.Keep(ctx, log.With("part", "certificates")) }))
-	if err := startNode(ctx, g, spec, nodeClient(f.server, peer.API(self.Client, self.CA)), base.record, log, newStages(io.Discard)); err != nil {
+	if err := startNode(ctx, g, spec, nodeClient(f.server, peer.API(self.Client, self.CA)), base.record, log, st); err != nil {
 		return err
 	}
+	st.ready()
 	settle(log)
 	return g.Wait()
 }
@@ -135,7 +143,16 @@ func agentSpec(f agentFlags, s config.Settings, self *join.Member, addrs []netip
 	}
 	var err error
 	spec.host, err = addrsOf("lab-host", f.labHost)
+	spec.bound = f.bound()
 	return spec, err
+}
+
+// bound is how long a stage of the agent's start may take: in a lab the server is there already, a machine may wait for it.
+func (f agentFlags) bound() time.Duration {
+	if f.labDir != "" {
+		return nodeBound
+	}
+	return 0
 }
 
 func joinAddrs(addrs []netip.Addr) string {
@@ -151,6 +168,15 @@ type agentBase struct {
 	dir    string
 	record func(kind, path string) error
 	sysctl func(key, value string) error
+}
+
+// base prepares where the agent works, and marks it as this one's.
+func (f agentFlags) base(ctx context.Context, s config.Settings) (agentBase, io.Closer, error) {
+	if f.labDir == "" {
+		return standalone(s, f.name)
+	}
+	lock, err := afterEarlier(ctx, f.labDir)
+	return agentBase{record: func(string, string) error { return nil }, sysctl: writeSysctl, dir: f.labDir}, lock, err
 }
 
 // standalone prepares a machine of its own for an agent.
@@ -236,52 +262,4 @@ func dialFrom(space string) func(ctx context.Context, network, address string) (
 		})
 		return conn, err
 	}
-}
-
-// agentPause is how long a lab's agent that has ended stays down.
-const agentPause = time.Second
-
-// keepLabAgent runs the agent of one lab node until ctx ends. One that ends by itself is started again, as the service
-// manager of a machine does; before the lab was complete it is an error.
-func keepLabAgent(ctx context.Context, complete <-chan struct{}, log *slog.Logger, run func(context.Context) error) error {
-	for {
-		err := run(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		select {
-		case <-complete:
-		default:
-			return err
-		}
-		log.Warn("the agent has ended and is started again", "err", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(agentPause):
-		}
-	}
-}
-
-// runLabAgent runs the agent of one lab node in a process inside its namespace. It ends when ctx does.
-func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings, cp *controlPlane, host []netip.Addr, n lab.Node) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(self, "agent", "--server", cp.server, "--token-file", inst.Path(joinToken), "--name", s.Name,
-		"--node-name", n.Name, "--node-ip", joinAddrs(n.Addrs), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
-		"--data-dir", inst.Dir, "--lab-dir", nodeDir(inst, n.Name), "--lab-host", joinAddrs(host), "--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()))
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := netns.Start(n.Netns, cmd); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { input.Close() })
-	defer stop()
-	return cmd.Wait()
 }

@@ -31,6 +31,9 @@ func checkCommand() *cobra.Command {
 				return err
 			}
 			findings := append(host.Check(c.Context(), requirements(s)), checkRules(s)...)
+			if s.Nodes == 0 {
+				findings = append(findings, checkName(s))
+			}
 			for _, f := range findings {
 				fmt.Fprintf(c.OutOrStdout(), "%-5s %-28s %s\n", f.Level, f.Name, f.Message)
 			}
@@ -42,6 +45,15 @@ func checkCommand() *cobra.Command {
 	}
 	flags.Flags(c.Flags())
 	return c
+}
+
+// checkName looks whether this host has a name that a node can have.
+func checkName(s config.Settings) host.Finding {
+	name, err := nodeName(s.NodeName)
+	if err != nil {
+		return host.Finding{Name: "node name", Level: host.Fail, Message: err.Error()}
+	}
+	return host.Finding{Name: "node name", OK: true, Level: host.Pass, Message: name}
 }
 
 // checkRules tries what the rules of Services need of the kernel, by feature and version.

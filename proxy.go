@@ -77,7 +77,7 @@ func (s proxySettings) rules() nft.Config {
 
 func (f proxyFlags) check() (s proxySettings, err error) {
 	if s.name = f.nodeName; s.name == "" {
-		if s.name, err = nodeName(); err != nil {
+		if s.name, err = nodeName(""); err != nil {
 			return s, err
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -91,12 +90,6 @@ func lockAfter(ctx context.Context, inst instance.Instance) (*os.File, error) {
 	}
 }
 
-// nodeName is this host's name as a node.
-func nodeName() (string, error) {
-	name, err := os.Hostname()
-	return strings.ToLower(name), err
-}
-
 func nodeDir(inst instance.Instance, name string) string { return inst.Path("nodes", name) }
 
 func clusterCgroup(cluster string) string { return "/fairlead/" + cluster }
@@ -121,7 +114,7 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err != nil {
 		return err
 	}
-	name, err := nodeName()
+	name, err := nodeName(s.NodeName)
 	if err != nil {
 		return err
 	}
@@ -145,11 +138,8 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err := sysctls(); err != nil {
 		return err
 	}
-	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, sysctls: sysctls, written: cp.acknowledged}
+	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, sysctls: sysctls, bound: nodeBound, written: cp.acknowledged}
 	if err := startNode(ctx, g, spec, cp.inProcess(nodeClient(cp.server, nil), self), journal.Record, log, st); err != nil {
-		return err
-	}
-	if err := waitNodes(ctx, cp.client, 1); err != nil {
 		return err
 	}
 	// A node may not say of itself what role it has; the control plane does.
@@ -157,7 +147,6 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if _, err := cp.client.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, role, metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("label node %s: %w", name, err)
 	}
-	st.done("node " + name + " ready")
 	return nil
 }
 
@@ -176,17 +165,12 @@ func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s 
 	if err != nil {
 		return err
 	}
-	complete := make(chan struct{})
-	for _, n := range l.Nodes(s.Nodes) {
-		agent := func(ctx context.Context) error { return runLabAgent(ctx, inst, s, cp, l.Host(), n) }
-		g.Go(named(n.Name, ctx, func(ctx context.Context) error {
-			return keepLabAgent(ctx, complete, log.With("part", "lab", "node", n.Name), agent)
-		}))
-	}
-	if err := waitNodes(ctx, cp.client, s.Nodes); err != nil {
+	nodes := l.Nodes(s.Nodes)
+	if err := startAgents(ctx, g, nodes, log, func(ctx context.Context, n lab.Node, did func(report)) error {
+		return runLabAgent(ctx, inst, s, cp, l.Host(), n, did)
+	}); err != nil {
 		return err
 	}
-	close(complete)
 	st.done(fmt.Sprintf("%d nodes ready", s.Nodes))
 	return nil
 }
@@ -225,16 +209,4 @@ func newNumber(inst instance.Instance) (uint8, error) {
 		return 0, err
 	}
 	return uint8(number), durable.WriteFile(inst.Path("lab.json"), fmt.Append(nil, number), 0o600)
-}
-
-func readyNodes(list *corev1.NodeList) int {
-	n := 0
-	for _, node := range list.Items {
-		for _, c := range node.Status.Conditions {
-			if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
-				n++
-			}
-		}
-	}
-	return n
 }

@@ -40,11 +40,11 @@ func runCommand() *cobra.Command {
 }
 
 func runMain(ctx context.Context, inst instance.Instance, pprof string, b birth) error {
-	reports, err := b.file(b.reportFD)
+	reports, err := inherited(b.reportFD)
 	if err != nil {
 		return err
 	}
-	marks, err := b.file(b.readyFD)
+	marks, err := inherited(b.readyFD)
 	if err != nil {
 		return err
 	}
@@ -59,14 +59,14 @@ func runMain(ctx context.Context, inst instance.Instance, pprof string, b birth)
 	return err
 }
 
-// file is one of those that the process was born with. Its children are not to have it.
-func (b birth) file(fd int) (*os.File, error) {
+// inherited is a file that the process was born with; its children are not to have it. Below 0 there is none, and nobody reads.
+func inherited(fd int) (*os.File, error) {
 	if fd < 0 {
 		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	}
 	file := os.NewFile(uintptr(fd), fmt.Sprint("fd", fd))
 	if file == nil {
-		return nil, errors.New("run: is started by 'fairlead up'")
+		return nil, errors.New("this command is started by 'fairlead up'")
 	}
 	syscall.CloseOnExec(fd)
 	return file, nil

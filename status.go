@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -95,10 +94,7 @@ func status(ctx context.Context, inst instance.Instance, s config.Settings) []pa
 	if err != nil {
 		return append(rows, part{name: "nodes", state: "unknown", detail: err.Error()})
 	}
-	for _, n := range list.Items {
-		rows = append(rows, nodeStatus(n))
-	}
-	return rows
+	return append(rows, nodesStatus(ctx, client, s, list.Items)...)
 }
 
 // adminClient says how the commands of this host reach the API server.
@@ -131,24 +127,4 @@ func processes(inst instance.Instance, name string, pid int, running bool) []par
 		rows = append(rows, part{name: "keeper", state: "missing", detail: "nothing starts the main process again should it end; 'fairlead up' mends that"})
 	}
 	return rows
-}
-
-func nodeStatus(n corev1.Node) part {
-	row := part{name: "node " + n.Name, state: "unknown"}
-	for _, c := range n.Status.Conditions {
-		if c.Type != corev1.NodeReady {
-			continue
-		}
-		row.ok = c.Status == corev1.ConditionTrue
-		row.state, row.detail = "not ready", c.Message
-		if row.ok {
-			row.state, row.detail = "ready", n.Spec.PodCIDR
-		}
-	}
-	for _, a := range n.Status.Addresses {
-		if a.Type == corev1.NodeInternalIP {
-			row.detail = a.Address + ", " + row.detail
-		}
-	}
-	return row
 }

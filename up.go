@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +46,12 @@ func up(ctx context.Context, flags config.Config, pprof string, out, warnings io
 	s, err := resume(flags)
 	if err != nil {
 		return err
+	}
+	if s.Nodes == 0 {
+		// Kept from the first start on: a host that is renamed stays the node that its pods are bound to.
+		if s.NodeName, err = nodeName(s.NodeName); err != nil {
+			return err
+		}
 	}
 	inst := instance.Instance{Dir: s.DataDir}
 	if done, err := runsAlready(ctx, inst, out); done || err != nil {
@@ -181,9 +186,22 @@ func spawn(ctx context.Context, inst instance.Instance, pprof string, out io.Wri
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("start: not done after %s", startTimeout))
 	defer cancel()
-	if err := follow(ctx, reports, out); err != nil {
+	stop := context.AfterFunc(ctx, func() { reports.Close() })
+	defer stop()
+	last := "nothing"
+	err = follow(reports, func(r report) {
+		r.print(out)
+		last = r.Stage
+	})
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = fmt.Errorf("%w; the last stage that was reached: %s", cause, last)
+	}
+	if errors.Is(err, errEnded) {
+		err = fmt.Errorf("start: the cluster's process: %w", err)
+	}
+	if err != nil {
 		cmd.Process.Kill()
 		cmd.Wait()
 		return errors.Join(err, stopProcess(context.WithoutCancel(ctx), inst))
@@ -200,28 +218,6 @@ func lastWords(path string) string {
 		return ""
 	}
 	return "\nits log ended:\n  " + strings.Join(lines, "\n  ")
-}
-
-// follow prints reports until the cluster is ready, fails, or ctx ends.
-func follow(ctx context.Context, reports *os.File, out io.Writer) error {
-	stop := context.AfterFunc(ctx, func() { reports.Close() })
-	defer stop()
-	lines := json.NewDecoder(reports)
-	for {
-		var r report
-		err := lines.Decode(&r)
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("start: %w", context.Cause(ctx))
-		case err != nil:
-			return errors.New("start: the cluster's process ended before it was ready")
-		case r.Error != "":
-			return errors.New(r.Error)
-		case r.Ready:
-			return nil
-		}
-		r.print(out)
-	}
 }
 
 // mergeKubeconfig adds the cluster's context to the invoking user's kubeconfig, and says so where that took another's place.

@@ -97,10 +97,8 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		return nil, err
 	}
 	g.Go(named("apiserver", ctx, api.Run))
-	select {
-	case <-api.Ready():
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := await(ctx, "API server", api.Ready(), apiBound, api.Waiting); err != nil {
+		return nil, err
 	}
 	st.done("API server")
 	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(advertise, port).String(), acknowledged: acknowledged(api), inProcess: api.InProcess}
@@ -219,6 +217,7 @@ type nodeSpec struct {
 	server    string                                                               // the API server, https://ADDR:PORT
 	host      []netip.Addr                                                         // of a lab: the host, which serves the API and is otherwise out of reach
 	sysctls   func() error                                                         // sets what of the kernel's settings is not as it has to be
+	bound     time.Duration                                                        // of each stage of its start; 0: the server may come later
 	written   func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
 	dial      func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
 }
@@ -231,14 +230,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		return err
 	}
 	runtime := &cri.Runtime{Dir: filepath.Join(n.dir, "containerd"), CgroupRoot: n.cgroups, Record: record}
-	if err := runtime.Start(ctx); err != nil {
-		return err
-	}
-	pause, err := image.Pause()
-	if err != nil {
-		return err
-	}
-	if err := runtime.Ensure(ctx, pause); err != nil {
+	if err := within(ctx, "containerd", n.bound, func(ctx context.Context) error { return startRuntime(ctx, runtime) }); err != nil {
 		return err
 	}
 	st.done("containerd")
@@ -274,13 +266,37 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	} {
 		g.Go(named(name, ctx, run))
 	}
-	select {
-	case <-names.Ready():
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := await(ctx, "name server", names.Ready(), n.bound, func() string { return unsynced(w) }); err != nil {
+		return err
 	}
 	st.done("network: routes, rules, DNS")
+	if err := await(ctx, "node "+n.name, agent.Ready(), n.bound, agent.Waiting); err != nil {
+		return err
+	}
+	st.done("node " + n.name + " ready")
 	return nil
+}
+
+// startRuntime brings up a node's containers.
+func startRuntime(ctx context.Context, runtime *cri.Runtime) error {
+	if err := runtime.Start(ctx); err != nil {
+		return err
+	}
+	pause, err := image.Pause()
+	if err != nil {
+		return err
+	}
+	return runtime.Ensure(ctx, pause)
+}
+
+// unsynced says what a name server waits for.
+func unsynced(w *world.World) string {
+	select {
+	case <-w.Synced():
+		return "the addresses of the cluster DNS cannot be listened on yet"
+	default:
+		return "the API server has not sent the first lists of Services, endpoints, namespaces and nodes"
+	}
 }
 
 // named runs a part and says which one failed. A part that returns before it was told to stop has failed.
@@ -294,20 +310,5 @@ func named(name string, ctx context.Context, run func(context.Context) error) fu
 			err = errors.New("stopped by itself")
 		}
 		return fmt.Errorf("%s: %w", name, err)
-	}
-}
-
-// waitNodes returns when n nodes are Ready.
-func waitNodes(ctx context.Context, client kubernetes.Interface, n int) error {
-	for {
-		list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-		if err == nil && readyNodes(list) >= n {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(10 * time.Millisecond):
-		}
 	}
 }

@@ -10,10 +10,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -54,6 +57,7 @@ type Server struct {
 	api    http.Handler // what answers requests; set before ready is closed
 
 	acknowledged registry.Acknowledged
+	waiting      atomic.Pointer[string]
 }
 
 // New checks cfg and returns a server that has touched nothing yet.
@@ -108,6 +112,16 @@ func (s *Server) InProcess(config *rest.Config, as *pki.Source) *rest.Config {
 	return inProcess(config, as, s.api)
 }
 
+// Waiting says what keeps the server from being ready.
+func (s *Server) Waiting() string {
+	if what := s.waiting.Load(); what != nil {
+		return *what
+	}
+	return "it has not begun"
+}
+
+func (s *Server) waits(what string) { s.waiting.Store(&what) }
+
 // Acknowledged says how far the writes have come that this server has answered.
 func (s *Server) Acknowledged() *registry.Acknowledged { return &s.acknowledged }
 
@@ -143,6 +157,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		return err
 	}
 	if storeReady != nil {
+		s.waits("the store in " + s.cfg.DataDir + " is still being opened")
 		select {
 		case <-storeReady:
 		case <-ctx.Done():
@@ -152,6 +167,10 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	client := identity.client()
 	defer etcd.close()
 	own := &keeper{cfg: s.cfg, id: identity}
+	s.waits("its kinds are being installed")
+	if len(s.cfg.EtcdServers) > 0 {
+		s.waits("no answer from etcd at " + strings.Join(s.cfg.EtcdServers, ", "))
+	}
 	api, err := assemble(ctx, s.cfg, identity, listener, etcd, own, &s.acknowledged, s.log)
 	if ctx.Err() != nil {
 		if api != nil {
@@ -173,7 +192,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		return nil
 	})
 	group.Go(func() error {
-		if err := awaitReady(ctx, client); err != nil || ctx.Err() != nil {
+		if err := s.awaitReady(ctx, client); err != nil || ctx.Err() != nil {
 			return err
 		}
 		s.client, s.api = client, api.Handler
@@ -208,7 +227,7 @@ func listen(ctx context.Context, network string, bind netip.AddrPort) (net.Liste
 }
 
 // awaitReady polls /readyz over the network, as any client would see it, until it is ok or ctx ends.
-func awaitReady(ctx context.Context, config *rest.Config) error {
+func (s *Server) awaitReady(ctx context.Context, config *rest.Config) error {
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return fmt.Errorf("api server: loopback client: %w", err)
@@ -220,11 +239,11 @@ func awaitReady(ctx context.Context, config *rest.Config) error {
 		if err != nil {
 			return fmt.Errorf("api server: loopback client: %w", err)
 		}
-		if answer, err := client.Do(request); err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
+		answer, err := client.Do(request)
+		if err != nil {
+			s.waits("it cannot be asked: " + err.Error())
+		} else if s.judge(answer) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -232,4 +251,21 @@ func awaitReady(ctx context.Context, config *rest.Config) error {
 		case <-poll.C:
 		}
 	}
+}
+
+// judge reads an answer of /readyz: which of its checks fail.
+func (s *Server) judge(answer *http.Response) bool {
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusOK {
+		return true
+	}
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	var failing []string
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, "[-]"); ok {
+			failing = append(failing, strings.TrimSpace(name))
+		}
+	}
+	s.waits(fmt.Sprintf("/readyz answers %s: %s", answer.Status, strings.Join(failing, ", ")))
+	return false
 }

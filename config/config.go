@@ -34,6 +34,7 @@ type Config struct {
 	NodePorts   string   `json:"nodePorts,omitempty"`
 	Port        int      `json:"port,omitempty"`
 	AgentPort   int      `json:"agentPort,omitempty"`
+	NodeName    string   `json:"nodeName,omitempty"`
 	NodeIP      string   `json:"nodeIP,omitempty"`
 	EtcdServers []string `json:"etcdServers,omitempty"`
 	// AllowExternalIPs lets Services claim addresses by spec.externalIPs, refused otherwise (CVE-2020-8554).
@@ -60,6 +61,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
 	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
 	f.IntVar(&c.AgentPort, "agent-port", 0, "port of the node agent (default 10250)")
+	f.StringVar(&c.NodeName, "node-name", "", "name of this host as a node (default: the host name)")
 	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node, one of each family (default: those of the default routes)")
 	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
 	choice(f, &c.AllowExternalIPs, "allow-external-ips", "accept Services with spec.externalIPs (CVE-2020-8554)")
@@ -191,6 +193,7 @@ func (c Config) Else(other Config) Config {
 	c.NodePorts = or(c.NodePorts, other.NodePorts)
 	c.Port = or(c.Port, other.Port)
 	c.AgentPort = or(c.AgentPort, other.AgentPort)
+	c.NodeName = or(c.NodeName, other.NodeName)
 	c.NodeIP = or(c.NodeIP, other.NodeIP)
 	c.LogLevel = or(c.LogLevel, other.LogLevel)
 	c.DualStack = c.DualStack || other.DualStack
@@ -221,6 +224,11 @@ func (c Config) check() (Settings, error) {
 			fail(flag, strconv.Itoa(port), "must be between 1 and 65535")
 		}
 	}
+	if problem := NodeNameProblem(c.NodeName); c.NodeName != "" && problem != "" {
+		fail("node-name", c.NodeName, problem)
+	} else if c.NodeName != "" && c.Nodes > 0 {
+		fail("node-name", c.NodeName, "the nodes of a lab are node1, node2 and so on; leave it out, or --nodes")
+	}
 	if c.Nodes < 0 || c.Nodes > 50 {
 		fail("nodes", strconv.Itoa(c.Nodes), "must be between 0 and 50")
 	}
@@ -230,6 +238,20 @@ func (c Config) check() (Settings, error) {
 	var wrong []error
 	s.Stubs, wrong = stubs(c.DNSStubs, c.Domain)
 	return s, errors.Join(append(errs, wrong...)...)
+}
+
+// NodeNameProblem says why a name cannot be that of a node; empty: it can. A node's name is a DNS name, and also the value
+// of one of its labels.
+func NodeNameProblem(name string) string {
+	switch {
+	case name == "":
+		return "it is empty"
+	case len(name) > 63:
+		return fmt.Sprintf("it has %d characters, 63 are possible", len(name))
+	case !domainForm.MatchString(name):
+		return "it must be a DNS name of lower-case letters, digits, '-' and '.', such as node1.example.org"
+	}
+	return ""
 }
 
 var domainForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -151,9 +152,19 @@ func (i Instance) holder(lock string) (pid int, alive bool) {
 	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &held); err != nil || held.Type == unix.F_UNLCK {
 		return 0, false
 	}
-	text, _ := os.ReadFile(i.Path(lock))
-	pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
-	return pid, true
+	return i.number(lock), true
+}
+
+// number is what the holder of a lock writes as soon as it has it.
+func (i Instance) number(lock string) int {
+	for range 100 {
+		text, _ := os.ReadFile(i.Path(lock))
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			return pid
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return 0
 }
 
 // Starting marks the instance as being started by this process until the returned lock is closed. Of two that try at

@@ -54,6 +54,13 @@ func TestWrongInputBeforeStart(t *testing.T) {
 	}
 	holder.Close()
 
+	for _, name := range []string{"my_host", "-a", "a..b", "(none)", strings.Repeat("a", 64), "höst", "a b"} {
+		odd := exec.Command("unshare", "--uts", "sh", "-c", `printf %s "$0" >/proc/sys/kernel/hostname && exec "$@"`, name, binary(t), "up", "--data-dir", c.dir)
+		refused(t, c.command(odd), "--node-name")
+	}
+	refused(t, c.fairlead("up", "--data-dir", c.dir, "--node-name", "My_Host"), "node-name")
+	refused(t, c.fairlead("up", "--data-dir", c.dir, "--node-name", "a", "--nodes", "2"), "node-name")
+
 	found, err := exec.LookPath("containerd")
 	if err != nil {
 		t.Fatal(err)
