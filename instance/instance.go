@@ -70,7 +70,7 @@ func (i Instance) Prepare() error {
 		return durable.WriteFile(i.Path("version"), []byte(dataVersion+"\n"), 0o600)
 	case err != nil:
 		return fmt.Errorf("data directory: %w", err)
-	case v == "":
+	case strings.Trim(v, "0123456789") != "" || v == "": // no layout's number
 		return i.Damaged("version", text)
 	case v != dataVersion:
 		return fmt.Errorf("data directory %s was written by a Fairlead of layout %q, this one reads layout %s; use the matching program, or another --data-dir", i.Dir, v, dataVersion)
