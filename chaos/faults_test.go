@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/netns"
 )
@@ -62,6 +67,8 @@ var faults = []fault{
 	{"node cut off", func(c *cluster) error {
 		return errors.Join(link(c, "down"), pause(), link(c, "up"))
 	}},
+	{"disk full", fill},
+	{"memory short", starve},
 }
 
 func pause() error { time.Sleep(hold); return nil }
@@ -107,3 +114,48 @@ func link(c *cluster, to string) error {
 	}
 	return nil
 }
+
+// starve leaves the main process next to no memory for a while: what it needs beyond that, it does not get.
+func starve(c *cluster) error {
+	pid, err := c.main()
+	if err != nil {
+		return err
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return err
+	}
+	pages, err := strconv.ParseUint(strings.Fields(string(status))[0], 10, 64)
+	if err != nil {
+		return err
+	}
+	var was unix.Rlimit
+	now := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 1<<20, Max: unix.RLIM_INFINITY}
+	if err := unix.Prlimit(pid, unix.RLIMIT_AS, &now, &was); err != nil {
+		return fmt.Errorf("limit memory: %w", err)
+	}
+	time.Sleep(hold)
+	if err := unix.Prlimit(pid, unix.RLIMIT_AS, &was, nil); err != nil && !errors.Is(err, syscall.ESRCH) { // it may have died of it
+		return fmt.Errorf("lift the limit on memory: %w", err)
+	}
+	return nil
+}
+
+// fill takes all the room on the cluster's disk for a while.
+func fill(c *cluster) error {
+	ballast, err := os.Create(c.path("ballast"))
+	if err != nil {
+		return err
+	}
+	defer os.Remove(ballast.Name())
+	_, err = io.Copy(ballast, zeros{})
+	if !errors.Is(err, syscall.ENOSPC) {
+		return errors.Join(fmt.Errorf("the disk should be full: %v", err), ballast.Close())
+	}
+	return errors.Join(pause(), ballast.Close())
+}
+
+// zeros is an endless source.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

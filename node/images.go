@@ -22,7 +22,6 @@ const (
 
 // Reasons of containers that the runtime does not make, or does not start.
 const (
-	reasonConfig = "CreateContainerConfigError"
 	reasonCreate = "CreateContainerError"
 	reasonRun    = "RunContainerError"
 )

@@ -96,12 +96,8 @@ func (w *worker) beginStart(ctx context.Context, action life.Action) {
 	sandbox := *w.seen.Ready()
 	pod := w.current()
 	pull := w.pulls[c.Image]
-	target, missing := w.target(c.Name)
 	w.async(func() func() {
-		var err error = &startError{reasonConfig, missing}
-		if missing == nil {
-			err = w.start(ctx, pod, c, sandbox, spec.Inputs{Attempt: action.Attempt, Target: target}, pull)
-		}
+		err := w.start(ctx, pod, c, sandbox, action.Attempt, pull)
 		return func() {
 			w.endStarting()
 			if last != nil && err == nil {
@@ -114,7 +110,7 @@ func (w *worker) beginStart(ctx context.Context, action life.Action) {
 
 // container finds a container of the pod by name.
 func (w *worker) container(name string) *corev1.Container {
-	for _, list := range [][]corev1.Container{w.pod.Spec.InitContainers, w.pod.Spec.Containers, life.Ephemeral(w.pod)} {
+	for _, list := range [][]corev1.Container{w.pod.Spec.InitContainers, w.pod.Spec.Containers} {
 		for i := range list {
 			if list[i].Name == name {
 				return &list[i]
@@ -124,32 +120,16 @@ func (w *worker) container(name string) *corev1.Container {
 	return nil
 }
 
-// target is the id of the container whose processes a container is to see, or "": of its own only.
-func (w *worker) target(name string) (string, error) {
-	for i := range w.pod.Spec.EphemeralContainers {
-		e := &w.pod.Spec.EphemeralContainers[i]
-		if e.Name != name || e.TargetContainerName == "" {
-			continue
-		}
-		if c := w.seen.Newest(e.TargetContainerName); c != nil && c.State == life.Running {
-			return c.ID, nil
-		}
-		return "", fmt.Errorf("unable to find target container %q", e.TargetContainerName)
-	}
-	return "", nil
-}
-
 // start brings up one container: image, environment, creation, start and postStart hook.
-func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, in spec.Inputs, pull life.Trouble) error {
+func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, attempt uint32, pull life.Trouble) error {
 	a := w.a
 	image, err := w.ensureImage(ctx, pod, c, pull)
 	if err != nil {
 		return err
 	}
-	in.ImageID, in.User = image.Id, spec.ImageUser(image)
-	config, err := a.containerConfig(ctx, pod, c, sandbox, in)
+	config, err := a.containerConfig(ctx, pod, c, sandbox, image, attempt)
 	if err != nil {
-		return &startError{reasonConfig, err}
+		return &startError{"CreateContainerConfigError", err}
 	}
 	release, ok := a.containerSlots.take(ctx)
 	if !ok {
@@ -281,26 +261,30 @@ func writeMessageFile(path string) error {
 }
 
 // containerConfig gathers what the container's configuration needs from API, image and disk.
-func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, in spec.Inputs) (*runtimeapi.ContainerConfig, error) {
+func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, image *runtimeapi.Image, attempt uint32) (*runtimeapi.ContainerConfig, error) {
 	node := a.node()
 	material, err := a.material(ctx, pod, c)
 	if err != nil {
 		return nil, err
 	}
-	if in.Env, err = spec.Env(pod, c, node, material); err != nil {
+	env, err := spec.Env(pod, c, node, material)
+	if err != nil {
 		return nil, err
 	}
-	in.MessageFile, in.MemoryNode = messageFile(a.podDir(pod), c.Name, in.Attempt), node.Capacity[1]
-	if err := writeMessageFile(in.MessageFile); err != nil {
+	message := messageFile(a.podDir(pod), c.Name, attempt)
+	if err := writeMessageFile(message); err != nil {
 		return nil, err
 	}
-	if in.Mounts, err = a.mounts(pod, c, sandbox.IPs, in.Env, in.MessageFile); err != nil {
+	mounts, err := a.mounts(pod, c, sandbox.IPs, env, message)
+	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(a.logDir(pod), c.Name), 0o755); err != nil {
 		return nil, err
 	}
-	return spec.Container(pod, c, in)
+	return spec.Container(pod, c, spec.Inputs{
+		Attempt: attempt, ImageID: image.Id, User: spec.ImageUser(image), Env: env, Mounts: mounts, MessageFile: message, MemoryNode: node.Capacity[1],
+	})
 }
 
 // material reads the Services, config maps and secrets a container's environment needs. Services are read at the very start of a

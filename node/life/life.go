@@ -124,25 +124,6 @@ type View struct {
 // leaving: the pod is to be ended, because it is being or has been deleted.
 func (v View) leaving() bool { return v.Gone || v.Pod.DeletionTimestamp != nil }
 
-// Ephemeral are the containers that were added to a running pod to look at the others (KEP-277), as containers like any other.
-func Ephemeral(pod *corev1.Pod) []corev1.Container {
-	var out []corev1.Container
-	for i := range pod.Spec.EphemeralContainers {
-		out = append(out, corev1.Container(pod.Spec.EphemeralContainers[i].EphemeralContainerCommon))
-	}
-	return out
-}
-
-// ephemeral tells whether a container was added to the running pod. Such a one is never started again.
-func (v View) ephemeral(name string) bool {
-	for i := range v.Pod.Spec.EphemeralContainers {
-		if v.Pod.Spec.EphemeralContainers[i].Name == name {
-			return true
-		}
-	}
-	return false
-}
-
 // Sidecar tells whether an init container is a restartable one (KEP-753).
 func Sidecar(c *corev1.Container) bool {
 	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways

@@ -180,7 +180,6 @@ func (v View) run(p *Plan) {
 		return
 	}
 	v.replaceDoomed(p)
-	v.startEphemeral(p)
 	if !v.mainBegun() {
 		for i := range v.Pod.Spec.InitContainers {
 			spec := &v.Pod.Spec.InitContainers[i]
@@ -212,16 +211,6 @@ func (v View) runSandbox(p *Plan) {
 		attempt = v.Seen.Sandboxes[0].Attempt + 1
 	}
 	p.do(Action{Kind: RunSandbox, Attempt: attempt})
-}
-
-// startEphemeral starts the containers that were added to the pod. Each is started once: it is there to be looked through.
-func (v View) startEphemeral(p *Plan) {
-	added := Ephemeral(v.Pod)
-	for i := range added {
-		if last := v.Seen.Newest(added[i].Name); last == nil || last.State == Created {
-			v.startIfDue(p, &added[i], false)
-		}
-	}
 }
 
 // keepSidecars restarts those of the first n init containers that are sidecars and have ended.
