@@ -13,6 +13,7 @@ import (
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/cri"
+	"fairlead.dev/fairlead/image"
 )
 
 func imageCommand() *cobra.Command {
@@ -24,38 +25,70 @@ func imageCommand() *cobra.Command {
 func imageImportCommand() *cobra.Command {
 	var flags config.Config
 	c := &cobra.Command{
-		Use:   "import FILE.tar ...",
-		Short: "Load OCI or Docker archives into every node's image store",
-		Args:  cobra.MinimumNArgs(1),
+		Use:   "import FILE ...",
+		Short: "Load archives of images into every node's image store",
+		Long: "Load archives of images, as docker save, podman save and OCI tools write them, into every node's image store; they may be\n" +
+			"compressed with gzip. A file named - is standard input. An image without a name is called after its file.",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
-			return eachRuntime(flags, func(node string, r *cri.Runtime) error {
-				for _, file := range files {
-					if err := importImage(c.Context(), c.OutOrStdout(), node, r, file); err != nil {
-						return err
-					}
+			for _, file := range files {
+				if err := importImages(c.Context(), flags, c.InOrStdin(), c.OutOrStdout(), file); err != nil {
+					return fmt.Errorf("%s: %w", file, err)
 				}
-				return nil
-			})
+			}
+			return nil
 		},
 	}
 	whereFlags(c, &flags)
 	return c
 }
 
-func importImage(ctx context.Context, out io.Writer, node string, r *cri.Runtime, file string) error {
-	archive, err := os.Open(file)
+// importImages reads one archive and loads it into the nodes, whose names and images it prints.
+func importImages(ctx context.Context, flags config.Config, stdin io.Reader, out io.Writer, file string) error {
+	archive, unnamed := stdin, "imported"
+	if file != "-" {
+		opened, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer opened.Close()
+		archive, unnamed = opened, image.NameOf(file)
+	}
+	spool, err := unnamedFile()
 	if err != nil {
-		return fmt.Errorf("image import: %w", err)
+		return err
 	}
-	defer archive.Close()
-	refs, err := r.Import(ctx, archive)
+	defer spool.Close()
+	normal, err := unnamedFile()
 	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return err
 	}
-	for _, ref := range refs {
-		fmt.Fprintf(out, "%s: %s\n", node, ref)
+	defer normal.Close()
+	names, err := image.Normalize(normal, archive, spool, unnamed)
+	if err != nil {
+		return err
 	}
-	return nil
+	return eachRuntime(flags, func(node string, r *cri.Runtime) error {
+		if _, err := normal.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		if err := r.Import(ctx, normal, names); err != nil {
+			return err
+		}
+		for _, name := range names {
+			fmt.Fprintf(out, "%s: %s\n", node, name)
+		}
+		return nil
+	})
+}
+
+// unnamedFile is a temporary file that goes with the program.
+func unnamedFile() (*os.File, error) {
+	f, err := os.CreateTemp("", "fairlead-image-")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
 }
 
 func imageListCommand() *cobra.Command {
@@ -73,9 +106,9 @@ func imageListCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				for _, image := range images {
-					for _, ref := range image.RepoTags {
-						fmt.Fprintf(w, "%s\t%s\t%.1f MB\n", node, ref, float64(image.Size)/1e6)
+				for _, i := range images {
+					for _, ref := range i.RepoTags {
+						fmt.Fprintf(w, "%s\t%s\t%.1f MB\n", node, ref, float64(i.Size)/1e6)
 					}
 				}
 				return nil

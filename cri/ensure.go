@@ -23,8 +23,7 @@ func (r *Runtime) Ensure(ctx context.Context, archive []byte) error {
 			return fmt.Errorf("image %s: %w", ref, err)
 		}
 		if !found {
-			_, err := r.Import(ctx, bytes.NewReader(archive))
-			return err
+			return r.Import(ctx, bytes.NewReader(archive), refs)
 		}
 	}
 	return nil

@@ -13,30 +13,35 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Import loads an OCI or Docker image archive and returns the references it brought, for example docker.io/library/nginx:1.
-// It returns when the CRI service knows them.
-func (r *Runtime) Import(ctx context.Context, archive io.Reader) ([]string, error) {
+// Import loads an archive of images that all have their full names, and returns when the CRI service knows those names.
+func (r *Runtime) Import(ctx context.Context, archive io.Reader, names []string) error {
 	ctr, err := exec.LookPath("ctr")
 	if err != nil {
-		return nil, fmt.Errorf("image import: ctr is not in PATH: install the package containerd: %w", err)
+		return fmt.Errorf("image import: ctr is not in PATH: install the package containerd: %w", err)
 	}
-	args := []string{"--address", r.paths().socket, "--namespace", "k8s.io", "images", "import", "--snapshotter", r.snapshotter(), "-"}
-	cmd := exec.CommandContext(ctx, ctr, args...)
-	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = archive, &out, &errs
+	args := []string{"--address", r.paths().socket, "--namespace", "k8s.io", "images", "import", "--snapshotter", r.snapshotter()}
+	if newer(ctx, ctr) {
+		args = append(args, "--local") // the way of 1.x; the other one waits for a plugin that is not loaded
+	}
+	cmd := exec.CommandContext(ctx, ctr, append(args, "-")...)
+	var errs bytes.Buffer
+	cmd.Stdin, cmd.Stderr = archive, &errs
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("image import: %w: %s", err, strings.TrimSpace(errs.String()))
+		return fmt.Errorf("image import: %w: %s", err, strings.TrimSpace(errs.String()))
 	}
-	refs := importedRefs(out.String())
-	if len(refs) == 0 {
-		return nil, fmt.Errorf("image import: the archive names no image: %s", strings.TrimSpace(out.String()))
-	}
-	for _, ref := range refs {
-		if err := r.awaitImage(ctx, ref); err != nil {
-			return nil, err
+	for _, name := range names {
+		if err := r.awaitImage(ctx, name); err != nil {
+			return err
 		}
 	}
-	return refs, nil
+	return nil
+}
+
+// newer tells whether ctr is of containerd 2 or later.
+func newer(ctx context.Context, ctr string) bool {
+	text, err := exec.CommandContext(ctx, ctr, "--version").Output()
+	fields := strings.Fields(string(text)) // ctr github.com/containerd/containerd/v2 v2.1.4
+	return err == nil && len(fields) > 1 && strings.Contains(fields[1], "/v2")
 }
 
 // snapshotter is the one the running containerd was configured with.
@@ -46,19 +51,6 @@ func (r *Runtime) snapshotter() string {
 		return "native"
 	}
 	return "overlayfs"
-}
-
-// importedRefs reads what ctr prints: one line `unpacking REF (DIGEST)...done` for each image.
-func importedRefs(output string) []string {
-	var refs []string
-	for line := range strings.Lines(output) {
-		if rest, ok := strings.CutPrefix(line, "unpacking "); ok {
-			if ref, _, ok := strings.Cut(rest, " "); ok {
-				refs = append(refs, ref)
-			}
-		}
-	}
-	return refs
 }
 
 // awaitImage waits for the CRI service to take notice of an image that came in beside it.

@@ -128,13 +128,6 @@ func TestDaemonEnv(t *testing.T) {
 	}
 }
 
-func TestImportedRefs(t *testing.T) {
-	got := importedRefs("unpacking docker.io/a/b:1 (sha256:00)...done\nunpacking fairlead.dev/pause:1 (sha256:01)...done\n")
-	if !reflect.DeepEqual(got, []string{"docker.io/a/b:1", "fairlead.dev/pause:1"}) {
-		t.Errorf("got %q", got)
-	}
-}
-
 func TestSocketPathLimit(t *testing.T) {
 	r := &Runtime{Dir: "/" + strings.Repeat("d", 90), CgroupRoot: "/x"}
 	if err := r.check(r.paths()); err == nil || !strings.Contains(err.Error(), "choose a shorter data directory") {

@@ -66,7 +66,7 @@ func newBench(t testing.TB) *bench {
 	if err := b.rt.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.rt.Import(ctx, bytes.NewReader(appArchive(t))); err != nil {
+	if err := b.rt.Import(ctx, bytes.NewReader(appArchive(t)), []string{appImage}); err != nil {
 		t.Fatal(err)
 	}
 	server := apitest.Config(t, t.TempDir())
