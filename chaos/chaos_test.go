@@ -56,19 +56,7 @@ type run struct {
 }
 
 func TestChaos(t *testing.T) {
-	if *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", *seed)
-	klog.SetLogger(logr.Discard()) // what the client library says of requests that were ended on purpose
-	c := newCluster(t, 800)
-	c.must(c.up())
-	c.must(c.fairlead("image", "import", "../build/images/demoapp.tar"))
-	typed, loose := c.clients()
-	r := &run{
-		t: t, cluster: c, typed: typed, random: rand.New(rand.NewPCG(*seed, 1)), happened: map[string]int{},
-		load: &load{client: loose, acks: map[string][]uint64{}},
-	}
+	r := newRun(t)
 	r.prepare()
 	canary := newCanary(r)
 	stop := r.start()
@@ -85,6 +73,24 @@ func TestChaos(t *testing.T) {
 	t.Logf("%s", r.counts.table(r))
 	if *report && !t.Failed() {
 		r.write()
+	}
+}
+
+// newRun starts a lab for a test.
+func newRun(t *testing.T) *run {
+	t.Helper()
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d", *seed)
+	klog.SetLogger(logr.Discard()) // what the client library says of requests that were ended on purpose
+	c := newCluster(t, 800)
+	c.must(c.up())
+	c.must(c.fairlead("image", "import", "../build/images/demoapp.tar"))
+	typed, loose := c.clients()
+	return &run{
+		t: t, cluster: c, typed: typed, random: rand.New(rand.NewPCG(*seed, 1)), happened: map[string]int{},
+		load: &load{client: loose, acks: map[string][]uint64{}},
 	}
 }
 

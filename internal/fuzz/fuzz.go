@@ -125,7 +125,7 @@ func (f *fuzzer) try(ctx context.Context, r *request) {
 	switch {
 	case err != nil && ctx.Err() == nil:
 		wrong = err.Error()
-	case code == http.StatusGatewayTimeout && strings.Contains(answer, tooLarge):
+	case code == http.StatusGatewayTimeout && (strings.Contains(answer, tooLarge) || r.query.Has("timeout")): // as asked for
 	case code >= 500 && (!r.target.connects || code == http.StatusInternalServerError):
 		wrong = fmt.Sprintf("%d %.500q", code, answer)
 	}
