@@ -163,6 +163,11 @@ func TestBothFamilies(t *testing.T) {
 			t.Fatal(err, out)
 		}
 	}
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(show(t, n), "local 2001:db8::1 dev eth0"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the address does not become usable")
+		}
+	}
 	n.Sysctl("net/ipv6/conf/default/accept_dad", "0") // as on a node: the pod's gateway is usable at once
 	n.Sysctl("net/ipv6/conf/all/forwarding", "1")
 	other.Address(netip.MustParsePrefix("10.244.2.2/32"), netip.MustParsePrefix("fd00:244:0:2::2/128"))
@@ -189,7 +194,7 @@ func TestBothFamilies(t *testing.T) {
 		n.Serve(netip.AddrPortFrom(addr, 53), "dns")
 	}
 	for _, from := range []*netlab.Netns{n, pod} {
-		if a, err := from.UDP(netip.Addr{}, netip.AddrPortFrom(cfg.ClusterDNS[0], 53), time.Second); err != nil || a.Name != "dns" {
+		if a, err := from.UDP(netip.Addr{}, netip.AddrPortFrom(cfg.ClusterDNS[0], 53), 10*time.Second); err != nil || a.Name != "dns" {
 			t.Errorf("dns: %+v, %v", a, err)
 		}
 	}

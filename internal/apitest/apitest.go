@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,12 +52,26 @@ func Config(t testing.TB, dir string) apiserver.Config {
 	}
 }
 
+// redirect is done once, because where the libraries log to is one variable of the process; what they say is the latest test's.
+var (
+	redirect sync.Once
+	latest   atomic.Pointer[quiet]
+)
+
+type toLatest struct{}
+
+// Write is part of io.Writer.
+func (toLatest) Write(p []byte) (int, error) { return latest.Load().Write(p) }
+
 // Run starts a server with cfg, waits until it is ready, and returns it with a function that stops it and
 // waits for its end. The test's end stops it too.
 func Run(t testing.TB, cfg apiserver.Config) (server *apiserver.Server, stop func()) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(quiet{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	apiserver.RedirectLogs(log)
+	latest.Store(&quiet{t})
+	redirect.Do(func() { // servers of earlier tests may still be logging
+		apiserver.RedirectLogs(slog.New(slog.NewTextHandler(toLatest{}, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	})
 	server, err := apiserver.New(cfg, log)
 	if err != nil {
 		t.Fatal(err)
