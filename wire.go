@@ -250,7 +250,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback(n.addrs[0]), proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{
 		Name: n.name, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.port)),
-		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, Metrics: metricsPage(metrics), Services: reportPage(n.name, proxy, w),
+		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, ClusterRanges: slices.Concat(n.cluster.Pods, n.cluster.Services), Metrics: metricsPage(metrics), Services: reportPage(n.name, proxy, w),
 	}, runtime, client, log.With("part", "node"))
 	resolve := dns.Config{
 		Addrs: onPort(53, n.cluster.DNS...), NodeName: n.name, Domain: n.cluster.Domain, Clients: n.cluster.Pods,

@@ -70,7 +70,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	if bound.Nodes, ok = core["nodes"].(getterLister); !ok {
 		return nil, errors.New("api server: nodes cannot be read")
 	}
-	webhooks, err := addStreams(groups, id, cfg)
+	webhooks, err := addStreams(groups, id, cfg, bound.Nodes)
 	if err != nil {
 		return nil, err
 	}
@@ -184,15 +184,11 @@ func serveOpenAPI(api *genericapiserver.GenericAPIServer, customs *custom.Server
 }
 
 // addStreams adds the subresources of the core group that something outside of this server answers, and
-// returns what finds the endpoints of Services.
-func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Config) (nodelink.Resolver, error) {
+// returns what finds the endpoints of Services, and connects to them.
+func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Config, nodes nodelink.Nodes) (nodelink.Resolver, error) {
 	var to nodelink.Resolver
 	core := groups[0].VersionedResourcesStorageMap["v1"]
 	pods, err := getter(core, "pods")
-	if err != nil {
-		return to, err
-	}
-	nodes, err := getter(core, "nodes")
 	if err != nil {
 		return to, err
 	}
@@ -203,7 +199,9 @@ func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Confi
 	if to.Slices, ok = find(groups, "discovery.k8s.io")["endpointslices"].(rest.Lister); !ok {
 		return to, errors.New("api server: endpoint slices cannot be listed")
 	}
-	maps.Copy(core, nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool()).Storage(to))
+	link := nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool(), cfg.Claims(), id.port)
+	to.Dial = link.Dial
+	maps.Copy(core, link.Storage(to))
 	return to, nil
 }
 

@@ -45,8 +45,10 @@ type Config struct {
 	CgroupRoot string         // /fairlead/NAME, as the Runtime's
 	Cert       *pki.Source    // serving
 	ClientCAs  *x509.CertPool // who may call the agent
-	Metrics    http.Handler   // of GET /metrics; nil: not served
-	Services   http.Handler   // of GET health.ReportPath, what is programmed; nil: not served
+	// ClusterRanges are those of all pods and Services; of these the agent connects nobody but to its own pods.
+	ClusterRanges []netip.Prefix
+	Metrics       http.Handler // of GET /metrics; nil: not served
+	Services      http.Handler // of GET health.ReportPath, what is programmed; nil: not served
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
 }

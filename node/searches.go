@@ -11,8 +11,8 @@ import (
 	"fairlead.dev/fairlead/node/spec"
 )
 
-// searches knows what the pods of this node append to short names: the search list of their resolv.conf, by their
-// address. A server that knows it can try for them.
+// searches knows the pods of this node by their addresses, and what they append to short names: the search list of their
+// resolv.conf, if they resolve names by the cluster's DNS. A server that knows it can try for them.
 type searches struct {
 	mu     sync.RWMutex
 	byAddr map[netip.Addr]searchList
@@ -29,6 +29,14 @@ func (a *Agent) Searches(ip netip.Addr) []string {
 	a.searches.mu.RLock()
 	defer a.searches.mu.RUnlock()
 	return a.searches.byAddr[ip].domains
+}
+
+// has says whether a pod of this node has an address of its own.
+func (s *searches) has(ip netip.Addr) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.byAddr[ip]
+	return ok
 }
 
 // set makes addrs the pod's addresses. One that was another pod's is this one's now.
@@ -50,13 +58,17 @@ func (s *searches) set(pod types.UID, addrs, domains []string) {
 // noteSearches takes in the addresses that the pod was last seen with.
 func (w *worker) noteSearches() {
 	var addrs []string
-	if s := w.seen.Ready(); s != nil && !w.pod.Spec.HostNetwork && w.pod.Spec.DNSPolicy == corev1.DNSClusterFirst {
+	if s := w.seen.Ready(); s != nil && !w.pod.Spec.HostNetwork {
 		addrs = s.IPs
 	}
 	if slices.Equal(addrs, w.searching) {
 		return
 	}
 	w.searching = addrs
-	r, _ := spec.PodResolver(w.pod, w.a.node())
-	w.a.searches.set(w.uid, addrs, r.Searches)
+	var domains []string
+	if w.pod.Spec.DNSPolicy == corev1.DNSClusterFirst {
+		r, _ := spec.PodResolver(w.pod, w.a.node())
+		domains = r.Searches
+	}
+	w.a.searches.set(w.uid, addrs, domains)
 }

@@ -26,7 +26,7 @@ import (
 )
 
 // serve answers the API server on the paths of kubelet's API: containerLogs, exec, attach, portForward, pods, healthz, metrics; and
-// on one of our own it probes addresses outside of the cluster.
+// on one of our own it probes addresses outside of the cluster, and by CONNECT it carries connections to pods.
 func (a *Agent) serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           a.handler(),
@@ -90,7 +90,13 @@ func (a *Agent) handler() http.Handler {
 			mux.Handle("GET "+path, page)
 		}
 	}
-	return onlyControlPlane(mux)
+	return onlyControlPlane(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			a.serveConnect(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 }
 
 // onlyControlPlane lets in those who call agents: the authority also issues certificates to nodes and users. Administrators come

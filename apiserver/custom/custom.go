@@ -12,6 +12,7 @@ package custom
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -45,6 +46,7 @@ type Config struct {
 	Storage  func(runtime.Codec) generic.RESTOptionsGetter // how definitions are stored that a codec writes, without a watch cache
 	Namer    *openapinamer.DefinitionNamer                 // names the models of apiextensions.k8s.io in OpenAPI
 	Webhooks webhook.ServiceResolver                       // finds the Services that convert between versions
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Server serves definitions and what they define.
@@ -79,7 +81,7 @@ func New(cfg Config) (*Server, error) {
 	g.SkipOpenAPIInstallation = true // package openapi makes the documents, when they are asked for
 	s := &Server{
 		synced: make(chan struct{}), objects: cfg.Objects, webhooks: cfg.Webhooks, writes: newGate(),
-		webhookAuth: webhook.NewDefaultAuthenticationInfoResolverWrapper(nil, nil, g.LoopbackClientConfig, noop.NewTracerProvider()),
+		webhookAuth: webhook.NewDefaultAuthenticationInfoResolverWrapper(&http.Transport{DialContext: cfg.Dial}, nil, g.LoopbackClientConfig, noop.NewTracerProvider()),
 	}
 	s.definitions.RESTOptionsGetter = cfg.Storage(extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion))
 	s.fleet = fleet{build: s.build, building: newGate(), machines: map[types.UID]*machine{}}

@@ -18,6 +18,7 @@ import (
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 
+	"fairlead.dev/fairlead/claim"
 	"fairlead.dev/fairlead/peer"
 	"fairlead.dev/fairlead/pki"
 )
@@ -25,13 +26,24 @@ import (
 // Link reaches the agents of the cluster's nodes.
 type Link struct {
 	pods      rest.Getter
-	nodes     rest.Getter
+	nodes     Nodes
+	claims    claim.Cluster
+	port      uint16            // of the API server
+	outwards  http.RoundTripper // to pods and endpoints
 	transport http.RoundTripper // to agents
 }
 
-// New returns a link that finds pods and nodes in the given storages, and calls agents as peer.Agents does.
-func New(pods, nodes rest.Getter, as *pki.Source, roots *x509.CertPool) *Link {
-	l := &Link{pods: pods, nodes: nodes}
+// Nodes is the storage of nodes.
+type Nodes interface {
+	rest.Getter
+	rest.Lister
+}
+
+// New returns a link that finds pods and nodes in the given storages, and calls agents as peer.Agents does. What belongs to the
+// cluster is known, and the API server answers at port.
+func New(pods rest.Getter, nodes Nodes, as *pki.Source, roots *x509.CertPool, known claim.Cluster, port uint16) *Link {
+	l := &Link{pods: pods, nodes: nodes, claims: known, port: port}
+	l.outwards = l.unchecked()
 	l.transport = peer.Agents(as, roots, func(ctx context.Context, name string) (netip.AddrPort, error) {
 		n, err := l.node(ctx, name)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
@@ -256,5 +257,34 @@ func TestProxyRefusesTheHostItself(t *testing.T) {
 	_, err = c.client.CoreV1().Services("default").ProxyGet("", "kubernetes", "", "/", nil).Stream(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "address not allowed: 127.0.0.1") {
 		t.Errorf("service with an endpoint on this host: %v", err)
+	}
+}
+
+// TestProxyWithoutASlash: as upstream's, the answer is a redirect to where relative links lead on.
+func TestProxyWithoutASlash(t *testing.T) {
+	c := newCluster(t)
+	client, err := rest.HTTPClientFor(c.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	pod := c.run(t, "p", "n1", "c")
+	pod.Status.PodIP, pod.Status.PodIPs = "10.244.1.7", []corev1.PodIP{{IP: "10.244.1.7"}}
+	if _, err := c.client.CoreV1().Pods("default").UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/api/v1/nodes/n1/proxy", "/api/v1/namespaces/default/pods/p:80/proxy?a=b"} {
+		answer, err := client.Get(c.config.Host + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		at, query, _ := strings.Cut(path, "?")
+		if query != "" {
+			query = "?" + query
+		}
+		if got := answer.Header.Get("Location"); answer.StatusCode != http.StatusMovedPermanently || got != at+"/"+query {
+			t.Errorf("%s: %d to %q", path, answer.StatusCode, got)
+		}
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,7 +50,8 @@ func (r relay) Connect(ctx context.Context, id string, options runtime.Object, r
 	if err != nil {
 		return nil, err
 	}
-	location.Path = "/" + strings.TrimPrefix(pathOf(options), "/")
+	// Without a path at all the answer is a redirect to "proxy/", which relative links need.
+	location.Path = utilnet.JoinPreservingTrailingSlash(location.Path, pathOf(options))
 	h := proxy.NewUpgradeAwareHandler(location, transport, true, false, proxy.NewErrorResponder(responder))
 	h.RejectForwardingRedirects = true
 	return h, nil
@@ -68,15 +69,11 @@ func pathOf(options runtime.Object) string {
 	return ""
 }
 
-// dialTimeout bounds how long an unreachable address holds a request.
-const dialTimeout = 10 * time.Second
-
-// direct dials pods and the endpoints of Services. What they serve under https has a certificate this
+// unchecked reaches pods and the endpoints of Services. What they serve under https has a certificate this
 // server cannot know, so it is not checked (as upstream).
-func direct() http.RoundTripper {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+func (l *Link) unchecked() http.RoundTripper {
 	return &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         l.Dial,
 		TLSHandshakeTimeout: dialTimeout,
 		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true},
 		IdleConnTimeout:     30 * time.Second,
@@ -85,7 +82,6 @@ func direct() http.RoundTripper {
 
 // podProxy relays to SCHEME:POD:PORT; without a port it is the first one the pod declares.
 func (l *Link) podProxy() relay {
-	transport := direct()
 	return relay{
 		options: func() runtime.Object { return &corev1.PodProxyOptions{} },
 		target: func(ctx context.Context, id string) (*url.URL, http.RoundTripper, error) {
@@ -97,31 +93,43 @@ func (l *Link) podProxy() relay {
 			if err != nil {
 				return nil, nil, err
 			}
-			if port == "" {
-				port = declaredPort(pod)
+			port, err = podPort(pod, port)
+			if err != nil {
+				return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("pod %s: %v", name, err))
 			}
 			location, err := outside(scheme, pod.Status.PodIP, port)
 			if err != nil {
 				return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("pod %s: %v", name, err))
 			}
-			return location, transport, nil
+			return location, l.outwards, nil
 		},
 	}
 }
 
-func declaredPort(pod *corev1.Pod) string {
-	for _, c := range pod.Spec.Containers {
-		if len(c.Ports) > 0 {
-			return strconv.Itoa(int(c.Ports[0].ContainerPort))
+// podPort is the number of the port meant by asked: a number, the name of a port that a container declares, or nothing for
+// the first one declared; a pod that declares none is asked at the scheme's own.
+func podPort(pod *corev1.Pod, asked string) (string, error) {
+	if asked != "" {
+		if n, err := strconv.ParseUint(asked, 10, 16); err == nil && n > 0 {
+			return strconv.FormatUint(n, 10), nil
 		}
 	}
-	return ""
+	for _, c := range slices.Concat(pod.Spec.Containers, pod.Spec.InitContainers) {
+		for _, p := range c.Ports {
+			if asked == "" || p.Name == asked {
+				return strconv.Itoa(int(p.ContainerPort)), nil
+			}
+		}
+	}
+	if asked == "" {
+		return "", nil
+	}
+	return "", fmt.Errorf("no port %q", asked)
 }
 
 // serviceProxy relays to a ready endpoint of SCHEME:SERVICE:PORT, where PORT is a name or a number of the
 // Service's ports and may be left out when there is only one.
 func (l *Link) serviceProxy(to Resolver) relay {
-	transport := direct()
 	return relay{
 		options: func() runtime.Object { return &corev1.ServiceProxyOptions{} },
 		target: func(ctx context.Context, id string) (*url.URL, http.RoundTripper, error) {
@@ -137,7 +145,7 @@ func (l *Link) serviceProxy(to Resolver) relay {
 			if err != nil {
 				return nil, nil, apierrors.NewServiceUnavailable(fmt.Sprintf("service %s: %v", name, err))
 			}
-			return location, transport, nil
+			return location, l.outwards, nil
 		},
 	}
 }
@@ -153,9 +161,9 @@ func servicePort(svc *corev1.Service, asked string) (string, error) {
 }
 
 // readyEndpoint picks one of the ready endpoints of a port by pick, which returns a number below its argument.
-func readyEndpoint(slices []discoveryv1.EndpointSlice, port string, pick func(int) int) (netip.AddrPort, bool) {
+func readyEndpoint(list []discoveryv1.EndpointSlice, port string, pick func(int) int) (netip.AddrPort, bool) {
 	var found []netip.AddrPort
-	for _, s := range slices {
+	for _, s := range list {
 		for _, p := range s.Ports {
 			if p.Port == nil || (p.Name == nil && port != "") || (p.Name != nil && *p.Name != port) {
 				continue

@@ -1,10 +1,15 @@
 package nodelink
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/claim"
 )
 
 func TestOutside(t *testing.T) {
@@ -71,5 +76,50 @@ func TestReadyEndpoint(t *testing.T) {
 	}
 	if got, ok := readyEndpoint([]discoveryv1.EndpointSlice{slice}, "other", first); ok {
 		t.Errorf("endpoint of a port that is not there: %v", got)
+	}
+}
+
+func TestVantage(t *testing.T) {
+	known := claim.Cluster{
+		Pods: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Services: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")},
+		API: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.100")},
+	}
+	node := func(name, addr, pods string, ready corev1.ConditionStatus) corev1.Node {
+		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDRs: []string{pods}}}
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: addr}}
+		n.Status.DaemonEndpoints.KubeletEndpoint.Port = 10250
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}
+		return n
+	}
+	nodes := []corev1.Node{node("n1", "192.0.2.1", "10.244.1.0/24", corev1.ConditionFalse), node("n2", "192.0.2.2", "10.244.2.0/24", corev1.ConditionTrue)}
+	for to, want := range map[string]string{
+		"10.244.1.7:80": "n1", "10.244.2.7:80": "n2", "192.0.2.2:80": "n2", "192.0.2.1:80": "n1", "198.51.100.7:80": "n2", "[2001:db8::7]:80": "n2",
+		"192.0.2.1:6443": "not allowed", "192.0.2.100:80": "not allowed", "10.244.3.7:80": "no node has it", "10.96.0.1:443": "no node has it",
+		"127.0.0.1:80": "no node has it", "169.254.169.254:80": "no node has it", "[::ffff:127.0.0.1]:80": "no node has it",
+	} {
+		n, err := vantage(nodes, netip.MustParseAddrPort(to), known, 6443)
+		if err == nil && n.Name != want || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v, want %s", to, n, err, want)
+		}
+	}
+	if _, err := vantage(nodes[:1], netip.MustParseAddrPort("198.51.100.7:80"), known, 6443); err == nil || !strings.Contains(err.Error(), "no node is ready") {
+		t.Errorf("with no ready node: %v", err)
+	}
+}
+
+func TestPodPort(t *testing.T) {
+	bare := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{}}}}
+	two := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{}, {Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: 8080}, {Name: "admin", ContainerPort: 8081}}}}}}
+	for _, tt := range []struct {
+		pod         *corev1.Pod
+		asked, want string
+		ok          bool
+	}{
+		{bare, "", "", true}, {bare, "80", "80", true}, {bare, "web", "", false}, {two, "", "8080", true}, {two, "admin", "8081", true},
+		{two, "9", "9", true}, {two, "0", "", false}, {two, "65536", "", false}, {two, "-1", "", false}, {two, "other", "", false},
+	} {
+		if got, err := podPort(tt.pod, tt.asked); got != tt.want || (err == nil) != tt.ok {
+			t.Errorf("%q: %q, %v", tt.asked, got, err)
+		}
 	}
 }

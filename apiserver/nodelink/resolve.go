@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -23,6 +24,7 @@ import (
 type Resolver struct {
 	Services rest.Getter
 	Slices   rest.Lister
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error) // to an endpoint, see Link.Dial
 }
 
 // ResolveEndpoint is where to send a request to a port of a Service: webhook.ServiceResolver.

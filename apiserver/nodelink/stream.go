@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -76,12 +77,13 @@ func (l *Link) attach() stream {
 	}
 }
 
-// portForward carries connections to ports of a pod. A WebSocket client tunnels SPDY frames through its
-// socket (KEP-4006), which are unpacked here: agents speak only SPDY.
+// portForward carries connections to ports of a pod. A WebSocket client either tunnels SPDY frames through its
+// socket (KEP-4006), which are unpacked here, or names the ports in its query and multiplexes two channels for each
+// (v4.channel.k8s.io), which the container runtime does.
 func (l *Link) portForward() stream {
 	return stream{
 		options: func() runtime.Object { return &corev1.PodPortForwardOptions{} },
-		open: func(ctx context.Context, name string, _ runtime.Object, responder rest.Responder) (http.Handler, error) {
+		open: func(ctx context.Context, name string, options runtime.Object, responder rest.Responder) (http.Handler, error) {
 			pod, err := l.pod(ctx, name)
 			if err != nil {
 				return nil, err
@@ -91,6 +93,7 @@ func (l *Link) portForward() stream {
 				return nil, err
 			}
 			location.Path = fmt.Sprintf("/portForward/%s/%s", pod.Namespace, pod.Name)
+			location.RawQuery = portQuery(options).Encode()
 			upgrade := l.upgrade(location, responder)
 			return translator.NewTranslatingHandler(upgrade, translator.NewTunnelingHandler(upgrade), wsstream.IsWebSocketRequestWithTunnelingProtocol), nil
 		},
@@ -126,6 +129,17 @@ func (l *Link) upgrade(location *url.URL, responder rest.Responder) http.Handler
 	h := proxy.NewUpgradeAwareHandler(location, l.transport, false, true, proxy.NewErrorResponder(responder))
 	h.RejectForwardingRedirects = true
 	return h
+}
+
+// portQuery names the ports of a WebSocket client that knows no frames of SPDY.
+func portQuery(options runtime.Object) url.Values {
+	q := url.Values{}
+	if o, ok := options.(*corev1.PodPortForwardOptions); ok {
+		for _, port := range o.Ports {
+			q.Add("port", strconv.Itoa(int(port)))
+		}
+	}
+	return q
 }
 
 // streamQuery is the query of the kubelet's exec and attach paths. With a terminal there is no separate
