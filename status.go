@@ -90,6 +90,7 @@ func status(ctx context.Context, inst instance.Instance, s config.Settings) []pa
 		return append(rows, part{name: "API server", state: "not ready", detail: err.Error()})
 	}
 	rows = append(rows, part{name: "API server", state: "ready", detail: cfg.Host, ok: true})
+	rows = append(rows, ending(cfg.CAData, time.Now())...)
 	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return append(rows, part{name: "nodes", state: "unknown", detail: err.Error()})

@@ -35,7 +35,6 @@ import (
 	"fairlead.dev/fairlead/instance"
 	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/join"
-	"fairlead.dev/fairlead/kubeconfig"
 	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/node"
 	"fairlead.dev/fairlead/peer"
@@ -107,7 +106,12 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	}
 	joins.Open(listNodes(cp.client))
 	st.done("controllers")
-	return cp, writeAdminKubeconfig(inst, s.Name, netip.AddrPortFrom(nearest(bind), port), cp)
+	admin, err := newAdminAccess(inst, s.Name, netip.AddrPortFrom(nearest(bind), port), ca)
+	if err != nil {
+		return nil, err
+	}
+	g.Go(named("admin", ctx, func(ctx context.Context) error { return admin.keep(ctx, log) }))
+	return cp, nil
 }
 
 // authority is the cluster's own. A cluster that is there already does not get another one.
@@ -194,14 +198,6 @@ func nearest(bind netip.Addr) netip.Addr {
 		return bind
 	}
 	return loopback(bind)
-}
-
-func writeAdminKubeconfig(inst instance.Instance, name string, at netip.AddrPort, cp *controlPlane) error {
-	cert, key, err := cp.ca.Issue(pki.Request{CommonName: "fairlead-admin", Organizations: []string{"system:masters"}, Client: true})
-	if err != nil {
-		return err
-	}
-	return kubeconfig.Entry{Name: name, Server: "https://" + at.String(), CA: cp.ca.CertPEM(), Cert: cert, Key: key}.Write(inst.Path("admin.kubeconfig"))
 }
 
 // nodeSpec is what one node is.
