@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -76,14 +77,7 @@ func agentCommand() *cobra.Command {
 }
 
 func runAgent(ctx context.Context, f agentFlags, st *stages) error {
-	if err := needRoot(); err != nil {
-		return err
-	}
-	s, err := config.Resolve(f.Config)
-	if err != nil {
-		return err
-	}
-	log, err := logger(s.LogLevel)
+	s, log, err := f.settings()
 	if err != nil {
 		return err
 	}
@@ -124,13 +118,31 @@ func runAgent(ctx context.Context, f agentFlags, st *stages) error {
 	spec.dir, spec.sysctls = base.dir, sysctls
 	g, ctx := errgroup.WithContext(ctx)
 	go heap.Tend(ctx)
+	if f.labDir == "" { // a lab's addresses are the lab's own
+		if err := followAddrs(ctx, g, s, self.Cluster.Services, addrs, log); err != nil {
+			return err
+		}
+	}
 	g.Go(named("certificates", ctx, func(ctx context.Context) error { return self.Keep(ctx, log.With("part", "certificates")) }))
 	if err := startNode(ctx, g, spec, nodeClient(f.server, peer.API(self.Client, self.CA)), base.record, log, st); err != nil {
 		return err
 	}
 	st.ready()
-	settle(log)
+	dropStart(log)
 	return g.Wait()
+}
+
+// settings are the checked flags, and where it is told what happens.
+func (f agentFlags) settings() (config.Settings, *slog.Logger, error) {
+	if err := needRoot(); err != nil {
+		return config.Settings{}, nil, err
+	}
+	s, err := config.Resolve(f.Config)
+	if err != nil {
+		return s, nil, err
+	}
+	log, err := logger(s.LogLevel)
+	return s, log, err
 }
 
 // agentSpec is the node that a machine, or a lab's namespace, becomes.

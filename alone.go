@@ -81,8 +81,8 @@ func sayWaiting(ctx context.Context, w *world.World, server string, log *slog.Lo
 	}
 }
 
-// settle gives back what only starting needed.
-func settle(log *slog.Logger) {
+// dropStart gives back what only starting needed.
+func dropStart(log *slog.Logger) {
 	debug.FreeOSMemory()
 	if err := pages.Drop(); err != nil {
 		log.Warn("memory of the start is kept", "err", err)

@@ -7,14 +7,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"fairlead.dev/fairlead/config"
 	"fairlead.dev/fairlead/host"
-	"fairlead.dev/fairlead/lab"
 	"fairlead.dev/fairlead/nft"
 	"fairlead.dev/fairlead/route"
 )
@@ -91,16 +89,13 @@ func requirements(s config.Settings) host.Requirements {
 	return withPorts(req, s)
 }
 
-// firewalls are what the host's firewall has to let pass: pods' connections to the API and the DNS and to each other, and of a
-// lab the nodes' to the API.
+// firewalls are what the host's firewall has to let pass: pods' connections to the API and the DNS and to each other.
 func firewalls(s config.Settings) []host.Firewall {
 	port := func(network string, number int, what string) host.Port {
 		return host.Port{Network: network, Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(number)), For: what}
 	}
 	if s.Nodes > 0 {
-		ranges, _ := prefixesOf("", strings.Split(lab.Ranges, ",")) // a constant, which parses
-		ranges = slices.DeleteFunc(ranges, func(p netip.Prefix) bool { return p.Addr().Is4() != s.Services[0].Addr().Is4() })
-		return []host.Firewall{{From: ranges[0], Ports: []host.Port{port("tcp", s.Port, "API server")}}}
+		return nil // its nodes and its API server are in networks of their own
 	}
 	all := make([]host.Firewall, len(s.Pods))
 	for i, pods := range s.Pods {

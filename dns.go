@@ -84,7 +84,7 @@ func runDNS(ctx context.Context, f dnsFlags) error {
 	select {
 	case <-names.Ready():
 		log.Info("answering", "addresses", at, "zone", f.domain)
-		settle(log)
+		dropStart(log)
 	case <-ctx.Done():
 	}
 	return g.Wait()

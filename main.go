@@ -35,6 +35,11 @@ func run(args []string) int {
 	root := rootCommand()
 	root.SetArgs(args[1:])
 	if err := root.ExecuteContext(ctx); err != nil {
+		var moved *movedError
+		if errors.As(err, &moved) {
+			fmt.Fprintf(os.Stderr, "fairlead: %v; it begins again with that\n", moved)
+			err = beginAgain(afterBirth(args))
+		}
 		var code exitCode
 		if errors.As(err, &code) {
 			return int(code)

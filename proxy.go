@@ -188,7 +188,7 @@ func startProxy(ctx context.Context, g *errgroup.Group, s proxySettings, client 
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err == nil && strings.TrimSpace(string(text)) == "0" {
 		log.Warn("this host forwards no packets: Services reach no pods until net.ipv4.ip_forward is 1, which the pod network usually sets")
 	}
-	settle(log)
+	dropStart(log)
 	return nil
 }
 

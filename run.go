@@ -118,7 +118,10 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 	if err != nil {
 		return err
 	}
-	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], name, log, st)
+	if err := followAddrs(ctx, g, s, s.Services, addrs, log); err != nil {
+		return err
+	}
+	cp, err := startControlPlane(ctx, g, inst, s, doors{bind: everywhere(s.Services), advertise: addrs[0], node: name}, log, st)
 	if err != nil {
 		return err
 	}
@@ -153,15 +156,12 @@ func startHost(ctx context.Context, g *errgroup.Group, inst instance.Instance, s
 // startLab builds the lab's network, runs the control plane on the host's end of it, and one agent process
 // in each node's namespace, which is started again should it end.
 func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, log *slog.Logger, st *stages) error {
-	l, err := labOf(inst, s)
+	l, err := createLab(ctx, inst, s)
 	if err != nil {
 		return err
 	}
-	if err := l.Create(s.Nodes); err != nil {
-		return err
-	}
 	st.done(fmt.Sprintf("lab of %d nodes on %s", s.Nodes, strings.Trim(fmt.Sprint(l.Subnets), "[]")))
-	cp, err := startControlPlane(ctx, g, inst, s, l.Host()[0], l.Host()[0], "", log, st)
+	cp, err := startControlPlane(ctx, g, inst, s, doors{bind: l.API()[0], advertise: l.API()[0], listen: l.Listen}, log, st)
 	if err != nil {
 		return err
 	}
@@ -173,6 +173,20 @@ func startLab(ctx context.Context, g *errgroup.Group, inst instance.Instance, s 
 	}
 	st.done(fmt.Sprintf("%d nodes ready", s.Nodes))
 	return nil
+}
+
+// createLab makes the lab's network. Of several that start at once each sees what those before it have taken.
+func createLab(ctx context.Context, inst instance.Instance, s config.Settings) (lab.Lab, error) {
+	unlock, err := lockHost(ctx)
+	if err != nil {
+		return lab.Lab{}, err
+	}
+	defer unlock()
+	l, err := labOf(inst, s)
+	if err != nil {
+		return l, err
+	}
+	return l, l.Create(s.Nodes)
 }
 
 // labNamed is the lab of an instance without its addresses: enough to remove it.
@@ -195,6 +209,17 @@ func labOf(inst instance.Instance, s config.Settings) (lab.Lab, error) {
 	case json.Unmarshal(text, &number) != nil:
 		return l, inst.Damaged("lab.json", text)
 	}
+	if !l.Exists() {
+		free, err := lab.Free(int(number))
+		if err != nil {
+			return l, err
+		}
+		if !free { // another lab has come to be there since
+			if number, err = chooseNumber(inst); err != nil {
+				return l, err
+			}
+		}
+	}
 	l.Subnets = lab.Subnets(int(number), s.Services)
 	return l, nil
 }
@@ -204,6 +229,10 @@ func newNumber(inst instance.Instance) (uint8, error) {
 	if err := inst.MayMake("lab.json"); err != nil {
 		return 0, err
 	}
+	return chooseNumber(inst)
+}
+
+func chooseNumber(inst instance.Instance) (uint8, error) {
 	number, err := lab.FreeNumber()
 	if err != nil {
 		return 0, err

@@ -74,3 +74,17 @@ func inherited(fd int) (*os.File, error) {
 
 // orphan reports whether the keeper ended while this process began: whoever ended it did not see this one, and means it too.
 func (b birth) orphan() bool { return b.keeper != 0 && os.Getppid() != b.keeper }
+
+// afterBirth are the arguments of a main process without what counts only when a keeper starts it.
+func afterBirth(args []string) []string {
+	var rest []string
+	for i := 0; i < len(args); i++ {
+		switch args[i] {
+		case "--keeper", "--report-fd", "--ready-fd":
+			i++ // and its value
+		default:
+			rest = append(rest, args[i])
+		}
+	}
+	return rest
+}

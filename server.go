@@ -58,7 +58,10 @@ func runServer(ctx context.Context, flags config.Config, pprof string, out io.Wr
 	if err := serveProfiles(ctx, g, pprof); err != nil {
 		return err
 	}
-	cp, err := startControlPlane(ctx, g, inst, s, everywhere(s.Services), addrs[0], "", log, newStages(io.Discard))
+	if err := followAddrs(ctx, g, s, s.Services[:1], addrs, log); err != nil {
+		return err
+	}
+	cp, err := startControlPlane(ctx, g, inst, s, doors{bind: everywhere(s.Services), advertise: addrs[0]}, log, newStages(io.Discard))
 	if err != nil {
 		return err
 	}

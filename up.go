@@ -47,17 +47,19 @@ func up(ctx context.Context, flags config.Config, pprof string, out, warnings io
 	if err != nil {
 		return err
 	}
-	if s.Nodes == 0 {
-		// Kept from the first start on: a host that is renamed stays the node that its pods are bound to.
-		if s.NodeName, err = nodeName(s.NodeName); err != nil {
-			return err
-		}
-	}
 	inst := instance.Instance{Dir: s.DataDir}
 	if done, err := runsAlready(ctx, inst, out); done || err != nil {
 		return err
 	}
 	if err := refuseTwin(s); err != nil {
+		return err
+	}
+	unlock, err := lockHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if s, err = settle(flags, s, inst); err != nil {
 		return err
 	}
 	if err := preflight(ctx, s, warnings); err != nil {
@@ -76,7 +78,7 @@ func up(ctx context.Context, flags config.Config, pprof string, out, warnings io
 		return err
 	}
 	start := time.Now()
-	if err := spawn(ctx, inst, pprof, out); err != nil {
+	if err := spawn(ctx, inst, pprof, out, unlock); err != nil {
 		if !fresh {
 			return fmt.Errorf("%w (the whole story is in %s)", err, inst.Path("server.log"))
 		}
@@ -88,6 +90,21 @@ func up(ctx context.Context, flags config.Config, pprof string, out, warnings io
 	}
 	fmt.Fprintf(out, "Cluster %q is up after %.1f s. Next:\n\n  fairlead kubectl%s get nodes\n\n", s.Name, time.Since(start).Seconds(), contextFlag(s))
 	return nil
+}
+
+// settle decides what a cluster keeps from its first start on: its ranges, and the name of this host as a node.
+func settle(flags config.Config, s config.Settings, inst instance.Instance) (config.Settings, error) {
+	_, err := inst.LoadSettings()
+	if errors.Is(err, fs.ErrNotExist) {
+		s, err = apart(flags, s)
+	}
+	if err == nil {
+		err = refuseNeighbours(s)
+	}
+	if err == nil && s.Nodes == 0 {
+		s.NodeName, err = nodeName(s.NodeName)
+	}
+	return s, err
 }
 
 // resume completes flags with what an existing cluster was last started with, so that `up` alone brings it back as it
@@ -175,7 +192,8 @@ func foreground(pid int) bool {
 }
 
 // spawn starts the cluster's own processes and follows the reports of the main one until it is ready.
-func spawn(ctx context.Context, inst instance.Instance, pprof string, out io.Writer) error {
+// Once they are there, others see what they occupy: then begun is called.
+func spawn(ctx context.Context, inst instance.Instance, pprof string, out io.Writer, begun func()) error {
 	reports, childEnd, err := os.Pipe()
 	if err != nil {
 		return err
@@ -186,6 +204,7 @@ func spawn(ctx context.Context, inst instance.Instance, pprof string, out io.Wri
 	if err != nil {
 		return err
 	}
+	begun()
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("start: not done after %s", startTimeout))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { reports.Close() })

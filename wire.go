@@ -60,9 +60,16 @@ type controlPlane struct {
 	inProcess func(*rest.Config, *pki.Source) *rest.Config
 }
 
+// doors are where an API server is reached.
+type doors struct {
+	bind, advertise netip.Addr
+	node            string // the node that this process is to be as well, if any
+	listen          func(ctx context.Context, network, address string) (net.Listener, error)
+}
+
 // startControlPlane brings up the store, the API server and the controllers, and returns when they answer.
-// They run in g until ctx ends. own is the node that this process is to be as well, if any.
-func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, bind, advertise netip.Addr, own string, log *slog.Logger, st *stages) (*controlPlane, error) {
+// They run in g until ctx ends.
+func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Instance, s config.Settings, at doors, log *slog.Logger, st *stages) (*controlPlane, error) {
 	ca, err := authority(inst)
 	if err != nil {
 		return nil, err
@@ -78,15 +85,16 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	what := apiserver.Config{
 		DataDir:          s.DataDir,
 		EtcdServers:      s.EtcdServers,
-		Bind:             netip.AddrPortFrom(bind, port),
-		Advertise:        advertise,
+		Bind:             netip.AddrPortFrom(at.bind, port),
+		Listen:           at.listen,
+		Advertise:        at.advertise,
 		PodCIDRs:         s.Pods,
 		ServiceCIDRs:     s.Services,
 		ClusterDNS:       s.DNS,
 		Domain:           s.Domain,
 		NodePorts:        alloc.PortRange{First: s.FirstPort, Last: s.LastPort},
 		AllowExternalIPs: config.Yes(s.AllowExternalIPs),
-		Node:             own,
+		Node:             at.node,
 		CA:               ca,
 	}
 	joins := join.NewHandler(join.Config{CA: ca, Secret: secret, Cluster: cluster(s), Claims: what.Claims(), Dir: inst.Path("joined")})
@@ -100,13 +108,13 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		return nil, err
 	}
 	st.done("API server")
-	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(advertise, port).String(), acknowledged: acknowledged(api), inProcess: api.InProcess}
+	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(at.advertise, port).String(), acknowledged: acknowledged(api), inProcess: api.InProcess}
 	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, log); err != nil {
 		return nil, err
 	}
 	joins.Open(listNodes(cp.client))
 	st.done("controllers")
-	admin, err := newAdminAccess(inst, s.Name, netip.AddrPortFrom(nearest(bind), port), ca)
+	admin, err := newAdminAccess(inst, s.Name, netip.AddrPortFrom(nearest(at.bind), port), ca)
 	if err != nil {
 		return nil, err
 	}

@@ -45,6 +45,9 @@ type Config struct {
 	CA           *pki.Authority  // signs the serving certificate and every client's
 	Join         http.Handler    // serves /fairlead/v1/join, before authentication; nil: not served
 
+	// Listen opens the socket, somewhere else than in this process's network namespace; nil: there.
+	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+
 	AllowExternalIPs bool // accept Services that claim addresses by spec.externalIPs (CVE-2020-8554)
 }
 
@@ -128,7 +131,7 @@ func (s *Server) Acknowledged() *registry.Acknowledged { return &s.acknowledged 
 // Run serves until ctx ends, then drains requests, and stops etcd last. It returns an error when the
 // address is taken, the store cannot be opened, or either of them fails later.
 func (s *Server) Run(ctx context.Context) error {
-	listener, err := listen(ctx, families(s.cfg.ServiceCIDRs), s.cfg.Bind)
+	listener, err := s.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -214,9 +217,12 @@ func families(ranges []netip.Prefix) string {
 	return "tcp4"
 }
 
-func listen(ctx context.Context, network string, bind netip.AddrPort) (net.Listener, error) {
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, network, bind.String())
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	open, bind := s.cfg.Listen, s.cfg.Bind
+	if open == nil {
+		open = new(net.ListenConfig).Listen
+	}
+	listener, err := open(ctx, families(s.cfg.ServiceCIDRs), bind.String())
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("api server: port %d on %s is taken by another process: stop it or choose another port: %w", bind.Port(), bind.Addr(), err)
 	}

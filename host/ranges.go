@@ -63,6 +63,21 @@ func judgeRanges(req Requirements, routes []hostRoute) []Finding {
 	return found
 }
 
+// Routed are the destinations that the host knows a way to, besides everything.
+func Routed() ([]netip.Prefix, error) {
+	routes, err := hostRoutes()
+	if err != nil {
+		return nil, fmt.Errorf("routes of the host: %w", err)
+	}
+	var all []netip.Prefix
+	for _, r := range routes {
+		if r.dst.Bits() > 0 {
+			all = append(all, r.dst)
+		}
+	}
+	return all, nil
+}
+
 // hostRoutes lists the routes of every table but the one of local addresses.
 func hostRoutes() ([]hostRoute, error) {
 	links, err := netlink.LinkList()

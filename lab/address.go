@@ -28,11 +28,24 @@ func FreeNumber() (int, error) {
 		return 0, fmt.Errorf("lab: list routes: %w", err)
 	}
 	for n := range most {
-		if !overlaps(subnet(n, true), routes) && !overlaps(subnet(n, false), routes) {
+		if free(n, routes) {
 			return n, nil
 		}
 	}
 	return 0, errors.New("lab: every /24 of 10.88.0.0/16 is routed on this host; take down a lab with 'fairlead down --name NAME'")
+}
+
+// Free reports whether no route of the host overlaps the subnets of the lab with a number.
+func Free(number int) (bool, error) {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return false, fmt.Errorf("lab: list routes: %w", err)
+	}
+	return free(number, routes), nil
+}
+
+func free(number int, routes []netlink.Route) bool {
+	return !overlaps(subnet(number, true), routes) && !overlaps(subnet(number, false), routes)
 }
 
 // Subnets are the subnets of the lab with a number, one of the family of each range and in the ranges' order:

@@ -6,14 +6,16 @@
 //
 // The host has one link into the fabric and nothing else: no rule, no forwarding, no route but that of the
 // link. Traffic between nodes never passes the host's own network, so the host's firewall and the lab do not
-// see each other, and several labs live side by side. A node knows no way out of its segment: what it
-// reaches of the host is the API server at .1, by a rule of its own (nft.Config.Host), while the host reaches
-// every node.
+// see each other, and several labs live side by side. A node knows no way out of its segment; the API
+// server listens in the fabric, at .2, so nodes reach nothing of the host (nft.Config.Host), while the host
+// reaches every node.
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -39,8 +41,21 @@ type Node struct {
 	Netns string       // file its network namespace is bound to
 }
 
-// Host are the addresses of the host inside the lab; the API server listens on the first.
+// Host are the addresses of the host inside the lab.
 func (l Lab) Host() []netip.Addr { return l.addrs(1) }
+
+// API are the addresses that the API server listens on. They are the fabric's, so the lab takes no port of the host, whatever
+// listens there.
+func (l Lab) API() []netip.Addr { return l.addrs(2) }
+
+// Listen opens a socket inside the fabric.
+func (l Lab) Listen(ctx context.Context, network, address string) (socket net.Listener, err error) {
+	err = netns.Do(l.fabric(), func() error {
+		socket, err = new(net.ListenConfig).Listen(ctx, network, address)
+		return err
+	})
+	return socket, err
+}
 
 // Nodes lists the first n nodes.
 func (l Lab) Nodes(n int) []Node {
@@ -66,6 +81,9 @@ func (l Lab) fabric() string { return filepath.Join(l.Dir, "fabric") }
 // Link is the name of the lab's only link on the host.
 func (l Lab) Link() string { return "fl-" + l.Name }
 
+// Exists reports whether the lab has been made and not removed since.
+func (l Lab) Exists() bool { return netns.Bound(l.fabric()) }
+
 // Create builds the lab with n nodes; what is there already is kept. A lab of the same name in another directory is
 // refused.
 func (l Lab) Create(n int) error {
@@ -84,7 +102,7 @@ func (l Lab) Create(n int) error {
 	if err := ignoreExists(fabric.LinkAdd(bridge)); err != nil {
 		return fmt.Errorf("lab: bridge: %w", err)
 	}
-	if err := fabric.up("br0", ""); err != nil {
+	if err := l.serveOn(fabric, "br0"); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
 	if err := l.connectHost(fabric); err != nil {
@@ -96,6 +114,25 @@ func (l Lab) Create(n int) error {
 		}
 	}
 	return nil
+}
+
+// serveOn gives the fabric's bridge the addresses of the API server.
+func (l Lab) serveOn(fabric *space, bridge string) error {
+	if l.six() {
+		if err := netns.Do(l.fabric(), settle); err != nil {
+			return err
+		}
+	}
+	link, err := fabric.LinkByName(bridge)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", bridge, err)
+	}
+	for i, addr := range l.API() {
+		if err := fabric.AddrReplace(link, address(addr, l.Subnets[i])); err != nil {
+			return fmt.Errorf("link %s: %w", bridge, err)
+		}
+	}
+	return errors.Join(fabric.up("lo", ""), fabric.up(bridge, ""))
 }
 
 // connectHost makes the veth pair fl-NAME (host) - host (fabric).

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -55,11 +56,49 @@ func TestNodesReachEachOtherAndTheHost(t *testing.T) {
 				t.Errorf("host to node2 at %s: %v", nodes[1].Addrs[i], err)
 			}
 		}
+		if err := knock(t.Context(), l, nodes[0], host); err != nil {
+			t.Error(err)
+		}
 		return stranded(nodes[0])
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// knock listens where the API server does, beside somebody who listens everywhere on the host, and connects from a node and
+// from the host.
+func knock(ctx context.Context, l Lab, node Node, host string) error {
+	for _, addr := range l.API() {
+		first, err := net.Listen("tcp", ":0")
+		if err != nil {
+			return err
+		}
+		defer first.Close()
+		at := netip.AddrPortFrom(addr, first.Addr().(*net.TCPAddr).AddrPort().Port())
+		ln, err := l.Listen(ctx, "tcp", at.String())
+		if err != nil {
+			return err
+		}
+		defer ln.Close()
+		for _, from := range []string{node.Netns, host} {
+			if err := netns.Do(from, func() error {
+				conn, err := net.Dial("tcp", at.String())
+				if err == nil {
+					conn.Close()
+				}
+				return err
+			}); err != nil {
+				return fmt.Errorf("%s from %s: %w", at, from, err)
+			}
+			conn, err := ln.Accept()
+			if err != nil {
+				return err
+			}
+			conn.Close()
+		}
+	}
+	return nil
 }
 
 // stranded returns an error if a node knows a way to an address that is outside of its lab, such as another of the host's.
@@ -80,7 +119,7 @@ func stranded(node Node) error {
 func TestSubnets(t *testing.T) {
 	six, four := netip.MustParsePrefix("fd00::/112"), netip.MustParsePrefix("10.96.0.0/12")
 	l := Lab{Subnets: Subnets(123, []netip.Prefix{six, four})}
-	if got := fmt.Sprint(l.Subnets, l.Host(), l.Nodes(2)[1].Addrs); got != "[fd00:10:88:123::/64 10.88.123.0/24] [fd00:10:88:123::1 10.88.123.1] [fd00:10:88:123::12 10.88.123.12]" {
+	if got := fmt.Sprint(l.Subnets, l.Host(), l.API(), l.Nodes(2)[1].Addrs); got != "[fd00:10:88:123::/64 10.88.123.0/24] [fd00:10:88:123::1 10.88.123.1] [fd00:10:88:123::2 10.88.123.2] [fd00:10:88:123::12 10.88.123.12]" {
 		t.Error(got)
 	}
 	if got := l.Nodes(50)[49].Addrs[0].String(); got != "fd00:10:88:123::60" {
