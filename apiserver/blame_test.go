@@ -46,7 +46,11 @@ func TestMistakesAreTheClients(t *testing.T) {
 			400, ".spec: field not declared in schema"},
 		{"PATCH", "/api/v1/nodes/n", "application/merge-patch+json", json, `{"status":{"capacity":{"cpu":"9E+999999999"}}}`, 400, "exponent"},
 		{"POST", "/api/v1/nodes", json, json, `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"1\u0045-\u0039999999999"}}}`, 400, "exponent"},
-		{"POST", "/api/v1/nodes", "application/yaml", json, "metadata: {name: n}\nstatus: {capacity: {cpu: 1e-999999999}}", 400, "exponent"},
+		{"POST", "/api/v1/nodes", "application/yaml", json, "{metadata: {name: n}, status: {capacity: {cpu: '1e-999999999'}}}", 400, "exponent"},
+		{"PATCH", "/api/v1/nodes/n", "application/json-patch+json", json, `[{"op":"add","value":"1e-999999999","path":"/status/capacity/cpu"}]`, 400, "exponent"},
+		{"POST", "/api/v1/nodes", json, json, `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"9e999999999","cpu":"1"}}}`, 400, "exponent"},
+		// A uid, a commit's short name and a plain text that look like one are none.
+		{"POST", "/api/v1/nodes", json, json, `{"metadata":{"name":"1e12345.a","uid":"0b7d21f4-6a5c-4f0e-9a51-1e1234567890","labels":{"commit":"9e12345","a":"1e12345"}}}`, 201, ""},
 		{"POST", "/api/v1/nodes", json, json, `{"metadata":{"name":"n","labels":{"a":"a1e12345"}},"status":{"capacity":{"cpu":"1e3","memory":"12345678e-3"}}}`, 201, "12345678e-3"},
 		{"POST", "/api/v1/namespaces/default/configmaps", json, json, `{"metadata":{"name":"free"},"data":{"a":"1e99999"}}`, 201, "1e99999"},
 	} {

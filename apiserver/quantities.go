@@ -2,29 +2,51 @@ package apiserver
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
+	"maps"
+	"mime"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"sigs.k8s.io/yaml"
 )
 
 // longestBody is how much of a body is looked at: the most that the handlers take.
 const longestBody = 3 << 20
 
-// digit is one, also in JSON's and YAML's escapes.
-const digit = `(?:[0-9]|\\[uUx]0*3[0-9])`
+// deepest is how far objects in a body may be inside each other; the handlers take no more either.
+const deepest = 10000
 
-// hugeExponent finds a number whose exponent has five digits or more. What precedes it in protobuf is its length, which may look
-// like a letter when the number is long.
-var hugeExponent = regexp.MustCompile(`(?:^|[^0-9A-Za-z.]|` + digit + `{40})(?:` + digit + `|\.)+(?:[eE]|\\[uUx]0*[46]5)(?:[+-]|\\[uUx]0*2[bBdD])?` + digit + `{5}`)
+var (
+	// suspect is part of any text with a number whose exponent has five digits or more, in JSON's and YAML's escapes too, and of
+	// some without, such as one uid in a hundred.
+	suspect = regexp.MustCompile(`(?i)(?:[0-9.]|\\[ux]0*(?:3[0-9]|2e))(?:e|\\[ux]0*[46]5)(?:[+-]|\\[ux]0*2[bd])?(?:[0-9]|\\[ux]0*3[0-9]){5}`)
+	// huge is such a number and nothing else.
+	huge = regexp.MustCompile(`^\s*[+-]?[0-9.]+[eE][+-]?[0-9]{5,}\s*$`)
+	// hugeField is one as a whole field in protobuf, where no name tells what the field means: the digits are more by two, so that
+	// no short name in hexadecimal digits is taken for one.
+	hugeField = regexp.MustCompile(`(?:[^0-9A-Za-z._-]|[0-9]{40})[+-]?[0-9.]+[eE][+-]?[0-9]{7,}(?:[^0-9A-Za-z._-]|$)`)
+)
 
-// withQuantities refuses objects with a number such as 1E-999999999. As a quantity of processors or memory the libraries write it
-// out, digit by digit, before anybody can look at it: one request would take the processors and all of the memory.
+// amountPath is a JSON patch's name of a field of amounts or of one inside it.
+var amountPath = regexp.MustCompile(`"path"\s*:\s*"[^"]*/(?:` + strings.Join(slices.Sorted(maps.Keys(amounts)), "|") + `)[/"]`)
+
+// amounts are the fields that hold quantities, at any depth.
+var amounts = map[string]bool{
+	"limits": true, "requests": true, "overhead": true, "capacity": true, "allocatable": true, "allocatedResources": true,
+	"sizeLimit": true, "divisor": true, "hard": true, "used": true,
+}
+
+// withQuantities refuses objects with a quantity such as 1E-999999999. The libraries write it out, digit by digit, before anybody
+// can look at it: one request would take the processors and all of the memory.
 func withQuantities(api http.Handler, codecs apiruntime.NegotiatedSerializer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		info, ok := genericapirequest.RequestInfoFrom(r.Context())
@@ -33,10 +55,10 @@ func withQuantities(api http.Handler, codecs apiruntime.NegotiatedSerializer) ht
 			return
 		}
 		begin, err := io.ReadAll(io.LimitReader(r.Body, longestBody))
-		if err == nil && mayBeHuge(begin) && hugeExponent.Match(begin) {
-			err = apierrors.NewBadRequest("a quantity may not have an exponent of more than four digits")
-		} else if err != nil {
+		if err != nil {
 			err = apierrors.NewBadRequest("the body cannot be read: " + err.Error())
+		} else if mayBeHuge(begin) && suspect.Match(begin) && hasHuge(begin, r.Header.Get("Content-Type")) {
+			err = apierrors.NewBadRequest("a quantity may not have an exponent of more than four digits")
 		}
 		if err != nil {
 			responsewriters.ErrorNegotiated(err, codecs, schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}, w, r)
@@ -50,8 +72,7 @@ func withQuantities(api http.Handler, codecs apiruntime.NegotiatedSerializer) ht
 	})
 }
 
-// bringsQuantities says whether a request writes an object that may hold quantities. Free text, where such a number is right, is
-// in the kinds that hold none.
+// bringsQuantities says whether a request writes an object that may hold quantities.
 func bringsQuantities(info *genericapirequest.RequestInfo) bool {
 	if !info.IsResourceRequest || info.Resource == "configmaps" || info.Resource == "secrets" {
 		return false
@@ -75,4 +96,57 @@ func mayBeHuge(body []byte) bool {
 		}
 	}
 	return false
+}
+
+// hasHuge reports whether a body has a quantity with a huge exponent. One that is neither JSON nor YAML nor protobuf has none.
+func hasHuge(body []byte, contentType string) bool {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	if strings.HasSuffix(kind, "protobuf") {
+		return hugeField.Match(body)
+	}
+	if strings.HasSuffix(kind, "yaml") {
+		text, err := yaml.YAMLToJSON(body)
+		if err != nil {
+			return false // the handlers cannot read it either
+		}
+		body = text
+	}
+	// A JSON patch names its field in a value of its own.
+	counts := amountPath.Match(body)
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	found, err := hugeIn(d, counts, 0)
+	return err == nil && found
+}
+
+// hugeIn reads one value, every field of it even if it stands there twice. It stops at the first huge quantity, which counts
+// within a field of amounts.
+func hugeIn(d *json.Decoder, counts bool, depth int) (bool, error) {
+	token, err := d.Token()
+	if err != nil || depth > deepest {
+		return false, err
+	}
+	switch v := token.(type) {
+	case string:
+		return counts && huge.MatchString(v), nil
+	case json.Number:
+		return counts && huge.MatchString(v.String()), nil
+	case json.Delim:
+		for d.More() {
+			counts := counts
+			if v == '{' {
+				key, err := d.Token()
+				if err != nil {
+					return false, err
+				}
+				name, _ := key.(string) // always is one
+				counts = counts || amounts[name]
+			}
+			if found, err := hugeIn(d, counts, depth+1); found || err != nil {
+				return found, err
+			}
+		}
+		_, err = d.Token() // the end
+	}
+	return false, err
 }
