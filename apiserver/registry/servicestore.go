@@ -48,6 +48,8 @@ var (
 
 // newServiceStore puts allocation around the plain storage of Services, whose status subresource allocates nothing.
 func newServiceStore(plain store[*corev1.Service], endpoints *genericregistry.Store, n *numbers) (*serviceStore, serviceStatus) {
+	own := *plain.Store // the generic store counts its objects from the beginning, and must not see its storage change
+	plain.Store = &own
 	s := &serviceStore{store: plain, numbers: n, endpoints: endpoints, loading: make(chan struct{}, 1), doubt: make(chan struct{}, 1)}
 	noted := plain.AfterDelete
 	plain.AfterDelete = func(obj runtime.Object, options *metav1.DeleteOptions) {
