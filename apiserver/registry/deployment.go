@@ -39,6 +39,7 @@ func deployments() *kind[*appsv1.Deployment] {
 		prepareStatus: func(_ context.Context, d, old *appsv1.Deployment) {
 			d.Spec, d.Labels = old.Spec, old.Labels
 		},
+		validateStatus: validateDeploymentStatus,
 		columns: []metav1.TableColumnDefinition{
 			name(),
 			column("Ready", "string", "Number of the pod with ready state"),

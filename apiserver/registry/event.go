@@ -1,16 +1,13 @@
 package registry
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/registry/rest"
 )
 
@@ -21,10 +18,11 @@ func events() *kind[*corev1.Event] {
 	doc := corev1.Event{}.SwaggerDoc()
 	return &kind[*corev1.Event]{
 		plural: "events", singular: "event", short: []string{"ev"}, createOnUpdate: true, ttl: eventSeconds, collect: rest.Unsupported,
-		new:        func() *corev1.Event { return &corev1.Event{} },
-		list:       func() runtime.Object { return &corev1.EventList{} },
-		validate:   validateEvent,
-		selectable: eventFields,
+		new:            func() *corev1.Event { return &corev1.Event{} },
+		list:           func() runtime.Object { return &corev1.EventList{} },
+		validate:       validateEvent,
+		validateUpdate: validateEventUpdate,
+		selectable:     eventFields,
 		columns: []metav1.TableColumnDefinition{
 			column("Last Seen", "string", doc["lastTimestamp"]),
 			column("Type", "string", doc["type"]),
@@ -39,19 +37,6 @@ func events() *kind[*corev1.Event] {
 		},
 		row: eventRow,
 	}
-}
-
-// validateEvent checks that an event lies in the namespace of what it is about; events of cluster-wide objects lie in
-// the default one (or kube-system).
-func validateEvent(_ context.Context, e *corev1.Event) field.ErrorList {
-	errs := validateMeta(&e.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)
-	about := e.InvolvedObject.Namespace
-	switch {
-	case about == "" && e.Namespace != metav1.NamespaceDefault && e.Namespace != metav1.NamespaceSystem,
-		about != "" && about != e.Namespace:
-		errs = append(errs, field.Invalid(field.NewPath("involvedObject", "namespace"), about, "does not match event.namespace"))
-	}
-	return errs
 }
 
 func eventFields(e *corev1.Event, set fields.Set) {

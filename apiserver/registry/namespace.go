@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
@@ -76,8 +77,13 @@ func validateFinalizers(ns *corev1.Namespace) field.ErrorList {
 	var errs field.ErrorList
 	for i, finalizer := range ns.Spec.Finalizers {
 		at := field.NewPath("spec", "finalizers").Index(i)
-		if finalizer != corev1.FinalizerKubernetes {
-			errs = append(errs, metavalidation.ValidateLabelName(string(finalizer), at)...)
+		errs = append(errs, metavalidation.ValidateLabelName(string(finalizer), at)...)
+		switch finalizer {
+		case corev1.FinalizerKubernetes, metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents:
+		default:
+			if !strings.Contains(string(finalizer), "/") {
+				errs = append(errs, field.Invalid(at, finalizer, "name is neither a standard finalizer name nor is it fully qualified"))
+			}
 		}
 	}
 	return errs

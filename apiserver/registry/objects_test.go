@@ -44,14 +44,25 @@ func (s *server) dryRun(t *testing.T, manifest string) error {
 	if err != nil {
 		t.Fatalf("%v in %s", err, manifest)
 	}
+	return s.CoreV1().RESTClient().Post().AbsPath(path(t, manifest)).
+		Param("dryRun", metav1.DryRunAll).SetHeader("Content-Type", "application/json").Body(data).Do(t.Context()).Error()
+}
+
+// path is where objects of a manifest's kind lie, in the default namespace if in any.
+func path(t *testing.T, manifest string) string {
+	t.Helper()
 	var kind metav1.TypeMeta
 	if err := yaml.Unmarshal([]byte(manifest), &kind); err != nil {
 		t.Fatal(err)
 	}
-	paths := map[string]string{"v1": "/api/v1", "apps/v1": "/apis/apps/v1", "discovery.k8s.io/v1": "/apis/discovery.k8s.io/v1", "coordination.k8s.io/v1": "/apis/coordination.k8s.io/v1"}
-	plural := strings.TrimSuffix(strings.ToLower(kind.Kind), "s") + "s"
-	return s.CoreV1().RESTClient().Post().AbsPath(paths[kind.APIVersion], "namespaces/default", plural).
-		Param("dryRun", metav1.DryRunAll).SetHeader("Content-Type", "application/json").Body(data).Do(t.Context()).Error()
+	root, namespace := "/apis/"+kind.APIVersion, "/namespaces/default"
+	if kind.APIVersion == "v1" {
+		root = "/api/v1"
+	}
+	if kind.Kind == "Node" || kind.Kind == "Namespace" {
+		namespace = ""
+	}
+	return root + namespace + "/" + strings.TrimSuffix(strings.ToLower(kind.Kind), "s") + "s"
 }
 
 func TestConfigMapsAndSecrets(t *testing.T) {

@@ -39,7 +39,8 @@ func replicaSets() *kind[*appsv1.ReplicaSet] {
 		warn: func(rs, _ *appsv1.ReplicaSet) []string {
 			return podWarnings(&rs.ObjectMeta, &rs.Spec.Template.Spec, field.NewPath("spec", "template", "spec"))
 		},
-		prepareStatus: func(_ context.Context, rs, old *appsv1.ReplicaSet) { rs.Spec = old.Spec },
+		prepareStatus:  func(_ context.Context, rs, old *appsv1.ReplicaSet) { rs.Spec = old.Spec },
+		validateStatus: validateReplicaSetStatus,
 		selectable: func(rs *appsv1.ReplicaSet, set fields.Set) {
 			set["status.replicas"] = strconv.Itoa(int(rs.Status.Replicas))
 		},

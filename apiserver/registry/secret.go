@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 
@@ -60,28 +61,49 @@ func validateSecret(_ context.Context, s *corev1.Secret) field.ErrorList {
 	if size > corev1.MaxSecretSize {
 		errs = append(errs, field.TooLong(path, "", corev1.MaxSecretSize))
 	}
-	for _, key := range requiredKeys(s.Type) {
-		if _, ok := s.Data[key]; !ok {
-			errs = append(errs, field.Required(path.Key(key), ""))
-		}
-	}
-	if s.Type == corev1.SecretTypeServiceAccountToken && s.Annotations[corev1.ServiceAccountNameKey] == "" {
-		errs = append(errs, field.Required(field.NewPath("metadata", "annotations").Key(corev1.ServiceAccountNameKey), ""))
-	}
-	return errs
+	return append(errs, validateSecretType(s, path)...)
 }
 
-// requiredKeys are the entries a secret of a known type must have.
-func requiredKeys(kind corev1.SecretType) []string {
-	switch kind {
-	case corev1.SecretTypeTLS:
-		return []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey}
+// validateSecretType checks that a secret of a known type has the entries that make it one.
+func validateSecretType(s *corev1.Secret, path *field.Path) field.ErrorList {
+	switch s.Type {
+	case corev1.SecretTypeServiceAccountToken:
+		if s.Annotations[corev1.ServiceAccountNameKey] == "" {
+			return field.ErrorList{field.Required(field.NewPath("metadata", "annotations").Key(corev1.ServiceAccountNameKey), "")}
+		}
 	case corev1.SecretTypeDockercfg:
-		return []string{corev1.DockerConfigKey}
+		return validateRegistries(s, corev1.DockerConfigKey, path)
 	case corev1.SecretTypeDockerConfigJson:
-		return []string{corev1.DockerConfigJsonKey}
+		return validateRegistries(s, corev1.DockerConfigJsonKey, path)
+	case corev1.SecretTypeTLS:
+		return append(requireKey(s, corev1.TLSCertKey, path), requireKey(s, corev1.TLSPrivateKeyKey, path)...)
 	case corev1.SecretTypeSSHAuth:
-		return []string{corev1.SSHAuthPrivateKey}
+		if len(s.Data[corev1.SSHAuthPrivateKey]) == 0 {
+			return field.ErrorList{field.Required(path.Key(corev1.SSHAuthPrivateKey), "")}
+		}
+	case corev1.SecretTypeBasicAuth: // either may be missing, and both may be empty
+		name, password := requireKey(s, corev1.BasicAuthUsernameKey, path), requireKey(s, corev1.BasicAuthPasswordKey, path)
+		if len(name) > 0 && len(password) > 0 {
+			return append(name, password...)
+		}
+	}
+	return nil
+}
+
+func requireKey(s *corev1.Secret, key string, path *field.Path) field.ErrorList {
+	if _, ok := s.Data[key]; !ok {
+		return field.ErrorList{field.Required(path.Key(key), "")}
+	}
+	return nil
+}
+
+// validateRegistries checks a file of credentials for registries, of which an error shows nothing.
+func validateRegistries(s *corev1.Secret, key string, path *field.Path) field.ErrorList {
+	if errs := requireKey(s, key, path); len(errs) > 0 {
+		return errs
+	}
+	if err := json.Unmarshal(s.Data[key], &map[string]any{}); err != nil {
+		return field.ErrorList{field.Invalid(path.Key(key), "<secret contents redacted>", err.Error())}
 	}
 	return nil
 }

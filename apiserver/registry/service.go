@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	utilnet "k8s.io/utils/net"
 )
 
 // serviceRules are the rules for Services that depend on how the server was started.
@@ -68,11 +69,15 @@ func validateServiceStatus(_ context.Context, svc, _ *corev1.Service) field.Erro
 		at := path.Index(i)
 		if ingress[i].IP != "" {
 			errs = append(errs, validation.IsValidIPForLegacyField(at.Child("ip"), ingress[i].IP, true, nil)...)
+			errs = append(errs, optionalOneOf(at.Child("ipMode"), ingress[i].IPMode, corev1.LoadBalancerIPModeProxy, corev1.LoadBalancerIPModeVIP)...)
 		} else if ingress[i].IPMode != nil {
 			errs = append(errs, field.Forbidden(at.Child("ipMode"), "may not be specified when `ip` is not set"))
 		}
-		if ingress[i].Hostname != "" {
-			errs = append(errs, validateSubdomain(at.Child("hostname"), ingress[i].Hostname)...)
+		if host := ingress[i].Hostname; host != "" {
+			errs = append(errs, validateSubdomain(at.Child("hostname"), host)...)
+			if utilnet.ParseIPSloppy(host) != nil {
+				errs = append(errs, field.Invalid(at.Child("hostname"), host, "must be a DNS name, not an IP address"))
+			}
 		}
 	}
 	return errs // conditions are anybody's, and not looked at, as upstream
