@@ -172,6 +172,9 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	own := &keeper{cfg: s.cfg, id: identity}
 	s.waits("its kinds are being installed")
 	if len(s.cfg.EtcdServers) > 0 {
+		if err := reachEtcd(ctx, s.cfg.EtcdServers); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("api server: %w", err)
+		}
 		s.waits("no answer from etcd at " + strings.Join(s.cfg.EtcdServers, ", "))
 	}
 	api, err := assemble(ctx, s.cfg, identity, listener, etcd, own, &s.acknowledged, s.log)
