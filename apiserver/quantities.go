@@ -77,6 +77,10 @@ func bringsQuantities(info *genericapirequest.RequestInfo) bool {
 	if !info.IsResourceRequest || info.Resource == "configmaps" || info.Resource == "secrets" {
 		return false
 	}
+	switch info.Subresource { // what follows there is a stream for somebody else
+	case "exec", "attach", "portforward", "proxy", "log":
+		return false
+	}
 	return info.Verb == "create" || info.Verb == "update" || info.Verb == "patch"
 }
 
