@@ -35,6 +35,7 @@ func endpointSlices() *kind[*discoveryv1.EndpointSlice] {
 		prepare:       func(_ context.Context, s *discoveryv1.EndpointSlice) { s.Generation = 1; dropTopology(s) },
 		prepareUpdate: prepareSliceUpdate,
 		validate:      validateSlice,
+		warn:          sliceWarnings,
 		validateUpdate: func(ctx context.Context, s, old *discoveryv1.EndpointSlice) field.ErrorList {
 			return append(unchanged(field.NewPath("addressType"), s.AddressType, old.AddressType), validateSlice(ctx, s)...)
 		},

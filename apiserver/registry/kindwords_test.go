@@ -181,3 +181,21 @@ func TestChangedKindWords(t *testing.T) {
 		{"event's series", event(told), "", `{"series":{"count":2,"lastObservedTime":"2026-01-02T03:04:05.000006Z"}}`, ""},
 	}.run(t, start(t))
 }
+
+// TestKindWarnings: what may be set and has no effect is said.
+func TestKindWarnings(t *testing.T) {
+	s := start(t)
+	for _, test := range []struct{ manifest, want string }{
+		{object("v1", "Service", "spec: {trafficDistribution: PreferClose, ports: [{port: 80}]}"), `spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"`},
+		{object("v1", "Service", "spec: {type: LoadBalancer, loadBalancerSourceRanges: ['fd00:0::/8'], ports: [{port: 80}]}"), `spec.loadBalancerSourceRanges[0]: IPv6 CIDR value "fd00:0::/8" should be in RFC 5952 canonical format ("fd00::/8")`},
+		{object("discovery.k8s.io/v1", "EndpointSlice", "addressType: FQDN, endpoints: []"), "spec.addressType: FQDN endpoints are deprecated"},
+		{object("v1", "Node", "spec: {externalID: a}"), "spec.externalID: this field is deprecated, and is unused by Kubernetes"},
+		{object("v1", "ServiceAccount", "imagePullSecrets: [{name: a}]"), "imagePullSecrets: has no effect: images are pulled without credentials"},
+		{object("v1", "ServiceAccount", "automountServiceAccountToken: true"), "automountServiceAccountToken: has no effect: no token is put into containers"},
+		{strings.Replace(secret("kubernetes.io/service-account-token", "a", "b"), "{name: x}", "{name: x, annotations: {kubernetes.io/service-account.name: a}}", 1), "kubernetes.io/service-account-token has no effect"},
+	} {
+		if _, stderr, err := s.kubectl(t, test.manifest, "create", "--dry-run=server", "-f", "-"); err != nil || !strings.Contains(stderr, "Warning: ") || !strings.Contains(stderr, test.want) {
+			t.Errorf("\n got %s, %v\nwant %s", stderr, err, test.want)
+		}
+	}
+}

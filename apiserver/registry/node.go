@@ -21,6 +21,7 @@ func nodes() *kind[*corev1.Node] {
 		prepareUpdate:  func(_ context.Context, n, old *corev1.Node) { n.Status = old.Status },
 		validate:       func(_ context.Context, n *corev1.Node) field.ErrorList { return validateNode(n, &corev1.Node{}) },
 		validateUpdate: validateNodeUpdate,
+		warn:           nodeWarnings,
 		prepareStatus:  func(_ context.Context, n, old *corev1.Node) { n.Spec = old.Spec },
 		validateStatus: func(_ context.Context, n, _ *corev1.Node) field.ErrorList { return validateNodeStatus(n) },
 		selectable: func(n *corev1.Node, set fields.Set) {

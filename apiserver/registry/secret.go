@@ -24,6 +24,7 @@ func secrets() *kind[*corev1.Secret] {
 		prepareUpdate:  func(_ context.Context, s, old *corev1.Secret) { mergeStringData(s); setDefault(&s.Type, old.Type) },
 		validate:       validateSecret,
 		validateUpdate: validateSecretUpdate,
+		warn:           secretWarnings,
 		selectable:     func(s *corev1.Secret, set fields.Set) { set["type"] = string(s.Type) },
 		columns: []metav1.TableColumnDefinition{
 			name(),

@@ -18,6 +18,7 @@ func serviceAccounts() *kind[*corev1.ServiceAccount] {
 		validate: func(_ context.Context, a *corev1.ServiceAccount) field.ErrorList {
 			return validateMeta(&a.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)
 		},
+		warn: accountWarnings,
 		columns: []metav1.TableColumnDefinition{
 			name(), column("Secrets", "string", corev1.ServiceAccount{}.SwaggerDoc()["secrets"]), age(),
 		},

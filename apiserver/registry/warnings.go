@@ -4,18 +4,24 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 )
 
 // The functions of this file tell a user, in Warning headers, what is accepted and yet will not do what it seems to say.
-// The sentences are upstream's.
+// The sentences are upstream's where it
+// has one.
 
 // serviceWarnings are about fields a Service of its type has no use for, and addresses not in their usual form.
 func serviceWarnings(svc, _ *corev1.Service) []string {
 	spec, path := &svc.Spec, field.NewPath("spec")
 	var warnings []string
+	if _, ok := svc.Annotations[corev1.DeprecatedAnnotationTopologyAwareHints]; ok {
+		warnings = append(warnings, fmt.Sprintf("annotation %s is deprecated, please use %s instead", corev1.DeprecatedAnnotationTopologyAwareHints, corev1.AnnotationTopologyMode))
+	}
 	if headless(svc) {
 		if spec.LoadBalancerIP != "" {
 			warnings = append(warnings, "spec.loadBalancerIP is ignored for headless services")
@@ -34,8 +40,56 @@ func serviceWarnings(svc, _ *corev1.Service) []string {
 	for i, ip := range spec.ExternalIPs {
 		warnings = append(warnings, validation.GetWarningsForIP(path.Child("externalIPs").Index(i), ip)...)
 	}
+	if spec.LoadBalancerIP != "" {
+		warnings = append(warnings, validation.GetWarningsForIP(path.Child("loadBalancerIP"), spec.LoadBalancerIP)...)
+	}
+	for i, cidr := range spec.LoadBalancerSourceRanges {
+		warnings = append(warnings, validation.GetWarningsForCIDR(path.Child("loadBalancerSourceRanges").Index(i), cidr)...)
+	}
 	if spec.Type != corev1.ServiceTypeExternalName && spec.ExternalName != "" {
 		warnings = append(warnings, fmt.Sprintf("spec.externalName is ignored when spec.type is not %q", corev1.ServiceTypeExternalName))
+	}
+	if spec.Type == corev1.ServiceTypeExternalName && len(spec.ExternalIPs) > 0 {
+		warnings = append(warnings, fmt.Sprintf("spec.externalIPs is ignored when spec.type is %q", corev1.ServiceTypeExternalName))
+	}
+	if ptr.Deref(spec.TrafficDistribution, "") == corev1.ServiceTrafficDistributionPreferClose {
+		warnings = append(warnings, fmt.Sprintf("spec.trafficDistribution: %q is deprecated; use %q", corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone))
+	}
+	return warnings
+}
+
+// sliceWarnings are about addresses that no proxy sends anything to.
+func sliceWarnings(s, _ *discoveryv1.EndpointSlice) []string {
+	if s.AddressType == discoveryv1.AddressTypeFQDN {
+		return []string{"spec.addressType: FQDN endpoints are deprecated"}
+	}
+	return nil
+}
+
+// nodeWarnings are about a field that means nothing any more.
+func nodeWarnings(n, _ *corev1.Node) []string {
+	if n.Spec.DoNotUseExternalID != "" {
+		return []string{"spec.externalID: this field is deprecated, and is unused by Kubernetes"}
+	}
+	return nil
+}
+
+// secretWarnings are about a secret that waits for a token.
+func secretWarnings(s, _ *corev1.Secret) []string {
+	if s.Type == corev1.SecretTypeServiceAccountToken {
+		return []string{fmt.Sprintf("type: %s has no effect: no token is put into the secret", s.Type)}
+	}
+	return nil
+}
+
+// accountWarnings are about the fields of an account that have no effect in a pod either.
+func accountWarnings(a, _ *corev1.ServiceAccount) []string {
+	var warnings []string
+	if len(a.ImagePullSecrets) > 0 {
+		warnings = append(warnings, "imagePullSecrets: "+ignored["PodSpec.ImagePullSecrets"])
+	}
+	if ptr.Deref(a.AutomountServiceAccountToken, false) {
+		warnings = append(warnings, "automountServiceAccountToken: "+ignored["PodSpec.AutomountServiceAccountToken"])
 	}
 	return warnings
 }
