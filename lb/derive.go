@@ -101,12 +101,6 @@ func addrOf(text string, node Node) (netip.Addr, bool) {
 	return a, true
 }
 
-// externalOf parses an address for the outside that a Service may have (P63).
-func externalOf(text string, node Node) (netip.Addr, bool) {
-	a, ok := addrOf(text, node)
-	return a, ok && node.Reserved.Why(a) == ""
-}
-
 func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort, node Node) []Frontend {
 	add := func(kind Kind, addr netip.Addr, number int32, local bool, sources []netip.Prefix) {
 		f := Frontend{Kind: kind, Proto: protocolOf(port.Protocol), Port: port.Name, Sources: sources,
@@ -130,7 +124,8 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 	}
 	externalLocal := s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	for _, text := range s.Spec.ExternalIPs {
-		if a, ok := externalOf(text, node); ok {
+		a, ok := addrOf(text, node)
+		if ok && node.Reserved.WhyNamed(netip.AddrPortFrom(a, uint16(port.Port)), protocolOf(port.Protocol)) == "" { // P63
 			add(ExternalIP, a, port.Port, externalLocal, nil)
 		}
 	}
@@ -139,7 +134,7 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 			if in.IPMode != nil && *in.IPMode != corev1.LoadBalancerIPModeVIP { // P44
 				continue
 			}
-			if a, ok := externalOf(in.IP, node); ok {
+			if a, ok := addrOf(in.IP, node); ok && node.Reserved.Why(a) == "" { // P63
 				add(LoadBalancer, a, port.Port, externalLocal, sourceRanges(s, a, node))
 			}
 		}

@@ -165,7 +165,8 @@ func destination(p Packet, s *corev1.Service, port corev1.ServicePort, node Node
 			}
 		}
 		for _, ip := range s.Spec.ExternalIPs {
-			if ip == to && !infrastructure(p.Dest.Addr(), node.Reserved) {
+			_, used := node.Reserved.Ports[p.Dest]
+			if ip == to && !nobodys(p.Dest.Addr(), node.Reserved) && !(used && p.Proto == TCP) {
 				return external
 			}
 		}
@@ -190,16 +191,21 @@ func destination(p Packet, s *corev1.Service, port corev1.ServicePort, node Node
 
 // infrastructure says whether an address is the cluster's own, or nobody's.
 func infrastructure(a netip.Addr, known Reserved) bool {
+	for own := range known.Addrs {
+		if own == a {
+			return true
+		}
+	}
+	return nobodys(a, known)
+}
+
+// nobodys says whether an address is none of a host, or a pod's or a Service's.
+func nobodys(a netip.Addr, known Reserved) bool {
 	if a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.Is4In6() {
 		return true
 	}
 	if a.Is4() && (a.As4()[0] == 0 || a.As4() == [4]byte{255, 255, 255, 255}) {
 		return true
-	}
-	for own := range known.Addrs {
-		if own == a {
-			return true
-		}
 	}
 	for r := range known.Ranges {
 		if r.Contains(a) {

@@ -86,12 +86,27 @@ func (r *Reserved) AddAPI(at netip.AddrPort) {
 	r.Ports[at] = "the API server"
 }
 
-// Why says what an address is that no Service may claim, as in "the address of
-// node n1". It is empty for all others.
+// Why says what an address is that no Service may have by its status, as in "the
+// address of node n1". It is empty for all others.
 func (r Reserved) Why(a netip.Addr) string {
 	if what := r.Addrs[a.Unmap().WithZone("")]; what != "" {
 		return what
 	}
+	return r.within(a)
+}
+
+// WhyNamed says the same of an address and port that spec.externalIPs names. Who may
+// set that field at all is said by the server, and a node's own address is what
+// many name there: all of it but what the cluster itself listens on.
+func (r Reserved) WhyNamed(at netip.AddrPort, proto Protocol) string {
+	if what := r.within(at.Addr()); what != "" || proto != TCP {
+		return what
+	}
+	return r.Ports[netip.AddrPortFrom(at.Addr().WithZone(""), at.Port())]
+}
+
+// within is Why for the ranges.
+func (r Reserved) within(a netip.Addr) string {
 	for _, ranges := range []map[netip.Prefix]string{everywhere, r.Ranges} {
 		holds := func(p netip.Prefix) bool { return p.Contains(a.WithZone("")) }
 		found := slices.DeleteFunc(slices.Collect(maps.Keys(ranges)), func(p netip.Prefix) bool { return !holds(p) })

@@ -11,6 +11,7 @@ import (
 
 	"fairlead.dev/fairlead/endpoints"
 	"fairlead.dev/fairlead/external"
+	"fairlead.dev/fairlead/lb"
 )
 
 // otherFamilies is about listed endpoints whose family the Service does not have.
@@ -65,29 +66,50 @@ func (v View) clusterAddresses() []Finding {
 // reserved is about claimed addresses that no Service can have: they stay what they are.
 func (v View) reserved() []Finding {
 	var found []Finding
-	tell := func(field, text string) {
-		addr, err := netip.ParseAddr(text)
-		if err != nil {
-			return
-		}
-		if what := v.Reserved.Why(addr); what != "" {
+	tell := func(field, text, what string) {
+		if what != "" {
 			found = append(found, Finding{Reason: "AddressReserved", About: field + " " + text, Message: fmt.Sprintf(
 				"%s %s is %s: the Service does not answer there, and connections go where they would without it. Choose an address that nothing in the cluster has",
 				field, text, what)})
 		}
 	}
 	for _, ip := range v.Service.Spec.ExternalIPs {
-		tell("spec.externalIPs", ip)
+		tell("spec.externalIPs", ip, v.named(ip))
 	}
 	if v.Service.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return found
 	}
 	for _, in := range v.Service.Status.LoadBalancer.Ingress {
 		if in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP {
-			tell("status.loadBalancer.ingress", in.IP)
+			if addr, err := netip.ParseAddr(in.IP); err == nil {
+				tell("status.loadBalancer.ingress", in.IP, v.Reserved.Why(addr))
+			}
 		}
 	}
 	return found
+}
+
+// named says what an address of spec.externalIPs is that the Service cannot have, with the first of its ports that is taken.
+func (v View) named(text string) string {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return ""
+	}
+	for _, p := range v.Service.Spec.Ports {
+		proto := lb.UDP
+		if p.Protocol == corev1.ProtocolTCP || p.Protocol == "" {
+			proto = lb.TCP
+		}
+		at := netip.AddrPortFrom(addr, uint16(p.Port))
+		switch what := v.Reserved.WhyNamed(at, proto); what {
+		case "":
+		case v.Reserved.Ports[at]:
+			return fmt.Sprintf("with port %d where %s listens", p.Port, what)
+		default:
+			return what
+		}
+	}
+	return ""
 }
 
 // claim is an address, port and protocol that a Service answers on for the world outside of the cluster.
