@@ -110,10 +110,10 @@ func TestCheckAndUpTellOfRivals(t *testing.T) {
 	if out, err := f.space.Command("nft", "add table ip kube-proxy"); err != nil {
 		t.Fatal(err, out)
 	}
-	f.space.Route("10.244.0.0/16", "dev", "lo") // what a start fails of, after the warning
+	f.space.Route("10.77.0.0/16", "dev", "lo") // what a start fails of, after the warning
 	out, _ := f.start("check").end()
 	has(t, out, "warn  other service proxies", "nftables table ip kube-proxy", "kube-proxy --cleanup", "pass  rules for IPv4 Services")
-	out, err := f.start("up", "--data-dir", t.TempDir()+"/cluster").end()
+	out, err := f.start("up", "--pod-cidr", "10.77.0.0/16", "--data-dir", t.TempDir()+"/cluster").end()
 	if err == nil {
 		t.Error("up: it runs where its pods' addresses lead elsewhere")
 	}

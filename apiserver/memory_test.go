@@ -153,7 +153,7 @@ func TestMemoryLimit(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := os.WriteFile(filepath.Join(group, limit), []byte("256M"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(group, limit), []byte("320M"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	client := dynamicOf(t, startMeasured(t, group).Config)
