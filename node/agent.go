@@ -120,7 +120,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.running.Wait()
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
-		"server": a.serve, "node": a.keepNode, "lease": a.keepLease, "runtime": a.keepRuntime, "pods": a.keepPods, "logs": a.rotateLogs,
+		"server": a.serve, "node": a.keepNode, "lease": a.keepLease, "runtime": a.keepRuntime, "pods": a.keepPods, "logs": a.rotateLogs, "links": a.keepLinks,
 	} {
 		g.Go(func() error {
 			err := part(ctx)
