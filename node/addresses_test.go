@@ -52,3 +52,22 @@ func TestLostAddressFilesShareNoAddress(t *testing.T) {
 	start("d0")
 	start("d1")
 }
+
+// TestALostNetworkConfigurationComesBack removes the file that tells the runtime how pods are connected.
+func TestALostNetworkConfigurationComesBack(t *testing.T) {
+	b := newBench(t)
+	b.create(pod("before"))
+	b.await("before", "running", running)
+	files, err := filepath.Glob(filepath.Join(b.rt.Dir, "*", "*.conflist"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("network configurations: %v, %v", files, err)
+	}
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	b.create(pod("after"))
+	b.await("after", "running with an address", func(p *corev1.Pod) bool { return running(p) && p.Status.PodIP != "" })
+	if _, err := os.Stat(files[0]); err != nil {
+		t.Error(err)
+	}
+}

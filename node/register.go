@@ -36,10 +36,11 @@ const (
 // again.
 func (a *Agent) keepNode(ctx context.Context) error {
 	for first := true; ; first = false {
-		if err := a.join(ctx, first); err != nil {
+		cidrs, err := a.join(ctx, first)
+		if err != nil {
 			return err
 		}
-		err := a.reportNodes(ctx)
+		err = a.reportNodes(ctx, cidrs)
 		if !apierrors.IsNotFound(err) {
 			return err
 		}
@@ -47,23 +48,23 @@ func (a *Agent) keepNode(ctx context.Context) error {
 	}
 }
 
-// join registers the node and connects its pods' network when it has got its ranges of addresses.
-func (a *Agent) join(ctx context.Context, first bool) error {
+// join registers the node, connects its pods' network when it has got its ranges of addresses, and returns those.
+func (a *Agent) join(ctx context.Context, first bool) ([]netip.Prefix, error) {
 	node, err := a.register(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if first {
 		a.events.Event(a.nodeReference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
 	}
 	cidrs, err := a.podCIDRs(ctx, node)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := a.rt.WriteCNI(cidrs, 0); err != nil {
-		return err
+		return nil, err
 	}
-	return a.retry(ctx, "its containerd", func() error {
+	return cidrs, a.retry(ctx, "its containerd", func() error {
 		if problem := a.runtimeProblem(ctx); problem != "" {
 			return errors.New(problem)
 		}
@@ -71,10 +72,14 @@ func (a *Agent) join(ctx context.Context, first bool) error {
 	})
 }
 
-// reportNodes reports the node's state until the context ends or the Node is gone.
-func (a *Agent) reportNodes(ctx context.Context) error {
+// reportNodes reports the node's state until the context ends or the Node is gone. What tells the runtime how pods are connected is
+// looked after as well: without it no pod could start any more.
+func (a *Agent) reportNodes(ctx context.Context, cidrs []netip.Prefix) error {
 	var told time.Time
 	for {
+		if err := a.rt.WriteCNI(cidrs, 0); err != nil {
+			a.log.Warn("how pods are connected cannot be written", "error", err)
+		}
 		err := a.retry(ctx, "its status to be taken by the API server", func() error {
 			err := a.reportNode(ctx, &told)
 			if apierrors.IsNotFound(err) {
