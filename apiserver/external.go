@@ -39,6 +39,14 @@ func knock(ctx context.Context, server string) error {
 	if err != nil {
 		return err
 	}
+	dialer := net.Dialer{Timeout: time.Second}
+	if at.Scheme == "unix" || at.Scheme == "unixs" {
+		conn, err := dialer.DialContext(ctx, "unix", at.Host+at.Path)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
 	if at.Host == "" {
 		return errors.New("must be a URL such as http://192.0.2.1:2379")
 	}
@@ -46,7 +54,6 @@ func knock(ctx context.Context, server string) error {
 	if port == "" {
 		port = "2379"
 	}
-	dialer := net.Dialer{Timeout: time.Second}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(at.Hostname(), port))
 	if err != nil {
 		return err

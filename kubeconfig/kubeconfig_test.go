@@ -2,6 +2,7 @@ package kubeconfig
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -313,14 +314,20 @@ func TestTheLockIsKubectls(t *testing.T) {
 			add(fmt.Sprint("mine", i))
 		}
 	})
-	for range 20 {
-		c := newCluster(t, "lab")
+	for i := range 20 {
+		c := newCluster(t, fmt.Sprint("lab", i))
 		c.up(path)
 		c.down()
 	}
 	wg.Wait()
-	if got, err := clientcmd.LoadFromFile(path); err != nil || len(got.Contexts) != 21 || got.CurrentContext != "work" {
-		t.Errorf("%+v, %v", got, err)
+	got, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// kubectl reads before it locks, and may bring back what was taken out meanwhile; of its own it must find everything.
+	maps.DeleteFunc(got.Contexts, func(name string, _ *api.Context) bool { return strings.HasPrefix(name, "lab") })
+	if len(got.Contexts) != 21 {
+		t.Errorf("%d contexts, want 21: %+v", len(got.Contexts), got.Contexts)
 	}
 }
 

@@ -118,6 +118,7 @@ func (r *NodeRestriction) node(ctx context.Context, a admission.Attributes, name
 	if node.Spec.PodCIDR != old.Spec.PodCIDR || !slices.Equal(node.Spec.PodCIDRs, old.Spec.PodCIDRs) {
 		return forbid(a, "node %q is not allowed to choose its podCIDRs", name)
 	}
+	//lint:ignore SA1019 what is refused
 	if node.Spec.ConfigSource != nil {
 		return forbid(a, "node %q is not allowed to set configSource", name)
 	}

@@ -69,6 +69,7 @@ func validatePodCIDRs(spec *corev1.NodeSpec, path *field.Path) field.ErrorList {
 // node can change.
 func refuseUndoneNode(spec, old *corev1.NodeSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
+	//lint:ignore SA1019 what is refused
 	if spec.ConfigSource != nil && !equality.Semantic.DeepEqual(spec.ConfigSource, old.ConfigSource) {
 		errs = append(errs, field.Forbidden(path.Child("configSource"), "dynamic configuration of nodes is not supported"))
 	}
