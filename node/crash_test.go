@@ -54,9 +54,14 @@ func TestPodsThatFail(t *testing.T) {
 		if s := got.Status.ContainerStatuses[0]; s.RestartCount != 2 || s.LastTerminationState.Terminated == nil {
 			t.Errorf("got %+v", s)
 		}
-		list, err := b.ctrs(got)
-		if err != nil || len(list) > 2 {
-			t.Errorf("%d containers left behind, %v", len(list), err)
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) { // they are removed beside the starts
+			list, err := b.ctrs(got)
+			if err == nil && len(list) <= 2 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d containers left behind, %v", len(list), err)
+			}
 		}
 	})
 	t.Run("ErrImagePull", func(t *testing.T) {
