@@ -84,7 +84,7 @@ func newRun(t *testing.T) *run {
 	}
 	t.Logf("seed %d", *seed)
 	klog.SetLogger(logr.Discard()) // what the client library says of requests that were ended on purpose
-	c := newCluster(t, 800)
+	c := newCluster(t, 1600)
 	c.must(c.up())
 	c.must(c.fairlead("image", "import", "../build/images/demoapp.tar"))
 	typed, loose := c.clients()
