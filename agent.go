@@ -236,7 +236,7 @@ func enter(ctx context.Context, dir string, f agentFlags, addrs []netip.Addr) (*
 		member, err := who.Join(ctx, f.token)
 		var unreachable *net.OpError
 		if err == nil || !errors.Is(err, join.ErrLater) && (!errors.As(err, &unreachable) || unreachable.Op != "dial") {
-			return member, err
+			return member, knownBy(err, filepath.Join(dir, "node-secret"))
 		}
 		select {
 		case <-ctx.Done():
@@ -244,6 +244,14 @@ func enter(ctx context.Context, dir string, f agentFlags, addrs []netip.Addr) (*
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// knownBy says of an error about joining by which file the machine is known, for that may have been lost.
+func knownBy(err error, secret string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w; this machine is known by the secret in %s", err, secret)
 }
 
 // endsWithInput is a context that ends when standard input does.

@@ -25,6 +25,7 @@ func mistakes() []string {
 		"resourceVersion should not be set on objects to be created", // a create of what was read somewhere
 		"strconv.ParseUint: parsing ",                                // an update of a version that is none
 		"failed to create typed patch object",                        // an apply with fields that the kind does not have
+		"failed to convert new object",                               // and one with values that the fields cannot have
 		"list element types are not identical",                       // and strategic merge patches that fit nothing
 		"expected ", "unexpected slice of slice", "value for key ", "cannot merge lists without", "merging lists cannot yet", "unable to find api field",
 	}

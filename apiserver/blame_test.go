@@ -44,6 +44,8 @@ func TestMistakesAreTheClients(t *testing.T) {
 		{"POST", w, json, json, `{"apiVersion":"shop.example.com/v1","kind":"Widget","metadata":{"name":"v","resourceVersion":"5"},"spec":{}}`, 400, "resourceVersion should not be set"},
 		{"PATCH", "/api/v1/namespaces/default/configmaps/c?fieldManager=m", "application/apply-patch+yaml", json, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"spec":{}}`,
 			400, ".spec: field not declared in schema"},
+		{"PATCH", "/apis/coordination.k8s.io/v1/namespaces/default/leases/l?fieldManager=m", "application/apply-patch+yaml", json,
+			`{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"l"},"spec":{"renewTime":"["}}`, 400, "parsing time"},
 		{"PATCH", "/api/v1/nodes/n", "application/merge-patch+json", json, `{"status":{"capacity":{"cpu":"9E+999999999"}}}`, 400, "exponent"},
 		{"POST", "/api/v1/nodes", json, json, `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"1\u0045-\u0039999999999"}}}`, 400, "exponent"},
 		{"POST", "/api/v1/nodes", "application/yaml", json, "{metadata: {name: n}, status: {capacity: {cpu: '1e-999999999'}}}", 400, "exponent"},
