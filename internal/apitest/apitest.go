@@ -52,16 +52,23 @@ func Config(t testing.TB, dir string) apiserver.Config {
 	}
 }
 
-// redirect is done once, because where the libraries log to is one variable of the process; what they say is the latest test's.
-var (
-	redirect sync.Once
-	latest   atomic.Pointer[quiet]
-)
+// latest is whose test the libraries' log lines are: where they log to is one variable of the process, which must be set before
+// anything of theirs runs.
+var latest atomic.Pointer[quiet]
+
+func init() {
+	apiserver.RedirectLogs(slog.New(slog.NewTextHandler(toLatest{}, &slog.HandlerOptions{Level: slog.LevelWarn})))
+}
 
 type toLatest struct{}
 
 // Write is part of io.Writer.
-func (toLatest) Write(p []byte) (int, error) { return latest.Load().Write(p) }
+func (toLatest) Write(p []byte) (int, error) {
+	if test := latest.Load(); test != nil {
+		return test.Write(p)
+	}
+	return len(p), nil
+}
 
 // Run starts a server with cfg, waits until it is ready, and returns it with a function that stops it and
 // waits for its end. The test's end stops it too.
@@ -69,9 +76,6 @@ func Run(t testing.TB, cfg apiserver.Config) (server *apiserver.Server, stop fun
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(quiet{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	latest.Store(&quiet{t})
-	redirect.Do(func() { // servers of earlier tests may still be logging
-		apiserver.RedirectLogs(slog.New(slog.NewTextHandler(toLatest{}, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	})
 	server, err := apiserver.New(cfg, log)
 	if err != nil {
 		t.Fatal(err)
