@@ -98,7 +98,7 @@ func (l Lab) Create(n int) error {
 		return err
 	}
 	defer fabric.close()
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0", HardwareAddr: hardware(l.API()[0])}}
 	if err := ignoreExists(fabric.LinkAdd(bridge)); err != nil {
 		return fmt.Errorf("lab: bridge: %w", err)
 	}
@@ -114,6 +114,13 @@ func (l Lab) Create(n int) error {
 		}
 	}
 	return nil
+}
+
+// hardware is the bridge's own link address. Left to itself a bridge has the lowest of its ports', and another whenever such a port
+// comes or goes: who knows the API server by the former cannot reach it until that is forgotten.
+func hardware(addr netip.Addr) net.HardwareAddr {
+	a := addr.As16()
+	return net.HardwareAddr{0x02, 0xfb, a[12], a[13], a[14], a[15]}
 }
 
 // serveOn gives the fabric's bridge the addresses of the API server.

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vishvananda/netlink"
+
 	"fairlead.dev/fairlead/netns"
 )
 
@@ -59,11 +61,32 @@ func TestNodesReachEachOtherAndTheHost(t *testing.T) {
 		if err := knock(t.Context(), l, nodes[0], host); err != nil {
 			t.Error(err)
 		}
+		if err := netns.Do(l.fabric(), steady); err != nil {
+			t.Error(err)
+		}
 		return stranded(nodes[0])
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// steady lets a machine with a low link address come to the fabric: the bridge keeps its own, by which others know the API server.
+func steady() error {
+	bridge, err := netlink.LinkByName("br0")
+	if err != nil {
+		return err
+	}
+	low := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "low", HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MasterIndex: bridge.Attrs().Index}, PeerName: "far"}
+	if err := netlink.LinkAdd(low); err != nil {
+		return err
+	}
+	defer netlink.LinkDel(low)
+	after, err := netlink.LinkByName("br0")
+	if err == nil && after.Attrs().HardwareAddr.String() != bridge.Attrs().HardwareAddr.String() {
+		err = fmt.Errorf("the fabric's link address was %s and is %s", bridge.Attrs().HardwareAddr, after.Attrs().HardwareAddr)
+	}
+	return err
 }
 
 // knock listens where the API server does, beside somebody who listens everywhere on the host, and connects from a node and
