@@ -45,10 +45,13 @@ func (c *claims) release(sandbox string) {
 	}
 }
 
+// sandboxTries is how many sandboxes are made for a pod until one has an address of its own: the addresses of a node's range.
+const sandboxTries = 256
+
 // RunPodSandbox runs a sandbox with addresses that no other has. One that got another's is taken down again, and the next
 // gets the next address.
 func (e *engine) RunPodSandbox(ctx context.Context, in *runtimeapi.RunPodSandboxRequest, opts ...grpc.CallOption) (*runtimeapi.RunPodSandboxResponse, error) {
-	for {
+	for range sandboxTries {
 		made, err := e.RuntimeServiceClient.RunPodSandbox(ctx, in, opts...)
 		if err != nil {
 			return nil, err
@@ -67,6 +70,7 @@ func (e *engine) RunPodSandbox(ctx context.Context, in *runtimeapi.RunPodSandbox
 			return nil, fmt.Errorf("remove a sandbox that got the address of another: %w", err)
 		}
 	}
+	return nil, fmt.Errorf("%d sandboxes in a row got addresses that other pods of this node have: are all of its range taken?", sandboxTries)
 }
 
 // StopPodSandbox stops a sandbox, whose addresses are then free.
