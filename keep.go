@@ -60,7 +60,7 @@ func startKeeper(inst instance.Instance, found int, reports *os.File, pprof stri
 	if pprof != "" {
 		cmd.Args = append(cmd.Args, "--pprof", pprof)
 	}
-	cmd.Env = []string{"PATH=" + keeper.Path, "GOGC=off", "GOMEMLIMIT=6MiB", "GOMAXPROCS=1"}
+	cmd.Env = []string{"PATH=" + keeper.Path, "GOGC=off", "GOMEMLIMIT=6MiB", "GOMAXPROCS=1", "GODEBUG=disablethp=1"}
 	cmd.Stdout, cmd.Stderr = log, log
 	if reports != nil {
 		cmd.ExtraFiles = []*os.File{reports}

@@ -42,10 +42,7 @@ func inheritNothing() {
 		}
 		raise(i, limit)
 	}
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCONT} {
-		var byDefault [4]uint64 // struct sigaction; the others Go has taken over, and gives back on exec
-		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0)
-	}
+	heedSignals()
 	var none uint64
 	const setMask = 2 // SIG_SETMASK
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
@@ -62,6 +59,23 @@ func inheritNothing() {
 	syscall.RawSyscall(syscall.SYS_PERSONALITY, 0, 0, 0)
 	// Ending the keeper frees no memory; the main process gives itself the usual value.
 	os.WriteFile("/proc/self/oom_score_adj", []byte("-999"), 0o644)
+}
+
+// heedSignals lets every signal that was ignored do what it does by default, also those (32 and 33) that a C library keeps
+// to itself and hands on ignored. What Go handles it gives back on exec.
+func heedSignals() {
+	const (
+		last    = 64
+		ignored = 1 // SIG_IGN
+		setSize = 8 // of a set of signals, in bytes
+	)
+	for sig := uintptr(1); sig <= last; sig++ {
+		var is, byDefault [4]uint64 // struct sigaction, whose first word is the handler
+		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&is)), setSize, 0, 0)
+		if is[0] == ignored {
+			syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&byDefault)), 0, setSize, 0, 0)
+		}
+	}
 }
 
 // raise sets a limit, to as much of it as this host allows.
