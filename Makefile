@@ -1,22 +1,22 @@
 # Fairlead: `make help` lists what there is to make.
 
-# The version is that of the nearest tag, or the one in main.go with the commit.
+# The version is that of the nearest tag, or the one in cmd/fairlead/main.go with the commit.
 VERSION := $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || \
-	echo "$$(sed -n 's/^var version = "\(.*\)"/\1/p' main.go)+$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)")
+	echo "$$(sed -n 's/^var version = "\(.*\)"/\1/p' cmd/fairlead/main.go)+$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)")
 
 # The same for building and testing, so that nothing is compiled twice.
 export CGO_ENABLED = 0
 export GOFLAGS = -mod=readonly -trimpath
 
 # Packages whose tests need neither root, nor a kernel feature, nor a running API server.
-QUICK = ./alloc/... ./chaos/history ./config/... ./control ./demoapp/... ./dns ./instance/... ./internal/policy/... ./join/... \
-	./kubeconfig/... ./lb/... ./pki/... ./world/...
+QUICK = ./alloc/... ./test/chaos/history ./cluster/config/... ./kube ./test/demoapp/... ./network/dns ./cluster/instance/... ./internal/policy/... ./cluster/join/... \
+	./cluster/kubeconfig/... ./network/lb/... ./pki/... ./network/world/...
 
 # Packages in which much runs at once.
-RACE = ./control ./dns ./endpoints ./external ./lb ./nft ./node ./route ./world
+RACE = ./kube ./network/dns ./controller/endpoints ./controller/external ./network/lb ./network/nft ./node ./network/route ./network/world
 
 # Packages whose tests compare the whole host before and after: nothing else may run beside them.
-ALONE = ./demos/... ./scenario/... ./chaos
+ALONE = ./test/demos/... ./test/scenario/... ./test/chaos
 
 .PHONY: help
 help: ## list the targets
@@ -24,11 +24,11 @@ help: ## list the targets
 
 .PHONY: build
 build: go ## bin/fairlead, one static program
-	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/fairlead .
+	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/fairlead ./cmd/fairlead
 
 .PHONY: images
 images: go ## build/images/*.tar: demoapp, nginx, busybox, from this repository and Debian's packages
-	go run ./image/bake -o build/images -cache build/packages
+	go run ./test/bake -o build/images -cache build/packages
 
 .PHONY: setup
 setup: ## install the tools that are missing (as root, Debian 12); starts no service
@@ -36,13 +36,13 @@ setup: ## install the tools that are missing (as root, Debian 12); starts no ser
 
 .PHONY: demo
 demo: setup build images ## build, start a cluster on this host, and show it working
-	demos/demo.sh
+	test/demos/demo.sh
 
 .PHONY: test
 test: go ## everything: real kernel, real containers, kubectl scripts (as root)
 	@setup/install tests
 	$(MAKE) build images lint
-	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/demos' -e '/scenario' -e '/chaos$$')
+	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/test/demos' -e '/test/scenario' -e '/test/chaos$$')
 	go test -count=1 -timeout 20m -p 1 $(ALONE)
 	@echo 'make test: everything passed'
 
@@ -56,18 +56,18 @@ race: go ## what runs at once, and a lab with traffic, under the race detector (
 	@setup/install tests
 	CGO_ENABLED=0 $(MAKE) images
 	go test -race -count=1 -timeout 8m $(RACE)
-	go build -race -o bin/fairlead-race .
-	FAIRLEAD_PROGRAM=../bin/fairlead-race go test -count=1 -timeout 4m ./scenario -run TestP104_RollingUpdate
+	go build -race -o bin/fairlead-race ./cmd/fairlead
+	FAIRLEAD_PROGRAM=../../bin/fairlead-race go test -count=1 -timeout 4m ./test/scenario -run TestP104_RollingUpdate
 	@echo 'make race: no race was found'
 
 .PHONY: bench
 bench: setup build images ## measure, print tables and write them to docs/benchmarks.md (as root)
-	go run ./bench -write
+	go run ./test/bench -write
 
 .PHONY: chaos
 chaos: build images ## kill, cut off, starve and damage a lab under load, at length; docs/reliability.md (as root)
 	@setup/install tests
-	go test -count=1 -timeout 90m -v ./chaos -args -rounds 200 -write
+	go test -count=1 -timeout 90m -v ./test/chaos -args -rounds 200 -write
 
 .PHONY: lint
 lint: go ## gofmt, go vet, staticcheck

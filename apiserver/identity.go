@@ -16,9 +16,9 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/rest"
 
-	"fairlead.dev/fairlead/claim"
-	"fairlead.dev/fairlead/peer"
+	"fairlead.dev/fairlead/api/claim"
 	"fairlead.dev/fairlead/pki"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 // identity is what the server proves itself with: its serving certificate, the certificate it shows node

@@ -14,7 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"fairlead.dev/fairlead/netns"
+	"fairlead.dev/fairlead/host/netns"
 )
 
 // Firewall is what has to pass the host's firewall: connections from a range to

@@ -26,9 +26,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/record"
 
-	"fairlead.dev/fairlead/control"
-	"fairlead.dev/fairlead/cri"
-	"fairlead.dev/fairlead/image"
+	"fairlead.dev/fairlead/kube"
+	"fairlead.dev/fairlead/node/cri"
+	"fairlead.dev/fairlead/node/image"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/spec"
 	"fairlead.dev/fairlead/pki"
@@ -115,7 +115,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := os.MkdirAll(a.podsDir(), 0o711); err != nil {
 		return fmt.Errorf("node: %w", err)
 	}
-	a.events = control.Recorder(ctx, a.client, corev1.EventSource{Component: "kubelet", Host: a.cfg.Name})
+	a.events = kube.Recorder(ctx, a.client, corev1.EventSource{Component: "kubelet", Host: a.cfg.Name})
 
 	defer a.running.Wait()
 	g, ctx := errgroup.WithContext(ctx)

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"fairlead.dev/fairlead/claim"
+	"fairlead.dev/fairlead/api/claim"
 )
 
 // connectTimeout bounds how long an address that does not answer holds a request.

@@ -21,9 +21,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"fairlead.dev/fairlead/cri"
-	"fairlead.dev/fairlead/image"
 	"fairlead.dev/fairlead/internal/apitest"
+	"fairlead.dev/fairlead/node/cri"
+	"fairlead.dev/fairlead/node/image"
 	"fairlead.dev/fairlead/pki"
 )
 

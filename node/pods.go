@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	"fairlead.dev/fairlead/control"
+	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/spec"
 )
@@ -25,7 +25,7 @@ const relistPeriod = 10 * time.Second
 func (a *Agent) keepPods(ctx context.Context) error {
 	list := cache.NewListWatchFromClient(a.client.CoreV1().RESTClient(), "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", a.cfg.Name))
 	informer := cache.NewSharedInformer(list, &corev1.Pod{}, 0)
-	listed := control.Watch(informer, func(old, pod *corev1.Pod, _ bool) {
+	listed := kube.Watch(informer, func(old, pod *corev1.Pod, _ bool) {
 		if pod == nil {
 			a.with(old.UID, (*worker).vanish)
 		} else {

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/node/probe"
-	"fairlead.dev/fairlead/peer"
 	"fairlead.dev/fairlead/pki"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 // TestProbesAreForTheControlPlane: the path that makes a node open connections obeys the control plane, over

@@ -19,10 +19,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/proxy"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"fairlead.dev/fairlead/health"
+	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/probe"
-	"fairlead.dev/fairlead/peer"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 // serve answers the API server on the paths of kubelet's API: containerLogs, exec, attach, portForward, pods, healthz, metrics; and

@@ -21,7 +21,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"fairlead.dev/fairlead/node/life"
-	"fairlead.dev/fairlead/peer"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 // TestR32_GatesSurviveAStatusPatch: a condition that another client wrote after the node last saw the pod is kept.

@@ -16,9 +16,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"fairlead.dev/fairlead/api/podrefs"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/spec"
-	"fairlead.dev/fairlead/podrefs"
 )
 
 // podDir holds everything the node keeps of a pod on disk.

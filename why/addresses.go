@@ -9,9 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
-	"fairlead.dev/fairlead/endpoints"
-	"fairlead.dev/fairlead/external"
-	"fairlead.dev/fairlead/lb"
+	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/controller/external"
+	"fairlead.dev/fairlead/network/lb"
 )
 
 // otherFamilies is about listed endpoints whose family the Service does not have.

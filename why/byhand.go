@@ -11,8 +11,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/ptr"
 
-	"fairlead.dev/fairlead/endpoints"
-	"fairlead.dev/fairlead/external"
+	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/controller/external"
 )
 
 // port is one port of a listed endpoint.

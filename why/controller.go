@@ -20,9 +20,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
-	"fairlead.dev/fairlead/control"
-	"fairlead.dev/fairlead/endpoints"
-	"fairlead.dev/fairlead/external"
+	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/controller/external"
+	"fairlead.dev/fairlead/kube"
 )
 
 // Component is the source of the Events.
@@ -46,7 +46,7 @@ type Controller struct {
 	log       *slog.Logger
 	podRanges []netip.Prefix
 	cluster   []netip.Prefix
-	queue     *control.Queue[types.NamespacedName]
+	queue     *kube.Queue[types.NamespacedName]
 	events    record.EventRecorder // set by Run
 	settle    time.Duration
 	after     func(time.Duration) time.Duration // what becomes of Finding.After; tests are in a hurry
@@ -75,7 +75,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 		slices:     shared.Discovery().V1().EndpointSlices().Informer(),
 		namespaces: shared.Core().V1().Namespaces().Informer(),
 		nodes:      shared.Core().V1().Nodes().Informer(),
-		queue:      control.NewQueue[types.NamespacedName]("why", settle, log),
+		queue:      kube.NewQueue[types.NamespacedName]("why", settle, log),
 		known:      map[types.NamespacedName]*memory{},
 		pace:       pace{interval: interval, burst: burst},
 	}
@@ -94,7 +94,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 
 // Run posts Events until ctx is done.
 func (c *Controller) Run(ctx context.Context) error {
-	c.events = control.Recorder(ctx, c.client, corev1.EventSource{Component: Component})
+	c.events = kube.Recorder(ctx, c.client, corev1.EventSource{Component: Component})
 	if !cache.WaitFor(ctx, "", c.listed...) {
 		return nil
 	}

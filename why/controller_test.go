@@ -22,10 +22,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"fairlead.dev/fairlead/control"
-	"fairlead.dev/fairlead/endpoints"
-	"fairlead.dev/fairlead/external"
+	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/internal/apitest"
+	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/node/probe"
 )
 
@@ -268,7 +268,7 @@ func TestToldOnce(t *testing.T) {
 	until(t, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		m := w.known[control.Key(webService(space))]
+		m := w.known[kube.Key(webService(space))]
 		return m != nil && len(m.states) == 1 && m.states[0].told
 	})
 
@@ -276,7 +276,7 @@ func TestToldOnce(t *testing.T) {
 	until(t, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return w.known[control.Key(webService(space))] == nil
+		return w.known[kube.Key(webService(space))] == nil
 	})
 	w.mu.Lock()
 	w.before = nil // as it is some time after the start

@@ -10,8 +10,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"fairlead.dev/fairlead/endpoints"
-	"fairlead.dev/fairlead/lb"
+	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/network/lb"
 )
 
 // View is what is true about one Service now. None of it is changed.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"fairlead.dev/fairlead/control"
+	"fairlead.dev/fairlead/kube"
 	"github.com/rogpeppe/go-internal/txtar"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -103,7 +103,7 @@ func (c *Controller) keys() []types.NamespacedName {
 	seen := map[types.NamespacedName]bool{}
 	for _, in := range []cache.SharedIndexInformer{c.services, c.endpoints} {
 		for _, obj := range in.GetStore().List() {
-			seen[control.Key(obj.(metav1.Object))] = true
+			seen[kube.Key(obj.(metav1.Object))] = true
 		}
 	}
 	for _, obj := range c.slices.GetStore().List() {
@@ -139,7 +139,7 @@ func (c *Controller) findings(t testing.TB) []string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lines = append(lines, line(kind, f.Reason, kinds[0].Kind+" "+control.Key(object.(metav1.Object)).String(), f.Message))
+			lines = append(lines, line(kind, f.Reason, kinds[0].Kind+" "+kube.Key(object.(metav1.Object)).String(), f.Message))
 		}
 	}
 	slices.Sort(lines)
@@ -186,7 +186,7 @@ func TestUnusableAddress(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "odd", Labels: s.Spec.Selector},
 		Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "127.0.0.1"}, {IP: "10.244.1.2"}}}}
 	told := ""
-	for _, f := range Findings(idle(t, s, pod).view(control.Key(s))) {
+	for _, f := range Findings(idle(t, s, pod).view(kube.Key(s))) {
 		if f.Reason == "UnusableAddress" {
 			told = f.Message
 		}
@@ -209,7 +209,7 @@ func TestReservedAddresses(t *testing.T) {
 		s := s.DeepCopy()
 		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: ip}, {Hostname: "lb.example.com"}, {IP: "192.0.2.1", IPMode: ptr.To(corev1.LoadBalancerIPModeProxy)}}
 		told := ""
-		for _, f := range Findings(idle(t, n, api, s).view(control.Key(s))) {
+		for _, f := range Findings(idle(t, n, api, s).view(kube.Key(s))) {
 			if f.Reason == "AddressReserved" {
 				told += f.Message
 			}

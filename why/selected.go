@@ -10,7 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"fairlead.dev/fairlead/endpoints"
+	"fairlead.dev/fairlead/controller/endpoints"
 )
 
 // selected judges a Service whose selector chooses its endpoints.

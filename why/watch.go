@@ -13,10 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	"fairlead.dev/fairlead/control"
-	"fairlead.dev/fairlead/endpoints"
-	"fairlead.dev/fairlead/external"
-	"fairlead.dev/fairlead/lb"
+	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/controller/external"
+	"fairlead.dev/fairlead/kube"
+	"fairlead.dev/fairlead/network/lb"
 )
 
 // servicesByAddress finds the Services that claim an address outside of the cluster.
@@ -38,37 +38,37 @@ func indexByAddress(obj any) ([]string, error) {
 // trouble: for the others their slices tell.
 func (c *Controller) watch() []cache.DoneChecker {
 	return []cache.DoneChecker{
-		control.Watch(c.services, func(old, now *corev1.Service, first bool) {
+		kube.Watch(c.services, func(old, now *corev1.Service, first bool) {
 			if first {
-				c.queue.AddAfter(control.Key(now), c.settle+rand.N(firstLook*c.settle))
+				c.queue.AddAfter(kube.Key(now), c.settle+rand.N(firstLook*c.settle))
 				return
 			}
-			for _, svc := range control.Versions(old, now) {
-				c.changed(control.Key(svc))
+			for _, svc := range kube.Versions(old, now) {
+				c.changed(kube.Key(svc))
 				for _, rival := range c.rivals(svc) {
-					c.changed(control.Key(rival))
+					c.changed(kube.Key(rival))
 				}
 			}
 		}),
-		control.Watch(c.endpoints, func(old, now *corev1.Endpoints, first bool) {
-			for _, ep := range control.Versions(old, now) {
-				if key := control.Key(ep); !first || control.Cached[corev1.Service](c.services, key) == nil {
+		kube.Watch(c.endpoints, func(old, now *corev1.Endpoints, first bool) {
+			for _, ep := range kube.Versions(old, now) {
+				if key := kube.Key(ep); !first || kube.Cached[corev1.Service](c.services, key) == nil {
 					c.changed(key)
 				}
 			}
 		}),
-		control.Watch(c.slices, func(old, now *discoveryv1.EndpointSlice, first bool) {
+		kube.Watch(c.slices, func(old, now *discoveryv1.EndpointSlice, first bool) {
 			if first && !external.ByHand(now) {
 				return // the first look at its Service sees it
 			}
-			for _, s := range control.Versions(old, now) { // the label may have changed
+			for _, s := range kube.Versions(old, now) { // the label may have changed
 				if s.Labels[discoveryv1.LabelServiceName] != "" {
 					c.changed(types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]})
 				}
 			}
 		}),
-		control.Watch(c.nodes, func(old, now *corev1.Node, first bool) {
-			for _, n := range control.Versions(old, now) {
+		kube.Watch(c.nodes, func(old, now *corev1.Node, first bool) {
+			for _, n := range kube.Versions(old, now) {
 				for _, a := range n.Status.Addresses {
 					if !first {
 						c.claimants(a.Address)
@@ -76,8 +76,8 @@ func (c *Controller) watch() []cache.DoneChecker {
 				}
 			}
 		}),
-		control.Watch(c.pods, func(old, now *corev1.Pod, _ bool) {
-			for _, p := range control.Versions(old, now) {
+		kube.Watch(c.pods, func(old, now *corev1.Pod, _ bool) {
+			for _, p := range kube.Versions(old, now) {
 				for name := range c.troubled.Matching(p.Namespace, p.Labels) {
 					c.changed(types.NamespacedName{Namespace: p.Namespace, Name: name})
 				}
@@ -90,9 +90,9 @@ func (c *Controller) changed(key types.NamespacedName) { c.queue.AddAfter(key, c
 
 // view reads what the caches have of a Service.
 func (c *Controller) view(key types.NamespacedName) View {
-	v := View{Service: control.Cached[corev1.Service](c.services, key), Endpoints: control.Cached[corev1.Endpoints](c.endpoints, key), Cluster: c.cluster}
+	v := View{Service: kube.Cached[corev1.Service](c.services, key), Endpoints: kube.Cached[corev1.Endpoints](c.endpoints, key), Cluster: c.cluster}
 	v.Slices = external.SlicesByHand(c.slices.GetIndexer(), key)
-	if ns := control.Cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: key.Namespace}); ns != nil && ns.DeletionTimestamp != nil {
+	if ns := kube.Cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: key.Namespace}); ns != nil && ns.DeletionTimestamp != nil {
 		return View{Service: v.Service, ending: true}
 	}
 	if v.Service == nil {
@@ -149,7 +149,7 @@ func (c *Controller) claimants(text string) {
 	objs, _ := c.services.GetIndexer().ByIndex(servicesByAddress, addr.Unmap().String()) // New has added the index
 	for _, obj := range objs {
 		if svc, ok := obj.(*corev1.Service); ok {
-			c.changed(control.Key(svc))
+			c.changed(kube.Key(svc))
 		}
 	}
 }
@@ -163,7 +163,7 @@ func (c *Controller) rivals(svc *corev1.Service) []*corev1.Service {
 			continue // New has added the index
 		}
 		for _, obj := range objs {
-			if rival, ok := obj.(*corev1.Service); ok && control.Key(rival) != control.Key(svc) && !slices.Contains(all, rival) {
+			if rival, ok := obj.(*corev1.Service); ok && kube.Key(rival) != kube.Key(svc) && !slices.Contains(all, rival) {
 				all = append(all, rival)
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
-	"fairlead.dev/fairlead/peer"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 func nodeUser(name string) user.Info {

@@ -12,7 +12,7 @@ import (
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 
-	"fairlead.dev/fairlead/podrefs"
+	"fairlead.dev/fairlead/api/podrefs"
 )
 
 // Bound knows which pods are bound to which node. It reads the watch cache, which finds the pods of a node by an index; the

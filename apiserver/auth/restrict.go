@@ -14,7 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/client-go/util/flowcontrol"
 
-	"fairlead.dev/fairlead/claim"
+	"fairlead.dev/fairlead/api/claim"
 )
 
 // eventsPerSecond and eventsAtOnce bound what a node may tell: a full node that starts all of its pods stays below.

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authentication/user"
 
-	"fairlead.dev/fairlead/claim"
+	"fairlead.dev/fairlead/api/claim"
 )
 
 // with is an object after a change.

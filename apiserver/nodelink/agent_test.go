@@ -20,9 +20,9 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 
 	"fairlead.dev/fairlead/apiserver"
+	"fairlead.dev/fairlead/cluster/join"
 	"fairlead.dev/fairlead/internal/apitest"
-	"fairlead.dev/fairlead/join"
-	"fairlead.dev/fairlead/peer"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 // cluster is a real API server with one node, whose agent is a small stand-in on the kubelet's paths.

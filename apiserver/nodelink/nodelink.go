@@ -18,9 +18,9 @@ import (
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 
-	"fairlead.dev/fairlead/claim"
-	"fairlead.dev/fairlead/peer"
+	"fairlead.dev/fairlead/api/claim"
 	"fairlead.dev/fairlead/pki"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 // Link reaches the agents of the cluster's nodes.

@@ -9,7 +9,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"fairlead.dev/fairlead/claim"
+	"fairlead.dev/fairlead/api/claim"
 )
 
 func TestOutside(t *testing.T) {

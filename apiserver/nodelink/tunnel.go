@@ -19,8 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/proxy"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
-	"fairlead.dev/fairlead/claim"
-	"fairlead.dev/fairlead/peer"
+	"fairlead.dev/fairlead/api/claim"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 // dialTimeout bounds how long an unreachable address holds a request.

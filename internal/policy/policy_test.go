@@ -65,11 +65,11 @@ var importRules = []struct {
 	{"k8s.io/kubernetes", nil, false, "facts may be taken from it, code may not"},
 	{"k8s.io/apiserver", []string{"apiserver", "internal/apitest"}, true, "one package assembles the API server"},
 	{"go.etcd.io/etcd", []string{"apiserver"}, true, "the store is the API server's"},
-	{"k8s.io/kubectl", []string{"."}, false, "kubectl is a command of the program, not a library"},
-	{"k8s.io/cri-api", []string{"cri", "node"}, false, "containers belong to the node"},
-	{"github.com/mdlayher/netlink", []string{"nft", "host", "bench"}, true, "one package writes the kernel's rules"},
-	{"github.com/ti-mo/conntrack", []string{"nft"}, true, "one package writes the kernel's rules"},
-	{"github.com/miekg/dns", []string{"bench"}, true, "the second opinion of the DNS tests and the baseline of the benchmark, not part of the program"},
+	{"k8s.io/kubectl", []string{"cmd/fairlead"}, false, "kubectl is a command of the program, not a library"},
+	{"k8s.io/cri-api", []string{"node"}, false, "containers belong to the node"},
+	{"github.com/mdlayher/netlink", []string{"network/nft", "host", "test/bench"}, true, "one package writes the kernel's rules"},
+	{"github.com/ti-mo/conntrack", []string{"network/nft"}, true, "one package writes the kernel's rules"},
+	{"github.com/miekg/dns", []string{"test/bench"}, true, "the second opinion of the DNS tests and the baseline of the benchmark, not part of the program"},
 	{"C", nil, false, "the program is static"},
 	{module + "/internal/apitest", []string{"internal/apitest"}, true, "test files only"},
 }
@@ -92,14 +92,14 @@ func TestImports(t *testing.T) {
 
 // pure are the files that only compute: they must not be able to do anything else.
 var pure = []string{
-	"lb/*.go", "alloc/*.go", "claim/*.go",
-	"endpoints/slices.go", "endpoints/subsets.go", "endpoints/pack.go", "endpoints/hints.go", "endpoints/mirror.go",
-	"external/rule.go", "external/seat.go", "external/plan.go", "external/vantage.go", "external/memory.go", "external/agenda.go",
+	"network/lb/*.go", "alloc/*.go", "api/claim/*.go",
+	"controller/endpoints/slices.go", "controller/endpoints/subsets.go", "controller/endpoints/pack.go", "controller/endpoints/hints.go", "controller/endpoints/mirror.go",
+	"controller/external/rule.go", "controller/external/seat.go", "controller/external/plan.go", "controller/external/vantage.go", "controller/external/memory.go", "controller/external/agenda.go",
 	"why/finding.go", "why/selected.go", "why/byhand.go", "why/addresses.go", "why/words.go", "why/memory.go",
-	"workload/deployment.go", "workload/replicaset.go", "workload/rollout.go", "workload/order.go",
-	"schedule/place.go",
-	"nft/encode.go", "nft/rules.go", "nft/classes.go",
-	"dns/derive.go", "dns/zone.go", "dns/record.go", "dns/name.go", "dns/message.go", "dns/respond.go", "dns/response.go", "dns/table.go",
+	"controller/workload/deployment.go", "controller/workload/replicaset.go", "controller/workload/rollout.go", "controller/workload/order.go",
+	"controller/scheduler/place.go",
+	"network/nft/encode.go", "network/nft/rules.go", "network/nft/classes.go",
+	"network/dns/derive.go", "network/dns/zone.go", "network/dns/record.go", "network/dns/name.go", "network/dns/message.go", "network/dns/respond.go", "network/dns/response.go", "network/dns/table.go",
 }
 
 // impure are the packages and calls that reach outside, or that make the same input give another result.
@@ -339,7 +339,7 @@ func (f File) source(n ast.Node) string {
 // TestEnvironment: only programs read flags and the environment; packages are told.
 func TestEnvironment(t *testing.T) {
 	for _, f := range goFiles(t) {
-		if f.Test() || f.AST.Name.Name == "main" || within(f.Package(), "kubeconfig", "image/debian", "cri", "internal") {
+		if f.Test() || f.AST.Name.Name == "main" || within(f.Package(), "cluster/kubeconfig", "test/bake/debian", "node/cri", "internal") {
 			continue // kubeconfig follows kubectl's own variable; the others hand theirs to programs they start
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {

@@ -81,7 +81,7 @@ func checkCommand(t *testing.T, where string, args []string, uses, words map[str
 func vocabulary(files []File) (uses, words map[string]bool) {
 	uses, words = map[string]bool{"completion": true, "help": true}, map[string]bool{}
 	for _, f := range files {
-		if f.AST == nil || f.Test() || !within(f.Package(), ".", "config") {
+		if f.AST == nil || f.Test() || !within(f.Package(), "cmd/fairlead", "cluster") {
 			continue
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {
@@ -109,13 +109,13 @@ var rows = []string{"M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8", "M9", "M10",
 func TestDemos(t *testing.T) {
 	root, files := repository(t)
 	for _, row := range rows {
-		if found, _ := filepath.Glob(filepath.Join(root, "demos", row+"_*.txtar")); len(found) != 1 {
-			t.Errorf("demos/%s_*.txtar: %d scripts, want one", row, len(found))
+		if found, _ := filepath.Glob(filepath.Join(root, "test/demos", row+"_*.txtar")); len(found) != 1 {
+			t.Errorf("test/demos/%s_*.txtar: %d scripts, want one", row, len(found))
 		}
 	}
 	title := regexp.MustCompile(`^# [^\n]+\.\n`)
 	for _, f := range files {
-		if !strings.HasPrefix(f.Path, "demos/") || !strings.HasSuffix(f.Path, ".txtar") {
+		if !strings.HasPrefix(f.Path, "test/demos/") || !strings.HasSuffix(f.Path, ".txtar") {
 			continue
 		}
 		script, _, _ := strings.Cut(f.Text, "\n-- ")

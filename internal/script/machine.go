@@ -16,7 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"fairlead.dev/fairlead/netns"
+	"fairlead.dev/fairlead/host/netns"
 )
 
 // machine is a host outside of the cluster, on its network: a network namespace with a link into the

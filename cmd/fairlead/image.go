@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/node/cri"
+	"fairlead.dev/fairlead/node/image"
+)
+
+func imageCommand() *cobra.Command {
+	c := &cobra.Command{Use: "image", Short: "Work on the images that the nodes of this host hold"}
+	c.AddCommand(imageImportCommand(), imageListCommand())
+	return c
+}
+
+func imageImportCommand() *cobra.Command {
+	var flags config.Config
+	c := &cobra.Command{
+		Use:   "import FILE ...",
+		Short: "Load archives of images into every node's image store",
+		Long: "Load archives of images, as docker save, podman save and OCI tools write them, into every node's image store; they may be\n" +
+			"compressed with gzip. A file named - is standard input. An image without a name is called after its file.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, files []string) error {
+			for _, file := range files {
+				if err := importImages(c.Context(), flags, c.InOrStdin(), c.OutOrStdout(), file); err != nil {
+					return fmt.Errorf("%s: %w", file, err)
+				}
+			}
+			return nil
+		},
+	}
+	whereFlags(c, &flags)
+	return c
+}
+
+// importImages reads one archive and loads it into the nodes, whose names and images it prints.
+func importImages(ctx context.Context, flags config.Config, stdin io.Reader, out io.Writer, file string) error {
+	archive, unnamed := stdin, "imported"
+	if file != "-" {
+		opened, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer opened.Close()
+		archive, unnamed = opened, image.NameOf(file)
+	}
+	spool, err := unnamedFile()
+	if err != nil {
+		return err
+	}
+	defer spool.Close()
+	normal, err := unnamedFile()
+	if err != nil {
+		return err
+	}
+	defer normal.Close()
+	names, err := image.Normalize(normal, archive, spool, unnamed)
+	if err != nil {
+		return err
+	}
+	return eachRuntime(flags, func(node string, r *cri.Runtime) error {
+		if _, err := normal.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		if err := r.Import(ctx, normal, names); err != nil {
+			return err
+		}
+		for _, name := range names {
+			fmt.Fprintf(out, "%s: %s\n", node, name)
+		}
+		return nil
+	})
+}
+
+// unnamedFile is a temporary file that goes with the program.
+func unnamedFile() (*os.File, error) {
+	f, err := os.CreateTemp("", "fairlead-image-")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+func imageListCommand() *cobra.Command {
+	var flags config.Config
+	c := &cobra.Command{
+		Use:   "ls",
+		Short: "List the images of every node",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 3, ' ', 0)
+			defer w.Flush()
+			fmt.Fprintln(w, "NODE\tIMAGE\tSIZE")
+			return eachRuntime(flags, func(node string, r *cri.Runtime) error {
+				images, err := r.Images(c.Context())
+				if err != nil {
+					return err
+				}
+				for _, i := range images {
+					for _, ref := range i.RepoTags {
+						fmt.Fprintf(w, "%s\t%s\t%.1f MB\n", node, ref, float64(i.Size)/1e6)
+					}
+				}
+				return nil
+			})
+		},
+	}
+	whereFlags(c, &flags)
+	return c
+}
+
+// eachRuntime calls f for the containerd of every node that a cluster has on this host.
+func eachRuntime(flags config.Config, f func(node string, r *cri.Runtime) error) error {
+	if err := needRoot(); err != nil {
+		return err
+	}
+	inst, s, err := locate(flags)
+	if err != nil {
+		return err
+	}
+	if _, running := inst.Running(); !running {
+		return fmt.Errorf("cluster %q does not run; 'fairlead up' starts it", s.Name)
+	}
+	names := nodesOf(inst)
+	if len(names) == 0 {
+		return errors.New("this host has no node of the cluster; import the image on the nodes")
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := f(name, runtimeOf(inst, s.Name, name)); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}

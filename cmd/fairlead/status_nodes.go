@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"fairlead.dev/fairlead/cluster/config"
+)
+
+// nodesStatus is a row for each node that there is, and for each that there should be. What the API server has stored of a
+// node was true once; whether its agent lives the agent itself is asked.
+func nodesStatus(ctx context.Context, client kubernetes.Interface, s config.Settings, nodes []corev1.Node) []part {
+	rows := make([]part, len(nodes))
+	var asked sync.WaitGroup
+	for i, n := range nodes {
+		rows[i] = nodeStatus(n)
+		asked.Go(func() {
+			if err := askAgent(ctx, client, n.Name); err != nil {
+				rows[i].ok, rows[i].state, rows[i].detail = false, "no answer", fmt.Sprintf("its agent cannot be reached: %v", err)
+			}
+		})
+	}
+	asked.Wait()
+	for _, name := range ownNodes(s) {
+		if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return n.Name == name }) {
+			rows = append(rows, part{name: "node " + name, state: "missing", detail: "there is no such Node: somebody has deleted it; its agent registers it again within seconds"})
+		}
+	}
+	return rows
+}
+
+// ownNodes are those that `up` has made on this host.
+func ownNodes(s config.Settings) []string {
+	if s.Nodes == 0 && s.NodeName != "" {
+		return []string{s.NodeName}
+	}
+	var names []string
+	for i := range s.Nodes {
+		names = append(names, fmt.Sprintf("node%d", i+1))
+	}
+	return names
+}
+
+func askAgent(ctx context.Context, client kubernetes.Interface, node string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return client.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("healthz").Do(ctx).Error()
+}
+
+func nodeStatus(n corev1.Node) part {
+	row := part{name: "node " + n.Name, state: "unknown"}
+	for _, c := range n.Status.Conditions {
+		if c.Type != corev1.NodeReady {
+			continue
+		}
+		row.ok = c.Status == corev1.ConditionTrue
+		row.state, row.detail = "not ready", c.Message
+		if row.ok {
+			row.state, row.detail = "ready", n.Spec.PodCIDR
+		}
+	}
+	for _, a := range n.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP {
+			row.detail = a.Address + ", " + row.detail
+		}
+	}
+	return row
+}

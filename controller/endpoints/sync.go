@@ -1,0 +1,266 @@
+package endpoints
+
+//lint:file-ignore SA1019 v1 Endpoints are deprecated for new clients; old ones still read what is written here.
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/kube"
+)
+
+// syncSlices brings the EndpointSlices of one Service into the state that planSlices asks for.
+func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) error {
+	svc := kube.Cached[corev1.Service](c.services, key)
+	if svc == nil {
+		c.slicesLoop.ledger.forget(key)
+		c.topologies.Delete(key)
+		return nil
+	}
+	if !Selects(svc) {
+		return nil
+	}
+	existing, ok := c.currentSlices(c.slicesLoop, SlicesManager, key)
+	if !ok {
+		return nil
+	}
+	pods := c.podsOf(svc)
+	plan, remarks := planSlices(svc, pods, c.nodesFor(svc, pods), existing)
+	if err := c.apply(ctx, c.slicesLoop, key, plan); err != nil {
+		c.failed(svc, err, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service")
+		return fmt.Errorf("endpointslices of service %s: %w", key, err)
+	}
+	c.tellTopology(svc, remarks.topology)
+	if len(remarks.waiting) > 0 {
+		return fmt.Errorf("endpointslices of service %s: %w for the nodes of pods %s",
+			key, kube.ErrWaiting, strings.Join(remarks.waiting, ", "))
+	}
+	return nil
+}
+
+// syncMirror brings the slices that mirror one Endpoints object into the state that planMirror
+// asks for.
+func (c *Controller) syncMirror(ctx context.Context, key types.NamespacedName) error {
+	existing, ok := c.currentSlices(c.mirrorLoop, mirrorManager, key)
+	if !ok {
+		return nil
+	}
+	ep := kube.Cached[corev1.Endpoints](c.endpoints, key)
+	plan, left := planMirror(ep, kube.Cached[corev1.Service](c.services, key), existing)
+	if len(plan.create)+len(plan.update)+len(plan.delete) == 0 {
+		return nil
+	}
+	if left.invalid > 0 {
+		c.events.Eventf(ep, corev1.EventTypeWarning, "InvalidIPAddress",
+			"Skipping %d invalid IP addresses when mirroring to EndpointSlices", left.invalid)
+	}
+	if left.surplus > 0 {
+		c.events.Eventf(ep, corev1.EventTypeWarning, "TooManyAddressesToMirror",
+			"A max of %d addresses can be mirrored to EndpointSlices per Endpoints subset. %d addresses were skipped",
+			MirrorLimit, left.surplus)
+	}
+	if err := c.apply(ctx, c.mirrorLoop, key, plan); err != nil {
+		return fmt.Errorf("mirror of endpoints %s: %w", key, err)
+	}
+	return nil
+}
+
+// currentSlices returns the slices that a loop keeps for a Service; ok is false when the cache is
+// behind the loop's own writes and the sync has been put off.
+func (c *Controller) currentSlices(l *loop, manager string, key types.NamespacedName) (existing []*discoveryv1.EndpointSlice, ok bool) {
+	list := func() []*discoveryv1.EndpointSlice { return Slices(c.slices.GetIndexer(), manager, key) }
+	current := l.ledger.current(key, func() (string, []types.UID) {
+		version := c.slices.GetStore().LastStoreSyncResourceVersion()
+		var uids []types.UID
+		for _, slice := range list() {
+			uids = append(uids, slice.UID)
+		}
+		return version, uids
+	})
+	if !current {
+		l.postpone(key)
+		return nil, false
+	}
+	return list(), true
+}
+
+// apply carries out a plan: what adds endpoints before what removes them. It stops at the first
+// write that fails; the next sync plans afresh.
+func (c *Controller) apply(ctx context.Context, l *loop, key types.NamespacedName, plan changes) error {
+	api := c.client.DiscoveryV1().EndpointSlices(key.Namespace)
+	for _, slice := range plan.create {
+		written, err := api.Create(ctx, slice, metav1.CreateOptions{})
+		if namespaceGone(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("create slice: %w", err)
+		}
+		l.ledger.wrote(key, written)
+	}
+	for _, slice := range plan.update {
+		written, err := api.Update(ctx, slice, metav1.UpdateOptions{})
+		if err != nil {
+			return fmt.Errorf("update slice %s: %w", slice.Name, err)
+		}
+		l.ledger.wrote(key, written)
+	}
+	for _, slice := range plan.delete {
+		l.ledger.removing(key, slice.UID)
+		err := api.Delete(ctx, slice.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &slice.UID}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			l.ledger.kept(key, slice.UID)
+			return fmt.Errorf("delete slice %s: %w", slice.Name, err)
+		}
+	}
+	return nil
+}
+
+// namespaceGone reports whether a create was refused because the namespace is being deleted, or has
+// been: nothing can be created there any more, and there is nobody to tell (rule E36).
+func namespaceGone(err error) bool {
+	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || apierrors.IsNotFound(err)
+}
+
+// syncEndpoints brings the Endpoints object of one Service into the state that planEndpoints asks
+// for, or removes it when there is no Service.
+func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName) error {
+	l := c.endpointsLoop
+	current := l.ledger.current(key, func() (string, []types.UID) {
+		return c.endpoints.GetStore().LastStoreSyncResourceVersion(), nil
+	})
+	if !current {
+		l.postpone(key)
+		return nil
+	}
+	svc, existing := kube.Cached[corev1.Service](c.services, key), kube.Cached[corev1.Endpoints](c.endpoints, key)
+	version := ""
+	if existing != nil {
+		version = existing.ResourceVersion
+	}
+	changed, deleted := c.edits.settle(key, version)
+	if svc == nil {
+		return c.removeOrphan(ctx, key)
+	}
+	if !Selects(svc) {
+		return nil
+	}
+	want := planEndpoints(svc, c.podsOf(svc), existing)
+	if want == nil {
+		return nil
+	}
+	if deleted {
+		// Usually it went with its Service, whose event comes next.
+		if uid, err := c.serviceUID(ctx, key); uid != svc.UID || err != nil {
+			return err
+		}
+	}
+	if err := c.writeEndpoints(ctx, svc, want); err != nil {
+		return err
+	}
+	if changed || deleted {
+		c.events.Eventf(svc, corev1.EventTypeWarning, "EndpointsRestored",
+			"Endpoints %s was %s by hand and is put back: it follows the selector of the Service. To write it by hand remove spec.selector",
+			key.Name, map[bool]string{true: "deleted", false: "changed"}[deleted])
+	}
+	return nil
+}
+
+// writeEndpoints creates or updates the object of a Service.
+func (c *Controller) writeEndpoints(ctx context.Context, svc *corev1.Service, want *corev1.Endpoints) error {
+	key := kube.Key(svc)
+	api := c.client.CoreV1().Endpoints(key.Namespace)
+	write, reason, message := api.Update, "FailedToUpdateEndpoint", "Failed to update endpoint for service"
+	if want.ResourceVersion == "" {
+		write = func(ctx context.Context, want *corev1.Endpoints, _ metav1.UpdateOptions) (*corev1.Endpoints, error) {
+			return api.Create(ctx, want, metav1.CreateOptions{})
+		}
+		reason, message = "FailedToCreateEndpoint", "Failed to create endpoint for service"
+	}
+	written, err := write(ctx, want, metav1.UpdateOptions{})
+	if want.ResourceVersion == "" && namespaceGone(err) {
+		return nil
+	}
+	if err != nil {
+		c.failed(svc, err, reason, message)
+		return fmt.Errorf("endpoints of service %s: %w", key, err)
+	}
+	c.endpointsLoop.ledger.wrote(key, written)
+	c.edits.wrote(key, written.ResourceVersion)
+	return nil
+}
+
+// serviceUID asks the API for the Service of a name, because the cache may be late; empty when there is none.
+func (c *Controller) serviceUID(ctx context.Context, key types.NamespacedName) (types.UID, error) {
+	svc, err := c.client.CoreV1().Services(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("endpoints %s: look for its service: %w", key, err)
+	}
+	return svc.UID, nil
+}
+
+// removeOrphan deletes the Endpoints object of a Service that is gone (rule E32), unless it is a
+// lock of old leader election (rule E34). The API is asked first, because the object may have been
+// written by hand for a Service that the cache does not show yet; the precondition makes sure that
+// what is deleted is what was looked at.
+func (c *Controller) removeOrphan(ctx context.Context, key types.NamespacedName) error {
+	ep := kube.Cached[corev1.Endpoints](c.endpoints, key)
+	if ep == nil {
+		return nil
+	}
+	if _, lock := ep.Annotations[AnnotationLeader]; lock {
+		return nil
+	}
+	if uid, err := c.serviceUID(ctx, key); uid != "" || err != nil {
+		return err // if it is there, its event will come
+	}
+	err := c.client.CoreV1().Endpoints(key.Namespace).Delete(ctx, key.Name,
+		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &ep.UID}})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("endpoints %s: delete, its service is gone: %w", key, err)
+	}
+	return nil
+}
+
+// failed tells the people who look at a Service that its endpoints could not be written (rules E36
+// and E72). A conflict is none of their concern: the next try settles it.
+func (c *Controller) failed(svc *corev1.Service, err error, reason, message string) {
+	if kube.Expected(err) {
+		return
+	}
+	c.events.Eventf(svc, corev1.EventTypeWarning, reason, "%s %s/%s: %v", message, svc.Namespace, svc.Name, err)
+}
+
+// tellTopology tells the people who asked for hints in mode Auto what became of it, when that has
+// changed (rule E94).
+func (c *Controller) tellTopology(svc *corev1.Service, outcome topology) {
+	key := kube.Key(svc)
+	told, _ := c.topologies.Load(key)
+	before, _ := told.(topology)
+	if outcome == nil {
+		c.topologies.Delete(key)
+		return
+	}
+	c.topologies.Store(key, outcome)
+	for family, problem := range outcome {
+		was, known := before[family]
+		switch {
+		case known && was == problem:
+		case problem == "":
+			c.events.Eventf(svc, corev1.EventTypeNormal, "TopologyAwareHintsEnabled",
+				"Topology Aware Hints has been enabled, addressType: %s", family)
+		default:
+			c.events.Eventf(svc, corev1.EventTypeWarning, "TopologyAwareHintsDisabled", "%s, addressType: %s", problem, family)
+		}
+	}
+}

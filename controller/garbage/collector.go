@@ -1,0 +1,219 @@
+package garbage
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"fairlead.dev/fairlead/kube"
+)
+
+const (
+	workers = 4
+	// lastRetry bounds the pause after which what has failed is tried again.
+	lastRetry = time.Minute
+	// rediscover is how often the list of served resources is read again without a
+	// reason; a changed custom resource definition is one.
+	rediscover = 30 * time.Second
+)
+
+// Collector is the garbage collector and the namespace controller.
+type Collector struct {
+	client   kubernetes.Interface
+	metadata metadata.Interface
+	caPEM    string
+	log      *slog.Logger
+
+	namespaces cache.SharedIndexInformer
+	resources  *resources
+	garbage    *kube.Queue[item]
+	spaces     *kube.Queue[string] // namespaces by name
+
+	discovering sync.Mutex    // one discovery at a time
+	defined     chan struct{} // a custom resource definition changed; holds one notice
+}
+
+// sharedKinds are the resources other controllers watch anyway: their informers
+// serve here too. All others are watched by metadata only.
+func sharedKinds(shared informers.SharedInformerFactory) []*resource {
+	core, apps, discovery := shared.Core().V1(), shared.Apps().V1(), shared.Discovery().V1()
+	return []*resource{
+		{gvr: gvr("", "v1", "namespaces"), kind: kind("", "Namespace"), informer: core.Namespaces().Informer()},
+		{gvr: gvr("", "v1", "nodes"), kind: kind("", "Node"), informer: core.Nodes().Informer()},
+		{gvr: gvr("", "v1", "pods"), kind: kind("", "Pod"), namespaced: true, informer: core.Pods().Informer()},
+		{gvr: gvr("", "v1", "services"), kind: kind("", "Service"), namespaced: true, informer: core.Services().Informer()},
+		{gvr: gvr("", "v1", "endpoints"), kind: kind("", "Endpoints"), namespaced: true, informer: core.Endpoints().Informer()},
+		{gvr: gvr("apps", "v1", "deployments"), kind: kind("apps", "Deployment"), namespaced: true, informer: apps.Deployments().Informer()},
+		{gvr: gvr("apps", "v1", "replicasets"), kind: kind("apps", "ReplicaSet"), namespaced: true, informer: apps.ReplicaSets().Informer()},
+		{gvr: gvr("discovery.k8s.io", "v1", "endpointslices"), kind: kind("discovery.k8s.io", "EndpointSlice"), namespaced: true,
+			informer: discovery.EndpointSlices().Informer()},
+		{gvr: gvr("coordination.k8s.io", "v1", "leases"), kind: kind("coordination.k8s.io", "Lease"), namespaced: true,
+			informer: shared.Coordination().V1().Leases().Informer()},
+	}
+}
+
+func gvr(group, version, resource string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: group, Version: version, Resource: resource}
+}
+
+func kind(group, kind string) schema.GroupKind { return schema.GroupKind{Group: group, Kind: kind} }
+
+// New returns a Collector. It registers with the shared informers, which the
+// caller starts, and starts nothing itself. caPEM is published to every namespace
+// as ConfigMap kube-root-ca.crt.
+func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte, log *slog.Logger) (*Collector, error) {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("collect: %w", err)
+	}
+	meta, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("collect: %w", err)
+	}
+	c := &Collector{
+		client: client, metadata: meta, caPEM: string(caPEM), log: log,
+		namespaces: shared.Core().V1().Namespaces().Informer(),
+		resources:  newResources(),
+		garbage:    kube.NewQueue[item]("garbage", lastRetry, log),
+		spaces:     kube.NewQueue[string]("namespace", lastRetry, log),
+		defined:    make(chan struct{}, 1),
+	}
+	for _, r := range sharedKinds(shared) {
+		r.collection = true
+		if err := c.watch(r); err != nil {
+			return nil, err
+		}
+		c.resources.add(r)
+	}
+	kube.Watch(c.namespaces, func(_, ns *corev1.Namespace, _ bool) {
+		if ns != nil {
+			c.spaces.Add(ns.Name)
+		}
+	})
+	return c, nil
+}
+
+// Run collects until ctx is done.
+func (c *Collector) Run(ctx context.Context) error {
+	for !c.discover(ctx) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+	for _, r := range c.resources.all() {
+		if r.informer != nil && !cache.WaitFor(ctx, "", r.informer.HasSyncedChecker()) {
+			return nil
+		}
+	}
+	var queues sync.WaitGroup
+	queues.Go(func() { c.garbage.Work(ctx, workers, c.process) })
+	queues.Go(func() { c.spaces.Work(ctx, workers, c.syncNamespace) })
+	tick := time.NewTicker(rediscover)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+			c.discover(ctx)
+		case <-c.defined:
+			c.discover(ctx)
+		}
+	}
+	queues.Wait()
+	return nil
+}
+
+// discover reads the served resources, starts watching new ones and stops watching
+// those that vanished. It reports whether discovery answered completely.
+func (c *Collector) discover(ctx context.Context) bool {
+	c.discovering.Lock()
+	defer c.discovering.Unlock()
+	lists, err := c.client.Discovery().ServerPreferredResources()
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("collect: discovery", "err", err)
+	}
+	found := map[schema.GroupResource]bool{}
+	for _, list := range lists {
+		gv, perr := schema.ParseGroupVersion(list.GroupVersion)
+		if perr != nil {
+			continue
+		}
+		for i := range list.APIResources {
+			if r := served(gv, &list.APIResources[i]); r != nil {
+				found[r.gvr.GroupResource()] = true
+				c.start(ctx, r)
+			}
+		}
+	}
+	if err != nil {
+		return false
+	}
+	for _, r := range c.resources.all() {
+		if r.stop != nil && !found[r.gvr.GroupResource()] {
+			r.stop()
+			c.resources.remove(r)
+		}
+	}
+	return true
+}
+
+// served turns a discovery entry into a resource, nil if it cannot be collected.
+func served(gv schema.GroupVersion, api *metav1.APIResource) *resource {
+	verbs := map[string]bool{}
+	for _, v := range api.Verbs {
+		verbs[v] = true
+	}
+	if !verbs["list"] || !verbs["delete"] || !verbs["watch"] {
+		return nil
+	}
+	return &resource{
+		gvr: gv.WithResource(api.Name), kind: schema.GroupKind{Group: gv.Group, Kind: api.Kind},
+		namespaced: api.Namespaced, collection: verbs["deletecollection"],
+	}
+}
+
+// start begins to watch a resource that is new. Events are not watched: they own
+// nothing and nothing owns them.
+func (c *Collector) start(ctx context.Context, r *resource) {
+	if c.resources.get(r.gvr.GroupResource()) != nil {
+		return
+	}
+	if r.kind.Kind == "Event" {
+		c.resources.add(r)
+		return
+	}
+	informer := metadatainformer.NewFilteredMetadataInformer(c.metadata, r.gvr, corev1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
+	if err := informer.SetTransform(ownershipOnly); err != nil {
+		c.log.Error("BUG: collect", "err", err)
+	}
+	r.informer = informer
+	if err := c.watch(r); err != nil {
+		c.log.Error("BUG: collect", "err", err)
+		return
+	}
+	c.resources.add(r)
+	ctx, r.stop = context.WithCancel(ctx)
+	go informer.RunWithContext(ctx)
+}
+
+// ownershipOnly drops the metadata nobody here reads.
+func ownershipOnly(obj any) (any, error) {
+	if m, ok := obj.(*metav1.PartialObjectMetadata); ok {
+		m.ManagedFields, m.Annotations, m.Labels = nil, nil, nil
+	}
+	return obj, nil
+}

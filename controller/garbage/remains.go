@@ -1,0 +1,81 @@
+package garbage
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// remains is what one look at a deleted namespace still found in it.
+type remains struct {
+	byResource  map[string]int // "pods." or "widgets.example.com" to a count
+	byFinalizer map[string]int
+	failures    []string
+}
+
+func (r *remains) add(gvr schema.GroupVersionResource, left *metav1.PartialObjectMetadataList) {
+	if len(left.Items) == 0 {
+		return
+	}
+	if r.byResource == nil {
+		r.byResource, r.byFinalizer = map[string]int{}, map[string]int{}
+	}
+	r.byResource[gvr.Resource+"."+gvr.Group] += len(left.Items)
+	for i := range left.Items {
+		for _, f := range left.Items[i].Finalizers {
+			r.byFinalizer[f]++
+		}
+	}
+}
+
+func (r *remains) total() int {
+	n := 0
+	for _, k := range r.byResource {
+		n += k
+	}
+	return n
+}
+
+// conditions are the namespace's conditions, in upstream's words, with have's
+// transition times where the status is the same.
+func (r *remains) conditions(have []corev1.NamespaceCondition, now time.Time) []corev1.NamespaceCondition {
+	condition := func(t corev1.NamespaceConditionType, holds bool, yes, yesMessage, no, noMessage string) corev1.NamespaceCondition {
+		c := corev1.NamespaceCondition{Type: t, Status: corev1.ConditionFalse, Reason: no, Message: noMessage, LastTransitionTime: metav1.NewTime(now)}
+		if holds {
+			c.Status, c.Reason, c.Message = corev1.ConditionTrue, yes, yesMessage
+		}
+		for _, old := range have {
+			if old.Type == t && old.Status == c.Status {
+				c.LastTransitionTime = old.LastTransitionTime
+			}
+		}
+		return c
+	}
+	return []corev1.NamespaceCondition{
+		condition(corev1.NamespaceDeletionDiscoveryFailure, false, "", "", "ResourcesDiscovered", "All resources successfully discovered"),
+		condition(corev1.NamespaceDeletionGVParsingFailure, false, "", "", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
+		condition(corev1.NamespaceDeletionContentFailure, len(r.failures) > 0,
+			"ContentDeletionFailed", "Failed to delete all resource types, "+fmt.Sprint(len(r.failures))+" remaining: "+strings.Join(r.failures, ", "),
+			"ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+		condition(corev1.NamespaceContentRemaining, len(r.byResource) > 0,
+			"SomeResourcesRemain", "Some resources are remaining: "+list(r.byResource, "%s has %d resource instances"),
+			"ContentRemoved", "All content successfully removed"),
+		condition(corev1.NamespaceFinalizersRemaining, len(r.byFinalizer) > 0,
+			"SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: "+list(r.byFinalizer, "%s in %d resource instances"),
+			"ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+	}
+}
+
+func list(counts map[string]int, format string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		out = append(out, fmt.Sprintf(format, k, counts[k]))
+	}
+	return strings.Join(out, ", ")
+}

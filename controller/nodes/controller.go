@@ -1,0 +1,98 @@
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+
+	"fairlead.dev/fairlead/kube"
+)
+
+const (
+	// nodeIndex finds pods by the name of their node.
+	nodeIndex = "nodes/node"
+	// lastRetry bounds the pause after which what has failed is tried again.
+	lastRetry = time.Minute
+)
+
+// Controller looks after the nodes.
+type Controller struct {
+	client kubernetes.Interface
+	ranges []netip.Prefix
+	log    *slog.Logger
+
+	nodes, leases, pods cache.SharedIndexInformer
+	listed              []cache.DoneChecker
+	nodeQueue           *kube.Queue[string]
+	podQueue            *kube.Queue[types.NamespacedName]
+	dnsQueue            *kube.Queue[string]  // of one key, the empty one
+	events              record.EventRecorder // set by Run
+
+	mu       sync.Mutex // guards below
+	watch    vigil
+	heard    map[string]time.Time         // by node: when its agent was last heard of, by our clock
+	turned   map[string]bool              // nodes that stopped being ready and whose pods do not know yet
+	had      map[string][]netip.Prefix    // by node: the ranges of one that was deleted, in case it comes back
+	given    map[types.UID][]netip.Prefix // ranges given out that the cache does not show yet
+	homeless map[types.UID]time.Time      // pods whose node does not exist: since when
+}
+
+// New returns a Controller over the shared informers, which the caller starts.
+// podCIDRs are the ranges all nodes' ranges are cut from, the primary family
+// first. It starts nothing itself.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, podCIDRs []netip.Prefix, log *slog.Logger) *Controller {
+	c := &Controller{
+		client: client, ranges: podCIDRs, log: log,
+		nodes:     shared.Core().V1().Nodes().Informer(),
+		leases:    shared.Coordination().V1().Leases().Informer(),
+		pods:      shared.Core().V1().Pods().Informer(),
+		nodeQueue: kube.NewQueue[string]("fleet-node", lastRetry, log),
+		podQueue:  kube.NewQueue[types.NamespacedName]("fleet-pod", lastRetry, log),
+		dnsQueue:  kube.NewQueue[string]("fleet-dns", lastRetry, log),
+		heard:     map[string]time.Time{},
+		turned:    map[string]bool{},
+		had:       map[string][]netip.Prefix{},
+		given:     map[types.UID][]netip.Prefix{},
+		homeless:  map[types.UID]time.Time{},
+	}
+	if err := c.pods.AddIndexers(cache.Indexers{nodeIndex: indexNode}); err != nil {
+		panic(fmt.Sprintf("BUG: fleet: %v", err)) // the informer was started before New
+	}
+	c.listed = []cache.DoneChecker{
+		kube.Watch(c.nodes, c.nodeChanged), kube.Watch(c.leases, c.leaseChanged), kube.Watch(c.pods, c.podChanged),
+	}
+	return c
+}
+
+// Run works until ctx is done.
+func (c *Controller) Run(ctx context.Context) error {
+	c.events = kube.Recorder(ctx, c.client, corev1.EventSource{Component: "node-controller"})
+	if !cache.WaitFor(ctx, "", c.listed...) {
+		return nil
+	}
+	c.dnsQueue.Add("")
+	var queues sync.WaitGroup
+	queues.Go(func() { c.nodeQueue.Work(ctx, 1, c.syncNode) }) // one worker: ranges are given out one after the other
+	queues.Go(func() { c.podQueue.Work(ctx, 1, c.syncPod) })
+	queues.Go(func() { c.keepWatch(ctx) })
+	queues.Go(func() { c.dnsQueue.Work(ctx, 1, c.syncNameServers) })
+	queues.Wait()
+	return nil
+}
+
+func indexNode(obj any) ([]string, error) {
+	if p, ok := obj.(*corev1.Pod); ok && p.Spec.NodeName != "" {
+		return []string{p.Spec.NodeName}, nil
+	}
+	return nil, nil
+}

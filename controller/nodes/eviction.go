@@ -1,0 +1,82 @@
+package nodes
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+)
+
+const (
+	// patience is how long a pod that says nothing stays on a node that is not
+	// ready or unreachable (default-not-ready-toleration-seconds upstream).
+	patience = 300 * time.Second
+	// quarantine is how long a pod may name a node that does not exist before it
+	// is removed (pod garbage collector upstream).
+	quarantine = 40 * time.Second
+)
+
+// PlanPod decides when the pod has to leave a node with these taints: now, after
+// wait, or (stays) not at all. aNodeIsReady guards against a mistake: while no node
+// is ready there is nowhere to go, and it may well be the control plane that is cut
+// off, so pods are not evicted for their node's silence (full disruption upstream).
+//
+// The taint's time counts only from when this process has been watching: the node may have recovered while nobody looked.
+func PlanPod(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, watching, now time.Time) (wait time.Duration, stays bool) {
+	stays = true
+	for i := range taints {
+		t := &taints[i]
+		if t.Effect != corev1.TaintEffectNoExecute {
+			continue
+		}
+		implied := t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable
+		if implied && !aNodeIsReady {
+			continue
+		}
+		limit, forever := tolerance(pod, t, implied)
+		if forever {
+			continue
+		}
+		since := now
+		if t.TimeAdded != nil {
+			since = t.TimeAdded.Time
+		}
+		if since.After(now) || implied && since.Before(watching) {
+			since = watching
+		}
+		left := max(0, since.Add(limit).Sub(now))
+		if stays || left < wait {
+			wait = left
+		}
+		stays = false
+	}
+	return wait, stays
+}
+
+// tolerance is how long the pod tolerates the taint: the shortest of the
+// tolerations that match, as upstream takes it.
+func tolerance(pod *corev1.Pod, taint *corev1.Taint, implied bool) (limit time.Duration, forever bool) {
+	matched := false
+	forever = true
+	for i := range pod.Spec.Tolerations {
+		tol := &pod.Spec.Tolerations[i]
+		if !tol.ToleratesTaint(klog.Logger{}, taint, true) {
+			continue
+		}
+		matched = true
+		if tol.TolerationSeconds == nil {
+			continue
+		}
+		s := max(0, time.Duration(*tol.TolerationSeconds)*time.Second)
+		if forever || s < limit {
+			limit, forever = s, false
+		}
+	}
+	switch {
+	case matched:
+		return limit, forever
+	case implied:
+		return patience, false
+	}
+	return 0, false
+}

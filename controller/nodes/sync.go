@@ -1,0 +1,248 @@
+package nodes
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/kube"
+)
+
+// syncNode gives the node its ranges, judges it and, if it turned bad, its pods.
+func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, error) {
+	n := kube.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: name})
+	if n == nil {
+		return 0, nil
+	}
+	if len(cidrs(n)) < len(c.ranges) {
+		if err := c.giveRanges(ctx, n); err != nil {
+			return 0, err
+		}
+	}
+	c.mu.Lock()
+	now := time.Now()
+	heard, turned := later(c.heard[name], c.watch.at(now)), c.turned[name]
+	c.mu.Unlock()
+	plan := PlanNode(n, heard, now)
+	if len(plan.Conditions) > 0 {
+		c.log.Warn("fleet: node is silent", "node", name, "since", heard)
+		c.events.Eventf(n, corev1.EventTypeNormal, "NodeNotReady", "Node %s status is now: NodeNotReady", name)
+		if err := c.patchNode(ctx, n, map[string]any{"status": map[string]any{"conditions": plan.Conditions}}, types.StrategicMergePatchType, "status"); err != nil {
+			return 0, fmt.Errorf("conditions: %w", err)
+		}
+		return 0, fmt.Errorf("%w for the conditions: taints need the resource version that they have made", kube.ErrWaiting)
+	}
+	if plan.Unreachable || turned {
+		if err := c.unready(ctx, name); err != nil {
+			return 0, err
+		}
+		c.mu.Lock()
+		delete(c.turned, name)
+		c.mu.Unlock()
+	}
+	if plan.TaintsChanged {
+		patch := map[string]any{"metadata": map[string]any{"resourceVersion": n.ResourceVersion}, "spec": map[string]any{"taints": plan.Taints}}
+		if err := c.patchNode(ctx, n, patch, types.MergePatchType); err != nil {
+			return 0, fmt.Errorf("taints: %w", err)
+		}
+	}
+	if plan.Unreachable {
+		return silence, nil
+	}
+	return plan.Recheck, nil
+}
+
+func (c *Controller) patchNode(ctx context.Context, n *corev1.Node, fields map[string]any, kind types.PatchType, subresources ...string) error {
+	patch, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	_, err = c.client.CoreV1().Nodes().Patch(ctx, n.Name, kind, patch, metav1.PatchOptions{}, subresources...)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// giveRanges writes free ranges into a node that lacks some.
+func (c *Controller) giveRanges(ctx context.Context, n *corev1.Node) error {
+	taken, given := c.takenRanges(n.UID)
+	if given {
+		return nil // written; the cache will show it
+	}
+	all, full := NodeRanges(c.ranges, c.before(n, taken), taken)
+	if full.IsValid() {
+		c.events.Eventf(n, corev1.EventTypeNormal, "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", n.Name)
+		return fmt.Errorf("node %s: no /%d left in %s: delete nodes that are gone or start with a larger pod range", n.Name, nodeBits(full), full)
+	}
+	if len(all) == len(cidrs(n)) {
+		return nil
+	}
+	texts := make([]string, len(all))
+	for i, p := range all {
+		texts[i] = p.String()
+	}
+	err := c.patchNode(ctx, n, map[string]any{
+		"metadata": map[string]any{"uid": n.UID},
+		"spec":     map[string]any{"podCIDR": texts[0], "podCIDRs": texts},
+	}, types.MergePatchType)
+	if err != nil {
+		return fmt.Errorf("node %s: pod ranges %v: %w", n.Name, all, err)
+	}
+	c.mu.Lock()
+	c.given[n.UID] = all
+	c.mu.Unlock()
+	return nil
+}
+
+// before is what the node has, or had before it was deleted if nobody else has it now.
+func (c *Controller) before(n *corev1.Node, taken []netip.Prefix) []netip.Prefix {
+	c.mu.Lock()
+	had := c.had[n.Name]
+	delete(c.had, n.Name)
+	c.mu.Unlock()
+	used := func(p netip.Prefix) bool { return slices.ContainsFunc(taken, p.Overlaps) }
+	if len(cidrs(n)) > 0 || slices.ContainsFunc(had, used) {
+		return cidrs(n)
+	}
+	return had
+}
+
+// takenRanges are the ranges of all nodes, also those this process has written and
+// the cache does not show yet; given: node is among the latter.
+func (c *Controller) takenRanges(node types.UID) (taken []netip.Prefix, given bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, obj := range c.nodes.GetIndexer().List() {
+		n := obj.(*corev1.Node)
+		shown := cidrs(n)
+		taken = append(taken, shown...)
+		if len(shown) >= len(c.given[n.UID]) {
+			delete(c.given, n.UID)
+		}
+	}
+	for _, all := range c.given {
+		taken = append(taken, all...)
+	}
+	_, given = c.given[node]
+	return taken, given
+}
+
+// unready sets Ready=False on the node's pods, so that they leave the endpoints
+// (rule R35); the agent restores it when it is back.
+func (c *Controller) unready(ctx context.Context, node string) error {
+	for _, p := range c.podsOn(node) {
+		i := 0
+		for i < len(p.Status.Conditions) && p.Status.Conditions[i].Type != corev1.PodReady {
+			i++
+		}
+		if i == len(p.Status.Conditions) || p.Status.Conditions[i].Status != corev1.ConditionTrue {
+			continue
+		}
+		cond := p.Status.Conditions[i]
+		cond.Status, cond.LastTransitionTime = corev1.ConditionFalse, metav1.Now()
+		if err := c.patchPod(ctx, p, cond); err != nil {
+			return fmt.Errorf("pod %s/%s: %w", p.Namespace, p.Name, err)
+		}
+		c.events.Event(p, corev1.EventTypeWarning, "NodeNotReady", "Node is not ready")
+	}
+	return nil
+}
+
+func (c *Controller) patchPod(ctx context.Context, p *corev1.Pod, cond corev1.PodCondition) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": p.UID},
+		"status":   map[string]any{"conditions": []corev1.PodCondition{cond}},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.client.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // gone, or another of the same name
+	}
+	return err
+}
+
+// syncPod evicts the pod when its node's taints say so, and removes it when its
+// node is gone.
+func (c *Controller) syncPod(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	p := kube.Cached[corev1.Pod](c.pods, key)
+	if p == nil {
+		return 0, nil
+	}
+	n := kube.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: p.Spec.NodeName})
+	if n == nil {
+		return c.orphaned(ctx, p)
+	}
+	c.housed(p.UID)
+	if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return 0, nil
+	}
+	now := time.Now()
+	wait, stays := PlanPod(p, n.Spec.Taints, c.anyReady(), c.watching(now), now)
+	if stays || wait > 0 {
+		return wait, nil
+	}
+	c.events.Eventf(p, corev1.EventTypeNormal, "TaintManagerEviction", "Marking for deletion Pod %s", key)
+	if err := c.patchPod(ctx, p, corev1.PodCondition{
+		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "DeletionByTaintManager",
+		Message: "Taint manager: deleting due to NoExecute taint", LastTransitionTime: metav1.Now(),
+	}); err != nil {
+		return 0, err
+	}
+	return 0, c.deletePod(ctx, p, metav1.DeleteOptions{})
+}
+
+func (c *Controller) anyReady() bool {
+	for _, obj := range c.nodes.GetIndexer().List() {
+		if status(obj.(*corev1.Node).Status.Conditions, corev1.NodeReady) == corev1.ConditionTrue {
+			return true
+		}
+	}
+	return false
+}
+
+// orphaned removes a pod whose node does not exist, after the quarantine and after
+// asking the server.
+func (c *Controller) orphaned(ctx context.Context, p *corev1.Pod) (time.Duration, error) {
+	if p.Spec.NodeName == "" {
+		return 0, nil
+	}
+	now := time.Now()
+	watching := c.watching(now)
+	c.mu.Lock()
+	since, ok := c.homeless[p.UID]
+	if !ok {
+		since = now
+		c.homeless[p.UID] = since
+	}
+	c.mu.Unlock()
+	if left := later(since, watching).Add(quarantine).Sub(now); left > 0 {
+		return left, nil
+	}
+	_, err := c.client.CoreV1().Nodes().Get(ctx, p.Spec.NodeName, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return quarantine, err
+	}
+	c.log.Info("fleet: pod removed, its node is gone", "pod", kube.Key(p).String(), "node", p.Spec.NodeName)
+	atOnce := int64(0)
+	return 0, c.deletePod(ctx, p, metav1.DeleteOptions{GracePeriodSeconds: &atOnce})
+}
+
+func (c *Controller) deletePod(ctx context.Context, p *corev1.Pod, opts metav1.DeleteOptions) error {
+	opts.Preconditions = metav1.NewUIDPreconditions(string(p.UID))
+	err := c.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, opts)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

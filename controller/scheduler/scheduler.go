@@ -1,0 +1,175 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+
+	"fairlead.dev/fairlead/kube"
+)
+
+// bindings bounds the bind requests in flight.
+const bindings = 16
+
+// Scheduler binds the pods of scheduler default-scheduler.
+type Scheduler struct {
+	client kubernetes.Interface
+	log    *slog.Logger
+
+	nodes, pods cache.SharedIndexInformer
+	cluster     *cluster
+	queue       *kube.Queue[types.NamespacedName]
+	listed      []cache.DoneChecker  // the first lists are counted
+	events      record.EventRecorder // set by Run
+
+	mu      sync.Mutex                        // guards waiting
+	waiting map[types.NamespacedName]struct{} // pods that fit nowhere
+}
+
+// New returns a Scheduler over the shared informers, which the caller starts. It
+// starts nothing itself.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, log *slog.Logger) *Scheduler {
+	s := &Scheduler{
+		client: client, log: log,
+		nodes:   shared.Core().V1().Nodes().Informer(),
+		pods:    shared.Core().V1().Pods().Informer(),
+		cluster: newCluster(),
+		queue:   kube.NewQueue[types.NamespacedName]("schedule", 10*time.Second, log),
+		waiting: map[types.NamespacedName]struct{}{},
+	}
+	s.listed = []cache.DoneChecker{kube.Watch(s.nodes, s.nodeChanged), kube.Watch(s.pods, s.podChanged)}
+	return s
+}
+
+// Run schedules until ctx is done. It waits for the informers' first lists, so no
+// node looks emptier than it is.
+func (s *Scheduler) Run(ctx context.Context) error {
+	s.events = kube.Recorder(ctx, s.client, corev1.EventSource{Component: corev1.DefaultSchedulerName})
+	if !cache.WaitFor(ctx, "", s.listed...) {
+		return nil
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.work(ctx, &wg) })
+	<-ctx.Done()
+	s.queue.ShutDown()
+	wg.Wait()
+	return nil
+}
+
+// work decides for one pod at a time and binds beside it.
+func (s *Scheduler) work(ctx context.Context, wg *sync.WaitGroup) {
+	slots := make(chan struct{}, bindings)
+	for {
+		key, stop := s.queue.Get()
+		if stop {
+			return
+		}
+		pod, node, message := s.decide(key)
+		s.queue.Done(key)
+		switch {
+		case pod == nil:
+			s.queue.Forget(key)
+		case node == "":
+			s.queue.Forget(key)
+			s.refuse(ctx, pod, message)
+		default:
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				s.bind(ctx, pod, node)
+			})
+		}
+	}
+}
+
+// decide returns the pod with its node, or with the reason why there is none; no
+// pod when there is nothing to decide. A refused pod waits from the moment of the
+// decision, so that no change in between is missed.
+func (s *Scheduler) decide(key types.NamespacedName) (pod *corev1.Pod, node, message string) {
+	pod = kube.Cached[corev1.Pod](s.pods, key)
+	if pod == nil || !mine(pod) || s.cluster.counted(pod.UID) {
+		return nil, "", ""
+	}
+	s.mu.Lock()
+	s.waiting[key] = struct{}{}
+	s.mu.Unlock()
+	node, message = s.cluster.place(pod)
+	if node != "" {
+		s.mu.Lock()
+		delete(s.waiting, key)
+		s.mu.Unlock()
+	}
+	return pod, node, message
+}
+
+// bind tells the server. If that fails the pod is no longer counted and comes
+// back with a growing pause.
+func (s *Scheduler) bind(ctx context.Context, pod *corev1.Pod, node string) {
+	key := kube.Key(pod)
+	err := s.client.CoreV1().Pods(pod.Namespace).Bind(ctx, &corev1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
+		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
+	}, metav1.CreateOptions{})
+	if err == nil {
+		s.queue.Forget(key)
+		s.events.Eventf(pod, corev1.EventTypeNormal, "Scheduled", "Successfully assigned %s/%s to %s", pod.Namespace, pod.Name, node)
+		return
+	}
+	s.cluster.remove(pod.UID)
+	if ctx.Err() != nil || apierrors.IsNotFound(err) {
+		return
+	}
+	level := slog.LevelWarn
+	if apierrors.IsConflict(err) { // somebody wrote the pod meanwhile, as happens
+		level = slog.LevelDebug
+	}
+	s.log.Log(ctx, level, "schedule: bind: will try again", "pod", key.String(), "node", node, "err", err)
+	s.queue.AddRateLimited(key)
+}
+
+// refuse writes the condition PodScheduled=False and the event FailedScheduling,
+// once per reason.
+func (s *Scheduler) refuse(ctx context.Context, pod *corev1.Pod, message string) {
+	since := metav1.Now()
+	for i := range pod.Status.Conditions {
+		c := &pod.Status.Conditions[i]
+		if c.Type != corev1.PodScheduled || c.Status != corev1.ConditionFalse {
+			continue
+		}
+		if c.Reason == corev1.PodReasonUnschedulable && c.Message == message {
+			return
+		}
+		since = c.LastTransitionTime
+	}
+	s.events.Event(pod, corev1.EventTypeWarning, "FailedScheduling", message)
+	if err := s.patchCondition(ctx, pod, corev1.PodCondition{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
+		Message: message, LastTransitionTime: since,
+	}); err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
+		s.log.Warn("schedule: cannot say why a pod waits", "pod", pod.Namespace+"/"+pod.Name, "err", err)
+	}
+}
+
+func (s *Scheduler) patchCondition(ctx context.Context, pod *corev1.Pod, c corev1.PodCondition) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": pod.UID},
+		"status":   map[string]any{"conditions": []corev1.PodCondition{c}},
+	})
+	if err != nil {
+		return fmt.Errorf("condition: %w", err)
+	}
+	_, err = s.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	return err
+}

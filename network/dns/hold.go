@@ -1,0 +1,148 @@
+package dns
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fairlead.dev/fairlead/network/world"
+)
+
+// Where the API server is in this process, it is known which writes it has acknowledged, and the Zone knows which it
+// holds. A question that comes between the two is held until the Zone has caught up, so that a name is right in the very
+// next query after its write was acknowledged. That takes a fraction of a millisecond as a rule, and nothing is copied,
+// locked or started for questions that come at other times.
+
+const (
+	// catchUp is how long a question is held at most, unless Server.catchUp says otherwise. When that was in vain, the
+	// watch is stuck: nothing is held any more until the Zone has caught up.
+	catchUp = 100 * time.Millisecond
+	// maxHeld bounds the questions held; others are answered with what is known.
+	maxHeld = 4096
+)
+
+// hold is the questions held.
+type hold struct {
+	vain   atomic.Bool // holding did not help lately
+	resume sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	held   []held // the oldest first
+	timer  *time.Timer
+}
+
+// held is a question held.
+type held struct {
+	upTo   world.Revisions // what the Zone must hold
+	until  time.Time
+	answer func()
+}
+
+// behind reports whether z lacks something acknowledged that is worth waiting for.
+func (s *Server) behind(z *Zone) bool {
+	return s.cfg.Acknowledged != nil && !z.upTo.Cover(s.cfg.Acknowledged()) && !s.hold.vain.Load()
+}
+
+// concerns reports whether a change of the cluster can change the answer to r: about a name of the zone, or the reverse
+// name of an address that is, or may be, a Service's or an endpoint's.
+func (z *Zone) concerns(r *request) bool {
+	if z.holds(r.key()) {
+		return true
+	}
+	ip, ok := reversed(r.name)
+	if !ok {
+		return false
+	}
+	_, ours := z.addrs.get(hashAddr(ip), ip)
+	return ours || ip.IsPrivate()
+}
+
+// wait has e answered by send when the Zone has caught up with what is acknowledged now, or could not in time. It
+// returns false if there is nothing to wait for.
+func (s *Server) wait(asking context.Context, e *errand, peer netip.Addr, send func([]byte)) bool {
+	h := &s.hold
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || len(h.held) >= maxHeld || !s.behind(s.zone.Load()) {
+		return false
+	}
+	if len(h.held) == 0 {
+		h.timer = time.AfterFunc(s.catchUp, s.loseHope)
+	}
+	h.held = append(h.held, held{upTo: s.cfg.Acknowledged(), until: time.Now().Add(s.catchUp), answer: func() {
+		r := &e.request
+		r.parse(r.msg)
+		w := response{buf: make([]byte, 0, minUDP), turn: rand.Uint32()}
+		out := s.zone.Load().respond(r, rcodeSuccess, &w, e.limit)
+		if b := s.complete(asking, r, &w, out, e.limit, peer, send); b != nil {
+			send(b)
+		}
+	}})
+	return true
+}
+
+// caughtUp answers the questions that wait for no more than z holds.
+func (s *Server) caughtUp(z *Zone) {
+	if s.cfg.Acknowledged == nil {
+		return
+	}
+	h := &s.hold
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if z.upTo.Cover(s.cfg.Acknowledged()) {
+		h.vain.Store(false)
+	}
+	n := 0
+	for n < len(h.held) && z.upTo.Cover(h.held[n].upTo) {
+		n++
+	}
+	h.release(n)
+}
+
+// loseHope answers everything held, if the oldest has waited long enough.
+func (s *Server) loseHope() {
+	h := &s.hold
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.held) == 0 || time.Now().Before(h.held[0].until) {
+		h.release(0)
+		return
+	}
+	s.log.Warn("dns: names are behind the API server; until they have caught up answers may be old", "waited", s.catchUp)
+	h.vain.Store(true)
+	h.release(len(h.held))
+}
+
+// stop answers everything held, and holds nothing any more.
+func (h *hold) stop() {
+	h.mu.Lock()
+	h.closed = true
+	h.release(len(h.held))
+	h.mu.Unlock()
+	h.resume.Wait()
+}
+
+// release answers the n oldest questions, not waiting for their replies to be taken, and waits for the next. The caller
+// holds mu.
+func (h *hold) release(n int) {
+	ready := h.held[:n:n]
+	h.held = h.held[n:]
+	if len(h.held) > 0 {
+		h.timer.Reset(time.Until(h.held[0].until))
+	} else if h.timer != nil {
+		h.timer.Stop()
+		h.held = nil
+	}
+	if len(ready) == 0 {
+		return
+	}
+	h.resume.Go(func() {
+		for _, q := range ready {
+			q.answer()
+		}
+	})
+}

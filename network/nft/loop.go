@@ -1,0 +1,211 @@
+package nft
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"fairlead.dev/fairlead/network/world"
+)
+
+// loop is the state of a running Proxy. One goroutine has it.
+type loop struct {
+	proxy    *Proxy
+	socket   *socket
+	tables   []*table
+	cleaner  *cleaner
+	failures int // in a row
+	// generation is the ruleset's when the tables were last known to be good.
+	generation uint32
+	looked     time.Time // at the table of connections
+	full       bool
+	// What the next step without a failure completes.
+	changed map[world.ServiceName]struct{}
+}
+
+func newLoop(p *Proxy, s *socket, c *cleaner) *loop {
+	l := &loop{proxy: p, socket: s, cleaner: c, changed: map[world.ServiceName]struct{}{}}
+	for _, f := range p.families {
+		l.tables = append(l.tables, newTable(p, f, s))
+	}
+	return l
+}
+
+// How long to wait after failures, and how often to look whether somebody else
+// changed a table.
+const (
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = 5 * time.Second
+	auditEvery = time.Second
+)
+
+func (l *loop) run(ctx context.Context) error {
+	subscription := l.proxy.world.Subscribe()
+	defer subscription.Close()
+	audit := time.NewTicker(auditEvery)
+	defer audit.Stop()
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-subscription.Wake():
+		case <-retry.C:
+		case now := <-audit.C:
+			l.watchConntrack(now)
+			if !l.audit() {
+				continue
+			}
+		}
+		if err := l.step(subscription.Take()); err != nil {
+			retry.Reset(min(firstRetry<<min(l.failures, 10), lastRetry))
+		}
+	}
+}
+
+// step takes the changes into the books and the books into the kernel.
+func (l *loop) step(changes world.Changes) error {
+	started := time.Now()
+	l.proxy.begin(started)
+	var failed error
+	written := true
+	if n := len(changes.Services); n > 1000 && len(l.changed) == 0 {
+		l.changed = make(map[world.ServiceName]struct{}, n)
+	}
+	for _, t := range l.tables {
+		err := t.takeIn(changes, l.changed)
+		wrote := t.write()
+		if wrote == nil {
+			l.cleaner.add(t.cut) // rule P81: after the rules are in
+			t.cut = nil
+		}
+		written = written && wrote == nil
+		failed = errors.Join(failed, err, wrote)
+	}
+	l.record(started, written, failed)
+	l.measure(started, written)
+	if written {
+		l.changed = map[world.ServiceName]struct{}{} // a large one, emptied, would stay as slow to walk
+	}
+	return failed
+}
+
+// record notes the outcome of a step, and logs when it turns from good to bad
+// or back.
+func (l *loop) record(started time.Time, written bool, err error) {
+	p, now := l.proxy, time.Now()
+	if err != nil {
+		if l.failures == 0 {
+			p.log.Error("cannot program services into the kernel; retrying", "err", err)
+		}
+		l.failures++
+	} else if l.failures > 0 {
+		p.log.Info("services are programmed again", "failures", l.failures)
+		l.failures = 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &p.stats
+	s.Failure = err
+	if err == nil {
+		s.Updated, s.Pending = now, time.Time{}
+	}
+	s.Services, s.Classes, s.Elements, s.Transactions, s.Rewrites = 0, 0, 0, 0, 0
+	for _, t := range l.tables {
+		s.Services += len(t.book.services)
+		s.Classes += len(t.book.classes.known)
+		s.Transactions += t.transactions
+		s.Rewrites += t.rewrites
+		for _, n := range t.book.counts {
+			s.Elements += n
+		}
+	}
+	if !written {
+		s.Failures++
+		return
+	}
+	if len(p.applied) == 0 {
+		p.applied = make(map[world.ServiceName]applied, len(l.changed))
+	}
+	for name := range l.changed {
+		if a := l.has(name); a.services != [2]*service{} {
+			a.at = now
+			p.applied[name] = a
+		} else {
+			delete(p.applied, name)
+		}
+	}
+	if len(l.changed) > 0 {
+		s.Last = now.Sub(started)
+	}
+}
+
+// has returns what the tables have of a Service.
+func (l *loop) has(name world.ServiceName) (a applied) {
+	for i, t := range l.tables {
+		a.services[i] = t.book.services[name]
+	}
+	return a
+}
+
+// measure shows a step in the metrics.
+func (l *loop) measure(started time.Time, written bool) {
+	m, now := l.proxy.metrics, time.Now()
+	if l.proxy.cfg.Metrics == nil {
+		return
+	}
+	seconds := func(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
+	m.queued.Set(seconds(started))
+	if !written {
+		return
+	}
+	m.duration.Observe(now.Sub(started).Seconds())
+	m.last.Set(seconds(now))
+	m.services.pending.Set(0)
+	m.endpoints.pending.Set(0)
+	var without [2]int
+	for _, t := range l.tables {
+		for _, at := range t.triggers {
+			m.latency.Observe(now.Sub(at).Seconds())
+		}
+		t.triggers = t.triggers[:0]
+		for i := range without {
+			without[i] += t.book.excluded[i]
+		}
+	}
+	m.noLocal.WithLabelValues("internal").Set(float64(without[0]))
+	m.noLocal.WithLabelValues("external").Set(float64(without[1]))
+}
+
+// How full the table of connections may be: above the first a warning is
+// logged, and again only after it has been below the second, in percent.
+const (
+	nearlyFull  = 90
+	roomAgain   = 75
+	lookAtFlows = 10 * time.Second
+)
+
+// watchConntrack warns of a full table of connections: what does not fit is
+// dropped, of Services and of everything else.
+func (l *loop) watchConntrack(now time.Time) {
+	if now.Sub(l.looked) < lookAtFlows {
+		return
+	}
+	l.looked = now
+	entries, limit, err := l.socket.conntracked()
+	if err == nil && limit > 0 {
+		l.judge(entries, limit)
+	}
+}
+
+func (l *loop) judge(entries, limit uint32) {
+	switch percent := uint64(entries) * 100 / uint64(limit); {
+	case percent >= nearlyFull && !l.full:
+		l.full = true
+		l.proxy.log.Warn("the table of connections is nearly full; new connections will be dropped when it is: raise net.netfilter.nf_conntrack_max",
+			"entries", entries, "limit", limit)
+	case percent < roomAgain:
+		l.full = false
+	}
+}

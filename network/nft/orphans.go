@@ -1,0 +1,45 @@
+package nft
+
+import (
+	"fmt"
+	"net/netip"
+
+	"fairlead.dev/fairlead/network/lb"
+)
+
+// Frontends that went while no Proxy ran are in no book: only the table that
+// the last one left still knows them. Who begins therefore asks it about the
+// UDP flows that there are, before the table is replaced. Nothing is guessed from
+// addresses, so what others translate is never touched; and the map is asked
+// for single keys, which costs the same however large it is.
+
+// orphans returns those frontends of the table in the kernel that have UDP
+// flows, as if none of them served any more. That is true of those that nobody
+// adds to the next transaction's cuts again.
+func (s *socket) orphans(f *family) ([]flows, error) {
+	translated := map[netip.AddrPort]struct{}{}
+	err := s.dumpUDP(f, func(flow flow) {
+		if flow.replySource != flow.dest {
+			translated[flow.dest] = struct{}{}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read conntrack: %w", err)
+	}
+	var found []flows
+	for at := range translated {
+		if s.holds(f, frontendKey(services, at, lb.UDP)) {
+			found = append(found, flows{at: at})
+		}
+	}
+	return found, nil
+}
+
+// takeOver has the flows cut that the table's previous owner left to nobody.
+func (t *table) takeOver() {
+	gone, err := t.kernel.socket.orphans(t.family)
+	if err != nil {
+		t.proxy.log.Error("cannot look for UDP flows of services that are gone", "table", t.family, "err", err)
+	}
+	t.cut = append(gone, t.cut...) // the later entry of a frontend counts
+}

@@ -1,0 +1,277 @@
+package nft
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/world"
+)
+
+// Config says which node this is and which addresses belong to the cluster. The
+// IP versions of the ServiceCIDRs, or if those are not known of the NodeIPs, are
+// the ones there are. Each has a table of its own, and at most one range and one
+// DNS address.
+type Config struct {
+	NodeName     string
+	NodeIPs      []netip.Addr   // where node ports answer
+	ClusterCIDRs []netip.Prefix // the pods of all nodes; none: this node's own, as its Node says
+	ServiceCIDRs []netip.Prefix // none: not known, and then addresses of no Service are left alone
+	ClusterDNS   []netip.Addr   // of this node's own DNS server; none if there is none
+	// APIServers are where this node reaches the API, besides what the Service of the API server says. Like every address
+	// in lb.Reserved they are never a Service's.
+	APIServers []netip.AddrPort
+	// Host are addresses of which nodes and pods reach only the APIServers, as in a lab; none: everybody is reached.
+	Host []netip.Addr
+	// ServicesOnly leaves connections to no Service alone. Otherwise pods that connect to the world get this
+	// node's address, which beside somebody else's pod network is that one's business.
+	ServicesOnly bool
+	// CountUpTo makes the kernel count the connections that each endpoint gets, as long as there are no more
+	// endpoints than this in a table; see Connections. A connection pays a tenth to a third of a microsecond;
+	// each endpoint takes 2.5 microseconds more when a table is written, two and a half times as much as
+	// without, and sixteen bytes more for every processor.
+	CountUpTo int
+	// Metrics is where the Proxy registers its metrics; nil for nowhere.
+	Metrics prometheus.Registerer
+	// MasqueradeAll gives pods of this node an address of the node towards Services, too (rule P51).
+	MasqueradeAll bool
+}
+
+// Proxy keeps the kernel's tables what the World says. Make one with New.
+type Proxy struct {
+	cfg      Config
+	families []*family
+	dns      []string // the cluster addresses of the DNS Service
+	world    *world.World
+	log      *slog.Logger
+
+	metrics *metrics
+
+	mu      sync.Mutex // guards below
+	stats   Stats
+	applied map[world.ServiceName]applied
+	asking  *socket // for questions from outside the loop; nil unless Run runs
+}
+
+// applied is when the kernel took over a Service, and what it has of it in each
+// family.
+type applied struct {
+	at       time.Time
+	services [2]*service
+}
+
+// Stats counts what a Proxy has done, over both IP versions.
+type Stats struct {
+	Services     int           // in the kernel; one that has both IP versions counts twice
+	Elements     int           // of all maps
+	Classes      int           // different ways to treat a connection
+	Transactions int           // committed, rewrites included
+	Rewrites     int           // of a whole table
+	Failures     int           // transactions the kernel refused
+	Flows        int           // UDP flows cut because their endpoint was gone
+	Last         time.Duration // from the first look at the last changes to their commit
+	Updated      time.Time     // when the kernel was last brought up to date; zero: never
+	Pending      time.Time     // when work began that is not in the kernel yet; zero: there is none
+	Failure      error         // of the last attempt; nil when the kernel is up to date
+}
+
+// New returns a Proxy for the World. It does nothing until Run.
+func New(cfg Config, w *world.World, log *slog.Logger) *Proxy {
+	p := &Proxy{cfg: cfg, families: familiesOf(cfg), world: w, log: log, applied: map[world.ServiceName]applied{}, metrics: newMetrics(time.Now())}
+	if cfg.Metrics != nil {
+		p.register(cfg.Metrics)
+	}
+	for _, a := range cfg.ClusterDNS {
+		p.dns = append(p.dns, a.String())
+	}
+	return p
+}
+
+// Stats returns the counters as of now.
+func (p *Proxy) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
+}
+
+// Applied returns when the kernel last took over a change of the Service; the
+// zero time if it never did.
+func (p *Proxy) Applied(name world.ServiceName) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.applied[name].at
+}
+
+// patience is how long a Proxy may fail to write a change until it counts as ill.
+const patience = 10 * time.Second
+
+// Healthy reports whether the kernel has what it should have, or may have it
+// soon, and when it last was brought up to date; the zero time if it never was.
+func (p *Proxy) Healthy() (bool, time.Time) {
+	s := p.Stats()
+	return !s.Updated.IsZero() && (s.Pending.IsZero() || time.Since(s.Pending) < patience), s.Updated
+}
+
+// Rows returns what the World's Services mean on this node, by name, and for
+// each name by IP version. It is a fresh derivation: see Stats for whether the
+// kernel has it.
+func (p *Proxy) Rows() []lb.Rows {
+	var all []lb.Rows
+	nodes := make([]lb.Node, len(p.families))
+	for i, f := range p.families {
+		nodes[i], _ = p.node(f)
+	}
+	for _, name := range p.world.Services() {
+		for i, f := range p.families {
+			service, endpointSlices := p.service(f, name)
+			if r := lb.Derive(service, endpointSlices, nodes[i]); !r.IsEmpty() {
+				all = append(all, r)
+			}
+		}
+	}
+	return all
+}
+
+// node returns what this node is, and which addresses the rules of a family
+// need.
+func (p *Proxy) node(f *family) (lb.Node, layout) {
+	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs, IPv6: f.v6, Reserved: p.reserved()}
+	l := layout{family: f, clusterCIDR: f.prefix(p.cfg.ClusterCIDRs), serviceCIDR: f.prefix(p.cfg.ServiceCIDRs), dns: f.addr(p.cfg.ClusterDNS), host: f.addr(p.cfg.Host), api: p.apiPort(f),
+		outbound: !p.cfg.ServicesOnly, countUpTo: p.cfg.CountUpTo, masquerade: p.cfg.MasqueradeAll}
+	l.localPods = l.clusterCIDR
+	if n := p.world.Node(p.cfg.NodeName); n != nil {
+		node.Zone = n.Labels[corev1.LabelTopologyZone]
+		for _, text := range append([]string{n.Spec.PodCIDR}, n.Spec.PodCIDRs...) {
+			if cidr, err := netip.ParsePrefix(text); err == nil && f.has(cidr.Addr()) {
+				l.localPods = cidr.Masked()
+				break
+			}
+		}
+	}
+	if !l.clusterCIDR.IsValid() {
+		l.clusterCIDR = l.localPods
+	}
+	return node, l
+}
+
+// apiPort is where the host that is otherwise shut serves the API, zero if it does not in this family.
+func (p *Proxy) apiPort(f *family) uint16 {
+	for _, at := range p.cfg.APIServers {
+		if at.Addr() == f.addr(p.cfg.Host) {
+			return at.Port()
+		}
+	}
+	return 0
+}
+
+// apiService is the Service that leads to the API servers.
+var apiService = world.ServiceName{Namespace: corev1.NamespaceDefault, Name: lb.APIService}
+
+// reserved is what no Service may take over, as far as this node knows.
+func (p *Proxy) reserved() lb.Reserved {
+	_, api := p.world.Service(apiService)
+	r := lb.NewReserved(p.world.Nodes(), api, p.cfg.ClusterCIDRs, p.cfg.ServiceCIDRs)
+	for _, a := range slices.Concat(p.cfg.NodeIPs, p.cfg.ClusterDNS) {
+		if r.Addrs[a] == "" {
+			r.Addrs[a] = "an address of this node"
+		}
+	}
+	for _, at := range p.cfg.APIServers {
+		r.AddAPI(at)
+	}
+	return r
+}
+
+// nodeAddresses returns the addresses of all nodes: pods keep their own address
+// towards them.
+func (p *Proxy) nodeAddresses(f *family) map[netip.Addr]struct{} {
+	all := map[netip.Addr]struct{}{}
+	for _, a := range p.cfg.NodeIPs {
+		if f.has(a) {
+			all[a] = struct{}{}
+		}
+	}
+	for _, n := range p.world.Nodes() {
+		for _, text := range n.Status.Addresses {
+			if text.Type != corev1.NodeInternalIP && text.Type != corev1.NodeExternalIP {
+				continue
+			}
+			if a, err := netip.ParseAddr(text.Address); err == nil && f.has(a) {
+				all[a] = struct{}{}
+			}
+		}
+	}
+	return all
+}
+
+// Run programs the network namespace of the calling goroutine's thread until
+// ctx is done, which is not an error. It leaves the tables behind: Services
+// keep working without their Proxy, and the next one takes over.
+func (p *Proxy) Run(ctx context.Context) error {
+	rules, err := dial()
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	defer rules.close()
+	flows, err := dial()
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	defer flows.close()
+	asking, err := dial()
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	p.answerWith(asking)
+	defer func() {
+		p.answerWith(nil)
+		asking.close()
+	}()
+	select { // rule P5: a part of the truth is not written
+	case <-p.world.Synced():
+	case <-ctx.Done():
+		return nil
+	}
+	l := newLoop(p, rules, newCleaner(flows))
+	for _, t := range l.tables {
+		if h, err := rules.inherit(t.family); err == nil {
+			t.book.adopt(h)
+			t.intact = true
+		} // else there is no table yet, or none to take over
+	}
+	var group sync.WaitGroup
+	group.Go(func() { p.clean(ctx, l.cleaner) })
+	defer group.Wait()
+	return l.run(ctx)
+}
+
+// answerWith sets the socket for questions from outside the loop.
+func (p *Proxy) answerWith(s *socket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asking = s
+}
+
+// clean runs the cleaner and counts what it cut.
+func (p *Proxy) clean(ctx context.Context, c *cleaner) {
+	for {
+		n, err := c.next(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			p.log.Error("cannot cut UDP flows to endpoints that are gone", "err", err)
+		}
+		p.mu.Lock()
+		p.stats.Flows += n
+		p.mu.Unlock()
+	}
+}

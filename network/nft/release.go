@@ -1,0 +1,67 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/network/lb"
+)
+
+// Release takes addresses out of the tables that a Proxy left behind in the
+// current network namespace, so that connections to them go to who listens
+// there. Who needs the API server to learn what the rules should be calls it
+// before the first connection: rules that send that one elsewhere, because an
+// address changed hands while nobody looked, would otherwise never be corrected.
+// An API server that is reached by a cluster address stays reachable by it.
+// Without tables there is nothing to do.
+func Release(at []netip.AddrPort) error {
+	s, err := dial()
+	if err != nil {
+		return fmt.Errorf("release %v: %w", at, err)
+	}
+	defer s.close()
+	for _, v6 := range []bool{false, true} {
+		f := newFamily(v6)
+		for _, a := range at {
+			if !f.has(a.Addr()) || s.holds(f, addrKey(clusterIPs, a.Addr())) {
+				continue
+			}
+			if err := s.release(f, a); err != nil {
+				return fmt.Errorf("release %s: %w", a, err)
+			}
+		}
+	}
+	return nil
+}
+
+// release removes the frontends at a TCP address and port.
+func (s *socket) release(f *family, at netip.AddrPort) error {
+	tx := newTransaction(f, 0)
+	for _, in := range []mapID{services, shortcuts, restricted} {
+		k := frontendKey(in, at, lb.TCP)
+		if !s.holds(f, k) {
+			continue
+		}
+		w := &elementWriter{b: tx, kind: unix.NFT_MSG_DELSETELEM, set: in.String()}
+		w.put(&entry{key: k}, false)
+		w.flush()
+	}
+	if tx.isEmpty() {
+		return nil
+	}
+	if err := s.commit(tx); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
+}
+
+// holds reports whether the table in the kernel has an element. An error says
+// that there is none, or no table of ours.
+func (s *socket) holds(f *family, k key) bool {
+	found := false
+	_ = s.look(f, k.in, []key{k}, func(element) error { found = true; return nil })
+	return found
+}

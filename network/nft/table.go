@@ -1,0 +1,231 @@
+package nft
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/world"
+)
+
+// table is what a loop has of each IP version: what the kernel should have, and
+// what it has.
+type table struct {
+	proxy  *Proxy
+	family *family
+	book   *book
+	kernel *kernel
+
+	node   lb.Node
+	stale  bool // the kernel may differ from the book: write everything
+	intact bool // the table is as this Proxy or its predecessor left it
+
+	cut     []flows                        // what the next transaction makes wrong
+	skipped map[world.ServiceName]struct{} // could not be taken in; to be tried again
+
+	explained bool        // why the kernel refuses the table was said
+	triggers  []time.Time // of pods, that the next transaction includes
+
+	transactions, rewrites int
+}
+
+func newTable(p *Proxy, f *family, s *socket) *table {
+	return &table{proxy: p, family: f, book: newBook(), stale: true, kernel: &kernel{socket: s, flags: tableOwner | tablePersist}}
+}
+
+// takeIn takes changes into the book and adds the names of Services that are
+// not as before.
+func (t *table) takeIn(changes world.Changes, changed map[world.ServiceName]struct{}) error {
+	t.book.unstaged = t.stale
+	names := slices.AppendSeq(make([]world.ServiceName, 0, len(changes.Services)+len(t.skipped)), maps.Keys(changes.Services))
+	for name := range t.skipped {
+		if _, again := changes.Services[name]; !again {
+			names = append(names, name)
+		}
+	}
+	t.skipped = nil
+	_, api := changes.Services[apiService]
+	if changes.Nodes || api || t.kernel.sizes[0] == 0 {
+		names = t.lookAtNodes(names)
+	}
+	t.book.expect(len(names))
+	return t.derive(names, changed)
+}
+
+// lookAtNodes takes in what changed about nodes and returns the Services to
+// derive again: all of them if this node is not what it was, and those that the
+// outside can reach if other addresses are reserved.
+func (t *table) lookAtNodes(names []world.ServiceName) []world.ServiceName {
+	node, layout := t.proxy.node(t.family)
+	moved := node.Zone != t.node.Zone || node.Name != t.node.Name
+	reserved := !node.Reserved.Equal(t.node.Reserved)
+	if layout != t.kernel.layout {
+		t.kernel.layout, t.book.localPods = layout, layout.localPods
+		t.stale, moved = true, true
+	}
+	t.book.setNodes(t.proxy.nodeAddresses(t.family))
+	t.node = node
+	switch {
+	case !moved && reserved:
+		return append(names, t.exposed()...)
+	case !moved:
+		return names
+	}
+	all := t.proxy.world.Services()
+	for _, name := range names { // those that are gone
+		if t.book.services[name] != nil {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// exposed are the Services that the outside can reach.
+func (t *table) exposed() []world.ServiceName {
+	return slices.DeleteFunc(t.proxy.world.Services(), func(name world.ServiceName) bool {
+		s, _ := t.proxy.world.Service(name)
+		return s == nil || !lb.Exposed(s)
+	})
+}
+
+// derived is what the World says of a Service, and what that means here.
+type derived struct {
+	name   world.ServiceName
+	object *corev1.Service
+	slices []*discoveryv1.EndpointSlice
+	rows   lb.Rows
+}
+
+// derivedAhead derives the named Services. Many are derived by another
+// goroutine while what came first is already taken in.
+func (t *table) derivedAhead(names []world.ServiceName, each func(*derived)) {
+	node, family := t.node, t.family
+	one := func(name world.ServiceName) derived {
+		d := derived{name: name}
+		d.object, d.slices = t.proxy.service(family, name)
+		d.rows = lb.Derive(d.object, d.slices, node)
+		d.rows.Service = name
+		return d
+	}
+	const block = 256
+	if len(names) <= block {
+		for _, name := range names {
+			d := one(name)
+			each(&d)
+		}
+		return
+	}
+	blocks := make(chan []derived, 4)
+	go func() {
+		defer close(blocks)
+		for part := range slices.Chunk(names, block) {
+			done := make([]derived, len(part))
+			for i, name := range part {
+				done[i] = one(name)
+			}
+			blocks <- done
+		}
+	}()
+	for done := range blocks {
+		for i := range done {
+			each(&done[i])
+		}
+	}
+}
+
+// derive brings the named Services into the book. A Service that cannot be
+// expressed keeps its previous state and is tried again.
+func (t *table) derive(names []world.ServiceName, changed map[world.ServiceName]struct{}) error {
+	var failed error
+	t.derivedAhead(names, func(d *derived) {
+		var before service
+		if s := t.book.services[d.name]; s != nil {
+			before = *s
+		}
+		differs, err := t.book.update(d.rows)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			if t.skipped == nil {
+				t.skipped = map[world.ServiceName]struct{}{}
+			}
+			t.skipped[d.name] = struct{}{}
+			return
+		}
+		if differs {
+			changed[d.name] = struct{}{}
+		}
+		t.cut = append(t.cut, toCut(before.flows, flowsOf(&d.rows))...)
+		t.note(before, d)
+	})
+	return failed
+}
+
+// note measures a change for the metrics: what kind it is, and what started it.
+func (t *table) note(before service, d *derived) {
+	m := t.proxy.metrics
+	if t.proxy.cfg.Metrics == nil {
+		return
+	}
+	if t.family == t.proxy.families[0] {
+		kind := &m.endpoints
+		if before.object != d.object {
+			kind = &m.services
+		}
+		kind.total.Inc()
+		kind.pending.Inc()
+	}
+	s := t.book.services[d.name]
+	if s == nil {
+		return
+	}
+	s.object, s.triggered = d.object, before.triggered
+	for _, at := range triggers(t.family, d.slices, latest(before.triggered, m.since)) {
+		t.triggers = append(t.triggers, at)
+		s.triggered = latest(s.triggered, at)
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// write brings the book into the kernel, by the difference if that is known.
+func (t *table) write() error {
+	if !t.stale && t.kernel.fits(t.book.size()) && t.book.classes.idle <= maxIdle {
+		d := t.book.take()
+		if d.isEmpty() {
+			return nil
+		}
+		t.transactions++
+		if err := t.kernel.update(t.book, d); err == nil {
+			return nil
+		}
+		// The kernel is not what we think it is. Writing everything does not
+		// depend on what it is.
+		t.intact = false
+	}
+	t.stale = true
+	t.book.settleHeritage()
+	if t.rewrites == 0 {
+		t.takeOver()
+	}
+	if err := t.kernel.rewrite(t.book, t.intact); err != nil {
+		t.intact = false
+		if !t.explained {
+			t.explained, err = true, explained(t.family, err)
+		}
+		return err
+	}
+	t.stale, t.intact = false, true
+	t.transactions++
+	t.rewrites++
+	return nil
+}

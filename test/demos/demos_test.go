@@ -1,0 +1,90 @@
+// Package demos shows each promise of Fairlead as a script of the commands a person types, with what
+// they print: a laboratory of two nodes, real containers, real packets. It is also their test.
+//
+//	make build images && go test ./demos                  (as root)
+//	go test ./demos -run TestDemos/M6                     one of them
+//
+// The commands of the scripts are described in internal/script.
+package demos
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"fairlead.dev/fairlead/internal/script"
+)
+
+// The API server's port is not the default, which a cluster on this host would hold.
+const (
+	name = "demos"
+	port = 7443
+)
+
+// TestDemos starts one laboratory, plays every script in it, one after the other, and takes it down. The
+// scripts use the manifests of the documents they show unchanged, so two of them may claim the same
+// names.
+func TestDemos(t *testing.T) {
+	lab := start(t)
+	testscript.RunT(inOrder{t}, lab.Params("."))
+}
+
+// start starts a laboratory of two nodes with the images of the demonstrations.
+func start(t *testing.T) script.Lab {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("the laboratory needs root: it makes network namespaces and runs containers")
+	}
+	program, err := filepath.Abs("../../bin/fairlead")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := os.Getenv("FAIRLEAD"); p != "" {
+		program = p
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Fatalf("%v: run make build", err)
+	}
+	images, err := filepath.Glob("../../build/images/*.tar")
+	if err != nil || len(images) == 0 {
+		t.Fatal("no images in build/images: run make images")
+	}
+	lab := script.Lab{
+		Fairlead: program, Name: name, Port: port,
+		Dir:    filepath.Join("/var/lib", fmt.Sprintf("fl-demos-%d", os.Getpid())),
+		Nodes:  []string{"node1", "node2"},
+		Images: images, Home: t.TempDir(),
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			if log, err := os.ReadFile(filepath.Join(lab.Dir, "server.log")); err == nil {
+				t.Logf("server.log ends with\n%s", log[max(0, len(log)-3000):])
+			}
+		}
+		text, err := lab.Down()
+		t.Log(text)
+		if err != nil {
+			t.Errorf("down: %v", err)
+		}
+	})
+	text, err := lab.Up()
+	t.Log(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lab
+}
+
+// inOrder runs scripts one after the other where testscript would run them all at once.
+type inOrder struct{ *testing.T }
+
+func (inOrder) Parallel() {}
+
+func (inOrder) Verbose() bool { return testing.Verbose() }
+
+func (t inOrder) Run(name string, f func(testscript.T)) {
+	t.T.Run(name, func(t *testing.T) { f(inOrder{t}) })
+}
