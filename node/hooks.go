@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	apiprobe "fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/probe"
 )
@@ -70,7 +71,7 @@ func (a *Agent) hook(ctx context.Context, pod *corev1.Pod, c *corev1.Container, 
 		}
 		limited, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		if answer := check(limited); answer.Outcome != probe.Success {
+		if answer := check(limited); answer.Outcome != apiprobe.Success {
 			return errors.New(answer.Text)
 		}
 		return nil

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
 )

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	apiprobe "fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/probe"
 )
@@ -14,7 +15,7 @@ import (
 // probeKey is one probe of one container.
 type probeKey struct {
 	id   string
-	kind probe.Kind
+	kind apiprobe.Kind
 }
 
 // tendProbes starts the probes that should run now and ends the others.
@@ -37,7 +38,7 @@ func (w *worker) tendProbes(ctx context.Context) {
 			if c == nil {
 				continue
 			}
-			for _, kind := range []probe.Kind{probe.Startup, probe.Liveness, probe.Readiness} {
+			for _, kind := range []apiprobe.Kind{apiprobe.Startup, apiprobe.Liveness, apiprobe.Readiness} {
 				key := probeKey{c.ID, kind}
 				if want[key] != nil && w.probes[key] == nil {
 					w.startProbe(ctx, key, want[key], &list[i], c)
@@ -58,15 +59,15 @@ func (w *worker) wantedProbes(spec *corev1.Container, want map[probeKey]*corev1.
 	ending := doomed || w.leaving() || w.mem.Rejected != nil
 	if spec.StartupProbe != nil && !w.mem.Started[c.ID] {
 		if !ending {
-			want[probeKey{c.ID, probe.Startup}] = spec.StartupProbe
+			want[probeKey{c.ID, apiprobe.Startup}] = spec.StartupProbe
 		}
 		return
 	}
 	if spec.LivenessProbe != nil && !ending {
-		want[probeKey{c.ID, probe.Liveness}] = spec.LivenessProbe
+		want[probeKey{c.ID, apiprobe.Liveness}] = spec.LivenessProbe
 	}
 	if spec.ReadinessProbe != nil {
-		want[probeKey{c.ID, probe.Readiness}] = spec.ReadinessProbe
+		want[probeKey{c.ID, apiprobe.Readiness}] = spec.ReadinessProbe
 	}
 }
 
@@ -74,7 +75,7 @@ func (w *worker) wantedProbes(spec *corev1.Container, want map[probeKey]*corev1.
 func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, spec *corev1.Container, c *life.Container) {
 	ctx, stop := context.WithCancel(ctx)
 	w.probes[key] = stop
-	_, _, timeout := probe.Timing(p)
+	_, _, timeout := apiprobe.Timing(p)
 	target := probe.Target{IP: w.podIP(), Ports: spec.Ports, Exec: func(ctx context.Context, command []string, timeout time.Duration) (string, int32, error) {
 		return w.a.engine.execSync(ctx, key.id, command, timeout)
 	}}
@@ -85,11 +86,11 @@ func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, 
 	}
 	runner := &probe.Runner{
 		Kind: key.kind, Spec: p, Check: check, Started: c.Started,
-		Known:   key.kind == probe.Readiness && w.mem.Ready[c.ID],
+		Known:   key.kind == apiprobe.Readiness && w.mem.Ready[c.ID],
 		Flipped: func(good bool, _ string) { w.mail.post(func() { w.flipped(key, p, spec, good) }) },
 		Failed: func(a probe.Answer) {
 			text := fmt.Sprintf("%s probe failed: %s", key.kind, a.Text)
-			if a.Outcome == probe.Broken {
+			if a.Outcome == apiprobe.Unknown {
 				text = fmt.Sprintf("%s probe errored and resulted in unknown state: %s", key.kind, a.Text)
 			}
 			w.containerEvent(spec.Name, corev1.EventTypeWarning, "Unhealthy", text)
@@ -115,13 +116,13 @@ func (w *worker) flipped(key probeKey, p *corev1.Probe, spec *corev1.Container, 
 		return // it was stopped in the meantime
 	}
 	switch {
-	case key.kind == probe.Readiness:
+	case key.kind == apiprobe.Readiness:
 		w.mem.Ready[key.id] = good
 	case good:
-		w.mem.Started[key.id] = key.kind == probe.Startup || w.mem.Started[key.id]
+		w.mem.Started[key.id] = key.kind == apiprobe.Startup || w.mem.Started[key.id]
 	default:
 		what := "liveness"
-		if key.kind == probe.Startup {
+		if key.kind == apiprobe.Startup {
 			what = "startup"
 		}
 		w.mem.Doomed[key.id] = life.Doom{

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/proxy"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	apiprobe "fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/probe"
@@ -84,7 +85,7 @@ func (a *Agent) handler() http.Handler {
 	for _, path := range []string{"/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}"} {
 		mux.HandleFunc(path, a.servePortForward)
 	}
-	mux.HandleFunc("POST "+probe.Path, probe.Serve)
+	mux.HandleFunc("POST "+apiprobe.Path, probe.Serve)
 	for path, page := range map[string]http.Handler{"/metrics": a.cfg.Metrics, health.ReportPath: a.cfg.Services} {
 		if page != nil {
 			mux.Handle("GET "+path, page)

@@ -16,7 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
 )

@@ -18,8 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 
+	"fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/internal/apitest"
-	"fairlead.dev/fairlead/node/probe"
 	"fairlead.dev/fairlead/pki"
 )
 

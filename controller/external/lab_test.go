@@ -26,11 +26,12 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
 
+	"fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/cluster/join"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/internal/netlab"
-	"fairlead.dev/fairlead/node/probe"
+	nodeprobe "fairlead.dev/fairlead/node/probe"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
 )
@@ -150,7 +151,7 @@ func (a *agent) start(t *testing.T) {
 			}
 		}
 		defer a.busy.Add(-1)
-		probe.Serve(w, r)
+		nodeprobe.Serve(w, r)
 	})
 	server := &http.Server{
 		Handler:   mux,

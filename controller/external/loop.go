@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/api/probe"
 )
 
 const (

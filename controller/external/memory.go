@@ -8,7 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/api/probe"
 )
 
 // remembered is how long the state of an address is kept that is not listed any more: a manifest that is deleted and
@@ -60,7 +60,7 @@ func (m *memory) follow(r *rule, written string) {
 	}
 	m.rule, m.written = r, written
 	for _, known := range m.findings {
-		known.counter = probe.NewCounter(probe.Readiness, &r.probe, !known.fails())
+		known.counter = probe.NewCounter(&r.probe, !known.fails())
 		known.due, known.doubt = time.Time{}, ""
 	}
 	m.waiting = nil
@@ -87,7 +87,7 @@ func (m *memory) list(seats []seat, svc *corev1.Service, now time.Time) {
 		if known := m.findings[to]; known != nil {
 			known.gone = time.Time{}
 		} else {
-			m.findings[to] = &finding{counter: probe.NewCounter(probe.Readiness, &m.rule.probe, isGood)}
+			m.findings[to] = &finding{counter: probe.NewCounter(&m.rule.probe, isGood)}
 		}
 	}
 	maps.DeleteFunc(m.findings, func(to netip.AddrPort, known *finding) bool {
@@ -140,7 +140,7 @@ func (m *memory) settled(to netip.AddrPort, node string, reply probe.Reply) bool
 	if !reply.OK {
 		return true
 	}
-	known.counter = probe.NewCounter(probe.Readiness, &m.rule.probe, true)
+	known.counter = probe.NewCounter(&m.rule.probe, true)
 	known.since, m.node = time.Time{}, node
 	return false
 }

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
-	"fairlead.dev/fairlead/node/probe"
+	"fairlead.dev/fairlead/api/probe"
 )
 
 func service(annotations ...string) *corev1.Service {

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"fairlead.dev/fairlead/api/probe"
 )
 
 // Target is where a container is probed.
@@ -110,7 +112,7 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 func failed(err error) Answer {
-	return Answer{Outcome: Failure, Text: err.Error(), Refused: errors.Is(err, syscall.ECONNREFUSED)}
+	return Answer{Outcome: probe.Failure, Text: err.Error(), Refused: errors.Is(err, syscall.ECONNREFUSED)}
 }
 
 // GRPC checks with the standard health service (rule R10).
@@ -125,7 +127,7 @@ func GRPC(address, service string, timeout time.Duration) Check {
 		conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithContextDialer(connect), grpc.WithNoProxy(), grpc.WithUserAgent(userAgent))
 		if err != nil {
-			return Answer{Outcome: Failure, Text: fmt.Sprintf("error: failed to connect service at %q: %v", address, err)}
+			return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("error: failed to connect service at %q: %v", address, err)}
 		}
 		defer conn.Close()
 		answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
@@ -133,17 +135,17 @@ func GRPC(address, service string, timeout time.Duration) Check {
 		case err == nil && answer.Status == grpc_health_v1.HealthCheckResponse_SERVING:
 			return Answer{Text: "service healthy"}
 		case err == nil:
-			return Answer{Outcome: Failure, Text: fmt.Sprintf("service unhealthy (responded with %q)", answer.Status)}
+			return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("service unhealthy (responded with %q)", answer.Status)}
 		case refused:
-			return Answer{Outcome: Failure, Refused: true, Text: fmt.Sprintf("timeout: failed to connect service %q within %v: connection refused", address, timeout)}
+			return Answer{Outcome: probe.Failure, Refused: true, Text: fmt.Sprintf("timeout: failed to connect service %q within %v: connection refused", address, timeout)}
 		}
 		switch status.Code(err) {
 		case codes.Unimplemented:
-			return Answer{Outcome: Failure, Text: "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): " + status.Convert(err).Message()}
+			return Answer{Outcome: probe.Failure, Text: "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): " + status.Convert(err).Message()}
 		case codes.DeadlineExceeded:
-			return Answer{Outcome: Failure, Text: fmt.Sprintf("timeout: health rpc did not complete within %v", timeout)}
+			return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("timeout: health rpc did not complete within %v", timeout)}
 		}
-		return Answer{Outcome: Failure, Text: fmt.Sprintf("error: health rpc probe failed: %v", err)}
+		return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("error: health rpc probe failed: %v", err)}
 	}
 }
 
@@ -156,11 +158,11 @@ func execCheck(command []string, t Target, timeout time.Duration) Check {
 		}
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			return Answer{Outcome: Failure, Text: fmt.Sprintf("command timed out: %q timed out after %v", command, timeout)}
+			return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("command timed out: %q timed out after %v", command, timeout)}
 		case err != nil:
-			return Answer{Outcome: Broken, Text: err.Error()}
+			return Answer{Outcome: probe.Unknown, Text: err.Error()}
 		case code != 0:
-			return Answer{Outcome: Failure, Text: output}
+			return Answer{Outcome: probe.Failure, Text: output}
 		}
 		return Answer{Text: output}
 	}

@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"fairlead.dev/fairlead/api/probe"
 )
 
 // BenchmarkHTTP is one try of an HTTP probe, the server's part included.
@@ -16,7 +18,7 @@ func BenchmarkHTTP(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if a := check(b.Context()); a.Outcome != Success {
+		if a := check(b.Context()); a.Outcome != probe.Success {
 			b.Fatal(a.Text)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/api/probe"
 )
 
 const (
@@ -43,7 +45,7 @@ func HTTP(h *corev1.HTTPGetAction, t Target) (Check, error) {
 				return failed(&url.Error{Op: "Get", URL: target.String(), Err: err})
 			}
 			if response.StatusCode < 200 || response.StatusCode >= 400 {
-				return Answer{Outcome: Failure, Text: fmt.Sprintf("HTTP probe failed with statuscode: %d", response.StatusCode)}
+				return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("HTTP probe failed with statuscode: %d", response.StatusCode)}
 			}
 			next, err := response.Location()
 			if response.StatusCode < 300 || err != nil || next.Hostname() != target.Hostname() {
@@ -51,7 +53,7 @@ func HTTP(h *corev1.HTTPGetAction, t Target) (Check, error) {
 			}
 			target = next
 		}
-		return Answer{Outcome: Failure, Text: fmt.Sprintf("Get %q: stopped after %d redirects", first, maxRedirects)}
+		return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("Get %q: stopped after %d redirects", first, maxRedirects)}
 	}, nil
 }
 

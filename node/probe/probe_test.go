@@ -19,53 +19,9 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"fairlead.dev/fairlead/api/probe"
 )
-
-func TestCounter(t *testing.T) {
-	tests := []struct {
-		name     string
-		kind     Kind
-		up, down int32
-		known    bool
-		outcomes string // + success, - failure, ? broken
-		want     string // U or D at each flip, else .
-	}{
-		{"R14 readiness begins bad", Readiness, 1, 3, false, "---", "..."},
-		{"R13 one success is enough", Readiness, 1, 3, false, "+", "U"},
-		{"R13 three failures in a row", Readiness, 1, 3, false, "+--+---", "U.....D"},
-		{"R2 two successes", Readiness, 2, 1, false, "+-++-", "...UD"},
-		{"R14 liveness begins good", Liveness, 1, 3, false, "+---", "...D"},
-		{"R12 broken tries change nothing", Liveness, 1, 2, false, "-?-", "..D"},
-		{"R14 startup is undecided", Startup, 1, 2, false, "--", ".D"},
-		{"R17 startup succeeds", Startup, 1, 2, false, "-+", ".U"},
-		{"R25 a known state is kept until three failures", Readiness, 1, 3, true, "+---", "...D"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			c := NewCounter(test.kind, &corev1.Probe{SuccessThreshold: test.up, FailureThreshold: test.down}, test.known)
-			var got strings.Builder
-			for _, o := range test.outcomes {
-				switch flipped := c.Add(map[rune]Outcome{'+': Success, '-': Failure, '?': Broken}[o]); {
-				case flipped && c.Good:
-					got.WriteByte('U')
-				case flipped:
-					got.WriteByte('D')
-				default:
-					got.WriteByte('.')
-				}
-			}
-			if got.String() != test.want {
-				t.Errorf("%s gives %s, want %s", test.outcomes, got.String(), test.want)
-			}
-		})
-	}
-}
-
-func TestR1_Timing(t *testing.T) {
-	if d, p, o := Timing(&corev1.Probe{}); d != 0 || p != 10*time.Second || o != time.Second {
-		t.Errorf("defaults: %v %v %v", d, p, o)
-	}
-}
 
 // ask runs a check once.
 func ask(t *testing.T, check Check, err error) Answer {
@@ -107,8 +63,8 @@ func TestHTTP(t *testing.T) {
 	}{
 		{"R4 200", 200, Answer{Text: "body"}},
 		{"R4 399", 399, Answer{Text: "body"}},
-		{"R4 400", 400, Answer{Outcome: Failure, Text: "HTTP probe failed with statuscode: 400"}},
-		{"R4 503", 503, Answer{Outcome: Failure, Text: "HTTP probe failed with statuscode: 503"}},
+		{"R4 400", 400, Answer{Outcome: probe.Failure, Text: "HTTP probe failed with statuscode: 400"}},
+		{"R4 503", 503, Answer{Outcome: probe.Failure, Text: "HTTP probe failed with statuscode: 503"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			target, _ := server(t, false, func(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +83,7 @@ func TestHTTP(t *testing.T) {
 	t.Run("R5 the certificate is not verified", func(t *testing.T) {
 		target, port := server(t, true, func(http.ResponseWriter, *http.Request) {})
 		check, err := HTTP(&corev1.HTTPGetAction{Scheme: corev1.URISchemeHTTPS, Port: intstr.FromInt32(port)}, target)
-		if got := ask(t, check, err); got.Outcome != Success {
+		if got := ask(t, check, err); got.Outcome != probe.Success {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -142,7 +98,7 @@ func TestHTTP(t *testing.T) {
 				w.WriteHeader(http.StatusInternalServerError)
 			}
 		})
-		for path, want := range map[string]Outcome{"/same": Failure, "/other": Success} {
+		for path, want := range map[string]probe.Outcome{"/same": probe.Failure, "/other": probe.Success} {
 			check, err := HTTP(&corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(port)}, target)
 			if got := ask(t, check, err); got.Outcome != want {
 				t.Errorf("%s: got %+v", path, got)
@@ -162,7 +118,7 @@ func TestR8_TCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := listener.Addr().String()
-	if got := ask(t, TCP(address), nil); got.Outcome != Success {
+	if got := ask(t, TCP(address), nil); got.Outcome != probe.Success {
 		t.Errorf("got %+v", got)
 	}
 	conn, err := listener.Accept()
@@ -173,7 +129,7 @@ func TestR8_TCP(t *testing.T) {
 		t.Errorf("the connection was not reset: %v", err)
 	}
 	listener.Close()
-	if got := ask(t, TCP(address), nil); got.Outcome != Failure || !got.Refused {
+	if got := ask(t, TCP(address), nil); got.Outcome != probe.Failure || !got.Refused {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -186,9 +142,9 @@ func TestR9_Exec(t *testing.T) {
 		want   Answer
 	}{
 		{"fine", 0, nil, Answer{Text: "fine"}},
-		{"bad", 2, nil, Answer{Outcome: Failure, Text: "bad"}},
-		{"", 0, context.DeadlineExceeded, Answer{Outcome: Failure, Text: `command timed out: ["x"] timed out after 1s`}},
-		{"", 0, fmt.Errorf("no runtime"), Answer{Outcome: Broken, Text: "no runtime"}},
+		{"bad", 2, nil, Answer{Outcome: probe.Failure, Text: "bad"}},
+		{"", 0, context.DeadlineExceeded, Answer{Outcome: probe.Failure, Text: `command timed out: ["x"] timed out after 1s`}},
+		{"", 0, fmt.Errorf("no runtime"), Answer{Outcome: probe.Unknown, Text: "no runtime"}},
 	} {
 		target := Target{Exec: func(context.Context, []string, time.Duration) (string, int32, error) {
 			return test.output, test.code, test.err
@@ -211,16 +167,16 @@ func TestR10_GRPC(t *testing.T) {
 	go s.Serve(listener)
 	defer s.Stop()
 	address := listener.Addr().String()
-	if got := ask(t, GRPC(address, "", time.Second), nil); got.Outcome != Success {
+	if got := ask(t, GRPC(address, "", time.Second), nil); got.Outcome != probe.Success {
 		t.Errorf("got %+v", got)
 	}
-	if got := ask(t, GRPC(address, "sick", time.Second), nil); got.Outcome != Failure || got.Text != `service unhealthy (responded with "NOT_SERVING")` {
+	if got := ask(t, GRPC(address, "sick", time.Second), nil); got.Outcome != probe.Failure || got.Text != `service unhealthy (responded with "NOT_SERVING")` {
 		t.Errorf("got %+v", got)
 	}
-	if got := ask(t, GRPC(address, "unknown", time.Second), nil); got.Outcome != Failure {
+	if got := ask(t, GRPC(address, "unknown", time.Second), nil); got.Outcome != probe.Failure {
 		t.Errorf("got %+v", got)
 	}
-	if got := ask(t, GRPC("127.0.0.1:1", "", time.Second), nil); got.Outcome != Failure || !got.Refused {
+	if got := ask(t, GRPC("127.0.0.1:1", "", time.Second), nil); got.Outcome != probe.Failure || !got.Refused {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -231,10 +187,10 @@ func TestRefusedIsAskedAgainSoon(t *testing.T) {
 	flipped := make(chan bool, 1)
 	begin := time.Now()
 	r := &Runner{
-		Kind: Readiness, Spec: &corev1.Probe{PeriodSeconds: 30}, Started: begin,
+		Kind: probe.Readiness, Spec: &corev1.Probe{PeriodSeconds: 30}, Started: begin,
 		Check: func(context.Context) Answer {
 			if tries.Add(1) < 4 {
-				return Answer{Outcome: Failure, Refused: true}
+				return Answer{Outcome: probe.Failure, Refused: true}
 			}
 			return Answer{}
 		},
@@ -258,7 +214,7 @@ func TestRefusedIsAskedAgainSoon(t *testing.T) {
 
 func TestR17_StartupEndsWithItsSuccess(t *testing.T) {
 	r := &Runner{
-		Kind: Startup, Spec: &corev1.Probe{PeriodSeconds: 1}, Started: time.Now(),
+		Kind: probe.Startup, Spec: &corev1.Probe{PeriodSeconds: 1}, Started: time.Now(),
 		Check: func(context.Context) Answer { return Answer{} }, Flipped: func(bool, string) {}, Failed: func(Answer) {},
 	}
 	done := make(chan struct{})

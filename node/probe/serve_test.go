@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"fairlead.dev/fairlead/api/probe"
 )
 
 func TestServeRefuses(t *testing.T) {
@@ -21,7 +23,7 @@ func TestServeRefuses(t *testing.T) {
 		`{"address":"192.0.2.1","port":80,"handler":{"exec":{"command":["id"]}}}`:   "must specify httpGet, tcpSocket or grpc",
 	} {
 		w := httptest.NewRecorder()
-		Serve(w, httptest.NewRequest(http.MethodPost, Path, strings.NewReader(body)))
+		Serve(w, httptest.NewRequest(http.MethodPost, probe.Path, strings.NewReader(body)))
 		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %d %s, want %q", body, w.Code, w.Body, want)
 		}
@@ -41,8 +43,8 @@ func TestServe(t *testing.T) {
 		}
 	}))
 	port := netip.MustParseAddrPort(socket.Addr().String()).Port()
-	ask := func(handler string) Reply {
-		var request Request
+	ask := func(handler string) probe.Reply {
+		var request probe.Request
 		if err := json.Unmarshal([]byte(handler), &request.Handler); err != nil {
 			t.Fatal(err)
 		}
@@ -52,14 +54,14 @@ func TestServe(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		Serve(w, httptest.NewRequest(http.MethodPost, Path, strings.NewReader(string(body))))
-		var reply Reply
+		Serve(w, httptest.NewRequest(http.MethodPost, probe.Path, strings.NewReader(string(body))))
+		var reply probe.Reply
 		if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil {
 			t.Fatalf("%d %s: %v", w.Code, w.Body, err)
 		}
 		return reply
 	}
-	for handler, want := range map[string]Reply{
+	for handler, want := range map[string]probe.Reply{
 		`{"tcpSocket":{"port":1,"host":"203.0.113.9"}}`:             {OK: true},
 		`{"httpGet":{"port":1,"path":"/ready","host":"elsewhere"}}`: {OK: true},
 		`{"httpGet":{"port":1,"path":"/live"}}`:                     {Message: "HTTP probe failed with statuscode: 503"},
