@@ -17,13 +17,11 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 )
 
-// ServiceName names a Service within the cluster.
-type ServiceName struct{ Namespace, Name string }
-
-// String is "namespace/name".
-func (n ServiceName) String() string { return n.Namespace + "/" + n.Name }
+// ServiceName names a Service within the cluster. As text it is "namespace/name".
+type ServiceName = types.NamespacedName
 
 // sliceName names an EndpointSlice within the cluster.
 type sliceName struct{ namespace, name string }
@@ -173,7 +171,7 @@ func (w *World) Delete(obj runtime.Object) {
 	defer w.mu.Unlock()
 	switch o := obj.(type) {
 	case *corev1.Service:
-		w.deleteService(ServiceName{o.Namespace, o.Name})
+		w.deleteService(ServiceName{Namespace: o.Namespace, Name: o.Name})
 		w.reached(Services, o.ResourceVersion)
 	case *discoveryv1.EndpointSlice:
 		w.deleteSlice(sliceName{o.Namespace, o.Name})
@@ -204,7 +202,7 @@ func (w *World) dropIfEmpty(e *entry) {
 }
 
 func (w *World) putService(s *corev1.Service) {
-	name := ServiceName{s.Namespace, s.Name}
+	name := ServiceName{Namespace: s.Namespace, Name: s.Name}
 	w.entry(name).service = s
 	w.serviceChanged(name)
 }
@@ -221,7 +219,7 @@ func (w *World) deleteService(name ServiceName) {
 
 func (w *World) putSlice(s *discoveryv1.EndpointSlice) {
 	key := sliceName{s.Namespace, s.Name}
-	owner := ServiceName{s.Namespace, s.Labels[discoveryv1.LabelServiceName]}
+	owner := ServiceName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
 	e := w.owners[key]
 	if e != nil && e.name != owner {
 		w.deleteSlice(key)

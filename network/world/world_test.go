@@ -35,7 +35,7 @@ func names(s []*discoveryv1.EndpointSlice) string {
 
 func TestSlicesAreFiledUnderTheirService(t *testing.T) {
 	w := New()
-	web := ServiceName{"default", "web"}
+	web := ServiceName{Namespace: "default", Name: "web"}
 	w.Put(endpointSlice("b", "web"))
 	w.Put(endpointSlice("a", "web"))
 	if s, sl := w.Service(web); s != nil || names(sl) != "a b " {
@@ -54,7 +54,7 @@ func TestSlicesAreFiledUnderTheirService(t *testing.T) {
 	if names(before) != "a b c " {
 		t.Errorf("a reader's slices changed under it: %q", names(before))
 	}
-	if _, sl := w.Service(ServiceName{"default", "api"}); names(sl) != "b " {
+	if _, sl := w.Service(ServiceName{Namespace: "default", Name: "api"}); names(sl) != "b " {
 		t.Errorf("b was not filed under its new Service: %q", names(sl))
 	}
 	w.Delete(service("web"))
@@ -154,7 +154,7 @@ func TestReplacePrunes(t *testing.T) {
 	w.replace(Services, []runtime.Object{service("stays")}, "")
 	w.replace(EndpointSlices, nil, "")
 	c := s.Take()
-	if _, ok := c.Services[ServiceName{"default", "gone"}]; !ok {
+	if _, ok := c.Services[ServiceName{Namespace: "default", Name: "gone"}]; !ok {
 		t.Errorf("the vanished Service was not reported: %v", c)
 	}
 	if got := w.Services(); len(got) != 1 || got[0].Name != "stays" {
@@ -200,7 +200,7 @@ func TestFollowerConverges(t *testing.T) {
 	}
 	follow()
 	for i := -1; i < 6; i++ {
-		n := ServiceName{"default", fmt.Sprint("s", i)}
+		n := ServiceName{Namespace: "default", Name: fmt.Sprint("s", i)}
 		if got, want := seen[n], read(n); got != want {
 			t.Errorf("seed %d: %s: the follower saw %q, the World holds %q", seed, n, got, want)
 		}
