@@ -94,6 +94,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 		return nil, fmt.Errorf("api server: %w", err)
 	}
 	serveOpenAPI(api, customs, generic)
+	serveMetrics(api, cfg.Metrics)
 	routes.Index{}.Install(routes.ListedPathProviders{api, customs}, api.Handler.NonGoRestfulMux)
 	api.RegisterDestroyFunc(customs.Destroy)
 	addHooks(api, customs, k, core["services"], log)

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -44,6 +45,9 @@ type Config struct {
 	Node         string          // the node that this server runs on, whose addresses are its own; empty: none
 	CA           *pki.Authority  // signs the serving certificate and every client's
 	Join         http.Handler    // serves /fairlead/v1/join, before authentication; nil: not served
+
+	// Metrics are those of the parts beside the server, to be shown on its /metrics; nil: there are none.
+	Metrics prometheus.Gatherer
 
 	// Listen opens the socket, somewhere else than in this process's network namespace; nil: there.
 	Listen func(ctx context.Context, network, address string) (net.Listener, error)

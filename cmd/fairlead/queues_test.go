@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -59,7 +60,7 @@ func TestOddObjectsKeepNoQueueBusy(t *testing.T) {
 		}
 	}()
 	settings := config.Settings{Pods: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Services: server.ServiceCIDRs}
-	if _, err := startControllers(ctx, &parts, api.ClientConfig(), server.CA, settings, slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := startControllers(ctx, &parts, api.ClientConfig(), server.CA, settings, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	client, err := dynamic.NewForConfig(api.ClientConfig())

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -81,8 +82,9 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	if err := durable.WriteFile(inst.Path(joinToken), []byte(join.Token(ca, secret)+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	port := uint16(s.Port)
+	port, metrics := uint16(s.Port), prometheus.NewRegistry()
 	what := apiserver.Config{
+		Metrics:          metrics,
 		DataDir:          s.DataDir,
 		EtcdServers:      s.EtcdServers,
 		Bind:             netip.AddrPortFrom(at.bind, port),
@@ -109,7 +111,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	}
 	st.done("API server")
 	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(at.advertise, port).String(), acknowledged: acknowledged(api), inProcess: api.InProcess}
-	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, log); err != nil {
+	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, metrics, log); err != nil {
 		return nil, err
 	}
 	joins.Open(listNodes(cp.client))
@@ -141,7 +143,9 @@ func acknowledged(api *apiserver.Server) func() world.Revisions {
 	}
 }
 
-func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, log *slog.Logger) (kubernetes.Interface, error) {
+// startControllers starts every controller over one set of caches. What they count is registered with metrics, and shown on the
+// API server's /metrics.
+func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
 	cfg.WarningHandler = rest.NoWarnings{} // that v1 Endpoints is deprecated is for people to read
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
