@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +31,7 @@ import (
 	"fairlead.dev/fairlead/node/cri"
 	"fairlead.dev/fairlead/node/image"
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/metrics"
 	"fairlead.dev/fairlead/node/spec"
 	"fairlead.dev/fairlead/pki"
 )
@@ -47,8 +49,10 @@ type Config struct {
 	ClientCAs  *x509.CertPool // who may call the agent
 	// ClusterRanges are those of all pods and Services; of these the agent connects nobody but to its own pods.
 	ClusterRanges []netip.Prefix
-	Metrics       http.Handler // of GET /metrics; nil: not served
-	Services      http.Handler // of GET health.ReportPath, what is programmed; nil: not served
+	// Metrics is where what the agent does is counted, under kubelet's names; nil: nowhere.
+	Metrics prometheus.Registerer
+	// Handlers are what the agent's API serves for others of its process, by path, to GET: /metrics, for one.
+	Handlers map[string]http.Handler
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
 }
@@ -61,6 +65,7 @@ type Agent struct {
 	log    *slog.Logger
 	engine *engine
 	events record.EventRecorder
+	counts *metrics.Metrics
 	// Bounds on what is being started at once. Containers have slots of their own, so that pods whose sandbox runs are not held
 	// up by the sandboxes of later ones.
 	sandboxSlots, containerSlots slots
@@ -88,6 +93,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		rt:             rt,
 		client:         client,
 		log:            log,
+		counts:         metrics.New(cfg.Name),
 		sandboxSlots:   make(slots, max(2, runtime.NumCPU())),
 		containerSlots: make(slots, max(2, runtime.NumCPU())),
 		pods:           map[types.UID]*worker{},
@@ -114,6 +120,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if err := os.MkdirAll(a.podsDir(), 0o711); err != nil {
 		return fmt.Errorf("node: %w", err)
+	}
+	if a.cfg.Metrics != nil {
+		unregister, err := a.counts.Register(a.cfg.Metrics, func() (metrics.Running, error) { return a.engine.running(ctx) })
+		if err != nil {
+			return fmt.Errorf("node metrics: %w", err)
+		}
+		defer unregister()
 	}
 	a.events = kube.Recorder(ctx, a.client, corev1.EventSource{Component: "kubelet", Host: a.cfg.Name})
 

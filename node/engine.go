@@ -16,6 +16,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/metrics"
 	"fairlead.dev/fairlead/node/spec"
 )
 
@@ -180,6 +181,35 @@ func (e *engine) everything(ctx context.Context) (map[types.UID]*inventory, erro
 	delete(out, "")
 	for _, i := range out {
 		slices.Sort(i.states)
+	}
+	return out, nil
+}
+
+// running counts the pods whose sandbox runs, and containers by their state.
+func (e *engine) running(ctx context.Context) (metrics.Running, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	out := metrics.Running{Containers: map[string]int{}}
+	sandboxes, err := e.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
+	if err != nil {
+		return out, fmt.Errorf("list sandboxes: %w", err)
+	}
+	containers, err := e.ListContainers(ctx, &runtimeapi.ListContainersRequest{})
+	if err != nil {
+		return out, fmt.Errorf("list containers: %w", err)
+	}
+	for state := life.Created; state <= life.Unknown; state++ {
+		out.Containers[state.String()] = 0
+	}
+	pods := map[string]bool{}
+	for _, s := range sandboxes.Items {
+		if s.State == runtimeapi.PodSandboxState_SANDBOX_READY {
+			pods[s.Labels[spec.LabelPodUID]] = true
+		}
+	}
+	out.Pods = len(pods)
+	for _, c := range containers.Containers {
+		out.Containers[containerState(c.State).String()]++
 	}
 	return out, nil
 }

@@ -20,7 +20,6 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	apiprobe "fairlead.dev/fairlead/api/probe"
-	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/probe"
 	"fairlead.dev/fairlead/pki/peer"
@@ -86,10 +85,8 @@ func (a *Agent) handler() http.Handler {
 		mux.HandleFunc(path, a.servePortForward)
 	}
 	mux.HandleFunc("POST "+apiprobe.Path, probe.Serve)
-	for path, page := range map[string]http.Handler{"/metrics": a.cfg.Metrics, health.ReportPath: a.cfg.Services} {
-		if page != nil {
-			mux.Handle("GET "+path, page)
-		}
+	for path, page := range a.cfg.Handlers {
+		mux.Handle("GET "+path, page)
 	}
 	return onlyControlPlane(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodConnect {

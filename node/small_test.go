@@ -184,8 +184,8 @@ func TestMetricsPage(t *testing.T) {
 		code   int
 		body   string
 	}{
-		"the API server": {Config{Metrics: page}, peer.CallerGroup, 200, "up 1\n"},
-		"a node":         {Config{Metrics: page}, "system:nodes", 403, "Forbidden (user=someone)\n"},
+		"the API server": {Config{Handlers: map[string]http.Handler{"/metrics": page}}, peer.CallerGroup, 200, "up 1\n"},
+		"a node":         {Config{Handlers: map[string]http.Handler{"/metrics": page}}, "system:nodes", 403, "Forbidden (user=someone)\n"},
 		"none":           {Config{}, peer.CallerGroup, 404, "404 page not found\n"},
 	} {
 		r := httptest.NewRequest("GET", "/metrics", nil)

@@ -36,6 +36,7 @@ import (
 	"fairlead.dev/fairlead/controller/workload"
 	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/network/dns"
+	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/route"
 	"fairlead.dev/fairlead/network/world"
@@ -258,7 +259,8 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		events: newRecorder(ctx, client, n.name), pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback(n.addrs[0]), proxyModePort): proxyPages(nil)}}, proxy, w, log)
 	agent := node.New(node.Config{
 		Name: n.name, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.port)),
-		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, ClusterRanges: slices.Concat(n.cluster.Pods, n.cluster.Services), Metrics: metricsPage(metrics), Services: reportPage(n.name, proxy, w),
+		ClusterDNS: n.cluster.DNS, Domain: n.cluster.Domain, CgroupRoot: n.cgroups, Cert: n.serving, ClientCAs: n.clientCAs, ClusterRanges: slices.Concat(n.cluster.Pods, n.cluster.Services),
+		Metrics: metrics, Handlers: map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.name, proxy, w)},
 	}, runtime, client, log.With("part", "node"))
 	resolve := dns.Config{
 		Addrs: onPort(53, n.cluster.DNS...), NodeName: n.name, Domain: n.cluster.Domain, Clients: n.cluster.Pods,

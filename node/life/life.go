@@ -20,6 +20,11 @@ const (
 	Unknown
 )
 
+// String is the state's name, as metrics have it.
+func (s State) String() string {
+	return [...]string{"created", "running", "exited", "unknown"}[s]
+}
+
 // Sandbox is one pod sandbox as the runtime shows it.
 type Sandbox struct {
 	ID      string
