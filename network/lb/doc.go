@@ -6,6 +6,9 @@
 // the same order. Everything that programs a kernel or explains a connection
 // reads these rows and none of the API objects behind them.
 //
+// One Service cannot tell which of its addresses another claims as well: Claims
+// decides that (P43), change by change.
+//
 // Expect says the same thing in the other direction, for one packet and by
 // plain search through all objects. It shares no code with Derive, so that the
 // two can be held against each other.

@@ -101,7 +101,10 @@ func elder(a, b *corev1.Service) bool {
 	if !a.CreationTimestamp.Time.Equal(b.CreationTimestamp.Time) {
 		return a.CreationTimestamp.Time.Before(b.CreationTimestamp.Time)
 	}
-	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
+	if a.Namespace != b.Namespace {
+		return a.Namespace < b.Namespace
+	}
+	return a.Name < b.Name
 }
 
 // open says whether a Service's load balancer addresses are for the source.

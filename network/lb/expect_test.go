@@ -12,6 +12,7 @@ import (
 
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
+	"fairlead.dev/fairlead/network/world"
 )
 
 func addrs(text ...string) []netip.Addr {
@@ -84,6 +85,7 @@ func agree(t *testing.T, u lbtest.Universe) {
 			services, all = append(services, s), append(all, sl...)
 			rows = append(rows, lb.Derive(s, sl, node))
 		}
+		lb.Settle(rows)
 		for _, p := range lbtest.Destinations(services, node) {
 			for origin, source := range map[lb.Origin]netip.Addr{lb.FromPod: u.Here[0], lb.FromNode: u.Here[2], lb.FromOutside: u.Abroad[0]} {
 				p.Origin, p.Source = origin, source
@@ -113,7 +115,7 @@ func follow(rows []lb.Rows, p lb.Packet) lb.Outcome {
 	for i := range rows {
 		for _, f := range rows[i].Frontends {
 			known = known || f.Kind == lb.ClusterIP && f.Addr.Addr() == p.Dest.Addr()
-			if f.Addr == p.Dest && f.Proto == p.Proto && (service == nil || older(&rows[i], service)) {
+			if f.Addr == p.Dest && f.Proto == p.Proto && f.TakenBy == (world.ServiceName{}) {
 				service, front = &rows[i], f
 			}
 		}
@@ -139,13 +141,6 @@ func follow(rows []lb.Rows, p lb.Packet) lb.Outcome {
 		o.Backends[b.Addr] = true
 	}
 	return o
-}
-
-func older(a, b *lb.Rows) bool {
-	if c := a.Created.Compare(b.Created); c != 0 {
-		return c < 0
-	}
-	return a.Service.Name < b.Service.Name
 }
 
 func equal(a, b lb.Outcome) bool {

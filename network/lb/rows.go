@@ -124,6 +124,9 @@ type Frontend struct {
 	// Sources limits the clients to these prefixes; others are dropped (P45).
 	// Empty means everybody.
 	Sources []netip.Prefix
+	// TakenBy is the elder Service that has the address (P43), empty for none.
+	// One Service alone cannot tell: Settle fills it in, and Claims knows.
+	TakenBy world.ServiceName
 }
 
 // Rows is everything one Service contributes on one node.
@@ -180,6 +183,9 @@ func Table(all ...Rows) string {
 			}
 			fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\t%v\t%v\t%v\t%v\n", f.Addr, f.Proto, f.Kind,
 				r.Service, orDash(f.Port), f.Scope, source, affinity, describe(s))
+			if f.TakenBy != (world.ServiceName{}) {
+				fmt.Fprintf(t, "  taken by\t\t\t%v\n", f.TakenBy)
+			}
 			if f.Shortcut {
 				fmt.Fprintf(t, "  from this node\t\t\t\t\t%v\t\t\t%v\n", Cluster, describe(r.Set(f.Port, Cluster)))
 			}

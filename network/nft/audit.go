@@ -51,7 +51,7 @@ func (t *table) verify() error {
 	for _, s := range t.book.services { // in no order: others each time
 		for i := range s.entries {
 			k := s.entries[i].key
-			if k.in.isShared() && t.book.owner(k) != s { // another Service has its way there
+			if !t.book.has(s, k) { // another Service has its way there
 				continue
 			}
 			if len(taken[k.in]) < probes {

@@ -20,8 +20,8 @@ import (
 // the difference, and neither touches the kernel.
 type book struct {
 	services  map[world.ServiceName]*service
-	claims    map[key]*service   // who gets its way with an element that several may want
-	rivals    map[key][]*service // who wants it as well, the next owner first
+	claims    *lb.Claims     // who has its way with the elements of a frontend
+	wanted    map[key]uint32 // by how many Services, elements that are the same for all
 	nodes     map[netip.Addr]struct{}
 	localPods netip.Prefix
 	counts    [mapCount]int // elements desired
@@ -42,7 +42,6 @@ type book struct {
 // service is what one Service contributes.
 type service struct {
 	name    world.ServiceName
-	created time.Time
 	entries []entry     // by key
 	sets    []set       // as in the rows it was derived from
 	words   []*numbered // the classes its frontends use, for their reference counts
@@ -73,9 +72,9 @@ func joinPrefixes(all []netip.Prefix) string {
 }
 
 // sources returns the prefixes in the allowed set that a restricted frontend
-// brings along.
+// brings along; none of nothing.
 func (e *entry) sources() []netip.Prefix {
-	if e.in != restricted {
+	if e == nil || e.in != restricted {
 		return nil
 	}
 	var all []netip.Prefix
@@ -101,8 +100,8 @@ type delta struct{ before, after *entry }
 func newBook() *book {
 	return &book{
 		services:  map[world.ServiceName]*service{},
-		claims:    map[key]*service{},
-		rivals:    map[key][]*service{},
+		claims:    lb.NewClaims(0),
+		wanted:    map[key]uint32{},
 		nodes:     map[netip.Addr]struct{}{},
 		classes:   newClasses(),
 		setIDs:    numbers{limit: setMask},
@@ -116,43 +115,45 @@ func newBook() *book {
 func (b *book) expect(n int) {
 	if len(b.services) == 0 && n > 1000 {
 		b.services = make(map[world.ServiceName]*service, n)
-		b.claims = make(map[key]*service, 2*n) // an address and a frontend of it
+		b.claims = lb.NewClaims(n)
+		b.wanted = make(map[key]uint32, n)
 	}
 }
 
-// isShared reports whether several Services may want an element of the map:
-// addresses can be claimed twice, and pods be behind many Services.
-func (m mapID) isShared() bool {
-	switch m {
-	case services, shortcuts, clusterIPs, hairpins, restricted:
-		return true
-	}
-	return false
-}
+// isFrontends reports whether an element of the map belongs to the Service that
+// has its address: several may claim one, with different values.
+func (m mapID) isFrontends() bool { return m == services || m == shortcuts || m == restricted }
+
+// isShared reports whether an element of the map is the same whoever wants it,
+// and stays as long as somebody does: pods can be behind many Services.
+func (m mapID) isShared() bool { return m == clusterIPs || m == hairpins }
 
 // update makes the Service's entries those of its rows and stages what changed.
-// It returns whether anything did. After an error the Service is as before.
-func (b *book) update(rows lb.Rows) (bool, error) {
+// It returns whether anything did, and which addresses changed hands by it.
+// After an error the Service is as before.
+func (b *book) update(rows lb.Rows) (changed bool, moved []lb.Transfer, err error) {
 	old := b.services[rows.Service]
 	if old == nil && rows.IsEmpty() {
-		return false, nil
+		return false, nil, nil
 	}
-	next := &service{name: rows.Service, created: rows.Created, flows: flowsOf(&rows)}
+	next := &service{name: rows.Service, flows: flowsOf(&rows)}
 	next.excluded[0], next.excluded[1] = excluded(&rows)
 	if old == nil {
 		old = &service{}
 	}
 	if err := b.fill(next, old, &rows); err != nil {
 		b.forget(next, old)
-		return false, fmt.Errorf("service %s: %w", rows.Service, err)
+		return false, nil, fmt.Errorf("service %s: %w", rows.Service, err)
 	}
-	changed := b.stage(old, next)
+	changed = b.stage(old, next)
+	moved = b.claims.Put(&rows)
+	b.stageTransfers(moved)
 	for _, c := range old.words {
 		b.classes.release(c)
 	}
 	b.retired = append(b.retired, idsOnlyIn(old, next)...)
 	b.replace(old, next, rows.IsEmpty())
-	return changed, nil
+	return changed || len(moved) > 0, moved, nil
 }
 
 // forget takes back what a failed fill handed out.
@@ -175,19 +176,19 @@ func idsOnlyIn(a, b *service) []uint32 {
 	return ids
 }
 
-// replace puts next in the place of old, in the index and in every claim.
+// replace puts next in the place of old, in the index and in every count.
 func (b *book) replace(old, next *service, gone bool) {
 	for i := range b.excluded {
 		b.excluded[i] += next.excluded[i] - old.excluded[i]
 	}
 	for i := range old.entries {
 		if e := &old.entries[i]; e.in.isShared() {
-			b.unclaim(e.key, old)
+			b.unwant(e.key)
 		}
 	}
 	for i := range next.entries {
 		if e := &next.entries[i]; e.in.isShared() {
-			b.claim(e.key, next)
+			b.want(e.key)
 		}
 	}
 	if gone {

@@ -56,7 +56,7 @@ func (m model) check(b *book) error {
 		counts[k.in]++
 		counts[allowed] += len(e.sources())
 	}
-	for _, in := range []mapID{allowed, shortcuts, restricted} { // it counts those of losing claims, too
+	for _, in := range []mapID{allowed, services, shortcuts, restricted} { // it counts those of losing claims, too
 		if counts[in] > sizes[in] {
 			return fmt.Errorf("the book counts %d %s, there are %d", sizes[in], in, counts[in])
 		}
@@ -188,7 +188,7 @@ func TestBookDifferencesConverge(t *testing.T) {
 			}
 			rows = lb.Derive(s, u.Slices(rnd, n), node)
 		}
-		if _, err := b.update(rows); err != nil {
+		if _, _, err := b.update(rows); err != nil {
 			t.Fatal(err)
 		}
 		if rnd.IntN(10) == 0 {
@@ -206,7 +206,7 @@ func TestBookDifferencesConverge(t *testing.T) {
 		}
 	}
 	for name := range b.services {
-		if _, err := b.update(lb.Rows{Service: name}); err != nil {
+		if _, _, err := b.update(lb.Rows{Service: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -254,7 +254,7 @@ func TestBookChangeIsSmall(t *testing.T) {
 		{"and returns", rows(-1, 1000), 3, 3},
 		{"one more", rows(-1, 1001), 3, 3},
 	} {
-		if _, err := b.update(step.rows); err != nil {
+		if _, _, err := b.update(step.rows); err != nil {
 			t.Fatal(err)
 		}
 		d := b.take()

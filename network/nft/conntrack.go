@@ -39,6 +39,40 @@ func flowsOf(rows *lb.Rows) []flows {
 	return all
 }
 
+// ownFlows are those of the frontends that a Service has itself: flows to an
+// address that an elder has are none of its business.
+func (b *book) ownFlows(s *service) []flows {
+	if s == nil {
+		return nil
+	}
+	if !b.claims.Contested() {
+		return s.flows
+	}
+	var own []flows
+	for _, f := range s.flows {
+		if b.ownerOf(lb.Address{Addr: f.at, Proto: lb.UDP}) == s {
+			own = append(own, f)
+		}
+	}
+	return own
+}
+
+// inheritedFlows are those of addresses that went from one Service to another:
+// they may stay where the new owner has them only.
+func (b *book) inheritedFlows(moved []lb.Transfer) []flows {
+	var all []flows
+	for _, m := range moved {
+		if m.Address.Proto != lb.UDP {
+			continue
+		}
+		of := b.services[m.To].flows
+		if i := slices.IndexFunc(of, func(f flows) bool { return f.at == m.Address.Addr }); i >= 0 {
+			all = append(all, of[i])
+		}
+	}
+	return all
+}
+
 // toCut returns the frontends some of whose flows may be wrong now. An endpoint
 // added beside others makes no flow wrong.
 func toCut(before, after []flows) []flows {

@@ -281,7 +281,7 @@ func (i *invention) step() error {
 				s.Backends = append(s.Backends, lb.Backend{Addr: netip.AddrPortFrom(i.universe.Here[0], uint16(1+k))})
 			}
 		}
-		if _, err := i.book.update(rows); err != nil {
+		if _, _, err := i.book.update(rows); err != nil {
 			return err
 		}
 	}

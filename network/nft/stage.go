@@ -1,14 +1,14 @@
 package nft
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
+
+	"fairlead.dev/fairlead/network/lb"
 )
 
-// stage records the entries in which old and next differ. It runs before the
-// claims move from old to next.
+// stage records the entries in which old and next differ. It runs while the
+// claims are still those of old.
 func (b *book) stage(old, next *service) bool {
 	changed := false
 	i, j := 0, 0
@@ -21,22 +21,31 @@ func (b *book) stage(old, next *service) bool {
 			will, j = &next.entries[j], j+1
 		default:
 			was, will, i, j = &old.entries[i], &next.entries[j], i+1, j+1
-			// Another age can mean another winner of a shared element.
-			sameAge := !was.in.isShared() || old.created.Equal(next.created)
-			if was.equal(will) && sameAge {
+			if was.equal(will) {
 				continue
 			}
 		}
 		changed = true
 		b.stageOne(was, will)
-		if k := either(was, will).key; k.in == services && !b.unstaged && b.contested(k, old) {
-			// Another owner of the address brings what goes with it.
-			for _, k.in = range []mapID{shortcuts, restricted} {
-				b.stageOne(nil, &entry{key: k})
+	}
+	return changed
+}
+
+// stageTransfers records that the elements of frontends are from now on what
+// another Service wants them to be. It runs when the claims have moved, and while
+// the Services are still as they were.
+func (b *book) stageTransfers(moved []lb.Transfer) {
+	if b.unstaged {
+		return
+	}
+	for _, m := range moved {
+		for _, in := range []mapID{services, shortcuts, restricted} {
+			k := frontendKey(in, m.Address.Addr, m.Address.Proto)
+			if _, again := b.staged[k]; !again {
+				b.staged[k] = delta{before: b.services[m.From].find(k)}
 			}
 		}
 	}
-	return changed
 }
 
 // order says which of the next entries of two sorted lists comes first.
@@ -52,10 +61,17 @@ func order(a, b []entry, i, j int) int {
 
 func (b *book) stageOne(was, will *entry) {
 	k := either(was, will).key
+	if !k.in.isShared() { // frontends that others have are counted, too, which is never too few
+		b.counts[k.in] += count(will) - count(was)
+		b.counts[allowed] += len(will.sources()) - len(was.sources())
+	}
+	if b.unstaged {
+		return
+	}
 	d, again := b.staged[k]
-	if k.in.isShared() {
-		if !again && !b.unstaged { // what the kernel has is what the winner wanted until now
-			b.staged[k] = delta{before: b.winning(k)}
+	if k.in.isShared() || k.in.isFrontends() {
+		if !again { // what the kernel has is what is due until now
+			b.staged[k] = delta{before: b.due(k)}
 		}
 		return // what it should have is looked up when everybody has claimed
 	}
@@ -63,10 +79,7 @@ func (b *book) stageOne(was, will *entry) {
 		d.before = was
 	}
 	d.after = will
-	if !b.unstaged {
-		b.staged[k] = d
-	}
-	b.counts[k.in] += count(will) - count(was)
+	b.staged[k] = d
 }
 
 func either(a, b *entry) *entry {
@@ -83,43 +96,20 @@ func count(e *entry) int {
 	return 0
 }
 
-func (b *book) claim(k key, s *service) {
-	b.counts[allowed] += s.sourcesOf(k)
-	first, taken := b.claims[k]
-	if !taken {
-		b.claims[k] = s
+func (b *book) want(k key) {
+	n := b.wanted[k]
+	if b.wanted[k] = n + 1; n == 0 {
 		b.counts[k.in]++
-		return
-	}
-	all := append([]*service{first}, b.rivals[k]...)
-	at, _ := slices.BinarySearchFunc(all, s, compareClaims)
-	all = slices.Insert(all, at, s)
-	b.claims[k], b.rivals[k] = all[0], all[1:]
-}
-
-func (b *book) unclaim(k key, s *service) {
-	b.counts[allowed] -= s.sourcesOf(k)
-	others := b.rivals[k]
-	if len(others) == 0 {
-		delete(b.claims, k)
-		b.counts[k.in]--
-		return
-	}
-	all := append([]*service{b.claims[k]}, others...)
-	all = slices.DeleteFunc(all, func(o *service) bool { return o == s })
-	b.claims[k], b.rivals[k] = all[0], all[1:]
-	if len(all) == 1 {
-		delete(b.rivals, k)
 	}
 }
 
-// sourcesOf returns how many elements of the allowed set a claim stands for.
-// Those of all claims are counted, which is never too few.
-func (s *service) sourcesOf(k key) int {
-	if k.in != restricted {
-		return 0
+func (b *book) unwant(k key) {
+	if n := b.wanted[k]; n > 1 {
+		b.wanted[k] = n - 1
+		return
 	}
-	return len(s.find(k).sources())
+	delete(b.wanted, k)
+	b.counts[k.in]--
 }
 
 func (s *service) find(k key) *entry {
@@ -130,36 +120,36 @@ func (s *service) find(k key) *entry {
 	return &s.entries[at]
 }
 
-// compareClaims puts the elder Service first, as users expect of an address
-// that worked before somebody else claimed it too.
-func compareClaims(a, b *service) int {
-	return cmp.Or(a.created.Compare(b.created),
-		strings.Compare(a.name.Namespace, b.name.Namespace), strings.Compare(a.name.Name, b.name.Name))
-}
-
-// contested reports whether a Service other than this one claims the element.
-func (b *book) contested(k key, by *service) bool {
-	first, claimed := b.claims[k]
-	return claimed && (first != by || len(b.rivals[k]) > 0)
-}
-
-// owner returns the Service whose claim on a shared element counts, nil if
-// nobody claims it. What goes with an address is up to the owner of the address.
+// owner returns the Service that has the address of a frontend's element, nil if
+// nobody claims it.
 func (b *book) owner(k key) *service {
-	if k.in == shortcuts || k.in == restricted {
-		k.in = services
-	}
-	return b.claims[k]
+	return b.ownerOf(lb.Address{Addr: netip.AddrPortFrom(netip.AddrFrom16(k.addr).Unmap(), k.port), Proto: k.proto})
 }
 
-// winning returns what the owner of a shared element wants it to be, nil if
-// there is no owner or it does not want it.
-func (b *book) winning(k key) *entry {
+func (b *book) ownerOf(a lb.Address) *service {
+	name, _ := b.claims.Owner(a)
+	return b.services[name]
+}
+
+// due returns what an element that several Services may want is to be, nil if
+// it is not to be.
+func (b *book) due(k key) *entry {
+	if k.in.isShared() {
+		if b.wanted[k] == 0 {
+			return nil
+		}
+		return &entry{key: k}
+	}
 	s := b.owner(k)
 	if s == nil {
 		return nil
 	}
 	return s.find(k)
+}
+
+// has reports whether a Service has its way with one of its entries.
+func (b *book) has(s *service, k key) bool {
+	return !k.in.isFrontends() || !b.claims.Contested() || b.owner(k) == s
 }
 
 // setNodes makes the set of node addresses the one given.
@@ -199,8 +189,8 @@ func (b *book) take() difference {
 		clear(b.lingering)
 	}
 	for k, change := range b.staged {
-		if k.in.isShared() {
-			change.after = b.winning(k)
+		if k.in.isShared() || k.in.isFrontends() {
+			change.after = b.due(k)
 		}
 		if change.before != nil && change.after != nil && change.before.equal(change.after) {
 			continue
@@ -257,12 +247,13 @@ func (b *book) committed() {
 func (b *book) all(each func(*entry)) {
 	for _, s := range b.services {
 		for i := range s.entries {
-			e := &s.entries[i]
-			if len(b.rivals) > 0 && e.in.isShared() && b.owner(e.key) != s {
-				continue
+			if e := &s.entries[i]; !e.in.isShared() && b.has(s, e.key) {
+				each(e)
 			}
-			each(e)
 		}
+	}
+	for k := range b.wanted {
+		each(&entry{key: k})
 	}
 	for a := range b.nodes {
 		each(&entry{key: addrKey(nodes, a)})

@@ -120,6 +120,41 @@ func checkSharedAddress(t *testing.T, l *lab) {
 	l.reaches(l.a, "tcp", "203.0.113.1:80", podA, "far")
 }
 
+// A Service that does not have the UDP address it claims has no say in its flows.
+func TestP43_FlowsAreTheOwners(t *testing.T) { inBothFamilies(t, checkP43_FlowsAreTheOwners) }
+
+func checkP43_FlowsAreTheOwners(t *testing.T, l *lab) {
+	l.start()
+	elder, younger := external(newService("z", "10.96.0.1"), "203.0.113.1", clusterPolicy), external(newService("a", "10.96.0.2"), "203.0.113.1", clusterPolicy)
+	younger.CreationTimestamp.Time = time.Now()
+	elder.CreationTimestamp.Time = younger.CreationTimestamp.Add(-time.Hour)
+	l.put(elder, newSlice("z", podB), younger, newSlice("a", podFar))
+	conn, err := l.a.Dial("udp", netip.Addr{}, l.at("203.0.113.1:80"), quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answers := func(want string) {
+		t.Helper()
+		l.until("an answer from "+want, func() bool { a, err := netlab.Ask(conn, quick); return err == nil && a.Name == want })
+	}
+	answers("b")
+	cut := l.proxy.Stats().Flows
+	for _, pod := range []netip.Addr{podFar2, podFar, podFar2} { // whatever becomes of the younger
+		l.put(newSlice("a", pod))
+		answers("b")
+	}
+	l.world.Delete(younger)
+	l.settle()
+	answers("b")
+	if n := l.proxy.Stats().Flows; n != cut {
+		t.Errorf("%d flows of the elder were cut", n-cut)
+	}
+	l.put(younger)
+	l.world.Delete(elder) // who has it next has its flows
+	answers("far2")
+}
+
 // Rules P100, P101: the table cannot be flushed by others while its Proxy lives,
 // stays when it stops, and is taken over without a gap by the next.
 func TestP101_RestartAndFlush(t *testing.T) { inBothFamilies(t, checkP101_RestartAndFlush) }

@@ -146,8 +146,9 @@ func (t *table) derive(names []world.ServiceName, changed map[world.ServiceName]
 		var before service
 		if s := t.book.services[d.name]; s != nil {
 			before = *s
+			before.flows = t.book.ownFlows(s)
 		}
-		differs, err := t.book.update(d.rows)
+		differs, moved, err := t.book.update(d.rows)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			if t.skipped == nil {
@@ -159,7 +160,8 @@ func (t *table) derive(names []world.ServiceName, changed map[world.ServiceName]
 		if differs {
 			changed[d.name] = struct{}{}
 		}
-		t.cut = append(t.cut, toCut(before.flows, flowsOf(&d.rows))...)
+		t.cut = append(t.cut, toCut(before.flows, t.book.ownFlows(t.book.services[d.name]))...)
+		t.cut = append(t.cut, t.book.inheritedFlows(moved)...)
 		t.note(before, d)
 	})
 	return failed
