@@ -1,0 +1,86 @@
+package api
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// Selects reports whether controllers write endpoints for a Service at all. A Service without a selector, or of type
+// ExternalName, is left alone: nothing is created for it and nothing is removed, so a person can manage its endpoints (rules E1
+// and E2).
+func Selects(svc *corev1.Service) bool {
+	return len(svc.Spec.Selector) > 0 && svc.Spec.Type != corev1.ServiceTypeExternalName
+}
+
+// Matches reports whether labels satisfy every pair of a Service's selector.
+func Matches(selector, labels map[string]string) bool {
+	for key, value := range selector {
+		if have, ok := labels[key]; !ok || have != value {
+			return false
+		}
+	}
+	return true
+}
+
+// Headless reports whether a Service has no cluster address.
+func Headless(svc *corev1.Service) bool {
+	return svc.Spec.ClusterIP == "" || svc.Spec.ClusterIP == corev1.ClusterIPNone
+}
+
+// ClusterIPs are a Service's cluster addresses of both families, the primary one first; none of a headless one. Objects stored
+// without the list have one.
+func ClusterIPs(svc *corev1.Service) []netip.Addr {
+	texts := svc.Spec.ClusterIPs
+	if len(texts) == 0 {
+		texts = []string{svc.Spec.ClusterIP}
+	}
+	addrs := make([]netip.Addr, 0, len(texts))
+	for _, text := range texts {
+		if ip, err := netip.ParseAddr(text); err == nil { // "None" is no address
+			addrs = append(addrs, ip)
+		}
+	}
+	return addrs
+}
+
+// Families are the address families of a Service, the primary one first. Objects stored without the field have the family of
+// their cluster address.
+func Families(svc *corev1.Service) []corev1.IPFamily {
+	if len(svc.Spec.IPFamilies) > 0 {
+		return svc.Spec.IPFamilies
+	}
+	if addr, ok := ParseAddr(svc.Spec.ClusterIP); ok && addr.Is6() {
+		return []corev1.IPFamily{corev1.IPv6Protocol}
+	}
+	return []corev1.IPFamily{corev1.IPv4Protocol}
+}
+
+// OthersServe reports whether a Service or slice is for another proxy, or for none at all (rule P1).
+func OthersServe(obj metav1.Object) bool {
+	labels := obj.GetLabels()
+	_, other := labels[LabelServiceProxyName]
+	_, headless := labels[corev1.IsHeadlessService]
+	return other || headless
+}
+
+// VIP reports whether connections to an address that a load balancer has given reach the nodes by that very address, as they do
+// unless it says otherwise (rule P44).
+func VIP(in *corev1.LoadBalancerIngress) bool {
+	return in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP
+}
+
+// Protocol is the protocol of a port; empty means TCP.
+func Protocol(p corev1.Protocol) corev1.Protocol {
+	if p == "" {
+		return corev1.ProtocolTCP
+	}
+	return p
+}
+
+// NamedTarget reports whether a Service port refers to its target by name.
+func NamedTarget(port *corev1.ServicePort) bool {
+	return port.TargetPort.Type == intstr.String && port.TargetPort.StrVal != ""
+}
