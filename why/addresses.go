@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/controller/endpoints"
-	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/network/lb"
 )
 
@@ -188,16 +188,16 @@ func elder(a, b *corev1.Service) bool {
 
 // probes is about the annotations that have endpoints probed, on a Service to which they do not apply.
 func (v View) probes() []Finding {
-	_, probed := v.Service.Annotations[external.AnnotationProbe]
-	_, keeps := v.Service.Annotations[external.AnnotationKeep]
+	_, probed := v.Service.Annotations[api.AnnotationProbe]
+	_, keeps := v.Service.Annotations[api.AnnotationKeep]
 	text := ""
 	switch {
 	case probed && v.Service.Spec.Type == corev1.ServiceTypeExternalName:
-		text = fmt.Sprintf("annotation %s has no effect on a Service of type ExternalName, which has no endpoints. Remove it", external.AnnotationProbe)
+		text = fmt.Sprintf("annotation %s has no effect on a Service of type ExternalName, which has no endpoints. Remove it", api.AnnotationProbe)
 	case probed && endpoints.Selects(v.Service):
-		text = fmt.Sprintf("annotation %s has no effect on a Service with a selector: its pods have readiness probes. Remove it, or remove spec.selector", external.AnnotationProbe)
+		text = fmt.Sprintf("annotation %s has no effect on a Service with a selector: its pods have readiness probes. Remove it, or remove spec.selector", api.AnnotationProbe)
 	case keeps && !probed:
-		text = fmt.Sprintf("annotation %s has no effect without %s. Add that one, or remove it", external.AnnotationKeep, external.AnnotationProbe)
+		text = fmt.Sprintf("annotation %s has no effect without %s. Add that one, or remove it", api.AnnotationKeep, api.AnnotationProbe)
 	default:
 		return nil
 	}

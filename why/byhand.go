@@ -11,8 +11,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/ptr"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/controller/endpoints"
-	"fairlead.dev/fairlead/controller/external"
 )
 
 // port is one port of a listed endpoint.
@@ -113,7 +113,7 @@ func (v View) noEndpoints() Finding {
 
 func (v View) noneListedReady(all []listed) Finding {
 	text := fmt.Sprintf("none of the %s listed in %s is ready", count(len(all), "address"), several(objects(all)))
-	if v.Service.Annotations[external.AnnotationProbe] != "" {
+	if v.Service.Annotations[api.AnnotationProbe] != "" {
 		text += "; see what their probe says in the Events of the Service"
 	}
 	return Finding{Reason: "NoReadyEndpoints", After: written, Message: text}
@@ -233,7 +233,7 @@ func (v View) unclaimed() []Finding {
 	}
 	if what == "" {
 		for _, slice := range v.Slices {
-			if name := slice.Labels[discoveryv1.LabelServiceName]; external.ByHand(slice) && name != "" {
+			if name := slice.Labels[discoveryv1.LabelServiceName]; api.ByHand(slice) && name != "" {
 				what = fmt.Sprintf("no Service in namespace %s is named %s, as the label %s says", slice.Namespace, name, discoveryv1.LabelServiceName)
 			}
 		}

@@ -22,11 +22,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/kube"
-	"fairlead.dev/fairlead/node/probe"
 )
 
 // patience is how long a test waits for something that should take a moment.
@@ -215,7 +216,7 @@ func idleProbe(namespace string) *corev1.Service {
 	svc := webService(namespace)
 	svc.Name, svc.Spec.Selector, svc.Spec.Ports = "sign", nil, nil
 	svc.Spec.Type, svc.Spec.ExternalName = corev1.ServiceTypeExternalName, "example.com"
-	svc.Annotations = map[string]string{external.AnnotationProbe: "{}"}
+	svc.Annotations = map[string]string{api.AnnotationProbe: "{}"}
 	return svc
 }
 

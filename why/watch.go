@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/kube"
@@ -58,7 +59,7 @@ func (c *Controller) watch() []cache.DoneChecker {
 			}
 		}),
 		kube.Watch(c.slices, func(old, now *discoveryv1.EndpointSlice, first bool) {
-			if first && !external.ByHand(now) {
+			if first && !api.ByHand(now) {
 				return // the first look at its Service sees it
 			}
 			for _, s := range kube.Versions(old, now) { // the label may have changed

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"fairlead.dev/fairlead/api/probe"
+	"fairlead.dev/fairlead/controller/external/healthcheck"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
 )
@@ -43,7 +44,7 @@ func Agents(as *pki.Source, roots *x509.CertPool) Asker {
 		defer cancel()
 		return reach(ctx, network, address)
 	}
-	transport.MaxIdleConnsPerHost = inFlight
+	transport.MaxIdleConnsPerHost = healthcheck.MaxInFlight
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

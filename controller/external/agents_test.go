@@ -18,16 +18,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/api/probe"
+	"fairlead.dev/fairlead/controller/external/healthcheck"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/pki"
 )
 
-// TestVantageChange: the node that probes stops answering, and another goes on without starting anew.
-func TestVantageChange(t *testing.T) {
+// TestProberChange: the node that probes stops answering, and another goes on without starting anew.
+func TestProberChange(t *testing.T) {
 	l := startLab(t)
 	l.run(t)
-	s := l.space(t, AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1,"failureThreshold":1}`)
+	s := l.space(t, api.AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1,"failureThreshold":1}`)
 	s.apply(t, object("4"))
 	s.becomes(t, "!4 | 4")
 	first, second := l.agents["n1"], l.agents["n2"]
@@ -64,7 +66,7 @@ func TestThousand(t *testing.T) {
 		ep.Subsets[0].Addresses = append(ep.Subsets[0].Addresses, corev1.EndpointAddress{IP: fmt.Sprintf("198.18.%d.%d", i/250, i%250+1)})
 	}
 	ep.Subsets[0].Addresses = append(ep.Subsets[0].Addresses, corev1.EndpointAddress{IP: "203.0.113.1"}) // no route
-	s := l.space(t, AnnotationProbe, `{"tcpSocket":{},"periodSeconds":10,"failureThreshold":1}`)
+	s := l.space(t, api.AnnotationProbe, `{"tcpSocket":{},"periodSeconds":10,"failureThreshold":1}`)
 	s.apply(t, ep)
 	l.run(t)
 	asked := func() int32 { return l.agents["n1"].asked.Load() + l.agents["n2"].asked.Load() }
@@ -73,8 +75,8 @@ func TestThousand(t *testing.T) {
 	t.Logf("%d questions in %s", asked(), time.Since(begin))
 	for name, a := range l.agents {
 		t.Logf("%s: %d questions, at most %d at once, %d connections", name, a.asked.Load(), a.most.Load(), a.connections.Load())
-		if a.most.Load() > inFlight || a.connections.Load() > inFlight {
-			t.Errorf("%s: %d at once, %d connections, the limit is %d", name, a.most.Load(), a.connections.Load(), inFlight)
+		if a.most.Load() > healthcheck.MaxInFlight || a.connections.Load() > healthcheck.MaxInFlight {
+			t.Errorf("%s: %d at once, %d connections, the limit is %d", name, a.most.Load(), a.connections.Load(), healthcheck.MaxInFlight)
 		}
 	}
 	until(t, func() (bool, string) {
@@ -126,17 +128,17 @@ func TestInFlight(t *testing.T) {
 	l := startLab(t)
 	var open, most atomic.Int32
 	c, stop := l.asked(t, counted(&open, &most))
-	for range 2 * inFlight / perService {
-		l.space(t, AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1}`).apply(t, hanging(perService))
+	for range 2 * healthcheck.MaxInFlight / healthcheck.MaxPerService {
+		l.space(t, api.AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1}`).apply(t, hanging(healthcheck.MaxPerService))
 	}
 	until(t, func() (bool, string) { // all are due within a second; those that find no room wait
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		next, some := c.agenda.next()
-		return open.Load() >= inFlight && some && time.Since(next) > time.Second, fmt.Sprint(open.Load(), next)
+		next, some := c.monitor.Next()
+		return open.Load() >= healthcheck.MaxInFlight && some && time.Since(next) > time.Second, fmt.Sprint(open.Load(), next)
 	})
-	if most.Load() > inFlight {
-		t.Errorf("%d questions at once, the limit is %d", most.Load(), inFlight)
+	if most.Load() > healthcheck.MaxInFlight {
+		t.Errorf("%d questions at once, the limit is %d", most.Load(), healthcheck.MaxInFlight)
 	}
 	stop()
 }
@@ -146,21 +148,19 @@ func TestFairShare(t *testing.T) {
 	l := startLab(t)
 	var open, most atomic.Int32
 	c, _ := l.asked(t, counted(&open, &most))
-	crowd := l.space(t, AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1}`)
+	crowd := l.space(t, api.AnnotationProbe, `{"tcpSocket":{},"periodSeconds":1}`)
 	crowd.apply(t, hanging(1000))
 	until(t, func() (bool, string) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		for _, m := range c.memories {
-			return len(m.waiting) > 500, fmt.Sprint(open.Load(), len(m.waiting))
-		}
-		return false, "no Service"
+		stats := c.monitor.Stats()
+		return stats.Deferred > 500, fmt.Sprint(open.Load(), stats)
 	})
-	other := l.space(t, AnnotationProbe, quick)
+	other := l.space(t, api.AnnotationProbe, quick)
 	other.apply(t, object("4 5"))
 	until(t, func() (bool, string) { now := other.now(t); return now == "!4 !5 | 4 5", now })
-	if most.Load() != perService {
-		t.Errorf("%d questions at once for one Service, the limit is %d", most.Load(), perService)
+	if most.Load() != healthcheck.MaxPerService {
+		t.Errorf("%d questions at once for one Service, the limit is %d", most.Load(), healthcheck.MaxPerService)
 	}
 }
 
@@ -188,7 +188,7 @@ func TestSecondOpinion(t *testing.T) {
 		tries[node.Name]++
 		return probe.Reply{OK: reach[node.Name], Message: "no answer at " + node.Name}, nil
 	})
-	s := l.space(t, AnnotationProbe, quick)
+	s := l.space(t, api.AnnotationProbe, quick)
 	s.apply(t, object("4"))
 	until(t, func() (bool, string) { a, b := asked(); return a+b > 0, "nobody is asked" })
 	a, b := asked()
@@ -235,7 +235,7 @@ func TestNodeDies(t *testing.T) {
 		tries[node.Name]++
 		return probe.Reply{OK: true}, nil
 	})
-	s := l.space(t, AnnotationProbe, quick)
+	s := l.space(t, api.AnnotationProbe, quick)
 	s.apply(t, object("4"))
 	count := func() map[string]int {
 		mu.Lock()

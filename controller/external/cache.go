@@ -11,14 +11,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/external/healthcheck"
 	"fairlead.dev/fairlead/kube"
 )
 
 // view reads what the caches have of a Service.
-func (c *Controller) view(key types.NamespacedName) view {
-	v := view{service: kube.Cached[corev1.Service](c.services, key), endpoints: kube.Cached[corev1.Endpoints](c.endpoints, key)}
-	v.slices = SlicesByHand(c.slices.GetIndexer(), key)
-	return v
+func (c *Controller) view(key types.NamespacedName) healthcheck.View {
+	return healthcheck.View{
+		Service: kube.Cached[corev1.Service](c.services, key), Endpoints: kube.Cached[corev1.Endpoints](c.endpoints, key),
+		Slices: SlicesByHand(c.slices.GetIndexer(), key),
+	}
 }
 
 // slicesByHand is the index of Index.
@@ -30,8 +33,8 @@ func Index(informer cache.SharedIndexInformer) error {
 		return nil
 	}
 	err := informer.AddIndexers(cache.Indexers{slicesByHand: func(obj any) ([]string, error) {
-		if slice, ok := obj.(*discoveryv1.EndpointSlice); ok && ByHand(slice) {
-			return []string{serviceOf(slice).String()}, nil
+		if slice, ok := obj.(*discoveryv1.EndpointSlice); ok && api.ByHand(slice) {
+			return []string{api.ServiceOf(slice).String()}, nil
 		}
 		return nil, nil
 	}})
@@ -56,9 +59,5 @@ func SlicesByHand(cached cache.Indexer, svc types.NamespacedName) []*discoveryv1
 	return found
 }
 
-func serviceOf(slice *discoveryv1.EndpointSlice) types.NamespacedName {
-	return types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
-}
-
 // annotated reports whether we have written on an object.
-func annotated(obj metav1.Object) bool { return obj.GetAnnotations()[AnnotationUnhealthy] != "" }
+func annotated(obj metav1.Object) bool { return obj.GetAnnotations()[api.AnnotationUnhealthy] != "" }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -19,21 +20,18 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/external/healthcheck"
 	"fairlead.dev/fairlead/kube"
 )
 
-const (
-	// workers is how many Services are written at a time.
-	workers = 4
-	// pace is how often the objects of one Service are written at most. Failures that come together are written together,
-	// and another program that keeps putting an address back is no fight at full speed.
-	pace = 200 * time.Millisecond
-)
+// workers is how many Services are written at a time.
+const workers = 4
 
 // Controller keeps addresses outside of the cluster that fail their probe from being ready.
 type Controller struct {
 	client kubernetes.Interface
-	ask    Asker
+	asker  Asker
 	log    *slog.Logger
 	queue  *kube.Queue[types.NamespacedName]
 	events record.EventRecorder // set by Run
@@ -42,28 +40,29 @@ type Controller struct {
 	services, endpoints, slices cache.SharedIndexInformer
 	listed                      []cache.DoneChecker
 
-	wake  chan struct{} // the agenda has become shorter at its beginning
-	slots chan struct{} // one for each try under way
-	tries sync.WaitGroup
+	wake   chan struct{} // the next probe may be due earlier than it was
+	slots  chan struct{} // one for each probe under way
+	probes sync.WaitGroup
 
-	mu       sync.Mutex // guards below
-	memories map[types.NamespacedName]*memory
-	agenda   agenda
-	nodes    map[string]*corev1.Node // those that are Ready
-	silent   map[string]time.Time    // nodes that did not answer, and until when they are avoided
+	mu      sync.Mutex // guards below
+	monitor *healthcheck.Monitor
 }
 
 // New returns a Controller over the shared informers, which the caller starts, that writes with client and has nodes probe
 // by ask. It starts nothing itself.
 func New(client kubernetes.Interface, shared informers.SharedInformerFactory, ask Asker, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, ask: ask, log: log,
+		client: client, asker: ask, log: log,
 		services:  shared.Core().V1().Services().Informer(),
 		endpoints: shared.Core().V1().Endpoints().Informer(),
 		slices:    shared.Discovery().V1().EndpointSlices().Informer(),
 		queue:     kube.NewQueue[types.NamespacedName]("external", time.Minute, log),
-		wake:      make(chan struct{}, 1), slots: make(chan struct{}, inFlight),
-		memories: map[types.NamespacedName]*memory{}, nodes: map[string]*corev1.Node{}, silent: map[string]time.Time{},
+		wake:      make(chan struct{}, 1), slots: make(chan struct{}, healthcheck.MaxInFlight),
+		monitor: healthcheck.NewMonitor(),
+	}
+	c.monitor.Jitter, c.monitor.Changed = rand.N[time.Duration], c.queue.Add
+	c.monitor.Assigned = func(svc types.NamespacedName, node, before string) {
+		log.Info("external endpoints are probed from a node", "service", svc, "node", node, "before", before)
 	}
 	if err := Index(c.slices); err != nil {
 		panic(fmt.Sprintf("BUG: external: %v", err)) // the informer was started before New
@@ -77,8 +76,8 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, as
 		}),
 		kube.Watch(c.slices, func(old, now *discoveryv1.EndpointSlice, _ bool) {
 			for _, slice := range kube.Versions(old, now) { // the label may have changed
-				if ByHand(slice) {
-					c.objectChanged(serviceOf(slice), annotated(slice))
+				if api.ByHand(slice) {
+					c.objectChanged(api.ServiceOf(slice), annotated(slice))
 				}
 			}
 		}),
@@ -101,13 +100,13 @@ func (c *Controller) Run(ctx context.Context) error {
 	loops.Go(func() { c.queue.Work(ctx, workers, c.sync) })
 	loops.Go(func() { c.probe(ctx) })
 	loops.Wait()
-	c.tries.Wait()
+	c.probes.Wait()
 	return nil
 }
 
 func (c *Controller) serviceChanged(old, now *corev1.Service, _ bool) {
 	for _, svc := range kube.Versions(old, now) {
-		if _, ok := svc.Annotations[AnnotationProbe]; ok {
+		if _, ok := svc.Annotations[api.AnnotationProbe]; ok {
 			c.queue.Add(kube.Key(svc))
 		}
 	}
@@ -117,7 +116,7 @@ func (c *Controller) serviceChanged(old, now *corev1.Service, _ bool) {
 func (c *Controller) objectChanged(key types.NamespacedName, marked bool) {
 	svc, probed := kube.Cached[corev1.Service](c.services, key), false
 	if svc != nil {
-		_, probed = svc.Annotations[AnnotationProbe]
+		_, probed = svc.Annotations[api.AnnotationProbe]
 	}
 	if probed || marked {
 		c.queue.Add(key)
@@ -127,11 +126,9 @@ func (c *Controller) objectChanged(key types.NamespacedName, marked bool) {
 func (c *Controller) nodeChanged(old, node *corev1.Node, _ bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if node != nil && ready(node) {
-		c.nodes[node.Name] = node
-		return
-	}
-	for _, gone := range kube.Versions(old, node) {
-		delete(c.nodes, gone.Name)
+	if node != nil {
+		c.monitor.SetNode(node)
+	} else {
+		c.monitor.RemoveNode(old.Name)
 	}
 }

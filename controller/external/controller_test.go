@@ -13,6 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/external/healthcheck"
 )
 
 // quick asks each port every second and believes the first answer.
@@ -42,7 +45,7 @@ func TestController(t *testing.T) {
 
 func testMoves(t *testing.T, l *lab) {
 	stop := serve(t, "192.0.2.1:3306")
-	s := l.space(t, AnnotationProbe, quick)
+	s := l.space(t, api.AnnotationProbe, quick)
 	s.apply(t, object("1 2 !3"))
 	s.becomes(t, "1 !2 !3 | 2")
 	text := fmt.Sprintf("Endpoint 192.0.2.2:3306 failed its probe: "+refused+"; it gets no traffic", 2)
@@ -61,12 +64,12 @@ func testMoves(t *testing.T, l *lab) {
 }
 
 func testApplyAgain(t *testing.T, l *lab) {
-	s := l.space(t, AnnotationProbe, quick)
+	s := l.space(t, api.AnnotationProbe, quick)
 	s.apply(t, object("4 5"))
 	s.becomes(t, "!4 !5 | 4 5")
 	// From now on only memory can take an address out: failures no longer suffice.
 	s.service(t, func(svc *corev1.Service) {
-		svc.Annotations[AnnotationProbe] = `{"tcpSocket":{},"periodSeconds":3600,"failureThreshold":9}`
+		svc.Annotations[api.AnnotationProbe] = `{"tcpSocket":{},"periodSeconds":3600,"failureThreshold":9}`
 	})
 	s.apply(t, object("4 5 6"))
 	s.becomes(t, "!4 !5 6 | 4 5")
@@ -78,7 +81,7 @@ func testApplyAgain(t *testing.T, l *lab) {
 }
 
 func testKeep(t *testing.T, l *lab) {
-	s := l.space(t, AnnotationProbe, quick, AnnotationKeep, "1")
+	s := l.space(t, api.AnnotationProbe, quick, api.AnnotationKeep, "1")
 	stop := serve(t, "192.0.2.7:3306")
 	s.apply(t, object("7 8"))
 	s.becomes(t, "7 !8 | 8")
@@ -90,30 +93,30 @@ func testKeep(t *testing.T, l *lab) {
 }
 
 func testRemoved(t *testing.T, l *lab) {
-	s := l.space(t, AnnotationProbe, quick)
+	s := l.space(t, api.AnnotationProbe, quick)
 	s.apply(t, object("4 5 !6"))
 	s.becomes(t, "!4 !5 !6 | 4 5")
-	s.service(t, func(svc *corev1.Service) { delete(svc.Annotations, AnnotationProbe) })
+	s.service(t, func(svc *corev1.Service) { delete(svc.Annotations, api.AnnotationProbe) })
 	s.becomes(t, "4 5 !6 |")
 }
 
 func testSelector(t *testing.T, l *lab) {
-	s := l.space(t, AnnotationProbe, quick)
+	s := l.space(t, api.AnnotationProbe, quick)
 	slice := handSlice("4")
 	slice.Labels = map[string]string{discoveryv1.LabelServiceName: "db"}
-	api := l.client.DiscoveryV1().EndpointSlices(s.name)
-	if _, err := api.Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
+	client := l.client.DiscoveryV1().EndpointSlices(s.name)
+	if _, err := client.Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	find := func() (bool, bool) {
-		now, err := api.Get(t.Context(), slice.Name, metav1.GetOptions{})
-		return err == nil && *now.Endpoints[0].Conditions.Ready, err == nil && takenNames(now)["192.0.2.4:3306"]
+		now, err := client.Get(t.Context(), slice.Name, metav1.GetOptions{})
+		return err == nil && *now.Endpoints[0].Conditions.Ready, err == nil && healthcheck.Ejected(now)["192.0.2.4:3306"]
 	}
 	until(t, func() (bool, string) { ready, taken := find(); return !ready && taken, fmt.Sprint(ready, taken) })
 	s.service(t, func(svc *corev1.Service) { svc.Spec.Selector = map[string]string{"app": "db"} })
 	// The next removal of the annotation is answered only if we still look after the Service.
-	s.service(t, func(svc *corev1.Service) { delete(svc.Annotations, AnnotationProbe) })
-	other := l.space(t, AnnotationProbe, quick) // later work is done: the queue is past the above
+	s.service(t, func(svc *corev1.Service) { delete(svc.Annotations, api.AnnotationProbe) })
+	other := l.space(t, api.AnnotationProbe, quick) // later work is done: the queue is past the above
 	other.apply(t, object("5"))
 	other.becomes(t, "!5 | 5")
 	if ready, taken := find(); ready || !taken {
@@ -122,19 +125,19 @@ func testSelector(t *testing.T, l *lab) {
 }
 
 func testInvalid(t *testing.T, l *lab) {
-	s := l.space(t, AnnotationProbe, `{"exec":{"command":["true"]}}`)
+	s := l.space(t, api.AnnotationProbe, `{"exec":{"command":["true"]}}`)
 	s.apply(t, object("4"))
 	s.told(t, "Warning", "InvalidProbe", "annotation fairlead.dev/probe: exec: Forbidden: an address outside of the cluster has no container to run a command in")
 	s.service(t, func(svc *corev1.Service) {
-		svc.Annotations[AnnotationProbe] = `{"tcpSocket":{"port":"web"},"failureThreshold":1}`
+		svc.Annotations[api.AnnotationProbe] = `{"tcpSocket":{"port":"web"},"failureThreshold":1}`
 	})
 	s.told(t, "Warning", "InvalidProbe", `annotation fairlead.dev/probe: port: Invalid value: "web": neither the Service nor its endpoints have a TCP port of this name`)
 	if got := s.now(t); got != "4 |" {
 		t.Errorf("moved by a wrong probe: %s", got)
 	}
-	s.service(t, func(svc *corev1.Service) { svc.Annotations[AnnotationProbe] = quick })
+	s.service(t, func(svc *corev1.Service) { svc.Annotations[api.AnnotationProbe] = quick })
 	s.becomes(t, "!4 | 4")
-	s.service(t, func(svc *corev1.Service) { svc.Annotations[AnnotationProbe] = `{` })
+	s.service(t, func(svc *corev1.Service) { svc.Annotations[api.AnnotationProbe] = `{` })
 	until(t, func() (bool, string) {
 		events := strings.Join(s.events(t), "\n")
 		return strings.Contains(events, "InvalidProbe annotation fairlead.dev/probe: error converting YAML to JSON"), events
@@ -160,20 +163,20 @@ func testHTTP(t *testing.T, l *lab) {
 	go server.Serve(socket)
 	t.Cleanup(func() { server.Close() })
 
-	s := l.space(t, AnnotationProbe, "httpGet:\n  path: /ready\n  port: admin\nperiodSeconds: 1\nfailureThreshold: 2\n")
+	s := l.space(t, api.AnnotationProbe, "httpGet:\n  path: /ready\n  port: admin\nperiodSeconds: 1\nfailureThreshold: 2\n")
 	slice := handSlice("9")
 	slice.Labels = map[string]string{discoveryv1.LabelServiceName: "db", discoveryv1.LabelManagedBy: "staff"}
-	api := l.client.DiscoveryV1().EndpointSlices(s.name)
-	if _, err := api.Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
+	client := l.client.DiscoveryV1().EndpointSlices(s.name)
+	if _, err := client.Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	is := func(want string) {
 		until(t, func() (bool, string) {
-			now, err := api.Get(t.Context(), slice.Name, metav1.GetOptions{})
+			now, err := client.Get(t.Context(), slice.Name, metav1.GetOptions{})
 			if err != nil {
 				return false, err.Error()
 			}
-			got := show(view{slices: []*discoveryv1.EndpointSlice{now}}.seats(), takenNames(now))
+			got := show(healthcheck.View{Slices: []*discoveryv1.EndpointSlice{now}}, healthcheck.Ejected(now))
 			return got == want, got
 		})
 	}
@@ -185,7 +188,7 @@ func testHTTP(t *testing.T, l *lab) {
 }
 
 func testRestart(t *testing.T, l *lab, stop func()) {
-	s := l.space(t, AnnotationProbe, quick)
+	s := l.space(t, api.AnnotationProbe, quick)
 	s.apply(t, object("5 6"))
 	s.becomes(t, "!5 !6 | 5 6")
 	stop()
@@ -206,7 +209,7 @@ func testRestart(t *testing.T, l *lab, stop func()) {
 	stop()
 	s.apply(t, object("5 6")) // while nobody looks
 	s.service(t, func(svc *corev1.Service) {
-		svc.Annotations[AnnotationProbe] = `{"tcpSocket":{},"periodSeconds":3600,"failureThreshold":9}`
+		svc.Annotations[api.AnnotationProbe] = `{"tcpSocket":{},"periodSeconds":3600,"failureThreshold":9}`
 	})
 	l.run(t)
 	s.becomes(t, "!5 !6 | 5 6")

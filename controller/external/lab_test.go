@@ -29,6 +29,7 @@ import (
 	"fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/cluster/join"
 	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/controller/external/healthcheck"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/internal/netlab"
 	nodeprobe "fairlead.dev/fairlead/node/probe"
@@ -240,18 +241,18 @@ func (l *lab) space(t *testing.T, annotations ...string) *space {
 // apply writes the Endpoints anew, as kubectl apply does: our annotation stays.
 func (s *space) apply(t *testing.T, ep *corev1.Endpoints) {
 	t.Helper()
-	api := s.client.CoreV1().Endpoints(s.name)
+	client := s.client.CoreV1().Endpoints(s.name)
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		now, err := api.Get(t.Context(), "db", metav1.GetOptions{})
+		now, err := client.Get(t.Context(), "db", metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			_, err = api.Create(t.Context(), ep, metav1.CreateOptions{})
+			_, err = client.Create(t.Context(), ep, metav1.CreateOptions{})
 			return err
 		}
 		if err != nil {
 			return err
 		}
 		now.Subsets = ep.Subsets
-		_, err = api.Update(t.Context(), now, metav1.UpdateOptions{})
+		_, err = client.Update(t.Context(), now, metav1.UpdateOptions{})
 		return err
 	})
 	if err != nil {
@@ -262,14 +263,14 @@ func (s *space) apply(t *testing.T, ep *corev1.Endpoints) {
 // service changes the Service.
 func (s *space) service(t *testing.T, change func(*corev1.Service)) {
 	t.Helper()
-	api := s.client.CoreV1().Services(s.name)
+	client := s.client.CoreV1().Services(s.name)
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		svc, err := api.Get(t.Context(), "db", metav1.GetOptions{})
+		svc, err := client.Get(t.Context(), "db", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		change(svc)
-		_, err = api.Update(t.Context(), svc, metav1.UpdateOptions{})
+		_, err = client.Update(t.Context(), svc, metav1.UpdateOptions{})
 		return err
 	})
 	if err != nil {
@@ -284,7 +285,7 @@ func (s *space) now(t *testing.T) string {
 	if err != nil {
 		return err.Error()
 	}
-	return show(view{endpoints: ep}.seats(), takenNames(ep))
+	return show(healthcheck.View{Endpoints: ep}, healthcheck.Ejected(ep))
 }
 
 // becomes waits for the Endpoints, and for the slices of the Service that proxies read.
@@ -301,7 +302,7 @@ func (s *space) becomes(t *testing.T, want string) {
 		for i := range list.Items {
 			all = append(all, &list.Items[i])
 		}
-		got, _, _ := strings.Cut(show(view{slices: all}.seats(), nil), "|")
+		got, _, _ := strings.Cut(show(healthcheck.View{Slices: all}, nil), "|")
 		return got == addresses, got
 	})
 }

@@ -1,4 +1,4 @@
-package external
+package healthcheck
 
 import (
 	"fmt"
@@ -9,51 +9,42 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
-)
 
-// The annotations.
-const (
-	// AnnotationProbe, on a Service without selector, is a core/v1 Probe in JSON or YAML.
-	AnnotationProbe = "fairlead.dev/probe"
-	// AnnotationKeep, beside it, is how many addresses, or what percentage of them, stay ready even if they fail.
-	AnnotationKeep = "fairlead.dev/probe-keep"
-	// AnnotationUnhealthy, on Endpoints and EndpointSlices, lists the endpoints that are not ready because of the probe,
-	// separated by commas, each with its ports: 192.0.2.8:3306 or 192.0.2.8:80+443.
-	AnnotationUnhealthy = "fairlead.dev/unhealthy"
+	"fairlead.dev/fairlead/api"
 )
 
 // maxTimeoutSeconds is how long a node lets a probe take.
 const maxTimeoutSeconds = 300
 
-// rule is what the annotations of a Service ask for, valid and with defaults.
-type rule struct {
-	probe corev1.Probe
-	port  intstr.IntOrString // 0: every TCP port of the endpoint
-	keep  intstr.IntOrString
+// spec is what the annotations of a Service ask for, valid and with defaults.
+type spec struct {
+	probe      corev1.Probe
+	port       intstr.IntOrString // 0: every TCP port of the endpoint
+	minHealthy intstr.IntOrString // of each pool, as a number or a percentage
 }
 
-// parseRule reads the annotations of a Service that has AnnotationProbe.
-func parseRule(annotations map[string]string) (*rule, error) {
-	r := &rule{}
-	if err := yaml.UnmarshalStrict([]byte(annotations[AnnotationProbe]), &r.probe); err != nil {
-		return nil, fmt.Errorf("annotation %s: %w", AnnotationProbe, err)
+// parseSpec reads the annotations of a Service that has api.AnnotationProbe. An error says what is wrong, in the API's words.
+func parseSpec(annotations map[string]string) (*spec, error) {
+	s := &spec{}
+	if err := yaml.UnmarshalStrict([]byte(annotations[api.AnnotationProbe]), &s.probe); err != nil {
+		return nil, fmt.Errorf("annotation %s: %w", api.AnnotationProbe, err)
 	}
-	if err := r.complete(); err != nil {
-		return nil, fmt.Errorf("annotation %s: %w", AnnotationProbe, err)
+	if err := s.complete(); err != nil {
+		return nil, fmt.Errorf("annotation %s: %w", api.AnnotationProbe, err)
 	}
-	if text, ok := annotations[AnnotationKeep]; ok {
-		r.keep = intstr.Parse(text)
-		n, err := intstr.GetScaledValueFromIntOrPercent(&r.keep, 100, true)
-		if err != nil || n < 0 || (r.keep.Type == intstr.String && n > 100) {
-			return nil, fmt.Errorf("annotation %s: Invalid value: %q: must be a number of addresses or a percentage from 0%% to 100%%", AnnotationKeep, text)
+	if text, ok := annotations[api.AnnotationKeep]; ok {
+		s.minHealthy = intstr.Parse(text)
+		n, err := intstr.GetScaledValueFromIntOrPercent(&s.minHealthy, 100, true)
+		if err != nil || n < 0 || (s.minHealthy.Type == intstr.String && n > 100) {
+			return nil, fmt.Errorf("annotation %s: Invalid value: %q: must be a number of addresses or a percentage from 0%% to 100%%", api.AnnotationKeep, text)
 		}
 	}
-	return r, nil
+	return s, nil
 }
 
 // complete checks the probe and fills in core/v1's defaults (rules R1 and R3).
-func (r *rule) complete() error {
-	p := &r.probe
+func (s *spec) complete() error {
+	p := &s.probe
 	if p.TerminationGracePeriodSeconds != nil {
 		return fmt.Errorf("terminationGracePeriodSeconds: Invalid value: %d: must not be set, nothing is terminated", *p.TerminationGracePeriodSeconds)
 	}
@@ -75,31 +66,31 @@ func (r *rule) complete() error {
 	if p.TimeoutSeconds > maxTimeoutSeconds {
 		return fmt.Errorf("timeoutSeconds: Invalid value: %d: must be less than or equal to %d", p.TimeoutSeconds, maxTimeoutSeconds)
 	}
-	return r.handler()
+	return s.handler()
 }
 
 // handler checks the one question the probe asks. Each address is asked itself, so a host in its place is refused.
-func (r *rule) handler() error {
-	h, host, kinds := &r.probe.ProbeHandler, "", 0
+func (s *spec) handler() error {
+	h, host, kinds := &s.probe.ProbeHandler, "", 0
 	if h.Exec != nil {
 		return fmt.Errorf("exec: Forbidden: an address outside of the cluster has no container to run a command in")
 	}
 	if a := h.TCPSocket; a != nil {
-		kinds, host, r.port = kinds+1, a.Host, a.Port
-		if r.port.Type == intstr.Int && r.port.IntVal == 0 {
-			r.port = intstr.IntOrString{}
-		} else if err := checkPort("tcpSocket.port", r.port); err != nil {
+		kinds, host, s.port = kinds+1, a.Host, a.Port
+		if s.port.Type == intstr.Int && s.port.IntVal == 0 {
+			s.port = intstr.IntOrString{}
+		} else if err := checkPort("tcpSocket.port", s.port); err != nil {
 			return err
 		}
 	}
 	if a := h.GRPC; a != nil {
-		kinds, r.port = kinds+1, intstr.FromInt32(a.Port)
-		if err := checkPort("grpc.port", r.port); err != nil {
+		kinds, s.port = kinds+1, intstr.FromInt32(a.Port)
+		if err := checkPort("grpc.port", s.port); err != nil {
 			return err
 		}
 	}
 	if a := h.HTTPGet; a != nil {
-		kinds, host, r.port = kinds+1, a.Host, a.Port
+		kinds, host, s.port = kinds+1, a.Host, a.Port
 		if err := checkHTTP(a); err != nil {
 			return err
 		}
@@ -140,25 +131,25 @@ func checkPort(field string, port intstr.IntOrString) error {
 
 // targets are where one endpoint is probed. A name means the endpoint's port of that name or else the target port of the
 // Service's. An endpoint without a port to probe has none, and nothing is known of it.
-func (r *rule) targets(s *seat, svc *corev1.Service) []netip.AddrPort {
+func (s *spec) targets(ep *Endpoint, svc *corev1.Service) []netip.AddrPort {
 	var numbers []int32
 	switch {
-	case r.port.Type == intstr.Int && r.port.IntVal != 0:
-		numbers = append(numbers, r.port.IntVal)
-	case r.port.Type == intstr.Int:
-		for _, p := range s.ports {
+	case s.port.Type == intstr.Int && s.port.IntVal != 0:
+		numbers = append(numbers, s.port.IntVal)
+	case s.port.Type == intstr.Int:
+		for _, p := range ep.ports {
 			if p.tcp {
 				numbers = append(numbers, p.number)
 			}
 		}
 	default:
-		if n := named(r.port.StrVal, s.ports, svc); n != 0 {
+		if n := named(s.port.StrVal, ep.ports, svc); n != 0 {
 			numbers = append(numbers, n)
 		}
 	}
 	var list []netip.AddrPort
 	for _, n := range numbers {
-		if to := netip.AddrPortFrom(s.addr, uint16(n)); !slices.Contains(list, to) {
+		if to := netip.AddrPortFrom(ep.Addr, uint16(n)); !slices.Contains(list, to) {
 			list = append(list, to)
 		}
 	}
@@ -179,15 +170,15 @@ func named(name string, ports []port, svc *corev1.Service) int32 {
 	return 0
 }
 
-// fits reports why the rule cannot be applied to a Service with these endpoints.
-func (r *rule) fits(seats []seat, svc *corev1.Service) error {
-	if r.port.Type == intstr.Int || len(seats) == 0 {
+// fits reports why the spec cannot be applied to a Service with these endpoints.
+func (s *spec) fits(endpoints []Endpoint, svc *corev1.Service) error {
+	if s.port.Type == intstr.Int || len(endpoints) == 0 {
 		return nil
 	}
-	for i := range seats {
-		if named(r.port.StrVal, seats[i].ports, svc) != 0 {
+	for i := range endpoints {
+		if named(s.port.StrVal, endpoints[i].ports, svc) != 0 {
 			return nil
 		}
 	}
-	return fmt.Errorf("annotation %s: port: Invalid value: %q: neither the Service nor its endpoints have a TCP port of this name", AnnotationProbe, r.port.StrVal)
+	return fmt.Errorf("annotation %s: port: Invalid value: %q: neither the Service nor its endpoints have a TCP port of this name", api.AnnotationProbe, s.port.StrVal)
 }

@@ -1,4 +1,4 @@
-package external
+package healthcheck
 
 //lint:file-ignore SA1019 v1 Endpoints are what the tests are about.
 
@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/api/probe"
 )
 
@@ -41,7 +42,7 @@ func object(text string) *corev1.Endpoints {
 		}
 	}
 	ep.Subsets = []corev1.EndpointSubset{subset}
-	setTaken(ep, set(marks))
+	setEjected(ep, set(marks))
 	return ep
 }
 
@@ -58,7 +59,7 @@ func handSlice(text string) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// set reads the last numbers of addresses as names of seats.
+// set reads the last numbers of addresses as names of endpoints.
 func set(text string) map[string]bool {
 	names := map[string]bool{}
 	for _, h := range strings.Fields(text) {
@@ -68,12 +69,12 @@ func set(text string) map[string]bool {
 }
 
 // show is the notation that object reads, sorted within each list.
-func show(seats []seat, marks map[string]bool) string {
+func show(endpoints []Endpoint, marks map[string]bool) string {
 	var out []string
 	for host := range 10 {
-		for _, s := range seats {
-			if s.addr == netip.AddrFrom4([4]byte{192, 0, 2, byte(host)}) {
-				out = append(out, map[bool]string{true: "", false: "!"}[s.ready]+fmt.Sprint(host))
+		for _, s := range endpoints {
+			if s.Addr == netip.AddrFrom4([4]byte{192, 0, 2, byte(host)}) {
+				out = append(out, map[bool]string{true: "", false: "!"}[s.Ready]+fmt.Sprint(host))
 			}
 		}
 	}
@@ -86,7 +87,7 @@ func show(seats []seat, marks map[string]bool) string {
 	return strings.Join(out, " ")
 }
 
-func TestPlanWrites(t *testing.T) {
+func TestRewrite(t *testing.T) {
 	for _, test := range []struct{ name, before, out, after string }{
 		{"all answer", "1 2", "", ""},
 		{"one fails", "1 2", "2", "1 !2 | 2"},
@@ -102,22 +103,22 @@ func TestPlanWrites(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ep, slice := object(test.before), handSlice(test.before)
-			w := planWrites(view{endpoints: ep, slices: []*discoveryv1.EndpointSlice{slice}}, set(test.out))
-			if (w.endpoints != nil) != (test.after != "") || len(w.slices) != map[bool]int{true: 1, false: 0}[test.after != ""] {
-				t.Fatalf("written: %v %v", w.endpoints, w.slices)
+			w := rewrite(View{Endpoints: ep, Slices: []*discoveryv1.EndpointSlice{slice}}, set(test.out))
+			if (w.Endpoints != nil) != (test.after != "") || len(w.Slices) != map[bool]int{true: 1, false: 0}[test.after != ""] {
+				t.Fatalf("written: %v %v", w.Endpoints, w.Slices)
 			}
-			if w.endpoints != nil {
-				if got := show(view{endpoints: w.endpoints}.seats(), takenNames(w.endpoints)); got != test.after {
+			if w.Endpoints != nil {
+				if got := show(View{Endpoints: w.Endpoints}.List(), Ejected(w.Endpoints)); got != test.after {
 					t.Errorf("endpoints: %s, want %s", got, test.after)
 				}
-				if got := show(view{slices: w.slices}.seats(), takenNames(w.slices[0])); got != test.after {
+				if got := show(View{Slices: w.Slices}.List(), Ejected(w.Slices[0])); got != test.after {
 					t.Errorf("slice: %s, want %s", got, test.after)
 				}
-				if again := planWrites(view{endpoints: w.endpoints, slices: w.slices}, set(test.out)); !again.none() {
+				if again := rewrite(View{Endpoints: w.Endpoints, Slices: w.Slices}, set(test.out)); !again.None() {
 					t.Errorf("a second plan writes again: %v", again)
 				}
 			}
-			if got := show(view{endpoints: ep}.seats(), takenNames(ep)); got != show(view{endpoints: object(test.before)}.seats(), takenNames(object(test.before))) {
+			if got := show(View{Endpoints: ep}.List(), Ejected(ep)); got != show(View{Endpoints: object(test.before)}.List(), Ejected(object(test.before))) {
 				t.Errorf("the cached object was changed: %s", got)
 			}
 		})
@@ -127,13 +128,13 @@ func TestPlanWrites(t *testing.T) {
 func TestSliceReadyUnset(t *testing.T) {
 	slice := handSlice("1")
 	slice.Endpoints[0].Conditions.Ready = nil // means ready
-	w := planWrites(view{slices: []*discoveryv1.EndpointSlice{slice}}, set("1"))
-	if len(w.slices) != 1 || *w.slices[0].Endpoints[0].Conditions.Ready {
-		t.Errorf("written: %v", w.slices)
+	w := rewrite(View{Slices: []*discoveryv1.EndpointSlice{slice}}, set("1"))
+	if len(w.Slices) != 1 || *w.Slices[0].Endpoints[0].Conditions.Ready {
+		t.Errorf("written: %v", w.Slices)
 	}
 }
 
-func TestPlanOut(t *testing.T) {
+func TestEjections(t *testing.T) {
 	for _, test := range []struct{ name, now, failing, keep, out, kept string }{
 		{"no minimum", "1 2 3", "1 2 3", "0", "1 2 3", ""},
 		{"one is kept: the one that failed last", "1 2 3", "1 2 3", "1", "1 2", "3"},
@@ -147,11 +148,11 @@ func TestPlanOut(t *testing.T) {
 		{"a person's own does not count", "1 !2", "1", "50%", "", "1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			known := map[string]standing{}
+			known := map[string]health{}
 			for name := range set(test.failing) { // the last number tells who failed when
-				known[name] = standing{failing: true, since: time.Unix(int64(name[8]), 0)}
+				known[name] = health{failing: true, since: time.Unix(int64(name[8]), 0)}
 			}
-			out, kept := planOut(view{endpoints: object(test.now)}.seats(), known, intstr.Parse(test.keep))
+			out, kept := ejections(View{Endpoints: object(test.now)}.List(), known, intstr.Parse(test.keep))
 			if fmt.Sprint(out) != fmt.Sprint(set(test.out)) || fmt.Sprint(kept) != fmt.Sprint(set(test.kept)) {
 				t.Errorf("out %v, kept %v", out, kept)
 			}
@@ -159,7 +160,7 @@ func TestPlanOut(t *testing.T) {
 	}
 }
 
-func TestParseRule(t *testing.T) {
+func TestParseSpec(t *testing.T) {
 	for _, test := range []struct{ text, keep, wrong string }{
 		{`{"tcpSocket":{}}`, "", ""},
 		{`{"tcpSocket":{"port":3306},"periodSeconds":2}`, "1", ""},
@@ -192,16 +193,16 @@ func TestParseRule(t *testing.T) {
 		{`{"tcpSocket":{}}`, "101%", "probe-keep"},
 		{`{"tcpSocket":{}}`, "-1", "probe-keep"},
 	} {
-		annotations := map[string]string{AnnotationProbe: test.text}
+		annotations := map[string]string{api.AnnotationProbe: test.text}
 		if test.keep != "" {
-			annotations[AnnotationKeep] = test.keep
+			annotations[api.AnnotationKeep] = test.keep
 		}
-		_, err := parseRule(annotations)
+		_, err := parseSpec(annotations)
 		if (err == nil) != (test.wrong == "") || err != nil && !strings.Contains(err.Error(), test.wrong) {
 			t.Errorf("%s %s: %v, want %q", test.text, test.keep, err, test.wrong)
 		}
 	}
-	r, err := parseRule(map[string]string{AnnotationProbe: `{"tcpSocket":{}}`})
+	r, err := parseSpec(map[string]string{api.AnnotationProbe: `{"tcpSocket":{}}`})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,11 +225,11 @@ func TestTargets(t *testing.T) {
 		{`{"tcpSocket":{}}`, nil, "[]"},
 		{`{"tcpSocket":{"port":"dns"}}`, ports, "[]"},
 	} {
-		r, err := parseRule(map[string]string{AnnotationProbe: test.probe})
+		r, err := parseSpec(map[string]string{api.AnnotationProbe: test.probe})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := appendSeat(nil, "192.0.2.1", test.ports, true, nil)
+		s := appendEndpoint(nil, "192.0.2.1", test.ports, true, nil)
 		if got := fmt.Sprint(r.targets(&s[0], service())); got != test.want {
 			t.Errorf("%s: %s, want %s", test.probe, got, test.want)
 		}
@@ -252,9 +253,9 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestMemory: + and - are answers of 192.0.2.1, which is listed as now says; ! is a try that could not be made, "a" the
+// TestServiceState: + and - are answers of 192.0.2.1, which is listed as now says; ! is a try that could not be made, "a" the
 // manifest applied again, "d" deleted and "r" a restart of the program.
-func TestMemory(t *testing.T) {
+func TestServiceState(t *testing.T) {
 	for _, test := range []struct{ name, probe, now, tries, want string }{
 		{"R13 three failures in a row", `{"tcpSocket":{"port":3306}}`, "1", "--+---", "1 1 1 1 1 !1"},
 		{"R13 one success", `{"tcpSocket":{"port":3306}}`, "1", "---+", "1 1 !1 1"},
@@ -267,20 +268,20 @@ func TestMemory(t *testing.T) {
 		{"applied again during a restart", `{"tcpSocket":{"port":3306}}`, "1 | 1", "-+", "!1 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r, err := parseRule(map[string]string{AnnotationProbe: test.probe})
+			r, err := parseSpec(map[string]string{api.AnnotationProbe: test.probe})
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, ep, now := newMemory(), object(test.now), time.Unix(0, 0)
+			m, ep, now := newServiceState(), object(test.now), time.Unix(0, 0)
 			to, got := netip.MustParseAddrPort("192.0.2.1:3306"), []string{}
 			for _, what := range test.tries {
-				v := view{endpoints: ep}
-				m.follow(r, test.probe)
-				m.list(v.seats(), service(), now)
+				v := View{Endpoints: ep}
+				m.configure(r, test.probe)
+				m.list(v.List(), service(), now)
 				now = now.Add(time.Second)
 				switch what {
 				case '+', '-', '!':
-					m.answered(to, probe.Reply{OK: what == '+', Unknown: what == '!'}, now)
+					m.record(to, probe.Reply{OK: what == '+', Unknown: what == '!'}, now)
 				case 'a':
 					marks := ep.Annotations
 					ep = object("1")
@@ -288,16 +289,16 @@ func TestMemory(t *testing.T) {
 				case 'd':
 					ep = object("")
 				case 'r':
-					m = newMemory()
+					m = newServiceState()
 				}
-				v = view{endpoints: ep}
-				m.follow(r, test.probe)
-				m.list(v.seats(), service(), now)
-				out, _ := planOut(v.seats(), m.standings(), r.keep)
-				if w := planWrites(v, out); w.endpoints != nil {
-					ep = w.endpoints
+				v = View{Endpoints: ep}
+				m.configure(r, test.probe)
+				m.list(v.List(), service(), now)
+				out, _ := ejections(v.List(), m.health(), r.minHealthy)
+				if w := rewrite(v, out); w.Endpoints != nil {
+					ep = w.Endpoints
 				}
-				line, _, _ := strings.Cut(show(view{endpoints: ep}.seats(), nil), "|")
+				line, _, _ := strings.Cut(show(View{Endpoints: ep}.List(), nil), "|")
 				got = append(got, strings.TrimSpace(line))
 			}
 			if strings.Join(got, " ") != test.want {
@@ -307,33 +308,33 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func TestVantage(t *testing.T) {
+func TestChooseProber(t *testing.T) {
 	key := types.NamespacedName{Namespace: "default", Name: "db"}
 	nodes := map[string]*corev1.Node{"n1": {}, "n2": {}, "n3": {}}
-	first := vantage(key, "", nodes, nil)
-	if again := vantage(key, first, nodes, nil); first == "" || again != first {
+	first := chooseProber(key, "", nodes, nil)
+	if again := chooseProber(key, first, nodes, nil); first == "" || again != first {
 		t.Fatalf("%q, then %q", first, again)
 	}
-	second := vantage(key, first, nodes, map[string]bool{first: true})
+	second := chooseProber(key, first, nodes, map[string]bool{first: true})
 	if second == first || second == "" {
 		t.Errorf("%q does not answer, and %q takes over", first, second)
 	}
-	if got := vantage(key, second, nodes, nil); got != second {
+	if got := chooseProber(key, second, nodes, nil); got != second {
 		t.Errorf("%q has taken over and gives back to %q", second, got)
 	}
 	delete(nodes, second)
-	if got := vantage(key, second, nodes, nil); got != first {
+	if got := chooseProber(key, second, nodes, nil); got != first {
 		t.Errorf("%q, want %q", got, first)
 	}
-	if got := vantage(key, first, nodes, map[string]bool{"n1": true, "n2": true, "n3": true}); nodes[got] == nil {
+	if got := chooseProber(key, first, nodes, map[string]bool{"n1": true, "n2": true, "n3": true}); nodes[got] == nil {
 		t.Errorf("%q: when none answers one is asked all the same", got)
 	}
-	if got := vantage(key, first, nil, nil); got != "" {
+	if got := chooseProber(key, first, nil, nil); got != "" {
 		t.Errorf("%q without nodes", got)
 	}
 	counts := map[string]int{}
 	for i := range 300 {
-		counts[vantage(types.NamespacedName{Namespace: "default", Name: fmt.Sprint("s", i)}, "", map[string]*corev1.Node{"n1": {}, "n2": {}, "n3": {}}, nil)]++
+		counts[chooseProber(types.NamespacedName{Namespace: "default", Name: fmt.Sprint("s", i)}, "", map[string]*corev1.Node{"n1": {}, "n2": {}, "n3": {}}, nil)]++
 	}
 	for node, n := range counts {
 		if n < 60 || n > 140 {
@@ -344,12 +345,12 @@ func TestVantage(t *testing.T) {
 
 // TestEventsAreCounted: a rack that fails is not a hundred events.
 func TestEventsAreCounted(t *testing.T) {
-	w := writes{left: map[string]bool{}}
+	w := Writes{Ejected: map[string]bool{}}
 	for i := range 20 {
-		w.left[fmt.Sprintf("192.0.2.%d:3306", i)] = true
+		w.Ejected[fmt.Sprintf("192.0.2.%d:3306", i)] = true
 	}
-	got := changes(w, newMemory(), nil, "")
-	if last := got[len(got)-1]; len(got) != 9 || last.text != "12 more endpoints failed their probe; they get no traffic" {
-		t.Errorf("%d events, the last: %s", len(got), last.text)
+	got := changes(w, newServiceState(), nil, "")
+	if last := got[len(got)-1]; len(got) != 9 || last.Message != "12 more endpoints failed their probe; they get no traffic" {
+		t.Errorf("%d events, the last: %s", len(got), last.Message)
 	}
 }
