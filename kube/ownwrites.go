@@ -28,8 +28,8 @@ type Object interface {
 //   - An object is its UID: one that was deleted and made again under its name is another one.
 //   - A write that is under way, or has failed without an answer (a time-out, a broken connection), may happen, has happened, or
 //     never will. Where others must reckon with it, it is noted before it is sent (Asked), and is part of View until it is
-//     answered (Wrote), refused (Withdraw), or shown by the cache (Shows); who wants it repeats it as it was (Unanswered). Where
-//     names, UIDs and versions make repeating it harmless, it is not noted at all.
+//     answered (Wrote), refused (Withdraw), or shown by the cache (Shows). One that has failed without an answer (NoAnswer) is
+//     repeated as it was (Unanswered). Where names, UIDs and versions make any repetition harmless, it is not noted at all.
 //   - Nothing is kept that the cache shows, and nothing outlives the process: the first list of the next one shows it all.
 //
 // Objects are shared and never mutated. The zero value is empty and ready; the fields are set before the first call. Its
@@ -51,6 +51,7 @@ type ownWrite[V Object] struct {
 	ahead   bool      // the cache does not show it yet
 	asked   V         // the write without an answer
 	open    bool      // there is one
+	failed  bool      // and there will be no answer
 	deleted time.Time // when the server accepted the deletion; zero: it did not, or the cache shows it
 
 	changed string // the newest version that Changed told of
@@ -61,7 +62,7 @@ type ownWrite[V Object] struct {
 func (o *OwnWrites[K, V]) Wrote(owner K, answer V) {
 	o.change(owner, answer.GetUID(), func(w *ownWrite[V]) {
 		var none V
-		w.asked, w.open = none, false
+		w.asked, w.open, w.failed = none, false, false
 		if version := answer.GetResourceVersion(); version != "" && !newerOrSame(w.version, version) {
 			w.version, w.written, w.ahead = version, answer, true
 		}
@@ -81,7 +82,7 @@ func (o *OwnWrites[K, V]) Deleted(owner K, uid types.UID, at time.Time) {
 
 // Asked notes a write of an object that the cache has shown before it is sent: the object as it will be.
 func (o *OwnWrites[K, V]) Asked(owner K, object V) {
-	o.change(owner, object.GetUID(), func(w *ownWrite[V]) { w.asked, w.open = object, true })
+	o.change(owner, object.GetUID(), func(w *ownWrite[V]) { w.asked, w.open, w.failed = object, true, false })
 }
 
 // Withdraw takes Asked back when the server has refused (see Refused). It reports whether there was anything to take back: not
@@ -90,17 +91,24 @@ func (o *OwnWrites[K, V]) Withdraw(owner K, uid types.UID) (was bool) {
 	o.change(owner, uid, func(w *ownWrite[V]) {
 		var none V
 		was = w.open
-		w.asked, w.open = none, false
+		w.asked, w.open, w.failed = none, false, false
 	})
 	return was
 }
 
+// NoAnswer notes that there will be no answer to Asked. It reports whether that matters: not when the cache has shown the write
+// meanwhile.
+func (o *OwnWrites[K, V]) NoAnswer(owner K, uid types.UID) (open bool) {
+	o.change(owner, uid, func(w *ownWrite[V]) { open, w.failed = w.open, w.open })
+	return open
+}
+
 // Unanswered returns the object as it was asked for by a write of which nobody knows what has become.
-func (o *OwnWrites[K, V]) Unanswered(owner K, uid types.UID) (asked V, open bool) {
+func (o *OwnWrites[K, V]) Unanswered(owner K, uid types.UID) (asked V, repeat bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if w := o.owners[owner][uid]; w != nil {
-		return w.asked, w.open
+		return w.asked, w.failed
 	}
 	return asked, false
 }
@@ -157,7 +165,7 @@ func (w *ownWrite[V]) settle(cached V, shows func(cached, asked V) bool) {
 		w.written, w.ahead = none, false
 	}
 	if w.open && shows(cached, w.asked) {
-		w.asked, w.open = none, false
+		w.asked, w.open, w.failed = none, false, false
 	}
 	if dying := cached.GetDeletionTimestamp(); dying != nil {
 		if w.deleted = (time.Time{}); w.open { // what was asked for may not know it yet

@@ -99,14 +99,20 @@ func TestOwnWritesAreRead(t *testing.T) {
 func TestWithdrawAfterTheCacheHasShownIt(t *testing.T) {
 	o := podWrites{Shows: granted}
 	o.Asked("k", version("a", 3, 1))
-	if _, open := o.Unanswered("k", "a"); !open {
-		t.Error("asked for, and not unanswered")
+	if _, repeat := o.Unanswered("k", "a"); repeat {
+		t.Error("to be repeated while it is under way")
+	}
+	if !o.NoAnswer("k", "a") {
+		t.Error("the answer does not matter, and nothing shows the write")
+	}
+	if asked, repeat := o.Unanswered("k", "a"); !repeat || *asked.Spec.Priority != 1 {
+		t.Errorf("to be repeated: %t, as %v", repeat, asked)
 	}
 	o.View("k", "8", []*corev1.Pod{version("a", 8, 1)})
 	if _, open := o.Unanswered("k", "a"); open {
 		t.Error("unanswered, although the cache shows it")
 	}
-	if o.Withdraw("k", "a") {
+	if o.NoAnswer("k", "a") || o.Withdraw("k", "a") {
 		t.Error("taken back, although the cache shows it")
 	}
 	o.Asked("k", version("a", 8, 2))
@@ -266,7 +272,7 @@ func (h *history) ask(view map[types.UID]*corev1.Pod) {
 		return
 	}
 	wish := h.rand.IntN(1000)
-	if again, open := h.own.Unanswered("k", p.UID); open {
+	if again, repeat := h.own.Unanswered("k", p.UID); repeat {
 		wish = int(*again.Spec.Priority)
 	}
 	wish = max(wish, int(*p.Spec.Priority))
@@ -286,12 +292,15 @@ func (h *history) ask(view map[types.UID]*corev1.Pod) {
 	case 1: // refused: of all that was asked for only this one is known not to happen
 		if h.own.Withdraw("k", p.UID); len(h.flying) > 0 {
 			h.own.Asked("k", asked)
+			h.own.NoAnswer("k", p.UID)
 			return
 		}
 		h.asked[p.UID] = 0
 	case 2: // it happens, sometime
 		h.flying = append(h.flying, func() { write() })
+		h.own.NoAnswer("k", p.UID)
 	case 3: // it never does, and is repeated
+		h.own.NoAnswer("k", p.UID)
 	}
 }
 
@@ -392,7 +401,7 @@ func TestOwnWritesProperty(t *testing.T) {
 			land()
 		}
 		for uid := range h.asked { // what is open is repeated until it is answered
-			if asked, open := h.own.Unanswered("k", uid); open {
+			if asked, repeat := h.own.Unanswered("k", uid); repeat {
 				if got := h.commit(asked, false, func(p *corev1.Pod) { p.Spec.Priority = asked.Spec.Priority }); got != nil {
 					h.own.Wrote("k", got)
 					h.acked[uid] = len(h.log)

@@ -99,7 +99,7 @@ func (s *Scheduler) work(ctx context.Context, wg *sync.WaitGroup) {
 // decision, so that no change in between is missed.
 func (s *Scheduler) decide(key types.NamespacedName) (pod *corev1.Pod, node, message string) {
 	pod = kube.Cached[corev1.Pod](s.pods, key)
-	if pod == nil || !mine(pod) || s.cluster.counted(pod.UID) {
+	if pod == nil || !mine(pod) || s.cluster.decided(pod.UID) {
 		return nil, "", ""
 	}
 	s.mu.Lock()
@@ -114,20 +114,28 @@ func (s *Scheduler) decide(key types.NamespacedName) (pod *corev1.Pod, node, mes
 	return pod, node, message
 }
 
-// bind tells the server. If that fails the pod is no longer counted and comes
-// back with a growing pause.
+// bind tells the server. If that is refused the pod is no longer counted; if there
+// is no answer, or the pod is not what the cache says, it is until the cache shows
+// what has become of it. Either way it comes back with a growing pause.
 func (s *Scheduler) bind(ctx context.Context, pod *corev1.Pod, node string) {
 	key := kube.Key(pod)
 	err := s.client.CoreV1().Pods(pod.Namespace).Bind(ctx, &corev1.Binding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
 	}, metav1.CreateOptions{})
-	if err == nil {
+	done := err == nil
+	switch {
+	case done:
+	case kube.Refused(err) && !apierrors.IsConflict(err):
+		s.cluster.refused(pod.UID)
+	default:
+		done = !s.cluster.unsure(pod.UID)
+	}
+	if done {
 		s.queue.Forget(key)
 		s.events.Eventf(pod, corev1.EventTypeNormal, "Scheduled", "Successfully assigned %s/%s to %s", pod.Namespace, pod.Name, node)
 		return
 	}
-	s.cluster.remove(pod.UID)
 	if ctx.Err() != nil || apierrors.IsNotFound(err) {
 		return
 	}

@@ -1,9 +1,12 @@
 package scheduler_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/controller/scheduler"
 	"fairlead.dev/fairlead/internal/apitest"
@@ -149,6 +153,53 @@ func TestScheduler(t *testing.T) {
 	if n := placed(t, client, "big"); n != "node2" {
 		t.Errorf("big on %s", n)
 	}
+}
+
+// lossy does what it is asked to, and loses the answer to the first binding of each pod.
+type lossy struct {
+	http.RoundTripper
+	seen sync.Map
+}
+
+func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := l.RoundTripper.RoundTrip(r)
+	if _, again := l.seen.LoadOrStore(r.URL.Path, true); err != nil || again || !strings.HasSuffix(r.URL.Path, "/binding") {
+		return answer, err
+	}
+	answer.Body.Close()
+	return nil, errors.New("connection reset by peer")
+}
+
+// Bindings whose answer is lost have happened: no pod stays behind, and no node gets more than it has.
+func TestAnswersToBindingsAreLost(t *testing.T) {
+	cfg := apitest.Start(t)
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := rest.CopyConfig(cfg)
+	cut.QPS = -1
+	cut.Wrap(func(inner http.RoundTripper) http.RoundTripper { return &lossy{RoundTripper: inner} })
+	mine, err := kubernetes.NewForConfig(cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, mine)
+	for _, n := range []string{"node1", "node2"} {
+		addNode(t, client, n, "5")
+	}
+	on := map[string]int{}
+	for i := range 10 {
+		addPod(t, client, fmt.Sprint("p", i), "1")
+	}
+	for i := range 10 {
+		on[placed(t, client, fmt.Sprint("p", i))]++
+	}
+	if on["node1"] != 5 || on["node2"] != 5 {
+		t.Errorf("pods by node: %v, each has room for 5", on)
+	}
+	addPod(t, client, "more", "1")
+	refused(t, client, "more", "0/2 nodes are available: 2 Insufficient cpu.")
 }
 
 // The time from a pod's creation to its binding, as a client sees it.

@@ -36,7 +36,7 @@ func (s *Scheduler) podChanged(old, p *corev1.Pod, _ bool) {
 		}
 	case p.Spec.NodeName != "":
 		if old == nil || old.Spec.NodeName == "" || costChanged(old, p) {
-			s.cluster.put(p, p.Spec.NodeName)
+			s.cluster.put(p)
 		}
 	case mine(p) && (old == nil || old.Generation != p.Generation || !apiequality.Semantic.DeepEqual(old.Spec, p.Spec)):
 		s.queue.Add(kube.Key(p))

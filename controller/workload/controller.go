@@ -39,10 +39,10 @@ type Controller struct {
 	deploymentQueue         *kube.Queue[types.NamespacedName]
 	setQueue                *kube.Queue[types.NamespacedName]
 
-	ownPods        *ownWrites[*corev1.Pod]        // by ReplicaSet
-	ownSets        *ownWrites[*appsv1.ReplicaSet] // by Deployment
-	ownSetSelf     *ownWrites[*appsv1.ReplicaSet] // by itself
-	ownDeployments *ownWrites[*appsv1.Deployment] // by itself
+	ownPods        kube.OwnWrites[types.UID, *corev1.Pod]        // by ReplicaSet
+	ownSets        kube.OwnWrites[types.UID, *appsv1.ReplicaSet] // by Deployment
+	ownSetSelf     kube.OwnWrites[types.UID, *appsv1.ReplicaSet] // by itself
+	ownDeployments kube.OwnWrites[types.UID, *appsv1.Deployment] // by itself
 
 	deploymentEvents, setEvents record.EventRecorder // set by Run
 }
@@ -57,10 +57,6 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, lo
 		pods:            shared.Core().V1().Pods().Informer(),
 		deploymentQueue: kube.NewQueue[types.NamespacedName]("deployment", lastRetry, log),
 		setQueue:        kube.NewQueue[types.NamespacedName]("replicaset", lastRetry, log),
-		ownPods:         newOwnWrites[*corev1.Pod](),
-		ownSets:         newOwnWrites[*appsv1.ReplicaSet](),
-		ownSetSelf:      newOwnWrites[*appsv1.ReplicaSet](),
-		ownDeployments:  newOwnWrites[*appsv1.Deployment](),
 	}
 	c.watch()
 	return c
@@ -111,8 +107,8 @@ func indexOwner(obj any) ([]string, error) {
 
 // view is the owner's objects: those the cache has as its own joined with newer
 // own writes, and the orphans of the namespace.
-func view[T object](informer cache.SharedIndexInformer, own *ownWrites[T], owner metav1.Object) ([]T, error) {
-	version := informer.GetIndexer().LastStoreSyncResourceVersion() // before reading, see merge
+func view[T kube.Object](informer cache.SharedIndexInformer, own *kube.OwnWrites[types.UID, T], owner metav1.Object) ([]T, error) {
+	version := informer.GetIndexer().LastStoreSyncResourceVersion() // before reading, see View
 	mine, err := owned[T](informer, string(owner.GetUID()))
 	if err != nil {
 		return nil, err
@@ -121,7 +117,7 @@ func view[T object](informer cache.SharedIndexInformer, own *ownWrites[T], owner
 	if err != nil {
 		return nil, err
 	}
-	mine = own.merge(owner.GetUID(), mine, version)
+	mine = own.View(owner.GetUID(), version, mine)
 	seen := make(map[types.UID]bool, len(mine))
 	for _, obj := range mine {
 		seen[obj.GetUID()] = true
@@ -132,9 +128,4 @@ func view[T object](informer cache.SharedIndexInformer, own *ownWrites[T], owner
 		}
 	}
 	return mine, nil
-}
-
-// newest returns obj or this process's own newer version of it.
-func newest[T object](own *ownWrites[T], obj T) T {
-	return own.merge(obj.GetUID(), []T{obj}, obj.GetResourceVersion())[0]
 }

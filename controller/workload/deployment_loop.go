@@ -22,13 +22,13 @@ func (c *Controller) syncDeployment(ctx context.Context, key types.NamespacedNam
 	if d == nil {
 		return 0, nil
 	}
-	d = newest(c.ownDeployments, d)
-	sets, err := view(c.sets, c.ownSets, d)
+	d = kube.Latest(&c.ownDeployments, d)
+	sets, err := view(c.sets, &c.ownSets, d)
 	if err != nil {
 		return 0, err
 	}
 	for i, rs := range sets {
-		sets[i] = newest(c.ownSetSelf, rs)
+		sets[i] = kube.Latest(&c.ownSetSelf, rs)
 	}
 	pods, err := c.podsOf(d, sets)
 	if err != nil {
@@ -79,8 +79,8 @@ func (c *Controller) applyDeployment(ctx context.Context, d *appsv1.Deployment, 
 		if err != nil {
 			return fmt.Errorf("replicaset %s: %w", u.Set.Name, err)
 		}
-		c.ownSets.wrote(d.UID, got)
-		c.ownSetSelf.wrote(got.UID, got)
+		c.ownSets.Wrote(d.UID, got)
+		c.ownSetSelf.Wrote(got.UID, got)
 		c.noteScale(d, got, u.From)
 	}
 	for _, rs := range plan.Delete {
@@ -88,7 +88,7 @@ func (c *Controller) applyDeployment(ctx context.Context, d *appsv1.Deployment, 
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete replicaset %s: %w", rs.Name, err)
 		}
-		c.ownSets.removed(d.UID, rs.UID, time.Now())
+		c.ownSets.Deleted(d.UID, rs.UID, time.Now())
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (c *Controller) patchSet(ctx context.Context, d *appsv1.Deployment, rs *app
 	if err != nil {
 		return err
 	}
-	c.ownSets.wrote(d.UID, got)
+	c.ownSets.Wrote(d.UID, got)
 	return nil
 }
 
@@ -137,7 +137,7 @@ func (c *Controller) createSet(ctx context.Context, d *appsv1.Deployment, plan D
 	got, err := c.client.AppsV1().ReplicaSets(d.Namespace).Create(ctx, plan.Create, metav1.CreateOptions{})
 	switch {
 	case err == nil:
-		c.ownSets.wrote(d.UID, got)
+		c.ownSets.Wrote(d.UID, got)
 		c.noteScale(d, got, 0)
 		return nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
@@ -160,7 +160,7 @@ func (c *Controller) resolveCollision(ctx context.Context, d *appsv1.Deployment,
 		return fmt.Errorf("replicaset %s: %w", plan.Create.Name, err)
 	}
 	if metav1.IsControlledBy(there, d) && sameTemplate(&there.Spec.Template, &d.Spec.Template) {
-		c.ownSets.wrote(d.UID, there)
+		c.ownSets.Wrote(d.UID, there)
 		return nil
 	}
 	status := *d.Status.DeepCopy()
@@ -218,7 +218,7 @@ func (c *Controller) writeRevision(ctx context.Context, d *appsv1.Deployment, re
 	if err != nil {
 		return nil, fmt.Errorf("revision: %w", err)
 	}
-	c.ownDeployments.wrote(d.UID, got)
+	c.ownDeployments.Wrote(d.UID, got)
 	return got, nil
 }
 
@@ -237,6 +237,6 @@ func (c *Controller) writeDeploymentStatus(ctx context.Context, d *appsv1.Deploy
 	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
-	c.ownDeployments.wrote(d.UID, got)
+	c.ownDeployments.Wrote(d.UID, got)
 	return nil
 }

@@ -26,7 +26,7 @@ func (c *Controller) syncReplicaSet(ctx context.Context, key types.NamespacedNam
 	if rs == nil {
 		return 0, nil
 	}
-	rs = newest(c.ownSetSelf, rs)
+	rs = kube.Latest(&c.ownSetSelf, rs)
 	plan, err := c.planReplicaSet(rs)
 	if err != nil {
 		return 0, err
@@ -47,7 +47,7 @@ func (c *Controller) syncReplicaSet(ctx context.Context, key types.NamespacedNam
 }
 
 func (c *Controller) planReplicaSet(rs *appsv1.ReplicaSet) (ReplicaSetPlan, error) {
-	pods, err := view(c.pods, c.ownPods, rs)
+	pods, err := view(c.pods, &c.ownPods, rs)
 	if err != nil {
 		return ReplicaSetPlan{}, err
 	}
@@ -134,7 +134,7 @@ func (c *Controller) patchPod(ctx context.Context, rs *appsv1.ReplicaSet, p *cor
 	if err != nil {
 		return err
 	}
-	c.ownPods.wrote(rs.UID, got)
+	c.ownPods.Wrote(rs.UID, got)
 	return nil
 }
 
@@ -146,7 +146,7 @@ func (c *Controller) createPod(ctx context.Context, rs *appsv1.ReplicaSet) error
 		}
 		return err
 	}
-	c.ownPods.wrote(rs.UID, p)
+	c.ownPods.Wrote(rs.UID, p)
 	c.setEvents.Eventf(rs, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: %v", p.Name)
 	return nil
 }
@@ -157,7 +157,7 @@ func (c *Controller) deletePod(ctx context.Context, rs *appsv1.ReplicaSet, p *co
 		c.setEvents.Eventf(rs, corev1.EventTypeWarning, "FailedDelete", "Error deleting: %v", err)
 		return fmt.Errorf("delete pod %s: %w", p.Name, err)
 	}
-	c.ownPods.removed(rs.UID, p.UID, time.Now())
+	c.ownPods.Deleted(rs.UID, p.UID, time.Now())
 	if err == nil {
 		c.setEvents.Eventf(rs, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %v", p.Name)
 	}
@@ -178,7 +178,7 @@ func (c *Controller) writeSetStatus(ctx context.Context, rs *appsv1.ReplicaSet, 
 	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
-	c.ownSetSelf.wrote(rs.UID, got)
+	c.ownSetSelf.Wrote(rs.UID, got)
 	return nil
 }
 

@@ -157,34 +157,3 @@ func TestD26_AvailableAfterMinReadySeconds(t *testing.T) {
 		t.Errorf("status %+v, recheck %s; want 1 available and 20s", plan.Status, plan.Recheck)
 	}
 }
-
-func TestOwnWrites(t *testing.T) {
-	rs := replicaSet("web", 3)
-	pod := func(name, version string) *corev1.Pod {
-		p := podOf(rs, name)
-		p.ResourceVersion = version
-		return p
-	}
-	own := newOwnWrites[*corev1.Pod]()
-	own.wrote(rs.UID, pod("new", "20"))
-	own.wrote(rs.UID, pod("changed", "21"))
-	own.removed(rs.UID, "uid-dead", epoch)
-	own.removed(rs.UID, "uid-new", epoch)
-
-	// The cache is at 15: it has the old version of one, none of the other.
-	got := own.merge(rs.UID, []*corev1.Pod{pod("changed", "10"), pod("dead", "5")}, "15")
-	if s := names(got); s != "changed dead new " {
-		t.Fatalf("merged %q", s)
-	}
-	if got[0].ResourceVersion != "21" || got[1].DeletionTimestamp == nil || got[2].DeletionTimestamp == nil {
-		t.Errorf("changed %s, dead %v, new %v", got[0].ResourceVersion, got[1].DeletionTimestamp, got[2].DeletionTimestamp)
-	}
-	// The cache is at 30: what it lacks is gone, what it has is newest.
-	got = own.merge(rs.UID, []*corev1.Pod{pod("changed", "25")}, "30")
-	if s := names(got); s != "changed " || got[0].ResourceVersion != "25" {
-		t.Errorf("merged %q at %s", s, got[0].ResourceVersion)
-	}
-	if len(own.owners) != 0 {
-		t.Errorf("still remembers %v", own.owners)
-	}
-}

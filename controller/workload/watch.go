@@ -28,8 +28,8 @@ func (c *Controller) watch() {
 // deploymentChanged queues the Deployment, or forgets one that is deleted.
 func (c *Controller) deploymentChanged(old, d *appsv1.Deployment, _ bool) {
 	if d == nil {
-		c.ownSets.forget(old.UID)
-		c.ownDeployments.forget(old.UID)
+		c.ownSets.Forget(old.UID)
+		c.ownDeployments.Forget(old.UID)
 		return
 	}
 	c.deploymentQueue.Add(kube.Key(d))
@@ -48,8 +48,8 @@ func ownerKey(obj metav1.Object, kind string) (types.NamespacedName, bool) {
 // could belong to.
 func (c *Controller) setChanged(old, rs *appsv1.ReplicaSet, _ bool) {
 	if rs == nil {
-		c.ownPods.forget(old.UID)
-		c.ownSetSelf.forget(old.UID)
+		c.ownPods.Forget(old.UID)
+		c.ownSetSelf.Forget(old.UID)
 		rs = old
 	}
 	c.setQueue.Add(kube.Key(rs))
