@@ -25,6 +25,9 @@ const (
 	lastRetry = time.Minute
 )
 
+// everyNode is the key of all nodes together, in own.
+const everyNode = ""
+
 // Controller looks after the nodes.
 type Controller struct {
 	client kubernetes.Interface
@@ -38,13 +41,14 @@ type Controller struct {
 	dnsQueue            *kube.Queue[string]  // of one key, the empty one
 	events              record.EventRecorder // set by Run
 
+	own kube.OwnWrites[string, *corev1.Node] // the nodes that were given ranges, all together: a range is one node's
+
 	mu       sync.Mutex // guards below
 	watch    vigil
-	heard    map[string]time.Time         // by node: when its agent was last heard of, by our clock
-	turned   map[string]bool              // nodes that stopped being ready and whose pods do not know yet
-	had      map[string][]netip.Prefix    // by node: the ranges of one that was deleted, in case it comes back
-	given    map[types.UID][]netip.Prefix // ranges given out that the cache does not show yet
-	homeless map[types.UID]time.Time      // pods whose node does not exist: since when
+	heard    map[string]time.Time      // by node: when its agent was last heard of, by our clock
+	turned   map[string]bool           // nodes that stopped being ready and whose pods do not know yet
+	had      map[string][]netip.Prefix // by node: the ranges of one that was deleted, in case it comes back
+	homeless map[types.UID]time.Time   // pods whose node does not exist: since when
 }
 
 // New returns a Controller over the shared informers, which the caller starts.
@@ -62,7 +66,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 		heard:     map[string]time.Time{},
 		turned:    map[string]bool{},
 		had:       map[string][]netip.Prefix{},
-		given:     map[types.UID][]netip.Prefix{},
+		own:       kube.OwnWrites[string, *corev1.Node]{Shows: func(cached, asked *corev1.Node) bool { return len(cidrs(cached)) >= len(cidrs(asked)) }},
 		homeless:  map[types.UID]time.Time{},
 	}
 	if err := c.pods.AddIndexers(cache.Indexers{nodeIndex: indexNode}); err != nil {

@@ -1,10 +1,13 @@
 package nodes
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,8 +18,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/internal/apitest"
+	"fairlead.dev/fairlead/kube"
 )
 
 // start runs a Controller with caches of its own until stop or the test's end.
@@ -146,6 +151,56 @@ func TestRangesAreDistinctAndReused(t *testing.T) {
 }
 
 // A node that is deleted while its agent lives registers again and has the ranges that its pods have addresses of.
+// lossy does what it is asked to, and loses the answers while it is told to.
+type lossy struct {
+	http.RoundTripper
+	lose atomic.Bool
+}
+
+func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := l.RoundTripper.RoundTrip(r)
+	if err != nil || !l.lose.Load() {
+		return answer, err
+	}
+	answer.Body.Close()
+	return nil, errors.New("connection reset by peer")
+}
+
+// A range whose writing was not answered may be the node's: nobody else gets it, even though the cache does not show it, and the
+// node gets no other one.
+func TestARangeWithoutAnAnswerIsNobodyElses(t *testing.T) {
+	cfg := rest.CopyConfig(apitest.Start(t))
+	wire := &lossy{}
+	cfg.Wrap(func(inner http.RoundTripper) http.RoundTripper { wire.RoundTripper = inner; return wire })
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := New(client, informers.NewSharedInformerFactory(client, 0), []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, slog.New(slog.DiscardHandler))
+	for _, name := range []string{"a", "b"} { // the cache shows them as they are now, and nothing later
+		addNode(t, client, name)
+		if err := c.nodes.GetStore().Add(getNode(t, client, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give := func(name string) error {
+		return c.giveRanges(t.Context(), kube.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: name}))
+	}
+	wire.lose.Store(true)
+	if err := give("a"); err == nil {
+		t.Fatal("the answer is lost, and nobody says so")
+	}
+	wire.lose.Store(false)
+	for _, name := range []string{"b", "a", "a"} {
+		if err := give(name); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	if a, b := getNode(t, client, "a").Spec.PodCIDR, getNode(t, client, "b").Spec.PodCIDR; a != "10.244.0.0/24" || b != "10.244.1.0/24" {
+		t.Errorf("a has %s, b has %s", a, b)
+	}
+}
+
 func TestRangesOfANodeThatComesBack(t *testing.T) {
 	client, err := kubernetes.NewForConfig(apitest.Start(t))
 	if err != nil {

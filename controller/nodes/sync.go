@@ -72,35 +72,69 @@ func (c *Controller) patchNode(ctx context.Context, n *corev1.Node, fields map[s
 	return err
 }
 
-// giveRanges writes free ranges into a node that lacks some.
+// giveRanges writes free ranges into a node that lacks some. While nobody knows what has become of that, they are nobody
+// else's, and the node gets the same ones again.
 func (c *Controller) giveRanges(ctx context.Context, n *corev1.Node) error {
-	taken, given := c.takenRanges(n.UID)
-	if given {
-		return nil // written; the cache will show it
+	with, repeat := c.own.Unanswered(everyNode, n.UID)
+	if !repeat {
+		var err error
+		if with, err = c.withRanges(n); with == nil || err != nil {
+			return err
+		}
 	}
-	all, full := NodeRanges(c.ranges, c.before(n, taken), taken)
-	if full.IsValid() {
-		c.events.Eventf(n, corev1.EventTypeNormal, "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", n.Name)
-		return fmt.Errorf("node %s: no /%d left in %s: delete nodes that are gone or start with a larger pod range", n.Name, nodeBits(full), full)
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": n.UID},
+		"spec":     map[string]any{"podCIDR": with.Spec.PodCIDR, "podCIDRs": with.Spec.PodCIDRs},
+	})
+	if err != nil {
+		return err
 	}
-	if len(all) == len(cidrs(n)) {
+	c.own.Asked(everyNode, with)
+	answer, err := c.client.CoreV1().Nodes().Patch(ctx, n.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	switch {
+	case err == nil:
+		c.own.Wrote(everyNode, answer)
+		return nil
+	case kube.Refused(err):
+		c.own.Withdraw(everyNode, n.UID)
+	default:
+		c.own.NoAnswer(everyNode, n.UID)
+	}
+	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	texts := make([]string, len(all))
-	for i, p := range all {
-		texts[i] = p.String()
+	return fmt.Errorf("node %s: pod ranges %v: %w", n.Name, with.Spec.PodCIDRs, err)
+}
+
+// withRanges is the node with free ranges where it lacks some; nil when there is nothing to write.
+func (c *Controller) withRanges(n *corev1.Node) (*corev1.Node, error) {
+	version := c.nodes.GetStore().LastStoreSyncResourceVersion()
+	var cached []*corev1.Node
+	for _, obj := range c.nodes.GetStore().List() {
+		cached = append(cached, obj.(*corev1.Node))
 	}
-	err := c.patchNode(ctx, n, map[string]any{
-		"metadata": map[string]any{"uid": n.UID},
-		"spec":     map[string]any{"podCIDR": texts[0], "podCIDRs": texts},
-	}, types.MergePatchType)
-	if err != nil {
-		return fmt.Errorf("node %s: pod ranges %v: %w", n.Name, all, err)
+	var taken []netip.Prefix
+	for _, other := range c.own.View(everyNode, version, cached) {
+		if other.UID == n.UID && len(cidrs(other)) >= len(c.ranges) {
+			return nil, nil // written; the cache will show it
+		}
+		taken = append(taken, cidrs(other)...)
 	}
-	c.mu.Lock()
-	c.given[n.UID] = all
-	c.mu.Unlock()
-	return nil
+	ranges, full := NodeRanges(c.ranges, c.before(n, taken), taken)
+	if full.IsValid() {
+		c.events.Eventf(n, corev1.EventTypeNormal, "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", n.Name)
+		return nil, fmt.Errorf("node %s: no /%d left in %s: delete nodes that are gone or start with a larger pod range", n.Name, nodeBits(full), full)
+	}
+	if len(ranges) == len(cidrs(n)) {
+		return nil, nil
+	}
+	with := n.DeepCopy()
+	with.Spec.PodCIDRs = make([]string, len(ranges))
+	for i, p := range ranges {
+		with.Spec.PodCIDRs[i] = p.String()
+	}
+	with.Spec.PodCIDR = with.Spec.PodCIDRs[0]
+	return with, nil
 }
 
 // before is what the node has, or had before it was deleted if nobody else has it now.
@@ -114,26 +148,6 @@ func (c *Controller) before(n *corev1.Node, taken []netip.Prefix) []netip.Prefix
 		return cidrs(n)
 	}
 	return had
-}
-
-// takenRanges are the ranges of all nodes, also those this process has written and
-// the cache does not show yet; given: node is among the latter.
-func (c *Controller) takenRanges(node types.UID) (taken []netip.Prefix, given bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, obj := range c.nodes.GetIndexer().List() {
-		n := obj.(*corev1.Node)
-		shown := cidrs(n)
-		taken = append(taken, shown...)
-		if len(shown) >= len(c.given[n.UID]) {
-			delete(c.given, n.UID)
-		}
-	}
-	for _, all := range c.given {
-		taken = append(taken, all...)
-	}
-	_, given = c.given[node]
-	return taken, given
 }
 
 // unready sets Ready=False on the node's pods, so that they leave the endpoints

@@ -81,7 +81,6 @@ func (c *Controller) nodeGone(n *corev1.Node) {
 	c.mu.Lock()
 	delete(c.heard, n.Name)
 	delete(c.turned, n.Name)
-	delete(c.given, n.UID)
 	c.had[n.Name] = cidrs(n)
 	c.mu.Unlock()
 	c.queuePods(n.Name)
