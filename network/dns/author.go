@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -14,7 +16,7 @@ type author struct {
 	svc, pod name // the branches of the zone
 	self     []netip.Addr
 	synced   bool // the world holds everything
-	services map[world.ServiceName]written
+	services map[types.NamespacedName]written
 	now      *Zone
 }
 
@@ -26,7 +28,7 @@ type written struct {
 }
 
 func newAuthor(domain name, self []netip.Addr) *author {
-	a := &author{self: self, services: map[world.ServiceName]written{}, now: newZone(domain, self)}
+	a := &author{self: self, services: map[types.NamespacedName]written{}, now: newZone(domain, self)}
 	a.svc, _ = domain.child("svc")
 	a.pod, _ = domain.child("pod")
 	return a
@@ -75,7 +77,7 @@ func (a *author) namespace(r revision, ns string, exists bool) {
 // podsNode is <namespace>.pod.<zone>.
 var podsNode = &node{pods: true}
 
-func (a *author) service(r revision, svc world.ServiceName, w *world.World) {
+func (a *author) service(r revision, svc types.NamespacedName, w *world.World) {
 	old := a.services[svc]
 	for _, n := range old.names {
 		r.names.delete(hashName(n), n)

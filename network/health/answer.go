@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"fairlead.dev/fairlead/network/world"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // nodeAnswer is the body of /healthz and /livez, with kube-proxy's keys.
@@ -48,7 +48,7 @@ func (s *Server) answerNode(w http.ResponseWriter, allowed bool, eligible *bool)
 }
 
 // answerService is the answer of a healthCheckNodePort, whatever path is asked for (rule P90).
-func (s *Server) answerService(name world.ServiceName, ipv6 bool) http.HandlerFunc {
+func (s *Server) answerService(name types.NamespacedName, ipv6 bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		_, slices := s.world.Service(name)
 		var a serviceAnswer

@@ -11,15 +11,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/host"
-	"fairlead.dev/fairlead/network/world"
 )
 
 // doors are the addresses on which a Server wants to answer, and the listeners it has. One goroutine has them.
 type doors struct {
 	log      *slog.Logger
-	complain func(world.ServiceName, netip.AddrPort, error)
+	complain func(types.NamespacedName, netip.AddrPort, error)
 	wanted   map[netip.AddrPort]door
 	open     map[netip.AddrPort]opened
 	refused  map[netip.AddrPort]error // why a wanted one is not open; each is complained about once
@@ -27,27 +27,27 @@ type doors struct {
 
 // door is who answers at an address: a Service's health, or with an empty name the node's.
 type door struct {
-	of      world.ServiceName
+	of      types.NamespacedName
 	handler http.Handler
 }
 
 type opened struct {
-	of     world.ServiceName
+	of     types.NamespacedName
 	server *http.Server
 }
 
-func newDoors(log *slog.Logger, complain func(world.ServiceName, netip.AddrPort, error)) *doors {
+func newDoors(log *slog.Logger, complain func(types.NamespacedName, netip.AddrPort, error)) *doors {
 	return &doors{log: log, complain: complain, wanted: map[netip.AddrPort]door{}, open: map[netip.AddrPort]opened{},
 		refused: map[netip.AddrPort]error{}}
 }
 
 // want asks for a listener; settle makes it. Of two Services that want the same address the later one gets it.
-func (d *doors) want(at netip.AddrPort, of world.ServiceName, handler http.Handler) {
+func (d *doors) want(at netip.AddrPort, of types.NamespacedName, handler http.Handler) {
 	d.wanted[at] = door{of, handler}
 }
 
 // unwant takes back what the Service wanted.
-func (d *doors) unwant(at netip.AddrPort, of world.ServiceName) {
+func (d *doors) unwant(at netip.AddrPort, of types.NamespacedName) {
 	if d.wanted[at].of == of {
 		delete(d.wanted, at)
 	}
@@ -91,7 +91,7 @@ func (d *doors) settle(ctx context.Context) {
 }
 
 // about is what a door is, for the log.
-func about(of world.ServiceName, at netip.AddrPort) []any {
+func about(of types.NamespacedName, at netip.AddrPort) []any {
 	if of.Name == "" {
 		return []any{"address", at}
 	}

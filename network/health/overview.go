@@ -8,8 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-
-	"fairlead.dev/fairlead/network/world"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Overview is one Service as the whole cluster has it.
@@ -39,15 +38,15 @@ type EndpointStatus struct {
 
 // Summarize puts together what the API and the nodes say. Nodes that could not be asked are in unasked.
 func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, reports []Report, unasked []string) []Overview {
-	slicesOf := map[world.ServiceName][]*discoveryv1.EndpointSlice{}
+	slicesOf := map[types.NamespacedName][]*discoveryv1.EndpointSlice{}
 	for i := range all {
-		name := world.ServiceName{Namespace: all[i].Namespace, Name: all[i].Labels[discoveryv1.LabelServiceName]}
+		name := types.NamespacedName{Namespace: all[i].Namespace, Name: all[i].Labels[discoveryv1.LabelServiceName]}
 		slicesOf[name] = append(slicesOf[name], &all[i])
 	}
-	said := map[world.ServiceName]map[string]ServiceReport{}
+	said := map[types.NamespacedName]map[string]ServiceReport{}
 	for _, r := range reports {
 		for _, s := range r.Services {
-			name := world.ServiceName{Namespace: s.Namespace, Name: s.Name}
+			name := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 			if said[name] == nil {
 				said[name] = map[string]ServiceReport{}
 			}
@@ -56,7 +55,7 @@ func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, repor
 	}
 	overviews := make([]Overview, 0, len(services))
 	for i := range services {
-		name := world.ServiceName{Namespace: services[i].Namespace, Name: services[i].Name}
+		name := types.NamespacedName{Namespace: services[i].Namespace, Name: services[i].Name}
 		o := summarize(&services[i], slicesOf[name], said[name])
 		for _, r := range reports {
 			if s, ok := said[name][r.Node]; ok && !s.Programmed.IsZero() {

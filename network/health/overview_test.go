@@ -16,9 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
-
-	"fairlead.dev/fairlead/network/world"
 )
 
 var then = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -30,13 +29,13 @@ func web() corev1.Service {
 
 // reportOf is what a node says about web: when it was programmed, and connections to an endpoint.
 func reportOf(node string, programmed time.Time, connections map[string]uint64) Report {
-	r := NewReport(node, Freshness{Updated: then}, nil, []world.ServiceName{{Namespace: "default", Name: "web"}},
-		func(world.ServiceName) time.Time { return programmed })
+	r := NewReport(node, Freshness{Updated: then}, nil, []types.NamespacedName{{Namespace: "default", Name: "web"}},
+		func(types.NamespacedName) time.Time { return programmed })
 	var all []Connections
 	for at, n := range connections {
-		all = append(all, Connections{world.ServiceName{Namespace: "default", Name: "web"}, "http", netip.MustParseAddrPort(at), n})
+		all = append(all, Connections{types.NamespacedName{Namespace: "default", Name: "web"}, "http", netip.MustParseAddrPort(at), n})
 	}
-	all = append(all, Connections{world.ServiceName{Namespace: "default", Name: "gone"}, "", netip.MustParseAddrPort("10.0.0.1:1"), 7})
+	all = append(all, Connections{types.NamespacedName{Namespace: "default", Name: "gone"}, "", netip.MustParseAddrPort("10.0.0.1:1"), 7})
 	r.Count(all)
 	return r
 }
@@ -126,7 +125,7 @@ func TestServeReport(t *testing.T) {
 }
 
 func counted(namespace, service, at string, n uint64) Connections {
-	return Connections{world.ServiceName{Namespace: namespace, Name: service}, "http", netip.MustParseAddrPort(at), n}
+	return Connections{types.NamespacedName{Namespace: namespace, Name: service}, "http", netip.MustParseAddrPort(at), n}
 }
 
 func TestConnectionsAreBounded(t *testing.T) {

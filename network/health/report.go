@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"fairlead.dev/fairlead/network/world"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // ReportPath is where an agent serves its node's Report.
@@ -40,14 +40,14 @@ type EndpointReport struct {
 
 // Connections are those that the kernel has balanced to one endpoint of a Service port since it was programmed.
 type Connections struct {
-	Service world.ServiceName
+	Service types.NamespacedName
 	Port    string // name of the Service port
 	Address netip.AddrPort
 	Count   uint64
 }
 
 // NewReport is the Report of a node without its Services' connections.
-func NewReport(node string, fresh Freshness, failure error, services []world.ServiceName, programmed func(world.ServiceName) time.Time) Report {
+func NewReport(node string, fresh Freshness, failure error, services []types.NamespacedName, programmed func(types.NamespacedName) time.Time) Report {
 	r := Report{Node: node, Updated: fresh.Updated, Pending: fresh.Pending, Services: make([]ServiceReport, len(services))}
 	if failure != nil {
 		r.Failure = failure.Error()
@@ -60,10 +60,10 @@ func NewReport(node string, fresh Freshness, failure error, services []world.Ser
 
 // Count adds connections to the Services of the Report; those of other Services are left out.
 func (r *Report) Count(all []Connections) {
-	at := make(map[world.ServiceName]*ServiceReport, len(r.Services))
+	at := make(map[types.NamespacedName]*ServiceReport, len(r.Services))
 	for i := range r.Services {
 		s := &r.Services[i]
-		at[world.ServiceName{Namespace: s.Namespace, Name: s.Name}] = s
+		at[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = s
 	}
 	for _, c := range all {
 		if s := at[c.Service]; s != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 
 	"fairlead.dev/fairlead/network/world"
@@ -58,13 +59,13 @@ func (s *Server) Run(ctx context.Context) error {
 	mux.HandleFunc("/healthz", s.Healthz)
 	mux.HandleFunc("/livez", s.Livez)
 	for _, at := range s.cfg.Listen {
-		d.want(at, world.ServiceName{}, mux)
+		d.want(at, types.NamespacedName{}, mux)
 	}
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
-	ports := map[world.ServiceName]uint16{} // of Services that have doors
+	ports := map[types.NamespacedName]uint16{} // of Services that have doors
 	for at, page := range s.cfg.Pages {
-		d.want(at, world.ServiceName{}, page)
+		d.want(at, types.NamespacedName{}, page)
 	}
 	for {
 		d.settle(ctx)
@@ -81,7 +82,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // follow wants the doors that a Service needs now, and no longer those it needed before (rule P92).
-func (s *Server) follow(name world.ServiceName, ports map[world.ServiceName]uint16, d *doors) {
+func (s *Server) follow(name types.NamespacedName, ports map[types.NamespacedName]uint16, d *doors) {
 	svc, _ := s.world.Service(name)
 	port := Port(svc)
 	for _, ip := range s.cfg.NodeIPs {
@@ -99,7 +100,7 @@ func (s *Server) follow(name world.ServiceName, ports map[world.ServiceName]uint
 
 // complain tells the Service whose port cannot be opened, in kube-proxy's words. It is called once for each time that a port
 // turns out to be taken.
-func (s *Server) complain(name world.ServiceName, at netip.AddrPort, err error) {
+func (s *Server) complain(name types.NamespacedName, at netip.AddrPort, err error) {
 	svc, _ := s.world.Service(name)
 	if svc == nil || s.cfg.Events == nil || errors.Is(err, context.Canceled) {
 		return

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"fairlead.dev/fairlead/network/world"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Address is where a frontend answers. Only one Service can have it.
@@ -29,7 +29,7 @@ func (f *Frontend) Address() Address { return Address{f.Addr, f.Proto} }
 // Whoever forwards connections asks here before it does, so that all of them
 // agree. It is plain data and not safe for concurrent use.
 type Claims struct {
-	services map[world.ServiceName]*claimant
+	services map[types.NamespacedName]*claimant
 	owners   map[place]*claimant
 	others   map[place][]*claimant // who claims it as well, the next owner last
 }
@@ -37,12 +37,12 @@ type Claims struct {
 // Transfer is an address that one Service loses to another.
 type Transfer struct {
 	Address  Address
-	From, To world.ServiceName
+	From, To types.NamespacedName
 }
 
 // claimant is a Service with its claims.
 type claimant struct {
-	name    world.ServiceName
+	name    types.NamespacedName
 	created time.Time
 	places  []place  // in order
 	few     [2]place // memory for the usual number of them
@@ -68,7 +68,7 @@ func comparePlaces(a, b place) int {
 // NewClaims returns a table without claims, with room for those of n Services.
 func NewClaims(n int) *Claims {
 	return &Claims{
-		services: make(map[world.ServiceName]*claimant, n),
+		services: make(map[types.NamespacedName]*claimant, n),
 		owners:   make(map[place]*claimant, n),
 		others:   map[place][]*claimant{},
 	}
@@ -186,15 +186,15 @@ func compareClaimants(a, b *claimant) int {
 	return compareAges(a.created, b.created, a.name, b.name)
 }
 
-func compareAges(a, b time.Time, nameA, nameB world.ServiceName) int {
+func compareAges(a, b time.Time, nameA, nameB types.NamespacedName) int {
 	return cmp.Or(a.Compare(b), strings.Compare(nameA.Namespace, nameB.Namespace), strings.Compare(nameA.Name, nameB.Name))
 }
 
 // Owner returns the Service that has an address, if any claims it.
-func (c *Claims) Owner(a Address) (world.ServiceName, bool) {
+func (c *Claims) Owner(a Address) (types.NamespacedName, bool) {
 	s := c.owners[placeOf(a)]
 	if s == nil {
-		return world.ServiceName{}, false
+		return types.NamespacedName{}, false
 	}
 	return s.name, true
 }
@@ -215,11 +215,11 @@ func Settle(all []Rows) {
 	slices.SortStableFunc(byAge, func(i, j int) int {
 		return compareAges(all[i].Created, all[j].Created, all[i].Service, all[j].Service)
 	})
-	owners := map[Address]world.ServiceName{}
+	owners := map[Address]types.NamespacedName{}
 	for _, i := range byAge {
 		for k := range all[i].Frontends {
 			f := &all[i].Frontends[k]
-			f.TakenBy = world.ServiceName{}
+			f.TakenBy = types.NamespacedName{}
 			if owner, taken := owners[f.Address()]; !taken {
 				owners[f.Address()] = all[i].Service
 			} else if owner != all[i].Service {

@@ -10,10 +10,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
-	"fairlead.dev/fairlead/network/world"
 )
 
 // quarrel is Services of few ages that claim few addresses in every way there is.
@@ -21,8 +21,8 @@ type quarrel struct {
 	universe lbtest.Universe
 	rnd      *rand.Rand
 	node     lb.Node
-	services map[world.ServiceName]*corev1.Service
-	slices   map[world.ServiceName][]*discoveryv1.EndpointSlice
+	services map[types.NamespacedName]*corev1.Service
+	slices   map[types.NamespacedName][]*discoveryv1.EndpointSlice
 	claims   *lb.Claims
 }
 
@@ -30,14 +30,14 @@ func newQuarrel(u lbtest.Universe, seed uint64) *quarrel {
 	u.External = slices.Concat(u.Here[2:3], []netip.Addr{u.Here[2].Next(), u.Here[2].Next()})
 	return &quarrel{universe: u, rnd: rand.New(rand.NewPCG(seed, 0)), claims: lb.NewClaims(0),
 		node:     lb.Node{Name: "n1", Addrs: u.Here[2:3], IPv6: u.Services.Addr().Is6()},
-		services: map[world.ServiceName]*corev1.Service{}, slices: map[world.ServiceName][]*discoveryv1.EndpointSlice{}}
+		services: map[types.NamespacedName]*corev1.Service{}, slices: map[types.NamespacedName][]*discoveryv1.EndpointSlice{}}
 }
 
 // change makes, replaces or deletes one Service and returns its rows. Names are such that they
 // sort differently as a whole than by namespace.
 func (q *quarrel) change() lb.Rows {
 	n := q.rnd.IntN(9)
-	name := world.ServiceName{Namespace: []string{"a", "a-b", "b"}[n/3], Name: []string{"x", "x-y", "y"}[n%3]}
+	name := types.NamespacedName{Namespace: []string{"a", "a-b", "b"}[n/3], Name: []string{"x", "x-y", "y"}[n%3]}
 	if q.rnd.IntN(4) == 0 {
 		delete(q.services, name)
 		delete(q.slices, name)
@@ -82,7 +82,7 @@ func TestP43_ClaimsAgreeWithExpect(t *testing.T) {
 				seed = rand.Uint64()
 			}
 			q := newQuarrel(u, seed)
-			had, moves, contested := map[lb.Address]world.ServiceName{}, 0, 0
+			had, moves, contested := map[lb.Address]types.NamespacedName{}, 0, 0
 			for step := range 3000 {
 				changed := q.change()
 				moved := q.claims.Put(&changed)
@@ -114,11 +114,11 @@ func TestP43_ClaimsAgreeWithExpect(t *testing.T) {
 }
 
 // owners is who has what by the marks in all rows.
-func owners(rows []lb.Rows) map[lb.Address]world.ServiceName {
-	all := map[lb.Address]world.ServiceName{}
+func owners(rows []lb.Rows) map[lb.Address]types.NamespacedName {
+	all := map[lb.Address]types.NamespacedName{}
 	for i := range rows {
 		for k := range rows[i].Frontends {
-			if f := &rows[i].Frontends[k]; f.TakenBy == (world.ServiceName{}) {
+			if f := &rows[i].Frontends[k]; f.TakenBy == (types.NamespacedName{}) {
 				all[f.Address()] = rows[i].Service
 			}
 		}
@@ -127,7 +127,7 @@ func owners(rows []lb.Rows) map[lb.Address]world.ServiceName {
 }
 
 // agrees holds the table against the marks.
-func (q *quarrel) agrees(has map[lb.Address]world.ServiceName, rows []lb.Rows) error {
+func (q *quarrel) agrees(has map[lb.Address]types.NamespacedName, rows []lb.Rows) error {
 	if q.claims.Len() != len(has) {
 		return fmt.Errorf("%d addresses, want %d", q.claims.Len(), len(has))
 	}
@@ -136,7 +136,7 @@ func (q *quarrel) agrees(has map[lb.Address]world.ServiceName, rows []lb.Rows) e
 		for k := range rows[i].Frontends {
 			f := &rows[i].Frontends[k]
 			claims[f.Address()]++
-			if f.TakenBy != (world.ServiceName{}) && f.TakenBy != has[f.Address()] {
+			if f.TakenBy != (types.NamespacedName{}) && f.TakenBy != has[f.Address()] {
 				return fmt.Errorf("%v is taken by %v and owned by %v", f.Address(), f.TakenBy, has[f.Address()])
 			}
 		}
@@ -160,7 +160,7 @@ func counts(m map[lb.Address]int) (all []int) {
 }
 
 // transferred holds the transfers of a step against who had what before and after.
-func transferred(had, has map[lb.Address]world.ServiceName, changed world.ServiceName, moved []lb.Transfer) error {
+func transferred(had, has map[lb.Address]types.NamespacedName, changed types.NamespacedName, moved []lb.Transfer) error {
 	said := map[lb.Address]lb.Transfer{}
 	for _, m := range moved {
 		if _, twice := said[m.Address]; twice || m.From == m.To || m.From != changed && m.To != changed {
@@ -201,7 +201,7 @@ func TestClaimsOfTheDeleted(t *testing.T) {
 // BenchmarkClaims puts one Service more among many of which none, and all, want the same address.
 func BenchmarkClaims(b *testing.B) {
 	rows := func(i int, same bool) *lb.Rows {
-		r := &lb.Rows{Service: world.ServiceName{Namespace: "default", Name: fmt.Sprint("s", i)}, Created: time.Unix(int64(i*7919%50000), 0)}
+		r := &lb.Rows{Service: types.NamespacedName{Namespace: "default", Name: fmt.Sprint("s", i)}, Created: time.Unix(int64(i*7919%50000), 0)}
 		own := netip.AddrFrom4([4]byte{10, byte(96 + i>>16), byte(i >> 8), byte(i)})
 		r.Frontends = append(r.Frontends, lb.Frontend{Addr: netip.AddrPortFrom(own, 80), Proto: lb.TCP})
 		if same {

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
-	"fairlead.dev/fairlead/network/world"
+	"fairlead.dev/fairlead/api"
 )
 
 // Node is what Derive has to know of the node it derives for.
@@ -53,7 +53,7 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 		return Rows{}
 	}
 	r := Rows{
-		Service: world.ServiceName{Namespace: service.Namespace, Name: service.Name},
+		Service: api.Name(service),
 		Created: service.CreationTimestamp.Time,
 	}
 	if !isProxied(service, node) {

@@ -9,10 +9,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
-	"fairlead.dev/fairlead/network/world"
 )
 
 func addrs(text ...string) []netip.Addr {
@@ -115,7 +115,7 @@ func follow(rows []lb.Rows, p lb.Packet) lb.Outcome {
 	for i := range rows {
 		for _, f := range rows[i].Frontends {
 			known = known || f.Kind == lb.ClusterIP && f.Addr.Addr() == p.Dest.Addr()
-			if f.Addr == p.Dest && f.Proto == p.Proto && f.TakenBy == (world.ServiceName{}) {
+			if f.Addr == p.Dest && f.Proto == p.Proto && f.TakenBy == (types.NamespacedName{}) {
 				service, front = &rows[i], f
 			}
 		}

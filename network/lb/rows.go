@@ -9,8 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-
-	"fairlead.dev/fairlead/network/world"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Protocol is a transport protocol by its IP protocol number.
@@ -126,12 +125,12 @@ type Frontend struct {
 	Sources []netip.Prefix
 	// TakenBy is the elder Service that has the address (P43), empty for none.
 	// One Service alone cannot tell: Settle fills it in, and Claims knows.
-	TakenBy world.ServiceName
+	TakenBy types.NamespacedName
 }
 
 // Rows is everything one Service contributes on one node.
 type Rows struct {
-	Service   world.ServiceName
+	Service   types.NamespacedName
 	Created   time.Time // of the Service: the elder wins an address claimed twice
 	Frontends []Frontend
 	Sets      []Set
@@ -183,7 +182,7 @@ func Table(all ...Rows) string {
 			}
 			fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\t%v\t%v\t%v\t%v\n", f.Addr, f.Proto, f.Kind,
 				r.Service, orDash(f.Port), f.Scope, source, affinity, describe(s))
-			if f.TakenBy != (world.ServiceName{}) {
+			if f.TakenBy != (types.NamespacedName{}) {
 				fmt.Fprintf(t, "  taken by\t\t\t%v\n", f.TakenBy)
 			}
 			if f.Shortcut {

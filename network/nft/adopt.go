@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
-	"fairlead.dev/fairlead/network/world"
 )
 
 // What a client sticks to is known to the kernel alone, by set id and endpoint
@@ -35,7 +35,7 @@ type inherited struct {
 }
 
 // setName names a set across processes. It is the comment of the set's slots.
-func setName(service world.ServiceName, port string, scope lb.Scope) string {
+func setName(service types.NamespacedName, port string, scope lb.Scope) string {
 	return fmt.Sprintf("%s:%s %v", service, port, scope)
 }
 
@@ -222,7 +222,7 @@ func (b *book) adopt(h heritage) {
 }
 
 // inheritSet takes over the ids that a set had in a previous life, once.
-func (b *book) inheritSet(service world.ServiceName, from *lb.Set) (uint32, []slot, bool) {
+func (b *book) inheritSet(service types.NamespacedName, from *lb.Set) (uint32, []slot, bool) {
 	if len(b.heritage) == 0 {
 		return 0, nil, false
 	}

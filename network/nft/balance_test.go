@@ -9,10 +9,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/network/lb"
-	"fairlead.dev/fairlead/network/world"
 )
 
 func byClient(s *corev1.Service) *corev1.Service {
@@ -66,7 +66,7 @@ func TestClientHashIsTheSameOnAllNodes(t *testing.T) {
 		}()
 		s := byClient(nodePort(newService("web", "10.96.0.1"), clusterPolicy))
 		l.put(s, newSlice("web", podB, podFar, podFar2))
-		name := world.ServiceName{Namespace: "default", Name: "web"}
+		name := types.NamespacedName{Namespace: "default", Name: "web"}
 		l.until("the second node", func() bool { return !second.Applied(name).IsZero() })
 		clients := l.clients(60)
 		first := l.choices(clients, l.at("192.0.2.1:30080"))
@@ -150,7 +150,7 @@ func TestTenThousandEndpoints(t *testing.T) {
 					t.Fatalf("%s: %+v, %v", ip, a, err)
 				}
 			}
-			counts, err := l.proxy.Connections(world.ServiceName{Namespace: "default", Name: []string{"web", "hashed"}[i]})
+			counts, err := l.proxy.Connections(types.NamespacedName{Namespace: "default", Name: []string{"web", "hashed"}[i]})
 			used, total := 0, uint64(0)
 			for _, c := range counts {
 				if c.Connections > 0 {

@@ -10,16 +10,16 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
-	"fairlead.dev/fairlead/network/world"
 )
 
 // book is the desired content of the maps, kept per Service, and what of it
 // differs from the kernel. It is plain data: update changes it, take hands out
 // the difference, and neither touches the kernel.
 type book struct {
-	services  map[world.ServiceName]*service
+	services  map[types.NamespacedName]*service
 	claims    *lb.Claims     // who has its way with the elements of a frontend
 	wanted    map[key]uint32 // by how many Services, elements that are the same for all
 	nodes     map[netip.Addr]struct{}
@@ -41,7 +41,7 @@ type book struct {
 
 // service is what one Service contributes.
 type service struct {
-	name    world.ServiceName
+	name    types.NamespacedName
 	entries []entry     // by key
 	sets    []set       // as in the rows it was derived from
 	words   []*numbered // the classes its frontends use, for their reference counts
@@ -99,7 +99,7 @@ type delta struct{ before, after *entry }
 
 func newBook() *book {
 	return &book{
-		services:  map[world.ServiceName]*service{},
+		services:  map[types.NamespacedName]*service{},
 		claims:    lb.NewClaims(0),
 		wanted:    map[key]uint32{},
 		nodes:     map[netip.Addr]struct{}{},
@@ -114,7 +114,7 @@ func newBook() *book {
 // expect makes room for n Services, which is worth it for an empty book.
 func (b *book) expect(n int) {
 	if len(b.services) == 0 && n > 1000 {
-		b.services = make(map[world.ServiceName]*service, n)
+		b.services = make(map[types.NamespacedName]*service, n)
 		b.claims = lb.NewClaims(n)
 		b.wanted = make(map[key]uint32, n)
 	}

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
-	"fairlead.dev/fairlead/network/world"
 )
 
 // model is a kernel as far as a book can tell: elements, and the complaints the
@@ -177,7 +177,7 @@ func TestBookDifferencesConverge(t *testing.T) {
 	b.localPods = prefix("10.244.1.0/24")
 	for step := range 5000 {
 		n := rnd.IntN(8)
-		rows := lb.Rows{Service: world.ServiceName{Namespace: "default", Name: fmt.Sprint("s", n)}}
+		rows := lb.Rows{Service: types.NamespacedName{Namespace: "default", Name: fmt.Sprint("s", n)}}
 		if rnd.IntN(5) > 0 {
 			s := u.Service(rnd, n)
 			s.CreationTimestamp.Time = time.Unix(int64(rnd.IntN(3)), 0)
@@ -240,7 +240,7 @@ func TestBookChangeIsSmall(t *testing.T) {
 			}
 		}
 		f := lb.Frontend{Addr: at("10.96.0.1:80"), Proto: lb.TCP, Port: "http"}
-		return lb.Rows{Service: world.ServiceName{Namespace: "default", Name: "web"}, Frontends: []lb.Frontend{f}, Sets: []lb.Set{s}}
+		return lb.Rows{Service: types.NamespacedName{Namespace: "default", Name: "web"}, Frontends: []lb.Frontend{f}, Sets: []lb.Set{s}}
 	}
 	b := newBook()
 	for _, step := range []struct {

@@ -9,8 +9,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"fairlead.dev/fairlead/network/world"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // EndpointCount is how many connections an endpoint of a Service got from this
@@ -18,7 +17,7 @@ import (
 // place in the kernel's table: it begins anew when the table is written anew or
 // the endpoint moves to another place because others went.
 type EndpointCount struct {
-	Service     world.ServiceName
+	Service     types.NamespacedName
 	Port        string // the Service port's name, empty for an unnamed port
 	Endpoint    netip.AddrPort
 	Connections uint64
@@ -31,7 +30,7 @@ var ErrNotCounted = errors.New("connections to endpoints are not counted")
 // Connections returns the counts of a Service's endpoints, by port name and
 // address. It asks the kernel for exactly the elements of this Service, a
 // microsecond each. A Service without endpoints in the kernel has none.
-func (p *Proxy) Connections(name world.ServiceName) ([]EndpointCount, error) {
+func (p *Proxy) Connections(name types.NamespacedName) ([]EndpointCount, error) {
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
 		p.mu.Lock()
@@ -57,7 +56,7 @@ func (p *Proxy) Connections(name world.ServiceName) ([]EndpointCount, error) {
 // than it can be asked about is left out.
 func (p *Proxy) AllConnections() ([]EndpointCount, error) {
 	p.mu.Lock()
-	names := make([]world.ServiceName, 0, len(p.applied))
+	names := make([]types.NamespacedName, 0, len(p.applied))
 	for name := range p.applied {
 		names = append(names, name)
 	}
@@ -77,11 +76,11 @@ func (p *Proxy) AllConnections() ([]EndpointCount, error) {
 	return all, nil
 }
 
-func compareNames(a, b world.ServiceName) int {
+func compareNames(a, b types.NamespacedName) int {
 	return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
 }
 
-func (p *Proxy) count(s *socket, name world.ServiceName, a applied) ([]EndpointCount, error) {
+func (p *Proxy) count(s *socket, name types.NamespacedName, a applied) ([]EndpointCount, error) {
 	type endpoint struct {
 		port string
 		at   netip.AddrPort

@@ -16,11 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/network/lb"
-	"fairlead.dev/fairlead/network/world"
 )
 
 func (l *lab) counting() {
@@ -33,7 +33,7 @@ func (l *lab) counting() {
 // counts is a Service's connections by server.
 func (l *lab) counts(name string) map[string]int {
 	l.t.Helper()
-	found, err := l.proxy.Connections(world.ServiceName{Namespace: "default", Name: name})
+	found, err := l.proxy.Connections(types.NamespacedName{Namespace: "default", Name: name})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestConnectionsAreCountedUpToALimit(t *testing.T) {
 	}
 	l.startAs(cfg)
 	l.settle()
-	name := world.ServiceName{Namespace: "default", Name: "s0"}
+	name := types.NamespacedName{Namespace: "default", Name: "s0"}
 	if c, err := l.proxy.Connections(name); !errors.Is(err, ErrNotCounted) {
 		t.Errorf("%v, %v; want %v", c, err, ErrNotCounted)
 	}
@@ -126,7 +126,7 @@ func TestConnectionsDuringChanges(t *testing.T) {
 	go func() {
 		n := 0
 		for ; ctx.Err() == nil; n++ {
-			if _, err := l.proxy.Connections(world.ServiceName{Namespace: "default", Name: "web"}); err != nil && !errors.Is(err, unix.ENOENT) {
+			if _, err := l.proxy.Connections(types.NamespacedName{Namespace: "default", Name: "web"}); err != nil && !errors.Is(err, unix.ENOENT) {
 				t.Errorf("%v", err)
 				break
 			}

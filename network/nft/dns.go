@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
-	"fairlead.dev/fairlead/network/world"
 )
 
 // Queries to the cluster DNS address are for this node's own server as long as
@@ -127,7 +127,7 @@ func (b *batch) answeringMessage() {
 // means here: only the other nodes' servers, and nothing if there are none of
 // this family. Its label that keeps proxies away is for those that do not serve
 // it themselves.
-func (p *Proxy) service(f *family, name world.ServiceName) (*corev1.Service, []*discoveryv1.EndpointSlice) {
+func (p *Proxy) service(f *family, name types.NamespacedName) (*corev1.Service, []*discoveryv1.EndpointSlice) {
 	service, all := p.world.Service(name)
 	if service == nil || !slices.Contains(p.dns, service.Spec.ClusterIP) {
 		return service, all

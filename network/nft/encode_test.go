@@ -10,10 +10,10 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
-	"fairlead.dev/fairlead/network/world"
 )
 
 // told is what a sequence of transactions says of the maps: for each element its
@@ -270,7 +270,7 @@ func invent(seed uint64, v6 bool) *invention {
 func (i *invention) step() error {
 	for range 1 + i.rnd.IntN(12) {
 		n := i.rnd.IntN(16)
-		rows := lb.Rows{Service: world.ServiceName{Namespace: "default", Name: fmt.Sprint("s", n)}}
+		rows := lb.Rows{Service: types.NamespacedName{Namespace: "default", Name: fmt.Sprint("s", n)}}
 		if i.rnd.IntN(5) > 0 {
 			rows = lb.Derive(i.universe.Service(i.rnd, n), i.universe.Slices(i.rnd, n), i.node)
 		}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/netlab"
@@ -266,7 +267,7 @@ func (l *lab) put(objects ...any) {
 // Service put last is written last.
 func (l *lab) settle() {
 	l.t.Helper()
-	name := world.ServiceName{Namespace: "marker", Name: fmt.Sprint("m", time.Now().UnixNano())}
+	name := types.NamespacedName{Namespace: "marker", Name: fmt.Sprint("m", time.Now().UnixNano())}
 	marker := newService(name.Name, "10.97.0.1", corev1.ServicePort{Port: int32(1 + time.Now().UnixNano()%60000)})
 	marker.Namespace = name.Namespace
 	l.set(marker)

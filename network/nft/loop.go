@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -20,11 +22,11 @@ type loop struct {
 	looked     time.Time // at the table of connections
 	full       bool
 	// What the next step without a failure completes.
-	changed map[world.ServiceName]struct{}
+	changed map[types.NamespacedName]struct{}
 }
 
 func newLoop(p *Proxy, s *socket, c *cleaner) *loop {
-	l := &loop{proxy: p, socket: s, cleaner: c, changed: map[world.ServiceName]struct{}{}}
+	l := &loop{proxy: p, socket: s, cleaner: c, changed: map[types.NamespacedName]struct{}{}}
 	for _, f := range p.families {
 		l.tables = append(l.tables, newTable(p, f, s))
 	}
@@ -71,7 +73,7 @@ func (l *loop) step(changes world.Changes) error {
 	var failed error
 	written := true
 	if n := len(changes.Services); n > 1000 && len(l.changed) == 0 {
-		l.changed = make(map[world.ServiceName]struct{}, n)
+		l.changed = make(map[types.NamespacedName]struct{}, n)
 	}
 	for _, t := range l.tables {
 		err := t.takeIn(changes, l.changed)
@@ -86,7 +88,7 @@ func (l *loop) step(changes world.Changes) error {
 	l.record(started, written, failed)
 	l.measure(started, written)
 	if written {
-		l.changed = map[world.ServiceName]struct{}{} // a large one, emptied, would stay as slow to walk
+		l.changed = map[types.NamespacedName]struct{}{} // a large one, emptied, would stay as slow to walk
 	}
 	return failed
 }
@@ -126,7 +128,7 @@ func (l *loop) record(started time.Time, written bool, err error) {
 		return
 	}
 	if len(p.applied) == 0 {
-		p.applied = make(map[world.ServiceName]applied, len(l.changed))
+		p.applied = make(map[types.NamespacedName]applied, len(l.changed))
 	}
 	for name := range l.changed {
 		if a := l.has(name); a.services != [2]*service{} {
@@ -142,7 +144,7 @@ func (l *loop) record(started time.Time, written bool, err error) {
 }
 
 // has returns what the tables have of a Service.
-func (l *loop) has(name world.ServiceName) (a applied) {
+func (l *loop) has(name types.NamespacedName) (a applied) {
 	for i, t := range l.tables {
 		a.services[i] = t.book.services[name]
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/world"
@@ -57,7 +58,7 @@ type Proxy struct {
 
 	mu      sync.Mutex // guards below
 	stats   Stats
-	applied map[world.ServiceName]applied
+	applied map[types.NamespacedName]applied
 	asking  *socket // for questions from outside the loop; nil unless Run runs
 }
 
@@ -85,7 +86,7 @@ type Stats struct {
 
 // New returns a Proxy for the World. It does nothing until Run.
 func New(cfg Config, w *world.World, log *slog.Logger) *Proxy {
-	p := &Proxy{cfg: cfg, families: familiesOf(cfg), world: w, log: log, applied: map[world.ServiceName]applied{}, metrics: newMetrics(time.Now())}
+	p := &Proxy{cfg: cfg, families: familiesOf(cfg), world: w, log: log, applied: map[types.NamespacedName]applied{}, metrics: newMetrics(time.Now())}
 	if cfg.Metrics != nil {
 		p.register(cfg.Metrics)
 	}
@@ -104,7 +105,7 @@ func (p *Proxy) Stats() Stats {
 
 // Applied returns when the kernel last took over a change of the Service; the
 // zero time if it never did.
-func (p *Proxy) Applied(name world.ServiceName) time.Time {
+func (p *Proxy) Applied(name types.NamespacedName) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.applied[name].at
@@ -173,7 +174,7 @@ func (p *Proxy) apiPort(f *family) uint16 {
 }
 
 // apiService is the Service that leads to the API servers.
-var apiService = world.ServiceName{Namespace: corev1.NamespaceDefault, Name: lb.APIService}
+var apiService = types.NamespacedName{Namespace: corev1.NamespaceDefault, Name: lb.APIService}
 
 // reserved is what no Service may take over, as far as this node knows.
 func (p *Proxy) reserved() lb.Reserved {

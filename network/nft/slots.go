@@ -5,8 +5,9 @@ import (
 	"net/netip"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"fairlead.dev/fairlead/network/lb"
-	"fairlead.dev/fairlead/network/world"
 )
 
 // set is a lb.Set that has been given an id and an order of slots.
@@ -24,7 +25,7 @@ type slot struct {
 }
 
 // newSet gives a set its id and slots: those it had, as far as possible.
-func (b *book) newSet(name world.ServiceName, from *lb.Set, old *service) (set, error) {
+func (b *book) newSet(name types.NamespacedName, from *lb.Set, old *service) (set, error) {
 	s := set{port: from.Port, scope: from.Scope}
 	var had []slot
 	if i := slices.IndexFunc(old.sets, func(o set) bool { return o.port == s.port && o.scope == s.scope }); i >= 0 {
@@ -120,7 +121,7 @@ func reslot(had []slot, want []lb.Backend) []slot {
 }
 
 // enterBackends adds a set's endpoints.
-func (b *book) enterBackends(service world.ServiceName, s *set) {
+func (b *book) enterBackends(service types.NamespacedName, s *set) {
 	name := ""
 	if s.home() == stickyTargets {
 		name = setName(service, s.port, s.scope)

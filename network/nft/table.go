@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/world"
@@ -25,8 +26,8 @@ type table struct {
 	stale  bool // the kernel may differ from the book: write everything
 	intact bool // the table is as this Proxy or its predecessor left it
 
-	cut     []flows                        // what the next transaction makes wrong
-	skipped map[world.ServiceName]struct{} // could not be taken in; to be tried again
+	cut     []flows                           // what the next transaction makes wrong
+	skipped map[types.NamespacedName]struct{} // could not be taken in; to be tried again
 
 	explained bool        // why the kernel refuses the table was said
 	triggers  []time.Time // of pods, that the next transaction includes
@@ -40,9 +41,9 @@ func newTable(p *Proxy, f *family, s *socket) *table {
 
 // takeIn takes changes into the book and adds the names of Services that are
 // not as before.
-func (t *table) takeIn(changes world.Changes, changed map[world.ServiceName]struct{}) error {
+func (t *table) takeIn(changes world.Changes, changed map[types.NamespacedName]struct{}) error {
 	t.book.unstaged = t.stale
-	names := slices.AppendSeq(make([]world.ServiceName, 0, len(changes.Services)+len(t.skipped)), maps.Keys(changes.Services))
+	names := slices.AppendSeq(make([]types.NamespacedName, 0, len(changes.Services)+len(t.skipped)), maps.Keys(changes.Services))
 	for name := range t.skipped {
 		if _, again := changes.Services[name]; !again {
 			names = append(names, name)
@@ -60,7 +61,7 @@ func (t *table) takeIn(changes world.Changes, changed map[world.ServiceName]stru
 // lookAtNodes takes in what changed about nodes and returns the Services to
 // derive again: all of them if this node is not what it was, and those that the
 // outside can reach if other addresses are reserved.
-func (t *table) lookAtNodes(names []world.ServiceName) []world.ServiceName {
+func (t *table) lookAtNodes(names []types.NamespacedName) []types.NamespacedName {
 	node, layout := t.proxy.node(t.family)
 	moved := node.Zone != t.node.Zone || node.Name != t.node.Name
 	reserved := !node.Reserved.Equal(t.node.Reserved)
@@ -86,8 +87,8 @@ func (t *table) lookAtNodes(names []world.ServiceName) []world.ServiceName {
 }
 
 // exposed are the Services that the outside can reach.
-func (t *table) exposed() []world.ServiceName {
-	return slices.DeleteFunc(t.proxy.world.Services(), func(name world.ServiceName) bool {
+func (t *table) exposed() []types.NamespacedName {
+	return slices.DeleteFunc(t.proxy.world.Services(), func(name types.NamespacedName) bool {
 		s, _ := t.proxy.world.Service(name)
 		return s == nil || !lb.Exposed(s)
 	})
@@ -95,7 +96,7 @@ func (t *table) exposed() []world.ServiceName {
 
 // derived is what the World says of a Service, and what that means here.
 type derived struct {
-	name   world.ServiceName
+	name   types.NamespacedName
 	object *corev1.Service
 	slices []*discoveryv1.EndpointSlice
 	rows   lb.Rows
@@ -103,9 +104,9 @@ type derived struct {
 
 // derivedAhead derives the named Services. Many are derived by another
 // goroutine while what came first is already taken in.
-func (t *table) derivedAhead(names []world.ServiceName, each func(*derived)) {
+func (t *table) derivedAhead(names []types.NamespacedName, each func(*derived)) {
 	node, family := t.node, t.family
-	one := func(name world.ServiceName) derived {
+	one := func(name types.NamespacedName) derived {
 		d := derived{name: name}
 		d.object, d.slices = t.proxy.service(family, name)
 		d.rows = lb.Derive(d.object, d.slices, node)
@@ -140,7 +141,7 @@ func (t *table) derivedAhead(names []world.ServiceName, each func(*derived)) {
 
 // derive brings the named Services into the book. A Service that cannot be
 // expressed keeps its previous state and is tried again.
-func (t *table) derive(names []world.ServiceName, changed map[world.ServiceName]struct{}) error {
+func (t *table) derive(names []types.NamespacedName, changed map[types.NamespacedName]struct{}) error {
 	var failed error
 	t.derivedAhead(names, func(d *derived) {
 		var before service
@@ -152,7 +153,7 @@ func (t *table) derive(names []world.ServiceName, changed map[world.ServiceName]
 		if err != nil {
 			failed = errors.Join(failed, err)
 			if t.skipped == nil {
-				t.skipped = map[world.ServiceName]struct{}{}
+				t.skipped = map[types.NamespacedName]struct{}{}
 			}
 			t.skipped[d.name] = struct{}{}
 			return

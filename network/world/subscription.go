@@ -1,14 +1,18 @@
 package world
 
-import "context"
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // Changes names what differs from what a subscriber saw before. It carries no
 // values: the reader asks the World, and so always acts on the newest state.
 type Changes struct {
-	Services   map[ServiceName]struct{} // the Service or one of its EndpointSlices was put or deleted
-	Namespaces map[string]struct{}      // created or deleted
-	Nodes      bool                     // a Node appeared, went, or changed labels, spec or addresses
-	UpTo       Revisions                // the World shows everything up to here, these changes included
+	Services   map[types.NamespacedName]struct{} // the Service or one of its EndpointSlices was put or deleted
+	Namespaces map[string]struct{}               // created or deleted
+	Nodes      bool                              // a Node appeared, went, or changed labels, spec or addresses
+	UpTo       Revisions                         // the World shows everything up to here, these changes included
 }
 
 // IsEmpty reports whether nothing changed.
@@ -31,7 +35,7 @@ func (w *World) Subscribe() *Subscription {
 	defer w.mu.Unlock()
 	s := &Subscription{world: w, wake: make(chan struct{}, 1)}
 	if len(w.services) > 0 {
-		s.pending.Services = make(map[ServiceName]struct{}, len(w.services))
+		s.pending.Services = make(map[types.NamespacedName]struct{}, len(w.services))
 	}
 	for name := range w.services {
 		s.addService(name)
@@ -95,9 +99,9 @@ func (s *Subscription) signal() {
 	}
 }
 
-func (s *Subscription) addService(name ServiceName) {
+func (s *Subscription) addService(name types.NamespacedName) {
 	if s.pending.Services == nil {
-		s.pending.Services = map[ServiceName]struct{}{}
+		s.pending.Services = map[types.NamespacedName]struct{}{}
 	}
 	s.pending.Services[name] = struct{}{}
 	s.signal()
@@ -126,7 +130,7 @@ func (w *World) reached(kind Kind, version string) {
 	}
 }
 
-func (w *World) serviceChanged(name ServiceName) {
+func (w *World) serviceChanged(name types.NamespacedName) {
 	for s := range w.subscriptions {
 		s.addService(name)
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -194,7 +195,7 @@ func (w *World) replace(k Kind, objects []runtime.Object, version string) {
 // that refers to it.
 func (w *World) expect(k Kind, n int) {
 	if len(w.services) == 0 && (k == Services || k == EndpointSlices) {
-		w.services = make(map[ServiceName]*entry, n)
+		w.services = make(map[types.NamespacedName]*entry, n)
 	}
 	if k == EndpointSlices && len(w.owners) == 0 {
 		w.owners = make(map[sliceName]*entry, n)

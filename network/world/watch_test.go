@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"fairlead.dev/fairlead/internal/apitest"
@@ -53,7 +54,7 @@ func TestRun(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("not synced")
 	}
-	svc, slices := w.Service(world.ServiceName{Namespace: "default", Name: "before"})
+	svc, slices := w.Service(types.NamespacedName{Namespace: "default", Name: "before"})
 	if svc == nil || len(slices) != 1 {
 		t.Fatalf("synced without what was there: %v %v", svc, slices)
 	}
@@ -74,7 +75,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	has := func(name string) bool {
-		s, slices := w.Service(world.ServiceName{Namespace: "default", Name: name})
+		s, slices := w.Service(types.NamespacedName{Namespace: "default", Name: name})
 		return s != nil && len(slices) == 1
 	}
 	for i := range 10 {
@@ -120,7 +121,7 @@ func TestFollow(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("not synced")
 	}
-	if svc, slices := w.Service(world.ServiceName{Namespace: "default", Name: "kubernetes"}); svc == nil || len(slices) != 1 {
+	if svc, slices := w.Service(types.NamespacedName{Namespace: "default", Name: "kubernetes"}); svc == nil || len(slices) != 1 {
 		t.Errorf("the API's own Service: %v %v", svc, slices)
 	}
 	if w.HasNamespace("default") || len(w.Nodes()) != 0 {

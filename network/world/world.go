@@ -18,10 +18,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-)
 
-// ServiceName names a Service within the cluster. As text it is "namespace/name".
-type ServiceName = types.NamespacedName
+	"fairlead.dev/fairlead/api"
+)
 
 // sliceName names an EndpointSlice within the cluster.
 type sliceName struct{ namespace, name string }
@@ -29,7 +28,7 @@ type sliceName struct{ namespace, name string }
 // entry is all that is known under one Service's name. The Service may be
 // absent while slices that name it exist, and the other way round.
 type entry struct {
-	name    ServiceName
+	name    types.NamespacedName
 	service *corev1.Service
 	slices  []*discoveryv1.EndpointSlice // sorted by name; replaced, never edited
 }
@@ -40,7 +39,7 @@ type World struct {
 	synced chan struct{}
 
 	mu            sync.RWMutex // guards below
-	services      map[ServiceName]*entry
+	services      map[types.NamespacedName]*entry
 	owners        map[sliceName]*entry // slice -> where it is filed
 	namespaces    map[string]struct{}
 	nodes         map[string]*corev1.Node
@@ -54,7 +53,7 @@ type World struct {
 func New() *World {
 	return &World{
 		synced:        make(chan struct{}),
-		services:      map[ServiceName]*entry{},
+		services:      map[types.NamespacedName]*entry{},
 		owners:        map[sliceName]*entry{},
 		namespaces:    map[string]struct{}{},
 		nodes:         map[string]*corev1.Node{},
@@ -88,7 +87,7 @@ func (w *World) closeSynced() {
 // label kubernetes.io/service-name, sorted by name. The Service is nil when
 // there is none; slices may exist without it. Callers must not change what
 // they are given.
-func (w *World) Service(name ServiceName) (*corev1.Service, []*discoveryv1.EndpointSlice) {
+func (w *World) Service(name types.NamespacedName) (*corev1.Service, []*discoveryv1.EndpointSlice) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	e := w.services[name]
@@ -99,21 +98,16 @@ func (w *World) Service(name ServiceName) (*corev1.Service, []*discoveryv1.Endpo
 }
 
 // Services returns the names of all Services, sorted.
-func (w *World) Services() []ServiceName {
+func (w *World) Services() []types.NamespacedName {
 	w.mu.RLock()
-	names := make([]ServiceName, 0, len(w.services))
+	names := make([]types.NamespacedName, 0, len(w.services))
 	for name, e := range w.services {
 		if e.service != nil {
 			names = append(names, name)
 		}
 	}
 	w.mu.RUnlock()
-	slices.SortFunc(names, func(a, b ServiceName) int {
-		if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
+	slices.SortFunc(names, api.CompareNames)
 	return names
 }
 
@@ -171,7 +165,7 @@ func (w *World) Delete(obj runtime.Object) {
 	defer w.mu.Unlock()
 	switch o := obj.(type) {
 	case *corev1.Service:
-		w.deleteService(ServiceName{Namespace: o.Namespace, Name: o.Name})
+		w.deleteService(api.Name(o))
 		w.reached(Services, o.ResourceVersion)
 	case *discoveryv1.EndpointSlice:
 		w.deleteSlice(sliceName{o.Namespace, o.Name})
@@ -186,7 +180,7 @@ func (w *World) Delete(obj runtime.Object) {
 
 // The writers below run with mu held.
 
-func (w *World) entry(name ServiceName) *entry {
+func (w *World) entry(name types.NamespacedName) *entry {
 	e := w.services[name]
 	if e == nil {
 		e = &entry{name: name}
@@ -202,12 +196,12 @@ func (w *World) dropIfEmpty(e *entry) {
 }
 
 func (w *World) putService(s *corev1.Service) {
-	name := ServiceName{Namespace: s.Namespace, Name: s.Name}
+	name := api.Name(s)
 	w.entry(name).service = s
 	w.serviceChanged(name)
 }
 
-func (w *World) deleteService(name ServiceName) {
+func (w *World) deleteService(name types.NamespacedName) {
 	e := w.services[name]
 	if e == nil || e.service == nil {
 		return
@@ -219,7 +213,7 @@ func (w *World) deleteService(name ServiceName) {
 
 func (w *World) putSlice(s *discoveryv1.EndpointSlice) {
 	key := sliceName{s.Namespace, s.Name}
-	owner := ServiceName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
+	owner := api.ServiceOf(s)
 	e := w.owners[key]
 	if e != nil && e.name != owner {
 		w.deleteSlice(key)

@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func service(name string) *corev1.Service {
@@ -35,7 +36,7 @@ func names(s []*discoveryv1.EndpointSlice) string {
 
 func TestSlicesAreFiledUnderTheirService(t *testing.T) {
 	w := New()
-	web := ServiceName{Namespace: "default", Name: "web"}
+	web := types.NamespacedName{Namespace: "default", Name: "web"}
 	w.Put(endpointSlice("b", "web"))
 	w.Put(endpointSlice("a", "web"))
 	if s, sl := w.Service(web); s != nil || names(sl) != "a b " {
@@ -54,7 +55,7 @@ func TestSlicesAreFiledUnderTheirService(t *testing.T) {
 	if names(before) != "a b c " {
 		t.Errorf("a reader's slices changed under it: %q", names(before))
 	}
-	if _, sl := w.Service(ServiceName{Namespace: "default", Name: "api"}); names(sl) != "b " {
+	if _, sl := w.Service(types.NamespacedName{Namespace: "default", Name: "api"}); names(sl) != "b " {
 		t.Errorf("b was not filed under its new Service: %q", names(sl))
 	}
 	w.Delete(service("web"))
@@ -154,7 +155,7 @@ func TestReplacePrunes(t *testing.T) {
 	w.replace(Services, []runtime.Object{service("stays")}, "")
 	w.replace(EndpointSlices, nil, "")
 	c := s.Take()
-	if _, ok := c.Services[ServiceName{Namespace: "default", Name: "gone"}]; !ok {
+	if _, ok := c.Services[types.NamespacedName{Namespace: "default", Name: "gone"}]; !ok {
 		t.Errorf("the vanished Service was not reported: %v", c)
 	}
 	if got := w.Services(); len(got) != 1 || got[0].Name != "stays" {
@@ -170,8 +171,8 @@ func TestFollowerConverges(t *testing.T) {
 	w := New()
 	s := w.Subscribe()
 	defer s.Close()
-	seen := map[ServiceName]string{}
-	read := func(n ServiceName) string {
+	seen := map[types.NamespacedName]string{}
+	read := func(n types.NamespacedName) string {
 		svc, sl := w.Service(n)
 		if svc == nil && len(sl) == 0 {
 			return ""
@@ -200,7 +201,7 @@ func TestFollowerConverges(t *testing.T) {
 	}
 	follow()
 	for i := -1; i < 6; i++ {
-		n := ServiceName{Namespace: "default", Name: fmt.Sprint("s", i)}
+		n := types.NamespacedName{Namespace: "default", Name: fmt.Sprint("s", i)}
 		if got, want := seen[n], read(n); got != want {
 			t.Errorf("seed %d: %s: the follower saw %q, the World holds %q", seed, n, got, want)
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/network/nft"
@@ -131,7 +132,7 @@ func (x *proxied) change(ctx context.Context, m *measured) error {
 
 // put gives Service number i so many endpoints, and returns how long it took until the kernel announced it.
 func (x *proxied) put(ctx context.Context, changes chan time.Time, i, endpoints int) (time.Duration, error) {
-	slice, service := x.slice(i, endpoints), world.ServiceName{Namespace: "default", Name: name(i)}
+	slice, service := x.slice(i, endpoints), types.NamespacedName{Namespace: "default", Name: name(i)}
 	before := x.proxy.Applied(service)
 	drain(changes)
 	start := time.Now()

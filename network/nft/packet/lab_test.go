@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/network/nft"
@@ -266,7 +267,7 @@ func (l *lab) remove(objects ...runtime.Object) {
 func (l *lab) settle() {
 	l.t.Helper()
 	marker := l.service("marker")
-	name := world.ServiceName{Namespace: marker.Namespace, Name: marker.Name}
+	name := types.NamespacedName{Namespace: marker.Namespace, Name: marker.Name}
 	applied := func(want bool) func() bool {
 		return func() bool {
 			return l.a.proxy.Applied(name).IsZero() != want && l.b.proxy.Applied(name).IsZero() != want
