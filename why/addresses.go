@@ -10,13 +10,12 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"fairlead.dev/fairlead/api"
-	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/network/lb"
 )
 
 // otherFamilies is about listed endpoints whose family the Service does not have.
 func (v View) otherFamilies() []Finding {
-	has := endpoints.Families(v.Service)
+	has := api.Families(v.Service)
 	lost := map[discoveryv1.AddressType][]listed{}
 	for _, l := range v.list() {
 		if l.family == discoveryv1.AddressTypeFQDN || !slices.Contains(has, corev1.IPFamily(l.family)) {
@@ -29,11 +28,11 @@ func (v View) otherFamilies() []Finding {
 		if len(all) == 0 {
 			continue
 		}
-		why := fmt.Sprintf("spec.ipFamilies of the Service is %s. Add the family, on a cluster of both, or remove the addresses", several(texts(has)))
+		why, remedy := "spec.ipFamilies of the Service is "+several(texts(has)), "Add the family, on a cluster of both, or remove the addresses"
 		if family == discoveryv1.AddressTypeFQDN {
-			why = "traffic is sent to addresses only. List the addresses, or use a Service of type ExternalName"
+			why, remedy = "traffic is sent to addresses only", "List the addresses, or use a Service of type ExternalName"
 		}
-		found = append(found, Finding{Reason: "OtherFamily", About: string(family), After: written, Message: fmt.Sprintf(
+		found = append(found, Finding{Code: "OtherFamily", About: string(family), After: written, Remedy: remedy, Sentence: fmt.Sprintf(
 			"the %s endpoints in %s (%s) get no traffic, because %s", family, several(objects(all)), several(addressesOf(all)), why)})
 	}
 	return found
@@ -51,38 +50,42 @@ func addressesOf(all []listed) []string {
 func (v View) clusterAddresses() []Finding {
 	inside := func(text string) bool {
 		addr, err := netip.ParseAddr(text)
-		return err == nil && slices.ContainsFunc(v.Cluster, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+		return err == nil && slices.ContainsFunc(v.Cluster.Services, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 	}
 	var found []Finding
 	wrong := slices.DeleteFunc(v.list(), func(l listed) bool { return !inside(l.text) })
 	if len(wrong) > 0 {
-		found = append(found, Finding{Reason: "EndpointIsClusterIP", After: written, Message: fmt.Sprintf(
-			"%s in %s is in the range of cluster addresses: what was forwarded once is not forwarded again, so it is never reached. "+
-				"List the endpoints behind it, or use a Service of type ExternalName", several(addressesOf(wrong)), several(objects(wrong)))})
+		found = append(found, Finding{Code: "EndpointIsClusterIP", After: written, Sentence: fmt.Sprintf(
+			"%s in %s is in the range of cluster addresses: what was forwarded once is not forwarded again, so it is never reached",
+			several(addressesOf(wrong)), several(objects(wrong))), Remedy: "List the endpoints behind it, or use a Service of type ExternalName"})
 	}
 	return found
 }
 
 // reserved is about claimed addresses that no Service can have: they stay what they are.
 func (v View) reserved() []Finding {
+	if len(Outside(v.Service)) == 0 {
+		return nil
+	}
 	var found []Finding
+	known := lb.NewReserved(v.Cluster.Nodes, v.Cluster.API, v.Cluster.Pods, v.Cluster.Services)
 	tell := func(field, text, what string) {
 		if what != "" {
-			found = append(found, Finding{Reason: "AddressReserved", About: field + " " + text, Message: fmt.Sprintf(
-				"%s %s is %s: the Service does not answer there, and connections go where they would without it. Choose an address that nothing in the cluster has",
-				field, text, what)})
+			found = append(found, Finding{Code: "AddressReserved", About: field + " " + text, Sentence: fmt.Sprintf(
+				"%s %s is %s: the Service does not answer there, and connections go where they would without it", field, text, what),
+				Remedy: "Choose an address that nothing in the cluster has"})
 		}
 	}
 	for _, ip := range v.Service.Spec.ExternalIPs {
-		tell("spec.externalIPs", ip, v.named(ip))
+		tell("spec.externalIPs", ip, v.named(ip, known))
 	}
 	if v.Service.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return found
 	}
 	for _, in := range v.Service.Status.LoadBalancer.Ingress {
-		if in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP {
+		if api.VIP(&in) {
 			if addr, err := netip.ParseAddr(in.IP); err == nil {
-				tell("status.loadBalancer.ingress", in.IP, v.Reserved.Why(addr))
+				tell("status.loadBalancer.ingress", in.IP, known.Why(addr))
 			}
 		}
 	}
@@ -90,20 +93,20 @@ func (v View) reserved() []Finding {
 }
 
 // named says what an address of spec.externalIPs is that the Service cannot have, with the first of its ports that is taken.
-func (v View) named(text string) string {
+func (v View) named(text string, known lb.Reserved) string {
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
 		return ""
 	}
 	for _, p := range v.Service.Spec.Ports {
 		proto := lb.UDP
-		if p.Protocol == corev1.ProtocolTCP || p.Protocol == "" {
+		if api.Protocol(p.Protocol) == corev1.ProtocolTCP {
 			proto = lb.TCP
 		}
 		at := netip.AddrPortFrom(addr, uint16(p.Port))
-		switch what := v.Reserved.WhyNamed(at, proto); what {
+		switch what := known.WhyNamed(at, proto); what {
 		case "":
-		case v.Reserved.Ports[at]:
+		case known.Ports[at]:
 			return fmt.Sprintf("with port %d where %s listens", p.Port, what)
 		default:
 			return what
@@ -133,7 +136,7 @@ func Outside(svc *corev1.Service) []netip.Addr {
 	}
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		for _, in := range svc.Status.LoadBalancer.Ingress {
-			if in.IPMode == nil || *in.IPMode == corev1.LoadBalancerIPModeVIP {
+			if api.VIP(&in) {
 				add(in.IP)
 			}
 		}
@@ -145,7 +148,7 @@ func claims(svc *corev1.Service) []claim {
 	var all []claim
 	for _, addr := range Outside(svc) {
 		for _, p := range svc.Spec.Ports {
-			all = append(all, claim{addr, p.Port, protocol(p.Protocol)})
+			all = append(all, claim{addr, p.Port, api.Protocol(p.Protocol)})
 		}
 	}
 	return all
@@ -158,7 +161,7 @@ func (v View) contested() []Finding {
 	for _, addr := range Outside(v.Service) {
 		var ports, rivals []string
 		for _, rival := range v.Rivals {
-			if !elder(rival, v.Service) {
+			if api.AgeOf(rival).Compare(api.AgeOf(v.Service)) >= 0 {
 				continue
 			}
 			for _, c := range claims(rival) {
@@ -169,37 +172,31 @@ func (v View) contested() []Finding {
 			}
 		}
 		if len(ports) > 0 {
-			found = append(found, Finding{Reason: "AddressTaken", About: addr.String(), After: written, Message: fmt.Sprintf(
-				"port %s of address %s belongs to Service %s, which is older: the Service does not answer there. Choose another address or port for one of them",
-				strings.Join(unique(ports), ", "), addr, several(unique(rivals)))})
+			found = append(found, Finding{Code: "AddressTaken", About: addr.String(), After: written, Sentence: fmt.Sprintf(
+				"port %s of address %s belongs to Service %s, which is older: the Service does not answer there",
+				strings.Join(unique(ports), ", "), addr, several(unique(rivals))), Remedy: "Choose another address or port for one of them"})
 		}
 	}
 	return found
-}
-
-// elder reports whether a keeps an address that both claim.
-func elder(a, b *corev1.Service) bool {
-	x, y := a.CreationTimestamp.Time, b.CreationTimestamp.Time
-	if !x.Equal(y) {
-		return x.Before(y)
-	}
-	return a.Namespace < b.Namespace || a.Namespace == b.Namespace && a.Name < b.Name
 }
 
 // probes is about the annotations that have endpoints probed, on a Service to which they do not apply.
 func (v View) probes() []Finding {
 	_, probed := v.Service.Annotations[api.AnnotationProbe]
 	_, keeps := v.Service.Annotations[api.AnnotationKeep]
-	text := ""
+	sentence, remedy := "", ""
 	switch {
 	case probed && v.Service.Spec.Type == corev1.ServiceTypeExternalName:
-		text = fmt.Sprintf("annotation %s has no effect on a Service of type ExternalName, which has no endpoints. Remove it", api.AnnotationProbe)
-	case probed && endpoints.Selects(v.Service):
-		text = fmt.Sprintf("annotation %s has no effect on a Service with a selector: its pods have readiness probes. Remove it, or remove spec.selector", api.AnnotationProbe)
+		sentence = fmt.Sprintf("annotation %s has no effect on a Service of type ExternalName, which has no endpoints", api.AnnotationProbe)
+		remedy = "Remove it"
+	case probed && api.Selects(v.Service):
+		sentence = fmt.Sprintf("annotation %s has no effect on a Service with a selector: its pods have readiness probes", api.AnnotationProbe)
+		remedy = "Remove it, or remove spec.selector"
 	case keeps && !probed:
-		text = fmt.Sprintf("annotation %s has no effect without %s. Add that one, or remove it", api.AnnotationKeep, api.AnnotationProbe)
+		sentence = fmt.Sprintf("annotation %s has no effect without %s", api.AnnotationKeep, api.AnnotationProbe)
+		remedy = "Add that one, or remove it"
 	default:
 		return nil
 	}
-	return []Finding{{Reason: "ProbeWithoutEffect", Harmless: true, Message: text}}
+	return []Finding{{Code: "ProbeWithoutEffect", Harmless: true, Sentence: sentence, Remedy: remedy}}
 }

@@ -12,7 +12,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/api"
-	"fairlead.dev/fairlead/controller/endpoints"
 )
 
 // port is one port of a listed endpoint.
@@ -36,13 +35,13 @@ type listed struct {
 // list returns what is listed for a Service in objects that count.
 func (v View) list() []listed {
 	var all []listed
-	if v.Endpoints != nil && endpoints.Mirrored(v.Endpoints, v.Service) {
+	if v.Endpoints != nil && api.Mirrored(v.Endpoints, v.Service) {
 		all = listEndpoints(v.Endpoints)
 	}
 	for _, slice := range v.Slices {
 		var ports []port
 		for _, p := range slice.Ports {
-			ports = append(ports, port{ptr.Deref(p.Name, ""), ptr.Deref(p.Port, 0), protocol(ptr.Deref(p.Protocol, ""))})
+			ports = append(ports, port{ptr.Deref(p.Name, ""), ptr.Deref(p.Port, 0), api.Protocol(ptr.Deref(p.Protocol, ""))})
 		}
 		for _, ep := range slice.Endpoints {
 			if len(ep.Addresses) > 0 {
@@ -60,7 +59,7 @@ func listEndpoints(ep *corev1.Endpoints) []listed {
 	for i := range ep.Subsets {
 		var ports []port
 		for _, p := range ep.Subsets[i].Ports {
-			ports = append(ports, port{p.Name, p.Port, protocol(p.Protocol)})
+			ports = append(ports, port{p.Name, p.Port, api.Protocol(p.Protocol)})
 		}
 		add := func(a *corev1.EndpointAddress, ready bool) {
 			l := listed{text: a.IP, family: discoveryv1.AddressTypeIPv4, ready: ready, ports: ports, where: "Endpoints " + ep.Name, whose: a.Hostname}
@@ -106,17 +105,18 @@ func (v View) noEndpoints() Finding {
 	case v.Endpoints != nil || len(v.Slices) > 0:
 		text = "the objects for its endpoints list no address"
 	}
-	return Finding{Reason: "NoEndpoints", After: written, Message: fmt.Sprintf(
-		"the Service has no selector, and %s: write an Endpoints object named %s in namespace %s, or EndpointSlices with the label %s=%s, or set spec.selector",
-		text, svc.Name, svc.Namespace, discoveryv1.LabelServiceName, svc.Name)}
+	return Finding{Code: "NoEndpoints", After: written, Sentence: "the Service has no selector, and " + text, Remedy: fmt.Sprintf(
+		"Write an Endpoints object named %s in namespace %s, or EndpointSlices with the label %s=%s, or set spec.selector",
+		svc.Name, svc.Namespace, discoveryv1.LabelServiceName, svc.Name)}
 }
 
 func (v View) noneListedReady(all []listed) Finding {
-	text := fmt.Sprintf("none of the %s listed in %s is ready", count(len(all), "address"), several(objects(all)))
+	remedy := "List those that answer as ready"
 	if v.Service.Annotations[api.AnnotationProbe] != "" {
-		text += "; see what their probe says in the Events of the Service"
+		remedy = "See what their probe says in the Events of the Service"
 	}
-	return Finding{Reason: "NoReadyEndpoints", After: written, Message: text}
+	return Finding{Code: "NoReadyEndpoints", After: written, Remedy: remedy,
+		Sentence: fmt.Sprintf("none of the %s listed in %s is ready", count(len(all), "address"), several(objects(all)))}
 }
 
 // objects are those that list endpoints, each once.
@@ -130,12 +130,12 @@ func objects(all []listed) []string {
 
 // portsAgree looks for an endpoint behind each port of the Service: the two are joined by the name of the port and its protocol.
 func (v View) portsAgree(all []listed) []Finding {
-	if endpoints.Selects(v.Service) {
+	if api.Selects(v.Service) {
 		return nil
 	}
 	var found []Finding
 	for _, p := range v.Service.Spec.Ports {
-		want := port{name: p.Name, protocol: protocol(p.Protocol)}
+		want := port{name: p.Name, protocol: api.Protocol(p.Protocol)}
 		var have []string
 		agrees := false
 		for _, l := range all {
@@ -151,8 +151,8 @@ func (v View) portsAgree(all []listed) []Finding {
 		if have = unique(have); len(have) > 0 {
 			rest = "The endpoints have " + several(have)
 		}
-		found = append(found, Finding{Reason: "NoSuchEndpointPort", About: portName(p.Name, p.Port, p.Protocol), After: written, Message: fmt.Sprintf(
-			"port %s of the Service leads nowhere, because no endpoint in %s has a %s port named %q: ports are joined by name. %s. Give both the same name",
+		found = append(found, Finding{Code: "NoSuchEndpointPort", About: portName(p.Name, p.Port, p.Protocol), After: written, Remedy: "Give both the same name", Sentence: fmt.Sprintf(
+			"port %s of the Service leads nowhere, because no endpoint in %s has a %s port named %q: ports are joined by name. %s",
 			portName(p.Name, p.Port, p.Protocol), several(objects(all)), want.protocol, p.Name, rest)})
 	}
 	return found
@@ -160,25 +160,25 @@ func (v View) portsAgree(all []listed) []Finding {
 
 // crowded is about a subset with more addresses than are mirrored (rule E106).
 func (v View) crowded() []Finding {
-	if v.Endpoints == nil || !endpoints.Mirrored(v.Endpoints, v.Service) {
+	if v.Endpoints == nil || !api.Mirrored(v.Endpoints, v.Service) {
 		return nil
 	}
 	surplus, largest := 0, 0
 	for i := range v.Endpoints.Subsets {
 		n := len(v.Endpoints.Subsets[i].Addresses) + len(v.Endpoints.Subsets[i].NotReadyAddresses)
-		surplus, largest = surplus+max(0, n-endpoints.MirrorLimit), max(largest, n)
+		surplus, largest = surplus+max(0, n-api.MirrorLimit), max(largest, n)
 	}
 	if surplus == 0 {
 		return nil
 	}
-	return []Finding{{Reason: "TooManyAddresses", After: written, Message: fmt.Sprintf(
-		"Endpoints %s lists %d addresses in a subset, of which the first %d count: %d addresses get no traffic. Write EndpointSlices, each with up to 1000 endpoints",
-		v.Endpoints.Name, largest, endpoints.MirrorLimit, surplus)}}
+	return []Finding{{Code: "TooManyAddresses", After: written, Remedy: "Write EndpointSlices, each with up to 1000 endpoints", Sentence: fmt.Sprintf(
+		"Endpoints %s lists %d addresses in a subset, of which the first %d count: %d addresses get no traffic",
+		v.Endpoints.Name, largest, api.MirrorLimit, surplus)}}
 }
 
 // twice is about an address that is listed as ready and as not ready for the same ports.
 func (v View) twice() []Finding {
-	if v.Endpoints == nil || !endpoints.Mirrored(v.Endpoints, v.Service) {
+	if v.Endpoints == nil || !api.Mirrored(v.Endpoints, v.Service) {
 		return nil
 	}
 	ready, both := map[string]bool{}, []string{}
@@ -197,8 +197,8 @@ func (v View) twice() []Finding {
 	if both = unique(both); len(both) == 0 {
 		return nil
 	}
-	return []Finding{{Reason: "ReadyAndNotReady", After: written, Message: fmt.Sprintf(
-		"Endpoints %s lists %s in addresses and, for the same ports, in notReadyAddresses: it counts as not ready and gets no traffic. List it once",
+	return []Finding{{Code: "ReadyAndNotReady", After: written, Remedy: "List it once", Sentence: fmt.Sprintf(
+		"Endpoints %s lists %s in addresses and, for the same ports, in notReadyAddresses: it counts as not ready and gets no traffic",
 		v.Endpoints.Name, several(both))}}
 }
 
@@ -207,7 +207,7 @@ func (v View) leftOver() []Finding {
 	var names []string
 	n := 0
 	for _, slice := range v.Slices {
-		if slice.Labels[discoveryv1.LabelManagedBy] == endpoints.SlicesManager && len(slice.Endpoints) > 0 {
+		if slice.Labels[discoveryv1.LabelManagedBy] == api.SlicesManager && len(slice.Endpoints) > 0 {
 			names = append(names, "EndpointSlice "+slice.Name)
 			n += len(slice.Endpoints)
 		}
@@ -216,19 +216,19 @@ func (v View) leftOver() []Finding {
 		return nil
 	}
 	slices.Sort(names)
-	return []Finding{{Reason: "LeftOverSlices", After: written, Message: fmt.Sprintf(
-		"%s is left from a selector that the Service has no more: traffic still goes to %s that nobody keeps up to date. Delete it, and edit or delete Endpoints %s",
-		several(names), count(n, "address"), v.Service.Name)}}
+	return []Finding{{Code: "LeftOverSlices", After: written, Sentence: fmt.Sprintf(
+		"%s is left from a selector that the Service has no more: traffic still goes to %s that nobody keeps up to date",
+		several(names), count(n, "address")), Remedy: "Delete it, and edit or delete Endpoints " + v.Service.Name}}
 }
 
 // unclaimed is about Endpoints and slices whose name no Service has.
 func (v View) unclaimed() []Finding {
 	what, rest := "", ""
 	if ep := v.Endpoints; ep != nil && ep.DeletionTimestamp == nil && len(ep.Subsets) > 0 &&
-		ep.Labels[discoveryv1.LabelSkipMirror] != "true" && ep.Labels[endpoints.LabelManagedBy] != endpoints.EndpointsManager {
-		if _, lock := ep.Annotations[endpoints.AnnotationLeader]; !lock {
+		ep.Labels[discoveryv1.LabelSkipMirror] != "true" && ep.Labels[api.LabelEndpointsManagedBy] != api.EndpointsManager {
+		if !api.Lock(ep) {
 			what = fmt.Sprintf("no Service in namespace %s is named %s", ep.Namespace, ep.Name)
-			rest = ". Endpoints without a Service are deleted when the control plane starts anew"
+			rest = ", and Endpoints without a Service are deleted when the control plane starts anew"
 		}
 	}
 	if what == "" {
@@ -241,6 +241,6 @@ func (v View) unclaimed() []Finding {
 	if what == "" {
 		return nil
 	}
-	return []Finding{{Reason: "NoService", After: starting, Message: what +
-		": nothing leads to these addresses. Create a Service of this name, without a selector" + rest}}
+	return []Finding{{Code: "NoService", After: starting, Sentence: what + ": nothing leads to these addresses" + rest,
+		Remedy: "Create a Service of this name, without a selector"}}
 }

@@ -3,24 +3,21 @@ package why
 //lint:file-ignore SA1019 v1 Endpoints are what the tests are about.
 
 import (
-	"log/slog"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"fairlead.dev/fairlead/kube"
+	"fairlead.dev/fairlead/api"
 	"github.com/rogpeppe/go-internal/txtar"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 )
 
@@ -66,117 +63,94 @@ func mistakes(t *testing.T) []mistake {
 	return all
 }
 
-// idle is a controller whose caches hold objects and that does not run.
-func idle(t testing.TB, objects ...runtime.Object) *Controller {
-	t.Helper()
-	c := New(nil, informers.NewSharedInformerFactory(nil, 0), nil, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, slog.New(slog.DiscardHandler))
-	t.Cleanup(c.queue.ShutDown)
+// views are those of all Services and names that objects have or refer to, by name.
+func views(objects []runtime.Object) map[types.NamespacedName]*View {
+	all := map[types.NamespacedName]*View{}
+	of := func(name types.NamespacedName) *View {
+		if all[name] == nil {
+			all[name] = &View{Cluster: Cluster{Services: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}}}
+		}
+		return all[name]
+	}
+	var services []*corev1.Service
+	var pods []*corev1.Pod
 	for _, obj := range objects {
-		var in cache.SharedIndexInformer
-		switch obj.(type) {
+		switch o := obj.(type) {
 		case *corev1.Service:
-			in = c.services
+			of(api.Name(o)).Service = o
+			services = append(services, o)
 		case *corev1.Endpoints:
-			in = c.endpoints
+			of(api.Name(o)).Endpoints = o
 		case *discoveryv1.EndpointSlice:
-			in = c.slices
+			v := of(api.ServiceOf(o))
+			v.Slices = append(v.Slices, o)
 		case *corev1.Pod:
-			in = c.pods
-		case *corev1.Node:
-			in = c.nodes
-		default:
-			t.Fatalf("nothing to do with a %T", obj)
-		}
-		if err := in.GetStore().Add(obj); err != nil {
-			t.Fatal(err)
-		}
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: obj.(metav1.Object).GetNamespace()}}
-		if err := c.namespaces.GetStore().Add(ns); err != nil {
-			t.Fatal(err)
+			pods = append(pods, o)
 		}
 	}
-	return c
-}
-
-// keys are the names that the objects of a controller's caches have or refer to.
-func (c *Controller) keys() []types.NamespacedName {
-	seen := map[types.NamespacedName]bool{}
-	for _, in := range []cache.SharedIndexInformer{c.services, c.endpoints} {
-		for _, obj := range in.GetStore().List() {
-			seen[kube.Key(obj.(metav1.Object))] = true
+	for _, svc := range services {
+		v := of(api.Name(svc))
+		for _, rival := range services {
+			if rival != svc && slices.ContainsFunc(Outside(rival), func(a netip.Addr) bool { return slices.Contains(Outside(svc), a) }) {
+				v.Rivals = append(v.Rivals, rival)
+			}
 		}
-	}
-	for _, obj := range c.slices.GetStore().List() {
-		slice := obj.(*discoveryv1.EndpointSlice)
-		seen[types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}] = true
-	}
-	var all []types.NamespacedName
-	for key := range seen {
-		all = append(all, key)
+		if api.Selects(svc) {
+			v.choose(svc, pods)
+		}
 	}
 	return all
 }
 
-// line prints a finding as the tests' files do.
-func line(kind, reason, about, message string) string {
-	return kind + " " + reason + " " + about + ": " + message
-}
-
-// findings prints everything that is wrong with the objects of a controller's caches.
-func (c *Controller) findings(t testing.TB) []string {
-	t.Helper()
-	var lines []string
-	for _, key := range c.keys() {
-		v := c.view(key)
-		c.beside(&v)
-		for _, f := range Findings(v) {
-			kind := corev1.EventTypeWarning
-			if f.Harmless {
-				kind = corev1.EventTypeNormal
+// choose fills in the pods of a Service, and its near misses.
+func (v *View) choose(svc *corev1.Service, pods []*corev1.Pod) {
+	v.NearMisses.Pairs = map[string]int{}
+	for key, value := range svc.Spec.Selector {
+		v.NearMisses.Pairs[key+"="+value] = 0
+	}
+	for _, pod := range pods {
+		if matches := api.Matches(svc.Spec.Selector, pod.Labels); matches && pod.Namespace == svc.Namespace {
+			v.Pods = append(v.Pods, pod)
+		} else if matches {
+			v.NearMisses.Namespaces = append(v.NearMisses.Namespaces, pod.Namespace)
+		}
+		for key, value := range svc.Spec.Selector {
+			if pod.Namespace == svc.Namespace && pod.Labels[key] == value {
+				v.NearMisses.Pairs[key+"="+value]++
 			}
-			object, _ := v.object()
-			kinds, _, err := scheme.Scheme.ObjectKinds(object)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lines = append(lines, line(kind, f.Reason, kinds[0].Kind+" "+kube.Key(object.(metav1.Object)).String(), f.Message))
 		}
 	}
-	slices.Sort(lines)
-	return lines
 }
 
 // TestFindings reads the objects of each mistake and compares what is wrong with them.
 func TestFindings(t *testing.T) {
 	for _, m := range mistakes(t) {
 		t.Run(m.name, func(t *testing.T) {
-			if got := strings.Join(idle(t, m.objects...).findings(t), "\n") + "\n"; got != m.events {
+			var lines []string
+			for _, v := range views(m.objects) {
+				for _, f := range Findings(*v) {
+					kind := map[bool]string{false: "Warning", true: "Normal"}[f.Harmless]
+					lines = append(lines, fmt.Sprintf("%s %s %s %s/%s: %s\n", kind, f.Code, f.Object.Kind, f.Object.Namespace, f.Object.Name, f.Message()))
+				}
+			}
+			slices.Sort(lines)
+			if got := strings.Join(lines, ""); got != m.events {
 				t.Errorf("got\n%swant\n%s", got, m.events)
 			}
 		})
 	}
 }
 
-// A cluster in which everything is right gives no findings; what the program itself keeps is right.
-func TestNothingIsWrong(t *testing.T) {
-	own := []runtime.Object{
-		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "https", Port: 443}}}},
-		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-dns"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "dns", Port: 53}}}},
-	}
-	if got := idle(t, own...).findings(t); len(got) > 0 {
-		t.Errorf("got %v", got)
-	}
-	going := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "going", DeletionTimestamp: &metav1.Time{Time: time.Unix(1, 0)}}}
-	if got := idle(t, going).findings(t); len(got) > 0 {
-		t.Errorf("a Service that is being deleted: %v", got)
-	}
-	c := idle(t, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ending", Name: "web"}})
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ending", DeletionTimestamp: &metav1.Time{Time: time.Unix(1, 0)}}}
-	if err := c.namespaces.GetStore().Update(ns); err != nil {
-		t.Fatal(err)
-	}
-	if got := c.findings(t); len(got) > 0 {
-		t.Errorf("in a namespace that is being deleted: %v", got)
+// What people read is two sentences, of which the full stops are not written.
+func TestSentences(t *testing.T) {
+	for _, m := range mistakes(t) {
+		for _, v := range views(m.objects) {
+			for _, f := range Findings(*v) {
+				if f.Remedy == "" || f.Remedy[0] < 'A' || f.Remedy[0] > 'Z' || strings.HasSuffix(f.Remedy, ".") || strings.HasSuffix(f.Sentence, ".") || f.Code == "" {
+					t.Errorf("%+v", f)
+				}
+			}
+		}
 	}
 }
 
@@ -185,14 +159,14 @@ func TestUnusableAddress(t *testing.T) {
 	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80}}}}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "odd", Labels: s.Spec.Selector},
 		Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "127.0.0.1"}, {IP: "10.244.1.2"}}}}
-	told := ""
-	for _, f := range Findings(idle(t, s, pod).view(kube.Key(s))) {
-		if f.Reason == "UnusableAddress" {
-			told = f.Message
+	message := ""
+	for _, f := range Findings(View{Service: s, Pods: []*corev1.Pod{pod}}) {
+		if f.Code == "UnusableAddress" {
+			message = f.Message()
 		}
 	}
-	if !strings.HasPrefix(told, "127.0.0.1 of pod odd in status.podIPs") {
-		t.Errorf("told %q", told)
+	if !strings.HasPrefix(message, "127.0.0.1 of pod odd in status.podIPs") {
+		t.Errorf("said %q", message)
 	}
 }
 
@@ -204,18 +178,19 @@ func TestReservedAddresses(t *testing.T) {
 		Ports: []discoveryv1.EndpointPort{{Port: ptr.To[int32](6443)}}, Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"192.0.2.1"}}}}
 	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "greedy"}, Spec: corev1.ServiceSpec{
 		Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 6443}}}}
+	ranges := []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}
 	for ip, what := range map[string]string{"192.0.2.1": "the address of the API server", "192.0.2.11": "the address of node n1", "10.244.1.9": "in the range of pods",
 		"10.96.0.10": "in the range of cluster addresses", "169.254.169.254": "a link-local address", "198.51.100.1": ""} {
 		s := s.DeepCopy()
 		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: ip}, {Hostname: "lb.example.com"}, {IP: "192.0.2.1", IPMode: ptr.To(corev1.LoadBalancerIPModeProxy)}}
-		told := ""
-		for _, f := range Findings(idle(t, n, api, s).view(kube.Key(s))) {
-			if f.Reason == "AddressReserved" {
-				told += f.Message
+		said := ""
+		for _, f := range Findings(View{Service: s, Cluster: Cluster{Nodes: []*corev1.Node{n}, API: []*discoveryv1.EndpointSlice{api}, Services: ranges}}) {
+			if f.Code == "AddressReserved" {
+				said += f.Message()
 			}
 		}
-		if what == "" && told != "" || !strings.HasPrefix(told, "status.loadBalancer.ingress "+ip+" is "+what) && what != "" {
-			t.Errorf("%s: %q", ip, told)
+		if what == "" && said != "" || !strings.HasPrefix(said, "status.loadBalancer.ingress "+ip+" is "+what) && what != "" {
+			t.Errorf("%s: %q", ip, said)
 		}
 	}
 }
@@ -230,7 +205,7 @@ func TestAddressTakenByTheElder(t *testing.T) {
 	}
 	young, old := claiming("a", 20), claiming("b", 10)
 	v := View{Service: young, Rivals: []*corev1.Service{old}}
-	if got := v.contested(); len(got) != 1 || got[0].About != "203.0.113.1" || !strings.Contains(got[0].Message, "belongs to Service default/b, which is older") {
+	if got := v.contested(); len(got) != 1 || got[0].About != "203.0.113.1" || !strings.Contains(got[0].Message(), "belongs to Service default/b, which is older") {
 		t.Errorf("the younger: %v", got)
 	}
 	v = View{Service: old, Rivals: []*corev1.Service{young}}
@@ -249,9 +224,9 @@ func TestLeftOverSlices(t *testing.T) {
 		Ports:       []discoveryv1.EndpointPort{{Name: new(string), Port: func() *int32 { n := int32(80); return &n }()}},
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.244.0.1"}}},
 	}
-	want := "Warning LeftOverSlices Service default/web: EndpointSlice web-abcde is left from a selector that the Service has no more: " +
+	want := "EndpointSlice web-abcde is left from a selector that the Service has no more: " +
 		"traffic still goes to 1 address that nobody keeps up to date. Delete it, and edit or delete Endpoints web"
-	if got := idle(t, svc, slice).findings(t); !slices.Equal(got, []string{want}) {
+	if got := Findings(View{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}}); len(got) != 1 || got[0].Code != "LeftOverSlices" || got[0].Message() != want {
 		t.Errorf("got %v", got)
 	}
 }
@@ -270,7 +245,7 @@ func TestOddObjects(t *testing.T) {
 	}
 	for i, v := range odd {
 		for _, f := range Findings(v) {
-			if f.Reason == "" || f.Message == "" || strings.Contains(f.Message, "%!") {
+			if f.Code == "" || f.Message() == "" || strings.Contains(f.Message(), "%!") {
 				t.Errorf("view %d: %+v", i, f)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/api"
 )
 
 // selected judges a Service whose selector chooses its endpoints.
@@ -35,9 +35,9 @@ func (v View) selected() []Finding {
 		for i := range ep.Subsets {
 			listed += len(ep.Subsets[i].Addresses) + len(ep.Subsets[i].NotReadyAddresses)
 		}
-		all = append(all, Finding{Reason: "EndpointsTruncated", Harmless: true, After: written, Message: fmt.Sprintf(
-			"Endpoints %s lists %d of the %s that the selector matches: who reads Endpoints misses the others. "+
-				"Proxies and DNS read EndpointSlices, which have all", ep.Name, listed, count(len(v.Pods), "pod"))})
+		all = append(all, Finding{Code: "EndpointsTruncated", Harmless: true, After: written, Sentence: fmt.Sprintf(
+			"Endpoints %s lists %d of the %s that the selector matches: who reads Endpoints misses the others",
+			ep.Name, listed, count(len(v.Pods), "pod")), Remedy: "Read EndpointSlices, as proxies and DNS do, which have all"})
 	}
 	return all
 }
@@ -49,7 +49,7 @@ func (v View) noPods() Finding {
 	var pairs []string
 	for key, value := range svc.Spec.Selector {
 		pair := key + "=" + value
-		if n, known := v.Beside.Pairs[pair]; known && len(svc.Spec.Selector) > 1 {
+		if n, known := v.NearMisses.Pairs[pair]; known && len(svc.Spec.Selector) > 1 {
 			have := "none"
 			if n > 0 {
 				have = count(n, "pod")
@@ -61,27 +61,26 @@ func (v View) noPods() Finding {
 	if len(pairs) > 0 {
 		text += " (" + strings.Join(pairs, "; ") + ")"
 	}
-	if names := v.Beside.Namespaces; len(names) > 0 {
-		return Finding{Reason: "NoMatchingPods", After: written, Message: fmt.Sprintf(
-			"%s. Pods with these labels are in namespace %s: a Service selects pods of its own namespace only, so create it there",
-			text, several(names))}
+	if names := v.NearMisses.Namespaces; len(names) > 0 {
+		return Finding{Code: "NoMatchingPods", After: written, Sentence: fmt.Sprintf("%s. Pods with these labels are in namespace %s, and a Service selects pods of its own namespace only",
+			text, several(names)), Remedy: "Create it there"}
 	}
-	return Finding{Reason: "NoMatchingPods", After: written, Message: text + ". Create the pods, or correct the selector or the labels of the pods"}
+	return Finding{Code: "NoMatchingPods", After: written, Sentence: text,
+		Remedy: "Create the pods, or correct the selector or the labels of the pods"}
 }
 
 // receives reports whether a pod gets new connections.
 func (v View) receives(pod *corev1.Pod) bool {
-	if !endpoints.Running(pod) || !v.addressed(pod) {
+	if api.Finished(pod) || !v.addressed(pod) {
 		return false
 	}
-	ready, _ := endpoints.Readiness(pod)
-	return v.Service.Spec.PublishNotReadyAddresses || ready && pod.DeletionTimestamp == nil
+	return v.Service.Spec.PublishNotReadyAddresses || api.PodReady(pod) && pod.DeletionTimestamp == nil
 }
 
 // addressed reports whether a pod has an address of one of the Service's families.
 func (v View) addressed(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(endpoints.Families(v.Service), func(family corev1.IPFamily) bool {
-		return len(endpoints.Addresses(pod, family)) > 0
+	return slices.ContainsFunc(api.Families(v.Service), func(family corev1.IPFamily) bool {
+		return len(api.PodAddresses(pod, family)) > 0
 	})
 }
 
@@ -96,16 +95,16 @@ func (v View) noneReady() Finding {
 	if len(pods) == 1 {
 		verb = "matches %s and it is not ready"
 	}
-	return Finding{Reason: "NoReadyPods", After: starting, Message: fmt.Sprintf("the selector "+verb+": %s. See kubectl describe pod %s -n %s",
-		count(len(pods), "pod"), several(states), pods[0].Name, pods[0].Namespace)}
+	return Finding{Code: "NoReadyPods", After: starting, Sentence: fmt.Sprintf("the selector "+verb+": %s", count(len(pods), "pod"), several(states)),
+		Remedy: fmt.Sprintf("See kubectl describe pod %s -n %s", pods[0].Name, pods[0].Namespace)}
 }
 
 // unusable is about addresses in the status of pods that no endpoint can be.
 func (v View) unusable() (Finding, bool) {
 	var found []string
 	for _, pod := range v.Pods {
-		if endpoints.Running(pod) {
-			for _, text := range endpoints.Unusable(pod) {
+		if !api.Finished(pod) {
+			for _, text := range api.UnusablePodAddresses(pod) {
 				found = append(found, fmt.Sprintf("%s of pod %s", cmp.Or(trimmed(text), "an empty one"), pod.Name))
 			}
 		}
@@ -114,20 +113,20 @@ func (v View) unusable() (Finding, bool) {
 		return Finding{}, false
 	}
 	slices.Sort(found)
-	return Finding{Reason: "UnusableAddress", After: written, Message: fmt.Sprintf(
-		"%s in status.podIPs: nobody can be reached there, so it is no endpoint. What runs the pod, or who wrote its status, has to give an address of the pod network",
-		several(found))}, true
+	return Finding{Code: "UnusableAddress", After: written, Sentence: fmt.Sprintf(
+		"%s in status.podIPs: nobody can be reached there, so it is no endpoint", several(found)),
+		Remedy: "What runs the pod, or who wrote its status, has to give an address of the pod network"}, true
 }
 
 // state says why a pod gets no traffic.
 func (v View) state(pod *corev1.Pod) string {
 	switch {
-	case !endpoints.Running(pod):
+	case api.Finished(pod):
 		return fmt.Sprintf("has ended (%s)", pod.Status.Phase)
 	case pod.DeletionTimestamp != nil:
 		return "is being deleted"
 	case len(pod.Status.PodIPs) > 0 && !v.addressed(pod):
-		return fmt.Sprintf("has no address of family %s, which spec.ipFamilies asks for", several(texts(endpoints.Families(v.Service))))
+		return fmt.Sprintf("has no address of family %s, which spec.ipFamilies asks for", several(texts(api.Families(v.Service))))
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
@@ -170,11 +169,11 @@ func (v View) noSuchPort(port *corev1.ServicePort) (Finding, bool) {
 	var have []string
 	pods := 0
 	for _, pod := range v.Pods {
-		if !endpoints.Running(pod) || pod.DeletionTimestamp != nil {
+		if api.Finished(pod) || pod.DeletionTimestamp != nil {
 			continue
 		}
 		pods++
-		if _, found := endpoints.TargetPort(pod, port); !found {
+		if _, found := api.TargetPort(pod, port); !found {
 			without = append(without, pod.Name)
 			have = append(have, containerPorts(pod)...)
 		}
@@ -192,27 +191,20 @@ func (v View) noSuchPort(port *corev1.ServicePort) (Finding, bool) {
 	if have = unique(have); len(have) > 0 {
 		named = "Their ports are " + several(have)
 	}
-	return Finding{Reason: "NoSuchTargetPort", About: portName(port.Name, port.Port, port.Protocol), After: starting, Message: fmt.Sprintf(
-		"port %s has targetPort %q, and %s a %s port of that name: %s. %s. Correct targetPort, or name the port of the container",
-		portName(port.Name, port.Port, port.Protocol), port.TargetPort.StrVal, who, protocol(port.Protocol), get, named)}, true
+	return Finding{Code: "NoSuchTargetPort", About: portName(port.Name, port.Port, port.Protocol), After: starting, Sentence: fmt.Sprintf(
+		"port %s has targetPort %q, and %s a %s port of that name: %s. %s",
+		portName(port.Name, port.Port, port.Protocol), port.TargetPort.StrVal, who, api.Protocol(port.Protocol), get, named),
+		Remedy: "Correct targetPort, or name the port of the container"}, true
 }
 
 // containerPorts prints the named ports that a Service could refer to.
 func containerPorts(pod *corev1.Pod) []string {
 	var all []string
-	add := func(c *corev1.Container) {
+	for c := range api.ServingContainers(&pod.Spec) {
 		for _, p := range c.Ports {
 			if p.Name != "" {
 				all = append(all, portName(p.Name, p.ContainerPort, p.Protocol))
 			}
-		}
-	}
-	for i := range pod.Spec.Containers {
-		add(&pod.Spec.Containers[i])
-	}
-	for i := range pod.Spec.InitContainers {
-		if c := &pod.Spec.InitContainers[i]; c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			add(c)
 		}
 	}
 	return all

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // most is how many names a message lists before it counts.
@@ -44,20 +46,12 @@ func labels(selector map[string]string) string {
 	return strings.Join(pairs, ",")
 }
 
-// protocol is the one that an empty field stands for, or the one that is said.
-func protocol(p corev1.Protocol) corev1.Protocol {
-	if p == "" {
-		return corev1.ProtocolTCP
-	}
-	return p
-}
-
 // portName prints a port as in: http (8080/TCP), or 8080/TCP when it has no name.
 func portName(name string, number int32, p corev1.Protocol) string {
 	if name == "" {
-		return fmt.Sprintf("%d/%s", number, protocol(p))
+		return fmt.Sprintf("%d/%s", number, api.Protocol(p))
 	}
-	return fmt.Sprintf("%s (%d/%s)", name, number, protocol(p))
+	return fmt.Sprintf("%s (%d/%s)", name, number, api.Protocol(p))
 }
 
 // unique sorts names and drops those that are there already.

@@ -33,6 +33,7 @@ import (
 	"fairlead.dev/fairlead/controller/garbage"
 	"fairlead.dev/fairlead/controller/nodes"
 	"fairlead.dev/fairlead/controller/scheduler"
+	"fairlead.dev/fairlead/controller/why"
 	"fairlead.dev/fairlead/controller/workload"
 	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/network/dns"
@@ -45,7 +46,6 @@ import (
 	"fairlead.dev/fairlead/node/image"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
-	"fairlead.dev/fairlead/why"
 )
 
 // joinToken is the file that a machine joins by, in the cluster's directory. Only root can read it.

@@ -95,7 +95,7 @@ var pure = []string{
 	"network/lb/*.go", "alloc/*.go", "api/claim/*.go", "api/probe/*.go",
 	"controller/endpoints/slices.go", "controller/endpoints/subsets.go", "controller/endpoints/pack.go", "controller/endpoints/hints.go", "controller/endpoints/mirror.go",
 	"controller/external/healthcheck/*.go",
-	"why/finding.go", "why/selected.go", "why/byhand.go", "why/addresses.go", "why/words.go", "why/memory.go",
+	"why/*.go", "controller/why/reported.go",
 	"controller/workload/deployment.go", "controller/workload/replicaset.go", "controller/workload/rollout.go", "controller/workload/order.go",
 	"controller/scheduler/place.go",
 	"network/nft/encode.go", "network/nft/rules.go", "network/nft/classes.go",

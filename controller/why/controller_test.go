@@ -63,9 +63,9 @@ func (c *cluster) run(t testing.TB) {
 	apitest.Control(t, shared, endpoints.New(c.client, shared, log).Run, external.New(c.client, shared, nobody, log).Run)
 }
 
-// tell runs the one of this package, in a hurry, until the test ends or the returned function is called. The change is made to it
+// report runs the one of this package, in a hurry, until the test ends or the returned function is called. The change is made to it
 // before it starts.
-func (c *cluster) tell(t testing.TB, change func(*Controller)) (w *Controller, stop func()) {
+func (c *cluster) report(t testing.TB, change func(*Controller)) (w *Controller, stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(c.client, 0)
 	w = New(c.client, shared, nil, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, slog.New(slog.DiscardHandler))
@@ -184,7 +184,7 @@ func TestMistakes(t *testing.T) {
 	for _, m := range all {
 		c.create(t, m.objects...)
 	}
-	c.tell(t, nil)
+	c.report(t, nil)
 	for _, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -228,7 +228,7 @@ const noPods = "Warning NoMatchingPods Service %s/web: no pod in namespace %[1]s
 func TestNotAtOnce(t *testing.T) {
 	c := startCluster(t)
 	c.run(t)
-	c.tell(t, func(w *Controller) {
+	c.report(t, func(w *Controller) {
 		w.after = func(d time.Duration) time.Duration { return d * 1000 } // no test takes as long
 	})
 	c.create(t, webService("early"))
@@ -244,10 +244,10 @@ func TestNotAtOnce(t *testing.T) {
 
 // What is wrong is told once, however often the Service is looked at; when it has been right it is told again. It is not told again
 // because the program starts anew.
-func TestToldOnce(t *testing.T) {
+func TestReportedOnce(t *testing.T) {
 	c := startCluster(t)
 	c.run(t)
-	_, stop := c.tell(t, nil)
+	_, stop := c.report(t, nil)
 	const space = "once"
 	c.create(t, webService(space))
 	becomes(t, c.events, space, fmt.Sprintf(noPods, space))
@@ -262,7 +262,7 @@ func TestToldOnce(t *testing.T) {
 	becomes(t, c.events, space, fmt.Sprintf(noPods, space))
 
 	stop()
-	w, stop := c.tell(t, nil)
+	w, stop := c.report(t, nil)
 	c.create(t, idleProbe("sign-2"))
 	becomes(t, c.events, "sign-2", fmt.Sprintf(sign, "sign-2"))
 	becomes(t, c.events, space, fmt.Sprintf(noPods, space))
@@ -270,7 +270,7 @@ func TestToldOnce(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		m := w.known[kube.Key(webService(space))]
-		return m != nil && len(m.states) == 1 && m.states[0].told
+		return m != nil && len(m.states) == 1 && m.states[0].reported
 	})
 
 	c.create(t, webPod(space))
@@ -314,7 +314,7 @@ func until(t testing.TB, condition func() bool) {
 func TestTheNextMistake(t *testing.T) {
 	c := startCluster(t)
 	c.run(t)
-	c.tell(t, nil)
+	c.report(t, nil)
 	const space = "next"
 	c.create(t, webService(space))
 	becomes(t, c.events, space, fmt.Sprintf(noPods, space))
@@ -328,7 +328,7 @@ func TestTheNextMistake(t *testing.T) {
 // However many Services are wrong, few Events are written.
 func TestNoStorm(t *testing.T) {
 	c := startCluster(t)
-	w, _ := c.tell(t, func(w *Controller) { w.pace = pace{interval: time.Hour, burst: 10} })
+	w, _ := c.report(t, func(w *Controller) { w.limit = rateLimit{interval: time.Hour, burst: 10} })
 	const services = 200
 	for i := range services {
 		svc := webService("storm")
@@ -343,7 +343,7 @@ func TestNoStorm(t *testing.T) {
 	})
 	until(t, func() bool { return count() >= 10 })
 	w.mu.Lock()
-	next := w.pace.next
+	next := w.limit.next
 	w.mu.Unlock()
 	if n := count(); n != 10 || next.Before(time.Now()) {
 		t.Errorf("%d Events, the next at %s", n, next)
@@ -354,7 +354,7 @@ func TestNoStorm(t *testing.T) {
 func TestFiveThousandAddresses(t *testing.T) {
 	c := startCluster(t)
 	c.run(t)
-	c.tell(t, nil)
+	c.report(t, nil)
 	svc := webService("many")
 	svc.Spec.Selector = nil
 	ep := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: "many", Name: "web"}, Subsets: []corev1.EndpointSubset{{Ports: []corev1.EndpointPort{{Port: 80}}}}}
@@ -375,7 +375,7 @@ func TestFiveThousandAddresses(t *testing.T) {
 func TestSelectorTakenAway(t *testing.T) {
 	c := startCluster(t)
 	c.run(t)
-	c.tell(t, nil)
+	c.report(t, nil)
 	const space = "left"
 	c.create(t, webService(space), webPod(space))
 	becomes(t, c.endpoints, space, "left/web 10.244.0.1 ready")

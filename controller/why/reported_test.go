@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/why"
 )
 
 // TestMemory follows one Service. Each step is what is wrong then, a letter for each finding: a is worth telling at once, s after
 // 15 seconds, p after 30. The wanted text is what is told.
 func TestMemory(t *testing.T) {
-	after := map[rune]time.Duration{'a': 0, 's': written, 'p': starting}
+	after := map[rune]time.Duration{'a': 0, 's': 15 * time.Second, 'p': 30 * time.Second}
 	for _, c := range []struct {
 		name  string
 		steps string // second:findings
@@ -37,26 +39,26 @@ func TestMemory(t *testing.T) {
 				if n, err := fmt.Sscanf(step, "%d:%s", &second, &what); n < 1 {
 					t.Fatal(step, err)
 				}
-				var before map[told]bool
+				var before map[reported]bool
 				if strings.HasPrefix(what, "!") { // an Event about a is there from an earlier run
-					before = map[told]bool{{"u1", "a"}: true}
+					before = map[reported]bool{{"u1", "a"}: true}
 				}
 				if strings.HasPrefix(what, "+") {
 					uid = "u2"
 				}
-				var found []Finding
+				var found []why.Finding
 				for _, letter := range strings.Trim(what, "!+") {
-					found = append(found, Finding{Reason: string(letter), After: after[letter]})
+					found = append(found, why.Finding{Code: string(letter), After: after[letter]})
 				}
 				if len(found) == 0 { // the controller forgets the Service
 					m = memory{}
 					continue
 				}
 				now := time.Unix(int64(second), 0)
-				next := m.weigh(types.UID(uid), found, before, now)
+				next := m.observe(types.UID(uid), found, before, now)
 				told := ""
-				for _, f := range m.tell(found, now) {
-					told += f.Reason
+				for _, f := range m.due(found, now) {
+					told += f.Code
 				}
 				if due := !next.IsZero() && !next.After(now); due != (told != "") {
 					t.Errorf("at %s: next is %s, told %q", step, next, told)
@@ -72,12 +74,12 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func TestPace(t *testing.T) {
-	p := pace{interval: time.Second, burst: 3}
+func TestRateLimit(t *testing.T) {
+	r := rateLimit{interval: time.Second, burst: 3}
 	start := time.Unix(1000, 0)
 	var got []string
 	for _, at := range []int{0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 60, 60, 60, 60} {
-		slot, ok := p.slot(start.Add(time.Duration(at) * time.Second))
+		slot, ok := r.slot(start.Add(time.Duration(at) * time.Second))
 		got = append(got, fmt.Sprint(slot.Sub(start).Seconds(), map[bool]string{false: "?"}[ok]))
 	}
 	// Three at once, then one a second, three in advance; who asks beyond that is told when to ask again.

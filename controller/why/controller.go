@@ -20,9 +20,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/kube"
+	"fairlead.dev/fairlead/why"
 )
 
 // Component is the source of the Events.
@@ -42,14 +44,13 @@ const (
 
 // Controller posts an Event on each Service with which something is wrong.
 type Controller struct {
-	client    kubernetes.Interface
-	log       *slog.Logger
-	podRanges []netip.Prefix
-	cluster   []netip.Prefix
-	queue     *kube.Queue[types.NamespacedName]
-	events    record.EventRecorder // set by Run
-	settle    time.Duration
-	after     func(time.Duration) time.Duration // what becomes of Finding.After; tests are in a hurry
+	client  kubernetes.Interface
+	log     *slog.Logger
+	cluster why.Cluster // its ranges
+	queue   *kube.Queue[types.NamespacedName]
+	events  record.EventRecorder // set by Run
+	settle  time.Duration
+	after   func(time.Duration) time.Duration // what becomes of why.Finding.After; tests are in a hurry
 
 	// The caches. Objects in them are shared and never mutated.
 	services, pods, endpoints, slices, namespaces, nodes cache.SharedIndexInformer
@@ -59,15 +60,15 @@ type Controller struct {
 
 	mu     sync.Mutex // guards below
 	known  map[types.NamespacedName]*memory
-	before map[told]bool // what an earlier run of the program has told; nil some time after the start
-	pace   pace
+	before map[reported]bool // by an earlier run of the program; nil some time after the start
+	limit  rateLimit
 }
 
 // New returns a Controller over the shared informers, which the caller starts, that posts Events with client. The ranges are those
 // of pods and of cluster addresses. It starts nothing itself.
 func New(client kubernetes.Interface, shared informers.SharedInformerFactory, pods, cluster []netip.Prefix, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, log: log, podRanges: pods, cluster: cluster, settle: settle,
+		client: client, log: log, cluster: why.Cluster{Pods: pods, Services: cluster}, settle: settle,
 		after:      func(d time.Duration) time.Duration { return d },
 		services:   shared.Core().V1().Services().Informer(),
 		pods:       shared.Core().V1().Pods().Informer(),
@@ -77,7 +78,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 		nodes:      shared.Core().V1().Nodes().Informer(),
 		queue:      kube.NewQueue[types.NamespacedName]("why", settle, log),
 		known:      map[types.NamespacedName]*memory{},
-		pace:       pace{interval: interval, burst: burst},
+		limit:      rateLimit{interval: interval, burst: burst},
 	}
 	for _, err := range []error{
 		endpoints.Index(c.pods, c.slices), external.Index(c.slices),
@@ -103,19 +104,19 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
-// recall reads what was told before the program started, so that it is not told again. Events are kept for an hour.
+// recall reads what was reported before the program started, so that it is not reported again. Events are kept for an hour.
 func (c *Controller) recall(ctx context.Context) {
 	list, err := c.client.CoreV1().Events("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("source", Component).String()})
 	if err != nil {
-		c.log.Warn("what was told before is not known, and will be told again", "err", err)
+		c.log.Warn("what was reported before is not known, and will be reported again", "err", err)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.before = make(map[told]bool, len(list.Items))
+	c.before = make(map[reported]bool, len(list.Items))
 	for i := range list.Items {
 		e := &list.Items[i]
-		c.before[told{e.InvolvedObject.UID, e.Reason}] = true
+		c.before[reported{e.InvolvedObject.UID, e.Reason}] = true
 	}
 	time.AfterFunc(recallFor, func() {
 		c.mu.Lock()
@@ -124,10 +125,10 @@ func (c *Controller) recall(ctx context.Context) {
 	})
 }
 
-// sync looks at one Service, and tells what is wrong with it when that is due. It says when to look again.
+// sync looks at one Service, and reports what is wrong with it when that is due. It says when to look again.
 func (c *Controller) sync(key types.NamespacedName) (again time.Duration) {
 	v := c.view(key)
-	found := c.hurried(Findings(v))
+	found := c.hurried(why.Findings(v))
 	now := time.Now()
 
 	c.mu.Lock()
@@ -144,15 +145,15 @@ func (c *Controller) sync(key types.NamespacedName) (again time.Duration) {
 		m = &memory{}
 		c.known[key] = m
 	}
-	if v.Service != nil && endpoints.Selects(v.Service) {
+	if v.Service != nil && api.Selects(v.Service) {
 		c.troubled.Set(key, v.Service.Spec.Selector)
 	} else {
 		c.troubled.Set(key, nil)
 	}
-	object, uid := v.object()
-	next := m.weigh(uid, found, c.before, now)
+	object, uid := object(v)
+	next := m.observe(uid, found, c.before, now)
 	if !next.IsZero() && !next.After(now) && m.slot.IsZero() {
-		slot, free := c.pace.slot(now)
+		slot, free := c.limit.slot(now)
 		if next = slot; free {
 			m.slot = slot
 		}
@@ -165,20 +166,20 @@ func (c *Controller) sync(key types.NamespacedName) (again time.Duration) {
 		again = next.Sub(now) + time.Millisecond
 	default:
 		m.slot = time.Time{}
-		c.beside(&v)
-		for _, f := range m.tell(c.hurried(Findings(v)), now) {
+		c.nearMisses(&v)
+		for _, f := range m.due(c.hurried(why.Findings(v)), now) {
 			kind := corev1.EventTypeWarning
 			if f.Harmless {
 				kind = corev1.EventTypeNormal
 			}
-			c.events.Event(object, kind, f.Reason, f.Message)
+			c.events.Event(object, kind, f.Code, f.Message())
 		}
 		again = time.Millisecond // there may be more, later
 	}
 	return again
 }
 
-func (c *Controller) hurried(found []Finding) []Finding {
+func (c *Controller) hurried(found []why.Finding) []why.Finding {
 	for i := range found {
 		found[i].After = c.after(found[i].After)
 	}
@@ -186,7 +187,7 @@ func (c *Controller) hurried(found []Finding) []Finding {
 }
 
 // object is what the Events are about: the Service, or what has none.
-func (v View) object() (runtime.Object, types.UID) {
+func object(v why.View) (runtime.Object, types.UID) {
 	switch {
 	case v.Service != nil:
 		return v.Service, v.Service.UID

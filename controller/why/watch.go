@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
@@ -17,7 +16,7 @@ import (
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/kube"
-	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/why"
 )
 
 // servicesByAddress finds the Services that claim an address outside of the cluster.
@@ -29,7 +28,7 @@ func indexByAddress(obj any) ([]string, error) {
 		return nil, nil
 	}
 	var values []string
-	for _, addr := range Outside(svc) {
+	for _, addr := range why.Outside(svc) {
 		values = append(values, addr.String())
 	}
 	return values, nil
@@ -63,8 +62,8 @@ func (c *Controller) watch() []cache.DoneChecker {
 				return // the first look at its Service sees it
 			}
 			for _, s := range kube.Versions(old, now) { // the label may have changed
-				if s.Labels[discoveryv1.LabelServiceName] != "" {
-					c.changed(types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]})
+				if svc := api.ServiceOf(s); svc.Name != "" {
+					c.changed(svc)
 				}
 			}
 		}),
@@ -90,55 +89,55 @@ func (c *Controller) watch() []cache.DoneChecker {
 func (c *Controller) changed(key types.NamespacedName) { c.queue.AddAfter(key, c.settle) }
 
 // view reads what the caches have of a Service.
-func (c *Controller) view(key types.NamespacedName) View {
-	v := View{Service: kube.Cached[corev1.Service](c.services, key), Endpoints: kube.Cached[corev1.Endpoints](c.endpoints, key), Cluster: c.cluster}
+func (c *Controller) view(key types.NamespacedName) why.View {
+	v := why.View{Service: kube.Cached[corev1.Service](c.services, key), Endpoints: kube.Cached[corev1.Endpoints](c.endpoints, key), Cluster: c.cluster}
 	v.Slices = external.SlicesByHand(c.slices.GetIndexer(), key)
 	if ns := kube.Cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: key.Namespace}); ns != nil && ns.DeletionTimestamp != nil {
-		return View{Service: v.Service, ending: true}
+		return why.View{Service: v.Service, Ending: true}
 	}
 	if v.Service == nil {
 		return v
 	}
 	v.Rivals = c.rivals(v.Service)
-	if lb.Exposed(v.Service) {
-		v.Reserved = c.reserved()
+	if len(why.Outside(v.Service)) > 0 {
+		v.Cluster.Nodes = c.allNodes()
+		v.Cluster.API = external.SlicesByHand(c.slices.GetIndexer(), api.APIService)
 	}
-	if endpoints.Selects(v.Service) {
+	if api.Selects(v.Service) {
 		v.Pods = endpoints.Pods(c.pods.GetIndexer(), key.Namespace, v.Service.Spec.Selector)
 	} else {
-		v.Slices = append(v.Slices, endpoints.Slices(c.slices.GetIndexer(), endpoints.SlicesManager, key)...)
+		v.Slices = append(v.Slices, endpoints.Slices(c.slices.GetIndexer(), api.SlicesManager, key)...)
 	}
 	return v
 }
 
-// beside adds what a selector that matches no pod nearly matches. It looks at every namespace, so it is for a Service that is
-// about to be told of.
-func (c *Controller) beside(v *View) {
-	if v.Service == nil || !endpoints.Selects(v.Service) || len(v.Pods) > 0 {
+// nearMisses adds what a selector that matches no pod nearly matches. It looks at every namespace, so it is for a Service that is
+// about to be reported.
+func (c *Controller) nearMisses(v *why.View) {
+	if v.Service == nil || !api.Selects(v.Service) || len(v.Pods) > 0 {
 		return
 	}
-	v.Beside.Pairs = map[string]int{}
+	v.NearMisses.Pairs = map[string]int{}
 	for key, value := range v.Service.Spec.Selector {
-		v.Beside.Pairs[key+"="+value] = len(endpoints.Pods(c.pods.GetIndexer(), v.Service.Namespace, map[string]string{key: value}))
+		v.NearMisses.Pairs[key+"="+value] = len(endpoints.Pods(c.pods.GetIndexer(), v.Service.Namespace, map[string]string{key: value}))
 	}
 	for _, name := range c.namespaces.GetStore().ListKeys() {
 		if name != v.Service.Namespace && len(endpoints.Pods(c.pods.GetIndexer(), name, v.Service.Spec.Selector)) > 0 {
-			v.Beside.Namespaces = append(v.Beside.Namespaces, name)
+			v.NearMisses.Namespaces = append(v.NearMisses.Namespaces, name)
 		}
 	}
-	slices.Sort(v.Beside.Namespaces)
+	slices.Sort(v.NearMisses.Namespaces)
 }
 
-// reserved is what no Service may claim, as the caches have it.
-func (c *Controller) reserved() lb.Reserved {
+// allNodes are the nodes that the caches have.
+func (c *Controller) allNodes() []*corev1.Node {
 	var nodes []*corev1.Node
 	for _, obj := range c.nodes.GetStore().List() {
 		if n, ok := obj.(*corev1.Node); ok {
 			nodes = append(nodes, n)
 		}
 	}
-	api := types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: lb.APIService}
-	return lb.NewReserved(nodes, external.SlicesByHand(c.slices.GetIndexer(), api), c.podRanges, c.cluster)
+	return nodes
 }
 
 // claimants has the Services looked at that claim an address.
@@ -158,7 +157,7 @@ func (c *Controller) claimants(text string) {
 // rivals returns the other Services that claim one of a Service's addresses outside of the cluster.
 func (c *Controller) rivals(svc *corev1.Service) []*corev1.Service {
 	var all []*corev1.Service
-	for _, addr := range Outside(svc) {
+	for _, addr := range why.Outside(svc) {
 		objs, err := c.services.GetIndexer().ByIndex(servicesByAddress, addr.String())
 		if err != nil {
 			continue // New has added the index
