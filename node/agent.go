@@ -1,8 +1,3 @@
-// Package node is the agent of one node: it runs the pods that the API assigns to the node through the container runtime, probes
-// them, reports their status and the node's, and serves logs, exec, attach and port-forward to the API server.
-//
-// Decisions are pure and live in package life; translation to the runtime's terms in package spec; this package holds the
-// effects. Each pod has one goroutine, which owns everything the agent knows about it.
 package node
 
 import (
@@ -11,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,9 +25,13 @@ import (
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/node/cri"
 	"fairlead.dev/fairlead/node/image"
+	"fairlead.dev/fairlead/node/kuberuntime"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/metrics"
+	"fairlead.dev/fairlead/node/nodestatus"
+	"fairlead.dev/fairlead/node/server"
 	"fairlead.dev/fairlead/node/spec"
+	"fairlead.dev/fairlead/node/volume"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -59,13 +58,13 @@ type Config struct {
 
 // Agent runs one node.
 type Agent struct {
-	cfg    Config
-	rt     *cri.Runtime
-	client kubernetes.Interface
-	log    *slog.Logger
-	engine *engine
-	events record.EventRecorder
-	counts *metrics.Metrics
+	cfg     Config
+	rt      *cri.Runtime
+	client  kubernetes.Interface
+	log     *slog.Logger
+	runtime *kuberuntime.Client
+	events  record.EventRecorder
+	counts  *metrics.Metrics
 	// Bounds on what is being started at once. Containers have slots of their own, so that pods whose sandbox runs are not held
 	// up by the sandboxes of later ones.
 	sandboxSlots, containerSlots slots
@@ -78,9 +77,8 @@ type Agent struct {
 
 	searches searches
 
-	ready     chan struct{} // closed by readyOnce
-	readyOnce sync.Once
-	waiting   atomic.Pointer[string] // what keeps the node from being ready
+	status  *nodestatus.Reporter
+	volumes *volume.Manager
 }
 
 // New makes an agent; nothing runs yet. The runtime has to be started before Run.
@@ -88,7 +86,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 	if cfg.ResolvConf == "" {
 		cfg.ResolvConf = "/etc/resolv.conf"
 	}
-	return &Agent{
+	a := &Agent{
 		cfg:            cfg,
 		rt:             rt,
 		client:         client,
@@ -100,8 +98,10 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		owners:         map[string]types.UID{},
 		early:          map[string]time.Time{},
 		searches:       searches{byAddr: map[netip.Addr]searchList{}},
-		ready:          make(chan struct{}),
+		status:         nodestatus.New(nodestatus.Config{Name: cfg.Name, IPs: cfg.IPs, Dir: cfg.Dir, Port: cfg.Listen.Port()}, rt, client, log),
 	}
+	a.volumes = &volume.Manager{Dir: a.podsDir(), Client: client, Runtime: rt, Node: a.node}
+	return a
 }
 
 // Run registers the node and serves it until the context is done. Pods keep running after that; a later Run takes them over.
@@ -110,7 +110,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.engine = newEngine(conn, a.cfg.IPs[0].Is6())
+	a.runtime = kuberuntime.New(conn, a.cfg.IPs[0].Is6(), a.counts)
 	pause, err := image.Pause()
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("node: %w", err)
 	}
 	if a.cfg.Metrics != nil {
-		unregister, err := a.counts.Register(a.cfg.Metrics, func() (metrics.Running, error) { return a.engine.running(ctx) })
+		unregister, err := a.counts.Register(a.cfg.Metrics, func() (metrics.Running, error) { return a.runtime.Running(ctx) })
 		if err != nil {
 			return fmt.Errorf("node metrics: %w", err)
 		}
@@ -133,7 +133,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.running.Wait()
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
-		"server": a.serve, "node": a.keepNode, "lease": a.keepLease, "runtime": a.keepRuntime, "pods": a.keepPods, "logs": a.rotateLogs, "links": a.keepLinks,
+		"server": a.serve, "status": func(ctx context.Context) error { return a.status.Run(ctx, a.runtime, a.events) }, "runtime": a.keepRuntime, "pods": a.keepPods, "logs": a.rotateLogs, "links": a.keepLinks,
 	} {
 		g.Go(func() error {
 			err := part(ctx)
@@ -146,13 +146,23 @@ func (a *Agent) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// serve answers the control plane.
+func (a *Agent) serve(ctx context.Context) error {
+	handlers := map[string]http.Handler{metrics.ProbesPath: a.counts.Probes()}
+	maps.Copy(handlers, a.cfg.Handlers)
+	return server.New(server.Config{
+		Node: a.cfg.Name, IPs: a.cfg.IPs, Listen: a.cfg.Listen, Cert: a.cfg.Cert, ClientCAs: a.cfg.ClientCAs, ClusterRanges: a.cfg.ClusterRanges,
+		PodsDir: a.podsDir(), Handlers: handlers, Pods: lookup{a}, Runtime: a.runtime,
+	}, a.log).Run(ctx)
+}
+
 // keepRuntime starts containerd again whenever it ends.
 func (a *Agent) keepRuntime(ctx context.Context) error {
 	var delay time.Duration
 	for ctx.Err() == nil {
 		if err := a.rt.Wait(ctx); err != nil && ctx.Err() == nil {
 			a.log.Warn("containerd cannot be watched", "error", err)
-			wait(ctx, time.Second)
+			kube.Sleep(ctx, time.Second)
 		}
 		if ctx.Err() != nil {
 			break
@@ -161,7 +171,7 @@ func (a *Agent) keepRuntime(ctx context.Context) error {
 		if err := a.rt.Start(ctx); err != nil {
 			delay = life.Grow(delay, time.Second, 30*time.Second)
 			a.log.Error("containerd does not start", "error", err, "again", delay)
-			wait(ctx, delay)
+			kube.Sleep(ctx, delay)
 			continue
 		}
 		delay = 0
@@ -169,17 +179,11 @@ func (a *Agent) keepRuntime(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// wait waits for a time or for the end of the context, and tells whether the time has passed.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
+// Ready is closed when the API server has first taken from this agent that the node is ready.
+func (a *Agent) Ready() <-chan struct{} { return a.status.Ready() }
+
+// Waiting says what keeps the node from being ready, if anything does.
+func (a *Agent) Waiting() string { return a.status.Waiting() }
 
 // texts are addresses as they are written.
 func texts(addrs []netip.Addr) []string {
@@ -204,6 +208,6 @@ func (a *Agent) node() spec.Node {
 		CgroupRoot: a.cfg.CgroupRoot,
 		Cluster:    spec.DNS{Servers: texts(a.cfg.ClusterDNS), Zone: a.cfg.Domain},
 		Host:       spec.ParseResolvConf(string(text)).ForPods(spec.ParseResolvConf(string(behind))),
-		Capacity:   [2]int64{int64(runtime.NumCPU()) * 1000, memoryBytes()},
+		Capacity:   [2]int64{int64(runtime.NumCPU()) * 1000, nodestatus.Memory()},
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/node/life"
 )
@@ -42,7 +41,7 @@ func (w *worker) tellBackOff(status *corev1.PodStatus) {
 	for _, list := range [][]corev1.ContainerStatus{status.InitContainerStatuses, status.ContainerStatuses} {
 		for i := range list {
 			s := &list[i]
-			if s.State.Waiting == nil || s.State.Waiting.Reason != life.CrashLoop || w.heldBack[s.Name] == s.ContainerID {
+			if s.State.Waiting == nil || s.State.Waiting.Reason != life.CrashLoopBackOff || w.heldBack[s.Name] == s.ContainerID {
 				continue
 			}
 			w.heldBack[s.Name] = s.ContainerID
@@ -50,9 +49,4 @@ func (w *worker) tellBackOff(status *corev1.PodStatus) {
 				fmt.Sprintf("Back-off restarting failed container %s in pod %s", s.Name, life.PodRef(w.pod)))
 		}
 	}
-}
-
-// nodeReference names the node as the object of an event. Upstream uses the name as the uid, and kubectl describe looks for that.
-func (a *Agent) nodeReference() *corev1.ObjectReference {
-	return &corev1.ObjectReference{Kind: "Node", Name: a.cfg.Name, UID: types.UID(a.cfg.Name)}
 }

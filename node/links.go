@@ -10,6 +10,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"fairlead.dev/fairlead/kube"
+	"fairlead.dev/fairlead/node/kuberuntime"
 )
 
 // settle is how long a look waits after a link has gone: links of pods that end go in numbers, together with their sandboxes.
@@ -29,7 +32,7 @@ func (a *Agent) keepLinks(ctx context.Context) error {
 		if err := linkGone(ctx, updates); err != nil {
 			return err
 		}
-		wait(ctx, settle)
+		kube.Sleep(ctx, settle)
 	}
 }
 
@@ -53,21 +56,21 @@ func linkGone(ctx context.Context, updates <-chan netlink.LinkUpdate) error {
 // replaceCutOff stops the sandboxes that run and have no route to them any more: somebody took their link away. Their pods get
 // new ones, as they do when a sandbox ends by itself.
 func (a *Agent) replaceCutOff(ctx context.Context) error {
-	running, err := a.engine.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{
+	running, err := a.runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{
 		Filter: &runtimeapi.PodSandboxFilter{State: &runtimeapi.PodSandboxStateValue{State: runtimeapi.PodSandboxState_SANDBOX_READY}}})
 	if err != nil {
 		return fmt.Errorf("list sandboxes: %w", err)
 	}
 	for _, s := range running.Items {
-		answer, err := a.engine.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: s.Id})
+		answer, err := a.runtime.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: s.Id})
 		if err != nil {
 			continue // it has just ended
 		}
-		if onHost(answer.Status) || reached(ipsOf(answer.Status)) {
+		if onHost(answer.Status) || reached(kuberuntime.IPs(answer.Status)) {
 			continue
 		}
 		a.log.Warn("a pod's link has gone; it gets a new sandbox", "pod", s.Metadata.GetNamespace()+"/"+s.Metadata.GetName())
-		if _, err := a.engine.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: s.Id}); err != nil {
+		if _, err := a.runtime.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: s.Id}); err != nil {
 			return fmt.Errorf("stop sandbox %s: %w", s.Id, err)
 		}
 	}

@@ -2,10 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
-	"strconv"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,12 +11,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"fairlead.dev/fairlead/kube"
-	"fairlead.dev/fairlead/node/life"
-	"fairlead.dev/fairlead/node/spec"
 )
-
-// relistPeriod is how often the whole runtime is compared with what is known, in case an event was lost.
-const relistPeriod = 10 * time.Second
 
 // keepPods follows the API's pods of this node and the runtime's events, and has a worker for each pod of either.
 func (a *Agent) keepPods(ctx context.Context) error {
@@ -44,7 +36,7 @@ func (a *Agent) keepPods(ctx context.Context) error {
 		if err := a.relist(ctx, last); err != nil && ctx.Err() == nil {
 			a.log.Warn("the runtime cannot be listed", "error", err)
 		}
-		if !wait(ctx, relistPeriod) {
+		if !kube.Sleep(ctx, relistPeriod) {
 			return ctx.Err()
 		}
 	}
@@ -82,29 +74,6 @@ func (a *Agent) with(uid types.UID, f func(*worker)) {
 	}
 }
 
-// own notes whose the sandboxes and containers are, and returns those whose end was announced before they were known.
-func (a *Agent) own(uid types.UID, seen life.Observed) []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var ended []string
-	note := func(id string) {
-		a.owners[id] = uid
-		if _, ok := a.early[id]; ok {
-			delete(a.early, id)
-			ended = append(ended, id)
-		}
-	}
-	for _, s := range seen.Sandboxes {
-		note(s.ID)
-	}
-	for _, list := range seen.Containers {
-		for i := range list {
-			note(list[i].ID)
-		}
-	}
-	return ended
-}
-
 // drop forgets a pod that is gone.
 func (a *Agent) drop(uid types.UID) {
 	a.mu.Lock()
@@ -117,82 +86,3 @@ func (a *Agent) drop(uid types.UID) {
 		}
 	}
 }
-
-// followExits wakes workers when the runtime announces the end of a container.
-func (a *Agent) followExits(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := a.rt.Exits(ctx, func(id string) {
-			a.mu.Lock()
-			uid, known := a.owners[id]
-			if !known {
-				a.early[id] = time.Now()
-			}
-			a.mu.Unlock()
-			a.with(uid, func(w *worker) { w.exited(id) })
-		})
-		if ctx.Err() == nil {
-			a.log.Debug("the runtime's events ended", "error", err)
-			wait(ctx, 200*time.Millisecond)
-			a.lookAgain()
-		}
-	}
-}
-
-// lookAgain makes every worker look at the runtime, because events may have been lost.
-func (a *Agent) lookAgain() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, w := range a.pods {
-		w.mail.post(func() { w.stale = true })
-	}
-}
-
-// relist compares the runtime with the last listing, wakes the workers of pods that changed, and makes workers for pods that only
-// the runtime knows: they are ended and removed.
-func (a *Agent) relist(ctx context.Context, last map[types.UID]string) error {
-	all, err := a.engine.everything(ctx)
-	if err != nil {
-		return err
-	}
-	for uid, now := range all {
-		if last[uid] != now.signature() {
-			last[uid] = now.signature()
-			a.with(uid, func(w *worker) { w.stale = true })
-		}
-		a.mu.Lock()
-		if a.pods[uid] == nil {
-			w := a.newWorker(stub(uid, now))
-			w.gone = true
-			a.begin(ctx, w)
-		}
-		a.mu.Unlock()
-	}
-	a.mu.Lock()
-	for id, at := range a.early {
-		if time.Since(at) > relistPeriod {
-			delete(a.early, id)
-		}
-	}
-	a.mu.Unlock()
-	for uid := range last {
-		if all[uid] == nil {
-			delete(last, uid)
-			a.with(uid, func(w *worker) { w.stale = true })
-		}
-	}
-	return nil
-}
-
-// stub is what is known of a pod whose object the API no longer has.
-func stub(uid types.UID, of *inventory) *corev1.Pod {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		UID: uid, Name: of.labels[spec.LabelPodName], Namespace: of.labels[spec.LabelPodNamespace],
-	}}
-	if seconds, err := strconv.ParseInt(of.grace, 10, 64); err == nil {
-		pod.Spec.TerminationGracePeriodSeconds = &seconds
-	}
-	return pod
-}
-
-// errNotHere answers requests about pods and containers this node does not have.
-var errNotHere = errors.New("not found")

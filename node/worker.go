@@ -135,7 +135,7 @@ func (w *worker) view() life.View {
 // look reads the runtime. It returns a time to wait before the next look when there has to be one: after an error, or when an
 // exit was announced that the CRI service does not show yet.
 func (w *worker) look(ctx context.Context) time.Duration {
-	seen, err := w.a.engine.look(ctx, w.uid, w.seen)
+	seen, err := w.a.runtime.PodStatus(ctx, w.uid, w.seen)
 	if err != nil {
 		if ctx.Err() == nil {
 			w.log.Warn("the runtime cannot be read", "error", err)
@@ -154,7 +154,7 @@ func (w *worker) look(ctx context.Context) time.Duration {
 	}
 	w.forgetOld()
 	for id := range w.exiting {
-		if !stillUp(seen, id) {
+		if !seen.Up(id) {
 			delete(w.exiting, id)
 		}
 	}
@@ -165,22 +165,6 @@ func (w *worker) look(ctx context.Context) time.Duration {
 	w.tries++
 	w.stale = true
 	return time.Millisecond << w.tries
-}
-
-func stillUp(seen life.Observed, id string) bool {
-	for _, s := range seen.Sandboxes {
-		if s.ID == id {
-			return s.Ready
-		}
-	}
-	for _, list := range seen.Containers {
-		for i := range list {
-			if list[i].ID == id {
-				return list[i].State == life.Running
-			}
-		}
-	}
-	return false
 }
 
 // adopt takes over what an earlier agent had found out about containers that are still running (rule R25).

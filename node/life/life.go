@@ -68,6 +68,23 @@ func (o Observed) Ready() *Sandbox {
 	return nil
 }
 
+// Up tells whether a sandbox or a container runs.
+func (o Observed) Up(id string) bool {
+	for _, s := range o.Sandboxes {
+		if s.ID == id {
+			return s.Ready
+		}
+	}
+	for _, list := range o.Containers {
+		for i := range list {
+			if list[i].ID == id {
+				return list[i].State == Running
+			}
+		}
+	}
+	return false
+}
+
 // Trouble is why something could not be done, and when to try again.
 type Trouble struct {
 	Reason, Message string

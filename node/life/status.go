@@ -128,7 +128,7 @@ func (v View) waiting(name string, last *Container) corev1.ContainerState {
 	trouble, troubled := v.Mem.Trouble[name]
 	switch {
 	case last != nil && v.Now.Before(v.due(last)):
-		w.Reason = CrashLoop
+		w.Reason = CrashLoopBackOff
 		w.Message = fmt.Sprintf("back-off %v restarting failed container=%s pod=%s", short(v.Mem.Backoff[name]), name, v.podRef())
 	case troubled:
 		w.Reason, w.Message = trouble.Reason, trouble.Message
@@ -139,9 +139,6 @@ func (v View) waiting(name string, last *Container) corev1.ContainerState {
 	}
 	return corev1.ContainerState{Waiting: w}
 }
-
-// CrashLoop is the reason of a container that waits to be restarted.
-const CrashLoop = "CrashLoopBackOff"
 
 // short prints a delay as upstream does: 10s, 1m20s, 5m0s.
 func short(d time.Duration) string { return d.Truncate(time.Second).String() }

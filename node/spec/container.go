@@ -2,10 +2,24 @@ package spec
 
 import (
 	"fmt"
+	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
+
+// PodDir is where a node keeps what belongs to a pod, in the directory of all pods.
+func PodDir(dir string, pod *corev1.Pod) string {
+	return filepath.Join(dir, fmt.Sprintf("%s_%s_%s", pod.Namespace, pod.Name, pod.UID))
+}
+
+// LogDir is where the logs of a pod's containers are.
+func LogDir(dir string, pod *corev1.Pod) string { return filepath.Join(PodDir(dir, pod), "logs") }
+
+// MessageFile is where a container's last message is.
+func MessageFile(dir string, pod *corev1.Pod, container string, attempt uint32) string {
+	return filepath.Join(PodDir(dir, pod), "messages", container, fmt.Sprint(attempt))
+}
 
 // LogPath is the path of a container's log below the pod's log directory.
 func LogPath(container string, attempt uint32) string {

@@ -85,7 +85,7 @@ func ResourceField(pod *corev1.Pod, container string, ref *corev1.ResourceFieldS
 	if ref.ContainerName != "" {
 		container = ref.ContainerName
 	}
-	c := findContainer(pod, container)
+	c := FindContainer(pod, container)
 	if c == nil {
 		return "", fmt.Errorf("container %s not found", container)
 	}
@@ -117,7 +117,8 @@ func ResourceField(pod *corev1.Pod, container string, ref *corev1.ResourceFieldS
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
-func findContainer(pod *corev1.Pod, name string) *corev1.Container {
+// FindContainer finds a container or init container of a pod by its name, or gives nil.
+func FindContainer(pod *corev1.Pod, name string) *corev1.Container {
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
 			if list[i].Name == name {

@@ -1,4 +1,4 @@
-package node
+package volume
 
 import (
 	"errors"
@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"fairlead.dev/fairlead/node/spec"
 )
 
 // part is a mount of a part of a volume.
@@ -23,14 +25,14 @@ type part struct {
 
 // prepareMounts makes what has to be there before the runtime mounts: the parts of volumes, and the places where mounts go that lie
 // in other ones. It works in the runtime's mount namespace, where volumes in memory are.
-func (a *Agent) prepareMounts(pod *corev1.Pod, container string, mounts []*runtimeapi.Mount, parts []part) error {
-	inside := nested(mounts, a.volumeDir(pod, ""))
+func (mgr *Manager) prepareMounts(pod *corev1.Pod, container string, mounts []*runtimeapi.Mount, parts []part) error {
+	inside := nested(mounts, mgr.volumeDir(pod, ""))
 	if len(parts) == 0 && len(inside) == 0 {
 		return nil
 	}
-	return a.rt.InMounts(func() error {
+	return mgr.Runtime.InMounts(func() error {
 		for i, p := range parts {
-			target := filepath.Join(a.podDir(pod), "subpaths", container, fmt.Sprint(i))
+			target := filepath.Join(spec.PodDir(mgr.Dir, pod), "subpaths", container, fmt.Sprint(i))
 			if err := bindPart(p.base, p.below, target); err != nil {
 				return fmt.Errorf("failed to prepare subPath for volumeMount %q: %w", p.volume, err)
 			}

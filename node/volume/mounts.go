@@ -1,9 +1,7 @@
-package node
+package volume
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,11 +10,8 @@ import (
 	"fairlead.dev/fairlead/node/spec"
 )
 
-// hostsPath is the file that the node writes for every pod.
-const hostsPath = "/etc/hosts"
-
-// mounts are the volumes of a container, its /etc/hosts and the file for its last message, those that others lie in first.
-func (a *Agent) mounts(pod *corev1.Pod, c *corev1.Container, ips []string, env []*runtimeapi.KeyValue, message string) ([]*runtimeapi.Mount, error) {
+// Mounts are the volumes of a container, its /etc/hosts and the file for its last message, those that others lie in first.
+func (mgr *Manager) Mounts(pod *corev1.Pod, c *corev1.Container, ips []string, env []*runtimeapi.KeyValue, message string) ([]*runtimeapi.Mount, error) {
 	values := make(map[string]string, len(env))
 	for _, kv := range env {
 		values[kv.Key] = string(kv.Value)
@@ -26,7 +21,7 @@ func (a *Agent) mounts(pod *corev1.Pod, c *corev1.Container, ips []string, env [
 	ownHosts := false
 	for i := range c.VolumeMounts {
 		m := &c.VolumeMounts[i]
-		base, below, err := a.mountSource(pod, m, values)
+		base, below, err := mgr.mountSource(pod, m, values)
 		if err != nil {
 			return nil, err
 		}
@@ -44,7 +39,7 @@ func (a *Agent) mounts(pod *corev1.Pod, c *corev1.Container, ips []string, env [
 		out = append(out, mount)
 	}
 	if !ownHosts && !(pod.Spec.HostNetwork && len(pod.Spec.HostAliases) == 0) {
-		hosts, err := a.writeHosts(pod, ips)
+		hosts, err := mgr.writeHosts(pod, ips)
 		if err != nil {
 			return nil, err
 		}
@@ -54,22 +49,13 @@ func (a *Agent) mounts(pod *corev1.Pod, c *corev1.Container, ips []string, env [
 		out = append(out, &runtimeapi.Mount{ContainerPath: path, HostPath: message})
 	}
 	order(out)
-	return out, a.prepareMounts(pod, c.Name, out, parts)
+	return out, mgr.prepareMounts(pod, c.Name, out, parts)
 }
 
 // readOnlyVolume: volumes made from API objects cannot be written.
 func readOnlyVolume(pod *corev1.Pod, name string) bool {
-	v := volume(pod, name)
+	v := find(pod, name)
 	return v != nil && (v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil)
-}
-
-func volume(pod *corev1.Pod, name string) *corev1.Volume {
-	for i := range pod.Spec.Volumes {
-		if pod.Spec.Volumes[i].Name == name {
-			return &pod.Spec.Volumes[i]
-		}
-	}
-	return nil
 }
 
 func propagation(mode *corev1.MountPropagationMode) runtimeapi.MountPropagation {
@@ -80,12 +66,12 @@ func propagation(mode *corev1.MountPropagationMode) runtimeapi.MountPropagation 
 }
 
 // mountSource is the path on the node of the volume that is mounted, and which part of it.
-func (a *Agent) mountSource(pod *corev1.Pod, m *corev1.VolumeMount, env map[string]string) (base, below string, err error) {
-	v := volume(pod, m.Name)
+func (mgr *Manager) mountSource(pod *corev1.Pod, m *corev1.VolumeMount, env map[string]string) (base, below string, err error) {
+	v := find(pod, m.Name)
 	if v == nil {
 		return "", "", fmt.Errorf("volume %q is not defined", m.Name)
 	}
-	base = a.volumeDir(pod, m.Name)
+	base = mgr.volumeDir(pod, m.Name)
 	if v.HostPath != nil {
 		base = v.HostPath.Path
 	}
@@ -96,20 +82,11 @@ func (a *Agent) mountSource(pod *corev1.Pod, m *corev1.VolumeMount, env map[stri
 	return base, below, nil
 }
 
-// writeHosts writes the pod's /etc/hosts once; containers share the file.
-func (a *Agent) writeHosts(pod *corev1.Pod, ips []string) (string, error) {
-	path := filepath.Join(a.podDir(pod), "etc-hosts")
-	text := spec.Hosts(pod, a.cfg.Domain, ips)
-	if pod.Spec.HostNetwork {
-		own, err := os.ReadFile(hostsPath)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return "", err
+func find(pod *corev1.Pod, name string) *corev1.Volume {
+	for i := range pod.Spec.Volumes {
+		if pod.Spec.Volumes[i].Name == name {
+			return &pod.Spec.Volumes[i]
 		}
-		text = spec.NodeHosts(pod, string(own))
 	}
-	if old, err := os.ReadFile(path); err == nil && string(old) == text {
-		return path, nil
-	}
-	// In place: containers that run already have this file mounted.
-	return path, os.WriteFile(path, []byte(text), 0o644)
+	return nil
 }

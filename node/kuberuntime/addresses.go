@@ -1,4 +1,4 @@
-package node
+package kuberuntime
 
 import (
 	"context"
@@ -50,23 +50,23 @@ const sandboxTries = 256
 
 // RunPodSandbox runs a sandbox with addresses that no other has. One that got another's is taken down again, and the next
 // gets the next address.
-func (e *engine) RunPodSandbox(ctx context.Context, in *runtimeapi.RunPodSandboxRequest, opts ...grpc.CallOption) (*runtimeapi.RunPodSandboxResponse, error) {
+func (r *Client) RunPodSandbox(ctx context.Context, in *runtimeapi.RunPodSandboxRequest, opts ...grpc.CallOption) (*runtimeapi.RunPodSandboxResponse, error) {
 	for range sandboxTries {
-		made, err := e.RuntimeServiceClient.RunPodSandbox(ctx, in, opts...)
+		made, err := r.RuntimeServiceClient.RunPodSandbox(ctx, in, opts...)
 		if err != nil {
 			return nil, err
 		}
-		answer, err := e.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: made.PodSandboxId})
+		answer, err := r.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: made.PodSandboxId})
 		if err != nil {
 			return nil, fmt.Errorf("sandbox status: %w", err)
 		}
-		if e.claims.take(made.PodSandboxId, ipsOf(answer.Status)) {
+		if r.claims.take(made.PodSandboxId, IPs(answer.Status)) {
 			return made, nil
 		}
-		if _, err := e.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: made.PodSandboxId}); err != nil {
+		if _, err := r.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: made.PodSandboxId}); err != nil {
 			return nil, fmt.Errorf("stop a sandbox that got the address of another: %w", err)
 		}
-		if _, err := e.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: made.PodSandboxId}); err != nil {
+		if _, err := r.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: made.PodSandboxId}); err != nil {
 			return nil, fmt.Errorf("remove a sandbox that got the address of another: %w", err)
 		}
 	}
@@ -74,16 +74,16 @@ func (e *engine) RunPodSandbox(ctx context.Context, in *runtimeapi.RunPodSandbox
 }
 
 // StopPodSandbox stops a sandbox, whose addresses are then free.
-func (e *engine) StopPodSandbox(ctx context.Context, in *runtimeapi.StopPodSandboxRequest, opts ...grpc.CallOption) (*runtimeapi.StopPodSandboxResponse, error) {
-	answer, err := e.RuntimeServiceClient.StopPodSandbox(ctx, in, opts...)
-	if notFound(err) == nil {
-		e.claims.release(in.PodSandboxId)
+func (r *Client) StopPodSandbox(ctx context.Context, in *runtimeapi.StopPodSandboxRequest, opts ...grpc.CallOption) (*runtimeapi.StopPodSandboxResponse, error) {
+	answer, err := r.RuntimeServiceClient.StopPodSandbox(ctx, in, opts...)
+	if IgnoreNotFound(err) == nil {
+		r.claims.release(in.PodSandboxId)
 	}
 	return answer, err
 }
 
-// ipsOf are the addresses of a sandbox, in the runtime's order.
-func ipsOf(s *runtimeapi.PodSandboxStatus) []string {
+// IPs are the addresses of a sandbox, in the runtime's order.
+func IPs(s *runtimeapi.PodSandboxStatus) []string {
 	n := s.GetNetwork()
 	if n == nil || n.Ip == "" {
 		return nil

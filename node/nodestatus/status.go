@@ -1,17 +1,15 @@
-package node
+package nodestatus
 
 import (
-	"context"
 	"fmt"
-	"os"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -23,86 +21,8 @@ const Version = "v1.37.2+fairlead"
 // maxPods is how many pods a node takes, as upstream's default.
 const maxPods = 110
 
-// facts are measurements of the node.
-type facts struct {
-	cpus                        int
-	memory, available           int64 // bytes
-	disk, diskFree              int64
-	inodes, inodesFree          int64
-	pids, pidLimit              int64
-	machineID, bootID, systemID string
-	kernel, osImage             string
-}
-
-func memoryBytes() int64 { return meminfo("MemTotal:") }
-
-// meminfo reads one line of /proc/meminfo, in bytes.
-func meminfo(key string) int64 {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		var kib int64
-		if rest, ok := strings.CutPrefix(line, key); ok {
-			if _, err := fmt.Sscan(rest, &kib); err == nil {
-				return kib << 10
-			}
-		}
-	}
-	return 0
-}
-
-func firstLine(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	return strings.TrimSpace(line)
-}
-
-// measure reads the node's facts. What cannot be read stays zero and is not judged.
-func measure(dir string) facts {
-	f := facts{
-		cpus: runtime.NumCPU(), memory: memoryBytes(), available: meminfo("MemAvailable:"),
-		machineID: firstLine("/etc/machine-id"), bootID: firstLine("/proc/sys/kernel/random/boot_id"),
-		systemID: firstLine("/sys/class/dmi/id/product_uuid"), kernel: firstLine("/proc/sys/kernel/osrelease"), osImage: osImage(),
-	}
-	if f.machineID == "" {
-		f.machineID = strings.ReplaceAll(f.bootID, "-", "")
-	}
-	if f.systemID == "" {
-		f.systemID = f.machineID
-	}
-	var fs unix.Statfs_t
-	if unix.Statfs(dir, &fs) == nil {
-		f.disk, f.diskFree = int64(fs.Blocks)*fs.Bsize, int64(fs.Bavail)*fs.Bsize
-		f.inodes, f.inodesFree = int64(fs.Files), int64(fs.Ffree)
-	}
-	var info syscall.Sysinfo_t
-	if syscall.Sysinfo(&info) == nil {
-		f.pids = int64(info.Procs)
-	}
-	fmt.Sscan(firstLine("/proc/sys/kernel/pid_max"), &f.pidLimit)
-	return f
-}
-
-func osImage() string {
-	text, err := os.ReadFile("/etc/os-release")
-	if err != nil {
-		return "Linux"
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, ok := strings.CutPrefix(line, "PRETTY_NAME="); ok {
-			return strings.Trim(strings.TrimSpace(name), `"`)
-		}
-	}
-	return "Linux"
-}
-
 // nodeStatus is the status the node reports. old gives the times of conditions that have not changed.
-func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCondition, engine string, images []*runtimeapi.Image, now time.Time) corev1.NodeStatus {
+func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCondition, runtimeVersion string, images []*runtimeapi.Image, now time.Time) corev1.NodeStatus {
 	s := *old.DeepCopy()
 	s.Addresses = nil
 	for _, ip := range cfg.IPs {
@@ -116,10 +36,10 @@ func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCo
 		corev1.ResourceEphemeralStorage: *resource.NewQuantity(f.disk, resource.BinarySI),
 	}
 	s.Allocatable = s.Capacity.DeepCopy()
-	s.DaemonEndpoints.KubeletEndpoint.Port = int32(cfg.Listen.Port())
+	s.DaemonEndpoints.KubeletEndpoint.Port = int32(cfg.Port)
 	s.NodeInfo = corev1.NodeSystemInfo{
 		MachineID: f.machineID, SystemUUID: f.systemID, BootID: f.bootID, KernelVersion: f.kernel, OSImage: f.osImage,
-		ContainerRuntimeVersion: engine, KubeletVersion: Version, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
+		ContainerRuntimeVersion: runtimeVersion, KubeletVersion: Version, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 	}
 	s.Images = imageList(images)
 	s.Conditions = nil
@@ -186,23 +106,31 @@ func readiness(problem string) corev1.NodeCondition {
 	return corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", Message: "kubelet is posting ready status"}
 }
 
-// runtimeProblem asks the runtime for its own conditions; empty means that pods can be run.
-func (a *Agent) runtimeProblem(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	answer, err := a.engine.Status(ctx, &runtimeapi.StatusRequest{})
-	if err != nil {
-		return "container runtime is down: " + message(err)
+// sameNodeStatus compares without the times of heartbeats.
+func sameNodeStatus(a, b *corev1.NodeStatus) bool {
+	plain := func(s *corev1.NodeStatus) *corev1.NodeStatus {
+		s = s.DeepCopy()
+		for i := range s.Conditions {
+			s.Conditions[i].LastHeartbeatTime = metav1.Time{}
+		}
+		return s
 	}
-	var problems []string
-	for _, c := range answer.Status.GetConditions() {
-		switch {
-		case c.Status:
-		case c.Type == runtimeapi.NetworkReady:
-			problems = append(problems, fmt.Sprintf("container runtime network not ready: %s=%v reason:%s message:%s", c.Type, c.Status, c.Reason, c.Message))
-		case c.Type == runtimeapi.RuntimeReady:
-			problems = append(problems, fmt.Sprintf("container runtime not ready: %s=%v reason:%s message:%s", c.Type, c.Status, c.Reason, c.Message))
+	return equality.Semantic.DeepEqual(plain(a), plain(b))
+}
+
+// rangesLike picks from the ranges one of the family of each address, in the addresses' order.
+func rangesLike(addrs []netip.Addr, ranges []string) ([]netip.Prefix, error) {
+	var picked []netip.Prefix
+	for _, a := range addrs {
+		for _, text := range ranges {
+			if p, err := netip.ParsePrefix(text); err == nil && p.Addr().Is4() == a.Is4() {
+				picked = append(picked, p)
+				break
+			}
 		}
 	}
-	return strings.Join(problems, ", ")
+	if len(picked) < len(addrs) {
+		return nil, fmt.Errorf("ranges of pod addresses %v, one for each of %v is needed", ranges, addrs)
+	}
+	return picked, nil
 }

@@ -1,4 +1,4 @@
-package node
+package server
 
 import (
 	"fmt"
@@ -16,10 +16,10 @@ import (
 const connectTimeout = 10 * time.Second
 
 // serveConnect connects the control plane to an address as this node reaches it (HTTP's CONNECT), and carries the bytes.
-func (a *Agent) serveConnect(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
 	to, err := netip.ParseAddrPort(r.RequestURI)
 	if err == nil {
-		err = a.mayConnect(to.Addr())
+		err = s.mayConnect(to.Addr())
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusForbidden)
@@ -65,13 +65,13 @@ func carry(to net.Conn, from io.Reader, done chan<- struct{}) {
 
 // mayConnect refuses what is not this node's to reach: in the cluster's ranges its own pods only, and never what is nobody's
 // address outside of one host.
-func (a *Agent) mayConnect(ip netip.Addr) error {
+func (s *Server) mayConnect(ip netip.Addr) error {
 	if err := claim.Usable(ip); err != nil {
 		return err
 	}
-	inCluster := slices.ContainsFunc(a.cfg.ClusterRanges, func(r netip.Prefix) bool { return r.Contains(ip.Unmap()) })
-	if inCluster && !a.searches.has(ip.Unmap()) {
-		return fmt.Errorf("no pod of node %s has the address %s", a.cfg.Name, ip)
+	inCluster := slices.ContainsFunc(s.cfg.ClusterRanges, func(r netip.Prefix) bool { return r.Contains(ip.Unmap()) })
+	if inCluster && !s.cfg.Pods.Has(ip.Unmap()) {
+		return fmt.Errorf("no pod of node %s has the address %s", s.cfg.Node, ip)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, 
 	w.probes[key] = stop
 	_, _, timeout := apiprobe.Timing(p)
 	target := probe.Target{IP: w.podIP(), Ports: spec.Ports, Exec: func(ctx context.Context, command []string, timeout time.Duration) (string, int32, error) {
-		return w.a.engine.execSync(ctx, key.id, command, timeout)
+		return w.a.runtime.RunInContainer(ctx, key.id, command, timeout)
 	}}
 	check, err := probe.New(&p.ProbeHandler, target, timeout)
 	if err != nil {

@@ -1,13 +1,16 @@
-package node
+package server
 
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -23,10 +26,14 @@ import (
 func TestProbesAreForTheControlPlane(t *testing.T) {
 	ca, other := authority(t), authority(t)
 	at := freePort(t)
-	agent := New(Config{Listen: at, Cert: serving(t, ca, []netip.Addr{at.Addr()}), ClientCAs: ca.Pool()}, nil, nil, slog.New(slog.DiscardHandler))
+	cert, err := ca.Source(pki.Request{CommonName: "system:node:n1", Organizations: []string{"system:nodes"}, Addrs: []netip.Addr{at.Addr()}, Server: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := New(Config{Listen: at, Cert: cert, ClientCAs: ca.Pool()}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- agent.serve(ctx) }()
+	go func() { ended <- server.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	listening(t, at)
 
@@ -111,6 +118,63 @@ func listening(t *testing.T, at netip.AddrPort) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatal(err)
+		}
+	}
+}
+
+func freePort(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+func TestOnlyTheControlPlaneMayAsk(t *testing.T) {
+	handler := onlyControlPlane(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	for _, test := range []struct {
+		subject *pkix.Name
+		want    int
+	}{
+		{nil, http.StatusUnauthorized},
+		{&pkix.Name{CommonName: "system:node:n2", Organization: []string{"system:nodes"}}, http.StatusForbidden},
+		{&pkix.Name{CommonName: "fairlead-apiserver"}, http.StatusForbidden},
+		{&pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}}, http.StatusForbidden},
+		{&pkix.Name{CommonName: "fairlead-apiserver-agent-client", Organization: []string{peer.CallerGroup}}, http.StatusNoContent},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/pods", nil)
+		if test.subject != nil {
+			r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Subject: *test.subject}}}
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if w.Code != test.want {
+			t.Errorf("%v: got %d, want %d", test.subject, w.Code, test.want)
+		}
+	}
+}
+
+// TestMetricsPage: metrics are served to those whom the agent obeys, if there are any.
+func TestMetricsPage(t *testing.T) {
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("up 1\n")) })
+	for name, c := range map[string]struct {
+		cfg    Config
+		caller string
+		code   int
+		body   string
+	}{
+		"the API server": {Config{Handlers: map[string]http.Handler{"/metrics": page}}, peer.CallerGroup, 200, "up 1\n"},
+		"a node":         {Config{Handlers: map[string]http.Handler{"/metrics": page}}, "system:nodes", 403, "Forbidden (user=someone)\n"},
+		"none":           {Config{}, peer.CallerGroup, 404, "404 page not found\n"},
+	} {
+		r := httptest.NewRequest("GET", "/metrics", nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Subject: pkix.Name{CommonName: "someone", Organization: []string{c.caller}}}}}
+		w := httptest.NewRecorder()
+		New(c.cfg, slog.New(slog.DiscardHandler)).handler().ServeHTTP(w, r)
+		if w.Code != c.code || w.Body.String() != c.body {
+			t.Errorf("%s: %d %q, want %d %q", name, w.Code, w.Body, c.code, c.body)
 		}
 	}
 }

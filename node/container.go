@@ -1,0 +1,169 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"fairlead.dev/fairlead/node/kuberuntime"
+	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/spec"
+)
+
+func (a *Agent) logDir(pod *corev1.Pod) string { return spec.LogDir(a.podsDir(), pod) }
+
+// startError is a failure to start a container, with the reason its waiting state gets.
+type startError struct {
+	reason string
+	err    error
+}
+
+func (e *startError) Error() string { return kuberuntime.Message(e.err) }
+
+func (w *worker) beginStart(ctx context.Context, action life.Action) {
+	ctx = w.beginStarting(ctx)
+	c, last := spec.FindContainer(w.pod, action.Name), w.seen.Newest(action.Name)
+	sandbox := *w.seen.Ready()
+	pod := w.current()
+	pull := w.pulls[c.Image]
+	w.async(func() func() {
+		err := w.start(ctx, pod, c, sandbox, action.Attempt, pull)
+		return func() {
+			w.endStarting()
+			if last != nil && err == nil {
+				w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last)
+			}
+			w.startResult(c, last, err)
+		}
+	})
+}
+
+// start brings up one container: image, environment, creation, start and postStart hook.
+func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, attempt uint32, pull life.Trouble) error {
+	a := w.a
+	image, err := w.ensureImage(ctx, pod, c, pull)
+	if err != nil {
+		return err
+	}
+	config, err := a.containerConfig(ctx, pod, c, sandbox, image, attempt)
+	if err != nil {
+		return &startError{life.CreateContainerConfigError, err}
+	}
+	release, ok := a.containerSlots.take(ctx)
+	if !ok {
+		return ctx.Err()
+	}
+	begin := time.Now()
+	created, err := a.runtime.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{
+		PodSandboxId: sandbox.ID, Config: config, SandboxConfig: spec.Sandbox(pod, a.node(), sandbox.Attempt, a.logDir(pod)),
+	})
+	if err != nil {
+		release()
+		return &startError{life.CreateContainerError, err}
+	}
+	id := created.ContainerId
+	w.containerEvent(c.Name, corev1.EventTypeNormal, "Created", "Container created")
+	hook := c.Lifecycle != nil && c.Lifecycle.PostStart != nil
+	if hook {
+		w.mail.post(func() { w.mem.Hooked[id] = true })
+	}
+	_, err = a.runtime.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: id})
+	release()
+	w.log.Debug("container", "name", c.Name, "took", time.Since(begin), "error", err)
+	if err != nil {
+		return &startError{life.RunContainerError, err}
+	}
+	w.containerEvent(c.Name, corev1.EventTypeNormal, "Started", "Container started")
+	if hook {
+		return w.postStart(ctx, pod, c, id)
+	}
+	return nil
+}
+
+// postStart runs the hook; a container whose hook fails is ended (kubelet).
+func (w *worker) postStart(ctx context.Context, pod *corev1.Pod, c *corev1.Container, id string) error {
+	err := w.a.hook(ctx, pod, c, id, c.Lifecycle.PostStart)
+	w.mail.post(func() {
+		delete(w.mem.Hooked, id)
+		if err != nil && ctx.Err() == nil {
+			w.containerEvent(c.Name, corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed")
+			w.mem.Doomed[id] = life.Doom{Message: "FailedPostStartHook"}
+		}
+	})
+	return nil
+}
+
+// startResult notes how a start ended.
+func (w *worker) startResult(c *corev1.Container, last *life.Container, err error) {
+	var failed *startError
+	if err == nil {
+		delete(w.mem.Trouble, c.Name)
+		delete(w.pulls, c.Image)
+		w.removeOld(c.Name)
+		return
+	}
+	if !errors.As(err, &failed) {
+		return // the pod is leaving, or the agent is stopping
+	}
+	now := time.Now()
+	trouble := life.Trouble{Reason: failed.reason, Message: failed.Error()}
+	switch failed.reason {
+	case life.ErrImagePull:
+		delay := life.Grow(w.pulls[c.Image].Delay, life.FirstDelay, life.MaxDelay)
+		w.pulls[c.Image] = life.Trouble{Delay: delay, Retry: now.Add(delay), Message: failed.Error()}
+		trouble.Retry = now.Add(time.Second)
+	case life.ImagePullBackOff:
+		trouble.Retry = w.pulls[c.Image].Retry
+	case life.RunContainerError:
+		// The container exists and has ended: the back-off of restarts applies.
+		if last != nil {
+			w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last)
+		}
+		w.removeOld(c.Name)
+		trouble.Retry = now
+	case life.CreateContainerError:
+		trouble.Delay = life.Grow(w.mem.Trouble[c.Name].Delay, life.FirstDelay, life.MaxDelay)
+		trouble.Retry = now.Add(trouble.Delay)
+	default:
+		trouble.Delay = life.Grow(w.mem.Trouble[c.Name].Delay, firstSetupDelay, lastSetupDelay)
+		trouble.Retry = now.Add(trouble.Delay)
+	}
+	w.mem.Trouble[c.Name] = trouble
+	w.containerEvent(c.Name, corev1.EventTypeWarning, "Failed", "Error: "+failed.eventText())
+}
+
+// eventText is the message behind "Error: " in the event; for images it is the reason.
+func (e *startError) eventText() string {
+	if e.reason == life.ErrImagePull || e.reason == life.ImagePullBackOff || e.reason == life.ErrImageNeverPull {
+		return e.reason
+	}
+	return kuberuntime.Message(e.err)
+}
+
+// removeOld removes all dead containers of a name but the last one, which `kubectl logs --previous` shows.
+func (w *worker) removeOld(name string) {
+	list := w.seen.Containers[name]
+	if len(list) < 2 {
+		return
+	}
+	old := list[1:]
+	pod := w.pod
+	w.async(func() func() {
+		for i := range old {
+			// Beside the worker's context: a restart of the agent must not leave half of them.
+			ctx, cancel := context.WithTimeout(context.Background(), kuberuntime.CallTimeout)
+			_, err := w.a.runtime.RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: old[i].ID})
+			cancel()
+			if kuberuntime.IgnoreNotFound(err) == nil {
+				removeLogs(filepath.Join(w.a.logDir(pod), spec.LogPath(name, old[i].Attempt)))
+				os.Remove(spec.MessageFile(w.a.podsDir(), pod, name, old[i].Attempt))
+			}
+		}
+		return func() { w.stale = true }
+	})
+}

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/kube"
+	"fairlead.dev/fairlead/node/kuberuntime"
+	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/spec"
+)
+
+// relistPeriod is how often the whole runtime is compared with what is known, in case an event was lost.
+const relistPeriod = 10 * time.Second
+
+// followExits wakes workers when the runtime announces the end of a container.
+func (a *Agent) followExits(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := a.rt.Exits(ctx, func(id string) {
+			a.mu.Lock()
+			uid, known := a.owners[id]
+			if !known {
+				a.early[id] = time.Now()
+			}
+			a.mu.Unlock()
+			a.with(uid, func(w *worker) { w.exited(id) })
+		})
+		if ctx.Err() == nil {
+			a.log.Debug("the runtime's events ended", "error", err)
+			kube.Sleep(ctx, 200*time.Millisecond)
+			a.lookAgain()
+		}
+	}
+}
+
+// lookAgain makes every worker look at the runtime, because events may have been lost.
+func (a *Agent) lookAgain() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range a.pods {
+		w.mail.post(func() { w.stale = true })
+	}
+}
+
+// own notes whose the sandboxes and containers are, and returns those whose end was announced before they were known.
+func (a *Agent) own(uid types.UID, seen life.Observed) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var ended []string
+	note := func(id string) {
+		a.owners[id] = uid
+		if _, ok := a.early[id]; ok {
+			delete(a.early, id)
+			ended = append(ended, id)
+		}
+	}
+	for _, s := range seen.Sandboxes {
+		note(s.ID)
+	}
+	for _, list := range seen.Containers {
+		for i := range list {
+			note(list[i].ID)
+		}
+	}
+	return ended
+}
+
+// relist compares the runtime with the last listing, wakes the workers of pods that changed, and makes workers for pods that only
+// the runtime knows: they are ended and removed.
+func (a *Agent) relist(ctx context.Context, last map[types.UID]string) error {
+	all, err := a.runtime.List(ctx)
+	if err != nil {
+		return err
+	}
+	for uid, now := range all {
+		if last[uid] != now.State() {
+			last[uid] = now.State()
+			a.with(uid, func(w *worker) { w.stale = true })
+		}
+		a.mu.Lock()
+		if a.pods[uid] == nil {
+			w := a.newWorker(stub(uid, now))
+			w.gone = true
+			a.begin(ctx, w)
+		}
+		a.mu.Unlock()
+	}
+	a.mu.Lock()
+	for id, at := range a.early {
+		if time.Since(at) > relistPeriod {
+			delete(a.early, id)
+		}
+	}
+	a.mu.Unlock()
+	for uid := range last {
+		if all[uid] == nil {
+			delete(last, uid)
+			a.with(uid, func(w *worker) { w.stale = true })
+		}
+	}
+	return nil
+}
+
+// stub is what is known of a pod whose object the API no longer has.
+func stub(uid types.UID, of *kuberuntime.Snapshot) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		UID: uid, Name: of.Labels[spec.LabelPodName], Namespace: of.Labels[spec.LabelPodNamespace],
+	}}
+	if seconds, err := strconv.ParseInt(of.Grace, 10, 64); err == nil {
+		pod.Spec.TerminationGracePeriodSeconds = &seconds
+	}
+	return pod
+}

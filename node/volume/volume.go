@@ -1,0 +1,100 @@
+// Package volume sets up the volumes of pods, and says what a container has mounted: volumes and parts of them, its /etc/hosts, the file
+// for its last message. What containers can write is never trusted with a path: parts of volumes are opened below them and bound from
+// what was opened.
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"fairlead.dev/fairlead/node/cri"
+	"fairlead.dev/fairlead/node/spec"
+)
+
+// Manager sets up volumes in the directories of pods.
+type Manager struct {
+	Dir     string // of all pods
+	Client  kubernetes.Interface
+	Runtime *cri.Runtime     // in whose mount namespace volumes in memory are
+	Node    func() spec.Node // the node as it is now
+}
+
+// MountError is a volume that cannot be set up.
+type MountError struct {
+	volume string
+	err    error
+}
+
+func (e *MountError) Error() string {
+	return fmt.Sprintf("MountVolume.SetUp failed for volume %q : %s", e.volume, e.err)
+}
+
+func (mgr *Manager) volumeDir(pod *corev1.Pod, name string) string {
+	return filepath.Join(spec.PodDir(mgr.Dir, pod), "volumes", name)
+}
+
+// SetUp makes the pod's volumes. Those that exist already, from an earlier sandbox, keep their content.
+func (mgr *Manager) SetUp(ctx context.Context, pod *corev1.Pod) error {
+	for i := range pod.Spec.Volumes {
+		v := &pod.Spec.Volumes[i]
+		if err := mgr.setupVolume(ctx, pod, v); err != nil {
+			return &MountError{v.Name, err}
+		}
+	}
+	return nil
+}
+
+func (mgr *Manager) setupVolume(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) error {
+	dir := mgr.volumeDir(pod, v.Name)
+	switch {
+	case v.HostPath != nil:
+		return checkHostPath(v.HostPath)
+	case v.EmptyDir != nil:
+		return mgr.emptyDir(pod, v.EmptyDir, dir)
+	case v.ConfigMap != nil, v.Secret != nil, v.DownwardAPI != nil, v.Projected != nil:
+		files, err := mgr.volumeFiles(ctx, pod, v)
+		if err != nil {
+			return err
+		}
+		return writeFiles(dir, files, fsGroup(pod))
+	}
+	return errors.New("this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected")
+}
+
+func fsGroup(pod *corev1.Pod) *int64 {
+	if s := pod.Spec.SecurityContext; s != nil {
+		return s.FSGroup
+	}
+	return nil
+}
+
+// TearDown takes down what was mounted for a pod: volumes in memory and parts of volumes.
+func (mgr *Manager) TearDown(pod *corev1.Pod) error {
+	podDir := spec.PodDir(mgr.Dir, pod)
+	dirs, err := filepath.Glob(filepath.Join(podDir, "volumes", "*"))
+	if err != nil {
+		return err
+	}
+	parts, err := filepath.Glob(filepath.Join(podDir, "subpaths", "*", "*"))
+	if err != nil || len(dirs)+len(parts) == 0 {
+		return err
+	}
+	return mgr.Runtime.InMounts(func() error {
+		var failed []error
+		for _, part := range parts {
+			failed = append(failed, unbind(part))
+		}
+		for _, dir := range dirs {
+			if mounted(dir) {
+				failed = append(failed, unix.Unmount(dir, unix.MNT_DETACH))
+			}
+		}
+		return errors.Join(failed...)
+	})
+}
