@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,7 +65,7 @@ type Agent struct {
 	log     *slog.Logger
 	runtime *kuberuntime.Client
 	events  record.EventRecorder
-	counts  *metrics.Metrics
+	metrics *metrics.Metrics
 	// Bounds on what is being started at once. Containers have slots of their own, so that pods whose sandbox runs are not held
 	// up by the sandboxes of later ones.
 	sandboxSlots, containerSlots slots
@@ -75,7 +76,8 @@ type Agent struct {
 	early   map[string]time.Time // containers whose end was announced before they were known
 	running sync.WaitGroup       // goroutines of pods
 
-	searches searches
+	searches   searches
+	hadNetwork atomic.Bool // a pod with a network of its own has started
 
 	status  *nodestatus.Reporter
 	volumes *volume.Manager
@@ -91,7 +93,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		rt:             rt,
 		client:         client,
 		log:            log,
-		counts:         metrics.New(cfg.Name),
+		metrics:        metrics.New(cfg.Name),
 		sandboxSlots:   make(slots, max(2, runtime.NumCPU())),
 		containerSlots: make(slots, max(2, runtime.NumCPU())),
 		pods:           map[types.UID]*worker{},
@@ -110,7 +112,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.runtime = kuberuntime.New(conn, a.cfg.IPs[0].Is6(), a.counts)
+	a.runtime = kuberuntime.New(conn, a.cfg.IPs[0].Is6(), a.metrics)
 	pause, err := image.Pause()
 	if err != nil {
 		return err
@@ -122,7 +124,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("node: %w", err)
 	}
 	if a.cfg.Metrics != nil {
-		unregister, err := a.counts.Register(a.cfg.Metrics, func() (metrics.Running, error) { return a.runtime.Running(ctx) })
+		unregister, err := a.metrics.Register(a.cfg.Metrics, func() (metrics.Running, error) { return a.runtime.Running(ctx) })
 		if err != nil {
 			return fmt.Errorf("node metrics: %w", err)
 		}
@@ -148,7 +150,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // serve answers the control plane.
 func (a *Agent) serve(ctx context.Context) error {
-	handlers := map[string]http.Handler{metrics.ProbesPath: a.counts.Probes()}
+	handlers := map[string]http.Handler{metrics.ProbesPath: a.metrics.Probes()}
 	maps.Copy(handlers, a.cfg.Handlers)
 	return server.New(server.Config{
 		Node: a.cfg.Name, IPs: a.cfg.IPs, Listen: a.cfg.Listen, Cert: a.cfg.Cert, ClientCAs: a.cfg.ClientCAs, ClusterRanges: a.cfg.ClusterRanges,

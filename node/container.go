@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 
 	"fairlead.dev/fairlead/node/kuberuntime"
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/metrics"
 	"fairlead.dev/fairlead/node/spec"
 )
 
@@ -32,7 +34,12 @@ func (w *worker) beginStart(ctx context.Context, action life.Action) {
 	pod := w.current()
 	pull := w.pulls[c.Image]
 	w.async(func() func() {
+		kind := containerType(pod, c.Name)
+		w.a.metrics.StartedContainers.WithLabelValues(kind).Inc()
 		err := w.start(ctx, pod, c, sandbox, action.Attempt, pull)
+		if failed := (*startError)(nil); errors.As(err, &failed) {
+			w.a.metrics.StartedContainerErrors.WithLabelValues(kind, failed.reason).Inc()
+		}
 		return func() {
 			w.endStarting()
 			if last != nil && err == nil {
@@ -41,6 +48,14 @@ func (w *worker) beginStart(ctx context.Context, action life.Action) {
 			w.startResult(c, last, err)
 		}
 	})
+}
+
+// containerType is upstream's word for what kind of container it is, in its metrics.
+func containerType(pod *corev1.Pod, name string) string {
+	if slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name }) {
+		return metrics.InitContainer
+	}
+	return metrics.Container
 }
 
 // start brings up one container: image, environment, creation, start and postStart hook.

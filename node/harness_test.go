@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -77,6 +80,8 @@ func newBench(t testing.TB) *bench {
 		Name: "n1", IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Dir: filepath.Join(dir, "n"), Listen: freePort(t),
 		ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local", CgroupRoot: b.rt.CgroupRoot, ClientCAs: server.CA.Pool(),
 	}
+	registry := prometheus.NewRegistry()
+	b.cfg.Metrics, b.cfg.Handlers = registry, map[string]http.Handler{"/metrics": promhttp.HandlerFor(registry, promhttp.HandlerOpts{})}
 	b.cfg.Cert = serving(t, server.CA, b.cfg.IPs)
 	b.startAgent()
 	b.giveRange()

@@ -37,7 +37,10 @@ func (w *worker) ensureImage(ctx context.Context, pod *corev1.Pod, c *corev1.Con
 	}
 	w.containerEvent(c.Name, corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", c.Image))
 	begin := time.Now()
-	if _, err := w.a.runtime.Images.PullImage(ctx, &runtimeapi.PullImageRequest{Image: want}); err != nil {
+	_, err = w.a.runtime.Images.PullImage(ctx, &runtimeapi.PullImageRequest{Image: want})
+	span := life.Span{From: begin, To: time.Now()}
+	w.mail.post(func() { w.startup.pulls = append(w.startup.pulls, span) })
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

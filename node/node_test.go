@@ -51,6 +51,8 @@ func TestPodLife(t *testing.T) {
 		q := pod("live", "serve")
 		q.Spec.Containers[0].LivenessProbe = httpProbe("/livez")
 		q.Spec.Containers[0].LivenessProbe.FailureThreshold = 1
+		q.Spec.Containers[0].StartupProbe = httpProbe("/livez") // on a busy machine it does not listen at once
+		q.Spec.Containers[0].StartupProbe.FailureThreshold = 30
 		b.create(q)
 		up := b.await("live", "running", ready)
 		b.post(up.Status.PodIP, "/livez")

@@ -61,6 +61,8 @@ func (a *Agent) begin(ctx context.Context, w *worker) {
 	go func() {
 		defer a.running.Done()
 		w.run(ctx)
+		w.probing.Wait() // they count their tries until they end
+		a.metrics.ForgetPod(w.uid)
 	}()
 }
 

@@ -9,6 +9,7 @@ import (
 
 	apiprobe "fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/metrics"
 	"fairlead.dev/fairlead/node/probe"
 )
 
@@ -16,6 +17,11 @@ import (
 type probeKey struct {
 	id   string
 	kind apiprobe.Kind
+}
+
+// probeResults are upstream's words for outcomes, in its metrics.
+var probeResults = map[apiprobe.Outcome]string{
+	apiprobe.Success: metrics.ProbeSuccessful, apiprobe.Failure: metrics.ProbeFailed, apiprobe.Unknown: metrics.ProbeUnknown,
 }
 
 // tendProbes starts the probes that should run now and ends the others.
@@ -88,7 +94,11 @@ func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, 
 		Kind: key.kind, Spec: p, Check: check, Started: c.Started,
 		Known:   key.kind == apiprobe.Readiness && w.mem.Ready[c.ID],
 		Flipped: func(good bool, _ string) { w.mail.post(func() { w.flipped(key, p, spec, good) }) },
-		Failed: func(a probe.Answer) {
+		Answered: func(a probe.Answer) {
+			w.a.metrics.Probe(string(key.kind), probeResults[a.Outcome], spec.Name, w.first)
+			if a.Outcome == apiprobe.Success {
+				return
+			}
 			text := fmt.Sprintf("%s probe failed: %s", key.kind, a.Text)
 			if a.Outcome == apiprobe.Unknown {
 				text = fmt.Sprintf("%s probe errored and resulted in unknown state: %s", key.kind, a.Text)
@@ -96,11 +106,7 @@ func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, 
 			w.containerEvent(spec.Name, corev1.EventTypeWarning, "Unhealthy", text)
 		},
 	}
-	w.a.running.Add(1)
-	go func() {
-		defer w.a.running.Done()
-		runner.Run(ctx)
-	}()
+	w.probing.Go(func() { runner.Run(ctx) })
 }
 
 func (w *worker) podIP() string {

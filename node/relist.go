@@ -73,10 +73,12 @@ func (a *Agent) own(uid types.UID, seen life.Observed) []string {
 // relist compares the runtime with the last listing, wakes the workers of pods that changed, and makes workers for pods that only
 // the runtime knows: they are ended and removed.
 func (a *Agent) relist(ctx context.Context, last map[types.UID]string) error {
+	begin := time.Now()
 	all, err := a.runtime.List(ctx)
 	if err != nil {
 		return err
 	}
+	a.metrics.RelistDuration.Observe(time.Since(begin).Seconds())
 	for uid, now := range all {
 		if last[uid] != now.State() {
 			last[uid] = now.State()

@@ -32,6 +32,7 @@ func (w *worker) beginSandbox(ctx context.Context, action life.Action) {
 	ctx = w.beginStarting(ctx)
 	pod, old := w.pod.DeepCopy(), w.seen.Sandboxes
 	w.async(func() func() {
+		w.a.metrics.StartedPods.Inc()
 		err := w.a.runSandbox(ctx, pod, old, action.Attempt)
 		return func() {
 			w.endStarting()
@@ -60,6 +61,7 @@ func (w *worker) setupResult(ctx context.Context, err error) {
 	default:
 		w.event(corev1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: "+kuberuntime.Message(err))
 	}
+	w.a.metrics.StartedPodErrors.Inc()
 	delay := life.Grow(w.mem.Setup.Delay, firstSetupDelay, lastSetupDelay)
 	w.mem.Setup = life.Trouble{Delay: delay, Retry: time.Now().Add(delay)}
 	w.log.Warn("the sandbox cannot be set up", "error", err)

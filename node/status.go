@@ -35,6 +35,7 @@ func (w *worker) tell(ctx context.Context) time.Duration {
 		return left
 	}
 	want := life.Status(w.view())
+	w.noteRunning(&want)
 	w.tellBackOff(&want)
 	if equality.Semantic.DeepEqual(w.pod.Status, want) || w.mayWait(&want) {
 		return idle

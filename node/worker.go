@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/metrics"
 )
 
 // mailbox carries work to the goroutine that owns a pod. Posting never blocks.
@@ -62,6 +63,10 @@ type worker struct {
 	probes  map[probeKey]context.CancelFunc
 	cancel  context.CancelFunc // of the start under way
 	report  report
+	startup startup
+	stepped bool // the first step is done
+	updated bool // there is a version of the object that no step has seen
+	probing sync.WaitGroup
 
 	searching []string // the addresses whose searches are known
 	done      bool
@@ -94,11 +99,29 @@ func (w *worker) run(ctx context.Context) {
 		case <-w.mail.bell:
 		case <-timer.C:
 		}
+		begin := time.Now()
 		for _, f := range w.mail.take() {
 			f()
 		}
+		operation := w.operation()
 		timer.Reset(w.step(ctx))
+		w.a.metrics.PodWorkerDuration.WithLabelValues(operation).Observe(time.Since(begin).Seconds())
 	}
+}
+
+// operation is what the next step is for, in upstream's words.
+func (w *worker) operation() string {
+	first, updated := !w.stepped, w.updated
+	w.stepped, w.updated = true, false
+	switch {
+	case w.leaving():
+		return metrics.SyncKill
+	case first:
+		return metrics.SyncCreate
+	case updated:
+		return metrics.SyncUpdate
+	}
+	return metrics.SyncPod
 }
 
 // idle is how long a pod may go without a look at its plan.
@@ -204,7 +227,8 @@ func (w *worker) forgetOld() {
 // update takes a version of the object from the API, unless it is older than the one at hand.
 func (w *worker) update(pod *corev1.Pod) {
 	if version(pod) >= version(w.pod) {
-		w.pod = pod
+		w.pod, w.updated = pod, true
+		w.noteStarted()
 	}
 	if pod.DeletionTimestamp != nil && w.cancel != nil {
 		w.cancel() // what is being started is not wanted any more

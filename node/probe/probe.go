@@ -30,8 +30,8 @@ type Runner struct {
 	Known   bool      // the state was good before the agent was restarted
 	// Flipped is told every new state; text is the last answer. For a startup probe the first one is the last.
 	Flipped func(good bool, text string)
-	// Failed is told every failed or broken try, for its event.
-	Failed func(a Answer)
+	// Answered is told every try that counts, also what failed or could not be carried out.
+	Answered func(a Answer)
 }
 
 // firstRetry is the wait after a container's port was found closed for the first time.
@@ -82,11 +82,9 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// count adds an answer to the counter, and reports a failure and a change of state.
+// count adds an answer to the counter, and reports both it and a change of state.
 func (r *Runner) count(counter *probe.Counter, a Answer) bool {
-	if a.Outcome != probe.Success {
-		r.Failed(a)
-	}
+	r.Answered(a)
 	if !counter.Add(a.Outcome) {
 		return false
 	}

@@ -195,7 +195,11 @@ func TestRefusedIsAskedAgainSoon(t *testing.T) {
 			return Answer{}
 		},
 		Flipped: func(good bool, _ string) { flipped <- good },
-		Failed:  func(a Answer) { t.Errorf("a try before the first period was reported: %+v", a) },
+		Answered: func(a Answer) {
+			if a.Outcome != probe.Success {
+				t.Errorf("a try before the first period was reported: %+v", a)
+			}
+		},
 	}
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
@@ -215,7 +219,7 @@ func TestRefusedIsAskedAgainSoon(t *testing.T) {
 func TestR17_StartupEndsWithItsSuccess(t *testing.T) {
 	r := &Runner{
 		Kind: probe.Startup, Spec: &corev1.Probe{PeriodSeconds: 1}, Started: time.Now(),
-		Check: func(context.Context) Answer { return Answer{} }, Flipped: func(bool, string) {}, Failed: func(Answer) {},
+		Check: func(context.Context) Answer { return Answer{} }, Flipped: func(bool, string) {}, Answered: func(Answer) {},
 	}
 	done := make(chan struct{})
 	go func() { r.Run(t.Context()); close(done) }()
