@@ -140,6 +140,13 @@ func (i Instance) Running() (pid int, running bool) { return i.holder("lock") }
 // Keeper is the process that starts the main one again should it die.
 func (i Instance) Keeper() (pid int, alive bool) { return i.holder(keeper.LockFile) }
 
+// Foreground tells a main process that somebody else looks after, such as a service manager, from one of `up`.
+func (i Instance) Foreground(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	args := strings.Split(string(text), "\x00")
+	return err == nil && len(args) > 1 && args[1] != "run"
+}
+
 // holder is the process that holds a lock, by the number it has left there. To ask does not take the lock, not even
 // for the moment in which the process that is to have it might try.
 func (i Instance) holder(lock string) (pid int, alive bool) {

@@ -1,23 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"time"
-
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
+	"fairlead.dev/fairlead/cluster"
 	"fairlead.dev/fairlead/cluster/config"
-	"fairlead.dev/fairlead/cluster/instance"
-	"fairlead.dev/fairlead/cluster/kubeconfig"
-	"fairlead.dev/fairlead/host"
-	"fairlead.dev/fairlead/network/nft"
-	"fairlead.dev/fairlead/network/route"
-	"fairlead.dev/fairlead/node/cri"
 )
 
 func downCommand() *cobra.Command {
@@ -31,78 +18,14 @@ func downCommand() *cobra.Command {
 			if err := needRoot(); err != nil {
 				return err
 			}
-			inst, s, err := locate(flags)
+			inst, s, err := cluster.Locate(flags)
 			if err != nil {
 				return err
 			}
-			return down(c.Context(), inst, s, keep, c.OutOrStdout())
+			return cluster.Down(c.Context(), inst, s, keep, c.OutOrStdout())
 		},
 	}
 	whereFlags(c, &flags)
 	c.Flags().BoolVar(&keep, "keep-data", false, "keep the API's objects, the certificates and the images for the next 'fairlead up'")
 	return c
-}
-
-// down ends a cluster and removes what it left on the host. It needs neither the cluster's process nor its
-// API, and may be run again if it was cut short. Every step is tried; what failed is told together.
-func down(ctx context.Context, inst instance.Instance, s config.Settings, keep bool, out io.Writer) error {
-	start := time.Now()
-	if err := stopProcess(ctx, inst); err != nil {
-		return err
-	}
-	errs := []error{stopContainers(ctx, inst, s, keep)}
-	if s.Nodes > 0 {
-		errs = append(errs, labNamed(inst, s.Name).Remove())
-	} else {
-		errs = append(errs, nft.Clean(), route.Clean())
-	}
-	journal, err := host.OpenJournal(inst.Path("journal"))
-	if err == nil {
-		_, err = journal.Undo(ctx)
-	}
-	errs = append(errs, err, kubeconfig.Remove(inst.Path("kubeconfig-merge.json")))
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%w\nnot everything could be removed; mend that and run 'fairlead down' again", err)
-	}
-	if err := inst.Remove(keep); err != nil {
-		return err
-	}
-	what := "Everything is removed"
-	if keep {
-		what = "Only the data in " + inst.Dir + " is kept"
-	}
-	fmt.Fprintf(out, "Cluster %q is down after %.1f s. %s.\n", s.Name, time.Since(start).Seconds(), what)
-	return nil
-}
-
-// stopContainers ends the containers and the containerd of every node of the instance, in parallel.
-func stopContainers(ctx context.Context, inst instance.Instance, s config.Settings, keep bool) error {
-	var g errgroup.Group
-	for _, name := range nodesOf(inst) {
-		r := runtimeOf(inst, s.Name, name)
-		g.Go(func() error {
-			if err := r.Stop(ctx); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			if err := r.Clean(keep); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-// nodesOf lists the nodes that an instance has on this host.
-func nodesOf(inst instance.Instance) []string {
-	entries, _ := os.ReadDir(inst.Path("nodes")) // none yet: no nodes
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
-}
-
-func runtimeOf(inst instance.Instance, cluster, node string) *cri.Runtime {
-	return &cri.Runtime{Dir: inst.Path("nodes", node, "containerd"), CgroupRoot: nodeCgroup(cluster, node)}
 }

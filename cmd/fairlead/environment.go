@@ -1,8 +1,6 @@
 package main
 
 import (
-	"net/http"
-	"net/url"
 	"os"
 	"syscall"
 
@@ -31,6 +29,3 @@ func ownEnvironment(c *cobra.Command, _ []string) {
 const typedBy = "environment"
 
 var usersEnvironment = map[string]string{typedBy: "the user's"}
-
-// direct says that requests to the cluster go through no proxy.
-func direct(*http.Request) (*url.URL, error) { return nil, nil }

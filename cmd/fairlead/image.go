@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fairlead.dev/fairlead/cluster"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/node/cri"
 	"fairlead.dev/fairlead/node/image"
@@ -124,20 +125,20 @@ func eachRuntime(flags config.Config, f func(node string, r *cri.Runtime) error)
 	if err := needRoot(); err != nil {
 		return err
 	}
-	inst, s, err := locate(flags)
+	inst, s, err := cluster.Locate(flags)
 	if err != nil {
 		return err
 	}
 	if _, running := inst.Running(); !running {
 		return fmt.Errorf("cluster %q does not run; 'fairlead up' starts it", s.Name)
 	}
-	names := nodesOf(inst)
+	names := cluster.NodesOf(inst)
 	if len(names) == 0 {
 		return errors.New("this host has no node of the cluster; import the image on the nodes")
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if err := f(name, runtimeOf(inst, s.Name, name)); err != nil {
+		if err := f(name, cluster.RuntimeOf(inst, s.Name, name)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

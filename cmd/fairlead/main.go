@@ -1,24 +1,21 @@
-// Fairlead is the Service layer of Kubernetes as one small program. This package reads flags, and wires the
-// parts together; what the parts do is in their packages. Start reading at wire.go.
+// Fairlead is the Service layer of Kubernetes as one small program. This package reads flags and the environment,
+// a file for each command, and prints; what the commands start is in package cluster.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"fairlead.dev/fairlead/apiserver"
+	"fairlead.dev/fairlead/cluster"
 	"fairlead.dev/fairlead/cluster/config"
-	"fairlead.dev/fairlead/cluster/instance"
 )
 
 // version is set by the linker.
@@ -35,7 +32,7 @@ func run(args []string) int {
 	root := rootCommand()
 	root.SetArgs(args[1:])
 	if err := root.ExecuteContext(ctx); err != nil {
-		var moved *movedError
+		var moved *cluster.MovedError
 		if errors.As(err, &moved) {
 			fmt.Fprintf(os.Stderr, "fairlead: %v; it begins again with that\n", moved)
 			err = beginAgain(afterBirth(args))
@@ -78,37 +75,6 @@ func rootCommand() *cobra.Command {
 	return root
 }
 
-// locate finds the instance that flags name, with the settings it was last started with.
-func locate(flags config.Config) (instance.Instance, config.Settings, error) {
-	s, err := config.Resolve(flags)
-	if err != nil {
-		return instance.Instance{}, s, err
-	}
-	inst := instance.Instance{Dir: s.DataDir}
-	if err := inst.Trusted(); err != nil {
-		return inst, s, err
-	}
-	if !inst.Exists() {
-		if _, err := inst.LoadSettings(); err == nil {
-			return inst, s, inst.MayMake("version")
-		}
-		return inst, s, fmt.Errorf("nothing here: %s holds no Fairlead cluster; 'fairlead up' starts one, --name or --data-dir names another", s.DataDir)
-	}
-	started, err := inst.LoadSettings()
-	if errors.Is(err, fs.ErrNotExist) {
-		return inst, s, nil // never got as far as starting
-	}
-	if err != nil {
-		return inst, s, err
-	}
-	if flags.Name != "" && flags.Name != started.Name {
-		return inst, s, fmt.Errorf("name %q: the cluster in %s is named %q", flags.Name, s.DataDir, started.Name)
-	}
-	started.DataDir = s.DataDir
-	s, err = config.Resolve(started)
-	return inst, s, err
-}
-
 // whereFlags are the two flags that name a cluster.
 func whereFlags(c *cobra.Command, flags *config.Config) {
 	c.Flags().StringVar(&flags.Name, "name", "", "name of the cluster (default "+config.DefaultName+")")
@@ -122,13 +88,13 @@ func needRoot() error {
 	return nil
 }
 
-// logger writes to standard error; the Kubernetes libraries log through it as well.
-func logger(level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
-		return nil, fmt.Errorf("log-level %q: must be debug, info, warn or error", level)
-	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
-	apiserver.RedirectLogs(log.With("part", "kubernetes"))
-	return log, nil
+// processOf is what a command gives to what it starts.
+func processOf(c *cobra.Command, pprof string) cluster.Process {
+	return cluster.Process{Version: version, Pprof: pprof, In: c.InOrStdin(), Out: c.OutOrStdout(), Err: c.ErrOrStderr()}
+}
+
+// pprofFlag is the hidden flag of the commands that can be profiled: where to serve Go's profiles.
+func pprofFlag(f *pflag.FlagSet, addr *string) {
+	f.StringVar(addr, "pprof", "", "")
+	f.MarkHidden("pprof")
 }

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"strings"
@@ -19,9 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/internal/netlab"
 )
@@ -170,27 +165,9 @@ func TestProxyFlags(t *testing.T) {
 	}
 }
 
-// TestProxyAsksForServiceRanges: clusters from 1.33 on say which addresses are Services', older ones do not.
-func TestProxyAsksForServiceRanges(t *testing.T) {
-	f := newFar(t)
-	log := slog.New(slog.DiscardHandler)
-	if got := fmt.Sprint(serviceRanges(t.Context(), f.client, log)); got != "[10.96.0.0/12]" {
-		t.Errorf("got %s", got)
-	}
-	older := httptest.NewServer(http.NotFoundHandler())
-	defer older.Close()
-	client, err := kubernetes.NewForConfig(&rest.Config{Host: older.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := serviceRanges(t.Context(), client, log); got != nil {
-		t.Errorf("from an API server without ServiceCIDRs: %v", got)
-	}
-}
-
 // TestProxyManifest: what people apply to their clusters has no misspelt field, flag or right.
 func TestProxyManifest(t *testing.T) {
-	file, err := os.Open("docs/manifests/fairlead-proxy.yaml")
+	file, err := os.Open("../../docs/manifests/fairlead-proxy.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ func TestNothingIsMadeAnewOverACluster(t *testing.T) {
 			if after, _ := filepath.Glob(inst.Path("*", "*")); len(after) > len(before) {
 				t.Errorf("%s %s: made %v", name, how, after)
 			}
-			if found, s, err := locate(config.Config{DataDir: inst.Dir}); name != "settings.json" && (err != nil || found != inst || s.Name != "lost") {
+			if found, s, err := Locate(config.Config{DataDir: inst.Dir}); name != "settings.json" && (err != nil || found != inst || s.Name != "lost") {
 				t.Errorf("%s %s: it cannot even be removed: %v", name, how, err)
 			}
 		}
@@ -75,7 +75,7 @@ func TestANameThatIsNotTheClustersIsRefused(t *testing.T) {
 	if _, err := resume(where); err == nil || !strings.Contains(err.Error(), `is named "lost"`) {
 		t.Errorf("up: %v", err)
 	}
-	if _, _, err := locate(where); err == nil || !strings.Contains(err.Error(), `is named "lost"`) {
+	if _, _, err := Locate(where); err == nil || !strings.Contains(err.Error(), `is named "lost"`) {
 		t.Errorf("down: %v", err)
 	}
 	if s, err := resume(config.Config{DataDir: inst.Dir}); err != nil || s.Name != "lost" || s.Nodes != 1 {

@@ -1,10 +1,7 @@
-package main
+package cluster
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -14,12 +11,8 @@ import (
 	"fairlead.dev/fairlead/pki"
 )
 
-const (
-	// lookAtAdmin is how often the administrator's certificate is looked at. It has months left when it is renewed.
-	lookAtAdmin = time.Hour
-	// endsSoon is how long before its end `status` speaks of the authority.
-	endsSoon = 365 * 24 * time.Hour
-)
+// lookAtAdmin is how often the administrator's certificate is looked at. It has months left when it is renewed.
+const lookAtAdmin = time.Hour
 
 // adminAccess is the administrator's way to the API of a cluster, which is kept in a file.
 type adminAccess struct {
@@ -68,18 +61,4 @@ func (a *adminAccess) keep(ctx context.Context, log *slog.Logger) error {
 			log.Warn("the administrator's new certificate cannot be written, trying again in an hour", "file", a.path, "err", err)
 		}
 	}
-}
-
-// ending is what `status` says of an authority that ends within a year.
-func ending(caPEM []byte, now time.Time) []part {
-	block, _ := pem.Decode(caPEM)
-	if block == nil {
-		return nil
-	}
-	ca, err := x509.ParseCertificate(block.Bytes)
-	if err != nil || ca.NotAfter.Sub(now) > endsSoon {
-		return nil
-	}
-	return []part{{name: "authority", state: "ends soon", ok: now.Before(ca.NotAfter), detail: fmt.Sprintf(
-		"no certificate of the cluster is valid after %s; make a new cluster before, and move what runs here", ca.NotAfter.UTC().Format(time.DateOnly))}}
 }

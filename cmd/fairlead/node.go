@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fairlead.dev/fairlead/cluster"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/host/netns"
 )
@@ -38,14 +39,14 @@ func nodeExec(flags config.Config, name string, args []string) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
-	inst, s, err := locate(flags)
+	inst, s, err := cluster.Locate(flags)
 	if err != nil {
 		return err
 	}
 	if s.Nodes == 0 {
 		return fmt.Errorf("cluster %q is no lab: its node is this host, run the command itself", s.Name)
 	}
-	names := nodesOf(inst)
+	names := cluster.NodesOf(inst)
 	path := inst.Path("netns", name)
 	if _, err := os.Stat(path); err != nil || name == "fabric" {
 		return fmt.Errorf("no node %q in cluster %q; there are %s", name, s.Name, strings.Join(names, ", "))

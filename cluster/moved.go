@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"context"
@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -17,10 +15,10 @@ import (
 	"fairlead.dev/fairlead/cluster/config"
 )
 
-// movedError says that this host has other addresses than its node was started with.
-type movedError struct{ from, to []netip.Addr }
+// MovedError says that this host has other addresses than its node was started with.
+type MovedError struct{ from, to []netip.Addr }
 
-func (m *movedError) Error() string {
+func (m *MovedError) Error() string {
 	return fmt.Sprintf("the address of this host was %s and is %s now", joinAddrs(m.from), joinAddrs(m.to))
 }
 
@@ -28,7 +26,7 @@ func (m *movedError) Error() string {
 // changes several things one after the other.
 const settleDown = time.Second
 
-// followAddrs ends with a movedError when this host has lost an address of its node and has others in its place: certificates,
+// followAddrs ends with a MovedError when this host has lost an address of its node and has others in its place: certificates,
 // endpoints, rules and listeners are all made for the addresses of a start. As long as the host has none, all that does not need
 // one goes on.
 func followAddrs(ctx context.Context, g *errgroup.Group, s config.Settings, services []netip.Prefix, now []netip.Addr, log *slog.Logger) error {
@@ -87,14 +85,5 @@ func moved(now []netip.Addr, find func() ([]netip.Addr, error), log *slog.Logger
 		log.Warn("this host has lost the address of its node; what needs none goes on", "address", joinAddrs(now), "err", err)
 		return nil
 	}
-	return &movedError{now, to}
-}
-
-// beginAgain replaces this process by one with the same number and the given arguments.
-func beginAgain(args []string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("begin again: %w", syscall.Exec(self, args, os.Environ()))
+	return &MovedError{now, to}
 }

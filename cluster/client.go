@@ -1,15 +1,13 @@
-package main
+package cluster
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"runtime/debug"
 	"time"
 
-	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -17,21 +15,16 @@ import (
 	"fairlead.dev/fairlead/network/world"
 )
 
-// aloneFlags are those of a part that runs by itself against somebody else's API server.
-type aloneFlags struct {
-	kubeconfig, server, logLevel string
-}
-
-func (f *aloneFlags) bind(c *cobra.Command) {
-	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API server (default: as a pod does, by its ServiceAccount)")
-	c.Flags().StringVar(&f.server, "server", "", "URL of the API server, instead of the one that the kubeconfig names")
-	c.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+// API says how a part that runs by itself reaches somebody else's API server.
+type API struct {
+	Kubeconfig string // a file; empty: as a pod does, by its ServiceAccount
+	Server     string // URL, instead of the one that the kubeconfig names
 }
 
 // client says how to reach the API server. A part that makes Services reachable must not depend on one, so a pod
 // has to be told the server's own address: that of the Service kubernetes works only after it has been programmed.
-func (f *aloneFlags) client() (*rest.Config, error) {
-	cfg, err := f.load()
+func (a API) client(version string) (*rest.Config, error) {
+	cfg, err := a.load()
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +34,8 @@ func (f *aloneFlags) client() (*rest.Config, error) {
 	return cfg, nil
 }
 
-func (f *aloneFlags) load() (*rest.Config, error) {
-	if f.kubeconfig == "" {
+func (a API) load() (*rest.Config, error) {
+	if a.Kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if errors.Is(err, rest.ErrNotInCluster) {
 			return nil, errors.New("which API server? give --kubeconfig FILE; only in a pod is there another way")
@@ -50,17 +43,17 @@ func (f *aloneFlags) load() (*rest.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("API server: %w", err)
 		}
-		if f.server != "" {
-			cfg.Host = f.server
+		if a.Server != "" {
+			cfg.Host = a.Server
 		}
 		return cfg, nil
 	}
-	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: f.kubeconfig}
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: a.Kubeconfig}
 	over := &clientcmd.ConfigOverrides{}
-	over.ClusterInfo.Server = f.server
+	over.ClusterInfo.Server = a.Server
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, over).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("kubeconfig %s: %w", f.kubeconfig, err)
+		return nil, fmt.Errorf("kubeconfig %s: %w", a.Kubeconfig, err)
 	}
 	return cfg, nil
 }
@@ -87,30 +80,4 @@ func dropStart(log *slog.Logger) {
 	if err := pages.Drop(); err != nil {
 		log.Warn("memory of the start is kept", "err", err)
 	}
-}
-
-// parsed reads the values of a flag, at most one of each family.
-func parsed[T netip.Addr | netip.Prefix | netip.AddrPort](flag string, values []string, parse func(string) (T, error), is6 func(T) bool) ([]T, error) {
-	var all []T
-	for _, text := range values {
-		v, err := parse(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", flag, err)
-		}
-		for _, other := range all {
-			if is6(other) == is6(v) {
-				return nil, fmt.Errorf("%s: %v and %v are of one family; give at most one IPv4 and one IPv6", flag, other, v)
-			}
-		}
-		all = append(all, v)
-	}
-	return all, nil
-}
-
-func addrsOf(flag string, values []string) ([]netip.Addr, error) {
-	return parsed(flag, values, netip.ParseAddr, netip.Addr.Is6)
-}
-
-func prefixesOf(flag string, values []string) ([]netip.Prefix, error) {
-	return parsed(flag, values, netip.ParsePrefix, func(p netip.Prefix) bool { return p.Addr().Is6() })
 }

@@ -1,4 +1,4 @@
-package main
+package status
 
 import (
 	"context"
@@ -15,21 +15,21 @@ import (
 
 // nodesStatus is a row for each node that there is, and for each that there should be. What the API server has stored of a
 // node was true once; whether its agent lives the agent itself is asked.
-func nodesStatus(ctx context.Context, client kubernetes.Interface, s config.Settings, nodes []corev1.Node) []part {
-	rows := make([]part, len(nodes))
+func nodesStatus(ctx context.Context, client kubernetes.Interface, s config.Settings, nodes []corev1.Node) []Row {
+	rows := make([]Row, len(nodes))
 	var asked sync.WaitGroup
 	for i, n := range nodes {
 		rows[i] = nodeStatus(n)
 		asked.Go(func() {
 			if err := askAgent(ctx, client, n.Name); err != nil {
-				rows[i].ok, rows[i].state, rows[i].detail = false, "no answer", fmt.Sprintf("its agent cannot be reached: %v", err)
+				rows[i].OK, rows[i].State, rows[i].Detail = false, "no answer", fmt.Sprintf("its agent cannot be reached: %v", err)
 			}
 		})
 	}
 	asked.Wait()
 	for _, name := range ownNodes(s) {
 		if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return n.Name == name }) {
-			rows = append(rows, part{name: "node " + name, state: "missing", detail: "there is no such Node: somebody has deleted it; its agent registers it again within seconds"})
+			rows = append(rows, Row{Name: "node " + name, State: "missing", Detail: "there is no such Node: somebody has deleted it; its agent registers it again within seconds"})
 		}
 	}
 	return rows
@@ -53,21 +53,21 @@ func askAgent(ctx context.Context, client kubernetes.Interface, node string) err
 	return client.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("healthz").Do(ctx).Error()
 }
 
-func nodeStatus(n corev1.Node) part {
-	row := part{name: "node " + n.Name, state: "unknown"}
+func nodeStatus(n corev1.Node) Row {
+	row := Row{Name: "node " + n.Name, State: "unknown"}
 	for _, c := range n.Status.Conditions {
 		if c.Type != corev1.NodeReady {
 			continue
 		}
-		row.ok = c.Status == corev1.ConditionTrue
-		row.state, row.detail = "not ready", c.Message
-		if row.ok {
-			row.state, row.detail = "ready", n.Spec.PodCIDR
+		row.OK = c.Status == corev1.ConditionTrue
+		row.State, row.Detail = "not ready", c.Message
+		if row.OK {
+			row.State, row.Detail = "ready", n.Spec.PodCIDR
 		}
 	}
 	for _, a := range n.Status.Addresses {
 		if a.Type == corev1.NodeInternalIP {
-			row.detail = a.Address + ", " + row.detail
+			row.Detail = a.Address + ", " + row.Detail
 		}
 	}
 	return row

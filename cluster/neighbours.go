@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"context"
@@ -86,7 +86,7 @@ func neighbours(except string) []neighbour {
 		if err != nil {
 			continue
 		}
-		if pods, err := prefixesOf("", strings.Split(saved.PodCIDR, ",")); err == nil {
+		if pods, err := config.Prefixes("", strings.Split(saved.PodCIDR, ",")); err == nil {
 			all = append(all, neighbour{dir: dir, pods: pods})
 		}
 	}

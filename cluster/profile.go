@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"context"
@@ -8,15 +8,8 @@ import (
 	"net/http/pprof"
 	"net/netip"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 )
-
-// pprofFlag is the hidden flag of the commands that can be profiled: where to serve Go's profiles.
-func pprofFlag(f *pflag.FlagSet, addr *string) {
-	f.StringVar(addr, "pprof", "", "")
-	f.MarkHidden("pprof")
-}
 
 // serveProfiles serves Go's profiles at addr until ctx ends; empty: it does nothing. Profiles show memory and need no
 // password, so only a loopback address is accepted.

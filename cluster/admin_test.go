@@ -1,9 +1,8 @@
-package main
+package cluster
 
 import (
 	"crypto/x509"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -41,22 +40,6 @@ func TestAdminKubeconfigHoldsAValidCertificate(t *testing.T) {
 		now = now.Add(245 * 24 * time.Hour)
 		if err := a.write(); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-func TestStatusTellsOfAnAuthorityThatEnds(t *testing.T) {
-	ca, err := pki.LoadOrCreate(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for left, want := range map[time.Duration]string{2 * 365 * 24 * time.Hour: "", 300 * 24 * time.Hour: "true", -time.Hour: "false"} {
-		got := ending(ca.CertPEM(), ca.Ends().Add(-left))
-		switch {
-		case want == "" && len(got) > 0, want != "" && len(got) != 1:
-			t.Errorf("%s before its end: %+v", left, got)
-		case want != "" && (got[0].ok != (want == "true") || !strings.Contains(got[0].detail, ca.Ends().UTC().Format(time.DateOnly))):
-			t.Errorf("%s before its end: %+v", left, got[0])
 		}
 	}
 }

@@ -1,0 +1,55 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/cluster/instance"
+	"fairlead.dev/fairlead/internal/heap"
+)
+
+// RunServer is the control plane of a cluster whose nodes are machines that join it. It returns when ctx ends or a part fails.
+func RunServer(ctx context.Context, p Process, flags config.Config) error {
+	s, err := resume(flags)
+	if err != nil {
+		return err
+	}
+	log, err := p.logger(s.LogLevel)
+	if err != nil {
+		return err
+	}
+	inst := instance.Instance{Dir: s.DataDir}
+	if err := inst.Prepare(); err != nil {
+		return err
+	}
+	lock, err := inst.Lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := inst.SaveSettings(s.Config); err != nil {
+		return err
+	}
+	addrs, err := nodeAddrs(hostAddrs(s.Node), s.Services[:1])
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	go heap.Tend(ctx)
+	if err := serveProfiles(ctx, g, p.Pprof); err != nil {
+		return err
+	}
+	if err := followAddrs(ctx, g, s, s.Services[:1], addrs, log); err != nil {
+		return err
+	}
+	cp, err := startControlPlane(ctx, g, inst, s, doors{bind: everywhere(s.Services), advertise: addrs[0]}, log, newStages(io.Discard))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.Out, "The API server answers at %s. Next, on each machine that is to be a node, with a copy of %s:\n\n  fairlead agent --server %s --token-file FILE\n\n", cp.server, inst.Path(joinToken), cp.server)
+	return g.Wait()
+}
