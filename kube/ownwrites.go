@@ -211,7 +211,7 @@ func (o *OwnWrites[K, V]) Lost(owner K, object V) {
 // Edited reports, after View and for the same objects, whether somebody else has changed one of them to the version that the
 // cache shows, or deleted one, and has not been told of before. The event of a write can come before its answer, so
 // this is asked when no write of the owner's is under way; and the cache shows a version before its event is handled, so own
-// versions are remembered until then.
+// versions are remembered until then. It is for objects that are written at the version at which they were read.
 func (o *OwnWrites[K, V]) Edited(owner K, cached []V) (changed, deleted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -220,10 +220,13 @@ func (o *OwnWrites[K, V]) Edited(owner K, cached []V) (changed, deleted bool) {
 		versions[object.GetUID()] = object.GetResourceVersion()
 	}
 	for uid, w := range o.owners[owner] {
+		if w.ahead {
+			continue // what the cache shows came before an own write that was made knowing it
+		}
 		version, there := versions[uid]
 		changed = changed || there && w.changed == version && w.version != version
 		deleted = deleted || !there && w.lost
-		if !w.ahead && (!there || newerOrSame(w.changed, w.version)) {
+		if !there || newerOrSame(w.changed, w.version) {
 			w.version = ""
 		}
 		w.changed, w.lost = "", false

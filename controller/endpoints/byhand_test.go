@@ -49,6 +49,43 @@ func TestE33_EndpointsEditedOrDeletedByHandComeBack(t *testing.T) {
 	eventually(t, s.events, "web", "1 EndpointsRestored Endpoints web was deleted"+rest, "2 EndpointsRestored Endpoints web was changed"+rest)
 }
 
+// A finalizer keeps a slice that was deleted; the Service gets another one at once, and what comes later is written there.
+func TestE68_ASliceThatCannotGoHoldsUpNothing(t *testing.T) {
+	s := alone(t)
+	s.createService(t)
+	s.createPods(t, webPod("a", "10.0.0.1"))
+	eventually(t, s.sliceLines, "web", "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
+	api := s.client.DiscoveryV1().EndpointSlices(s.name)
+	held := s.slices(t, "web")[0].Name
+	finalizers := func(list string) {
+		t.Helper()
+		patch := []byte(`{"metadata":{"finalizers":` + list + `}}`)
+		if _, err := api.Patch(t.Context(), held, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finalizers(`["example.com/wait"]`)
+	if err := api.Delete(t.Context(), held, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	following := func() []string {
+		var names []string
+		for _, slice := range s.slices(t, "web") {
+			for _, ep := range slice.Endpoints {
+				if slice.Name != held {
+					names = append(names, fmt.Sprint(ep.TargetRef.Name, *ep.Conditions.Ready))
+				}
+			}
+		}
+		return names
+	}
+	until(t, func() bool { return slices.Equal(following(), []string{"atrue"}) }, func() string { return fmt.Sprint(following()) })
+	s.updatePod(t, "a", unready)
+	until(t, func() bool { return slices.Equal(following(), []string{"afalse"}) }, func() string { return fmt.Sprint(following()) })
+	finalizers("null")
+	until(t, func() bool { return len(s.slices(t, "web")) == 1 && len(following()) == 1 }, func() string { return fmt.Sprint(s.sliceLines(t, "web")) })
+}
+
 func TestE67_SlicesEditedOrDeletedByHandComeBack(t *testing.T) {
 	s := alone(t)
 	const want = "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)"

@@ -1,5 +1,7 @@
 package endpoints
 
+//lint:file-ignore SA1019 v1 Endpoints are deprecated for new clients; old ones still read what is written here.
+
 import (
 	"context"
 	"fmt"
@@ -7,6 +9,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -36,11 +39,10 @@ type Controller struct {
 
 	selectors  Selectors
 	topologies sync.Map // types.NamespacedName -> topology: what the events of a Service said last
-	edits      edits    // of Endpoints
 
-	slicesLoop    *loop // Services and pods -> EndpointSlices
-	endpointsLoop *loop // Services and pods -> Endpoints
-	mirrorLoop    *loop // Services and Endpoints written by hand -> EndpointSlices
+	slicesLoop    *loop[*discoveryv1.EndpointSlice] // Services and pods -> EndpointSlices
+	endpointsLoop *loop[*corev1.Endpoints]          // Services and pods -> Endpoints
+	mirrorLoop    *loop[*discoveryv1.EndpointSlice] // Services and Endpoints written by hand -> EndpointSlices
 }
 
 // New returns a controller that reads from the informers of a shared factory, which the caller
@@ -56,10 +58,11 @@ func New(client kubernetes.Interface, informers informers.SharedInformerFactory,
 		endpoints: informers.Core().V1().Endpoints().Informer(),
 		slices:    informers.Discovery().V1().EndpointSlices().Informer(),
 
-		slicesLoop:    newLoop("endpointslices", lastRetry, log),
-		endpointsLoop: newLoop("endpoints", lastRetry, log),
-		mirrorLoop:    newLoop("mirror", lastMirrorRetry, log),
+		slicesLoop:    newLoop[*discoveryv1.EndpointSlice]("endpoint_slice", lastRetry, log),
+		endpointsLoop: newLoop[*corev1.Endpoints]("endpoint", lastRetry, log),
+		mirrorLoop:    newLoop[*discoveryv1.EndpointSlice]("endpoint_slice_mirroring", lastMirrorRetry, log),
 	}
+	c.endpointsLoop.own.Edits = true
 	if err := Index(c.pods, c.slices); err != nil {
 		panic(fmt.Sprintf("BUG: endpoints: %v", err)) // the informers were started before New
 	}

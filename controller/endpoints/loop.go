@@ -24,44 +24,29 @@ const (
 )
 
 // loop brings one kind of object into the wanted state, Service by Service. Different Services are
-// worked on in parallel, one Service never is.
-type loop struct {
-	queue  *kube.Queue[types.NamespacedName]
-	ledger ledger
+// worked on in parallel, one Service never is. A plan is made from the cache with the loop's own
+// writes, so that it creates nothing twice and takes no state before the last write for the present
+// one (rules E37 and E68).
+type loop[V kube.Object] struct {
+	queue *kube.Queue[types.NamespacedName]
+	own   kube.OwnWrites[types.NamespacedName, V] // by Service
 }
 
-func newLoop(name string, lastRetry time.Duration, log *slog.Logger) *loop {
-	return &loop{queue: kube.NewQueue[types.NamespacedName](name, lastRetry, log)}
+func newLoop[V kube.Object](name string, lastRetry time.Duration, log *slog.Logger) *loop[V] {
+	return &loop[V]{queue: kube.NewQueue[types.NamespacedName](name, lastRetry, log)}
 }
 
 // run works until ctx is done.
-func (l *loop) run(ctx context.Context, sync func(context.Context, types.NamespacedName) error) {
+func (l *loop[V]) run(ctx context.Context, sync func(context.Context, types.NamespacedName) error) {
 	l.queue.Work(ctx, workers, func(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
 		return 0, sync(ctx, key)
 	})
 }
 
-// wanted is called when something has changed that the Service's objects are derived from.
-func (l *loop) wanted(key types.NamespacedName) { l.queue.Add(key) }
+// wanted is called when something has changed that the Service's objects are derived from, or one of
+// them is gone.
+func (l *loop[V]) wanted(key types.NamespacedName) { l.queue.Add(key) }
 
 // written is called when the cache shows a new version of an object that the loop writes, whoever
 // wrote it.
-func (l *loop) written(key types.NamespacedName) {
-	if l.ledger.observed(key) {
-		l.queue.Add(key)
-		return
-	}
-	l.queue.AddAfter(key, recheckDelay)
-}
-
-// deleted is called when an object that the loop writes has left the cache.
-func (l *loop) deleted(key types.NamespacedName, uid types.UID) {
-	if l.ledger.observed(key) || !l.ledger.expects(key, uid) {
-		l.queue.Add(key)
-	}
-}
-
-// postpone is called by a sync that finds the cache behind. The next event of the Service's
-// objects wakes it; the timer is for the case that there is none, because a watch was interrupted
-// and came back to a world in which they are gone.
-func (l *loop) postpone(key types.NamespacedName) { l.queue.AddAfter(key, recheckDelay) }
+func (l *loop[V]) written(key types.NamespacedName) { l.queue.AddAfter(key, recheckDelay) }

@@ -5,7 +5,9 @@ package endpoints
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -20,19 +22,15 @@ import (
 func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) error {
 	svc := kube.Cached[corev1.Service](c.services, key)
 	if svc == nil {
-		c.slicesLoop.ledger.forget(key)
+		c.slicesLoop.own.Forget(key)
 		c.topologies.Delete(key)
 		return nil
 	}
 	if !Selects(svc) {
 		return nil
 	}
-	existing, ok := c.currentSlices(c.slicesLoop, SlicesManager, key)
-	if !ok {
-		return nil
-	}
 	pods := c.podsOf(svc)
-	plan, remarks := planSlices(svc, pods, c.nodesFor(svc, pods), existing)
+	plan, remarks := planSlices(svc, pods, c.nodesFor(svc, pods), c.slicesOf(c.slicesLoop, SlicesManager, key))
 	if err := c.apply(ctx, c.slicesLoop, key, plan); err != nil {
 		c.failed(svc, err, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service")
 		return fmt.Errorf("endpointslices of service %s: %w", key, err)
@@ -48,10 +46,7 @@ func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) e
 // syncMirror brings the slices that mirror one Endpoints object into the state that planMirror
 // asks for.
 func (c *Controller) syncMirror(ctx context.Context, key types.NamespacedName) error {
-	existing, ok := c.currentSlices(c.mirrorLoop, mirrorManager, key)
-	if !ok {
-		return nil
-	}
+	existing := c.slicesOf(c.mirrorLoop, mirrorManager, key)
 	ep := kube.Cached[corev1.Endpoints](c.endpoints, key)
 	plan, left := planMirror(ep, kube.Cached[corev1.Service](c.services, key), existing)
 	if len(plan.create)+len(plan.update)+len(plan.delete) == 0 {
@@ -72,28 +67,17 @@ func (c *Controller) syncMirror(ctx context.Context, key types.NamespacedName) e
 	return nil
 }
 
-// currentSlices returns the slices that a loop keeps for a Service; ok is false when the cache is
-// behind the loop's own writes and the sync has been put off.
-func (c *Controller) currentSlices(l *loop, manager string, key types.NamespacedName) (existing []*discoveryv1.EndpointSlice, ok bool) {
-	list := func() []*discoveryv1.EndpointSlice { return Slices(c.slices.GetIndexer(), manager, key) }
-	current := l.ledger.current(key, func() (string, []types.UID) {
-		version := c.slices.GetStore().LastStoreSyncResourceVersion()
-		var uids []types.UID
-		for _, slice := range list() {
-			uids = append(uids, slice.UID)
-		}
-		return version, uids
-	})
-	if !current {
-		l.postpone(key)
-		return nil, false
-	}
-	return list(), true
+// slicesOf returns the slices that a loop keeps for a Service, without those that are being deleted: what holds one of them up,
+// such as a finalizer, holds up nothing else.
+func (c *Controller) slicesOf(l *loop[*discoveryv1.EndpointSlice], manager string, key types.NamespacedName) []*discoveryv1.EndpointSlice {
+	version := c.slices.GetStore().LastStoreSyncResourceVersion()
+	view := l.own.View(key, version, Slices(c.slices.GetIndexer(), manager, key))
+	return slices.DeleteFunc(view, func(s *discoveryv1.EndpointSlice) bool { return s.DeletionTimestamp != nil })
 }
 
 // apply carries out a plan: what adds endpoints before what removes them. It stops at the first
 // write that fails; the next sync plans afresh.
-func (c *Controller) apply(ctx context.Context, l *loop, key types.NamespacedName, plan changes) error {
+func (c *Controller) apply(ctx context.Context, l *loop[*discoveryv1.EndpointSlice], key types.NamespacedName, plan changes) error {
 	api := c.client.DiscoveryV1().EndpointSlices(key.Namespace)
 	for _, slice := range plan.create {
 		written, err := api.Create(ctx, slice, metav1.CreateOptions{})
@@ -103,22 +87,21 @@ func (c *Controller) apply(ctx context.Context, l *loop, key types.NamespacedNam
 		if err != nil {
 			return fmt.Errorf("create slice: %w", err)
 		}
-		l.ledger.wrote(key, written)
+		l.own.Wrote(key, written)
 	}
 	for _, slice := range plan.update {
 		written, err := api.Update(ctx, slice, metav1.UpdateOptions{})
 		if err != nil {
 			return fmt.Errorf("update slice %s: %w", slice.Name, err)
 		}
-		l.ledger.wrote(key, written)
+		l.own.Wrote(key, written)
 	}
 	for _, slice := range plan.delete {
-		l.ledger.removing(key, slice.UID)
 		err := api.Delete(ctx, slice.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &slice.UID}})
 		if err != nil && !apierrors.IsNotFound(err) {
-			l.ledger.kept(key, slice.UID)
 			return fmt.Errorf("delete slice %s: %w", slice.Name, err)
 		}
+		l.own.Deleted(key, slice.UID, time.Now())
 	}
 	return nil
 }
@@ -132,20 +115,8 @@ func namespaceGone(err error) bool {
 // syncEndpoints brings the Endpoints object of one Service into the state that planEndpoints asks
 // for, or removes it when there is no Service.
 func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName) error {
-	l := c.endpointsLoop
-	current := l.ledger.current(key, func() (string, []types.UID) {
-		return c.endpoints.GetStore().LastStoreSyncResourceVersion(), nil
-	})
-	if !current {
-		l.postpone(key)
-		return nil
-	}
-	svc, existing := kube.Cached[corev1.Service](c.services, key), kube.Cached[corev1.Endpoints](c.endpoints, key)
-	version := ""
-	if existing != nil {
-		version = existing.ResourceVersion
-	}
-	changed, deleted := c.edits.settle(key, version)
+	svc := kube.Cached[corev1.Service](c.services, key)
+	existing, changed, deleted := c.endpointsOf(key)
 	if svc == nil {
 		return c.removeOrphan(ctx, key)
 	}
@@ -173,6 +144,20 @@ func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName
 	return nil
 }
 
+// endpointsOf returns the Endpoints object of a Service, nil when there is none, and what somebody else did to it.
+func (c *Controller) endpointsOf(key types.NamespacedName) (existing *corev1.Endpoints, changed, deleted bool) {
+	version := c.endpoints.GetStore().LastStoreSyncResourceVersion()
+	var cached []*corev1.Endpoints
+	if ep := kube.Cached[corev1.Endpoints](c.endpoints, key); ep != nil {
+		cached = append(cached, ep)
+	}
+	if view := c.endpointsLoop.own.View(key, version, cached); len(view) > 0 {
+		existing = view[len(view)-1] // one that the cache lacks came after one that it still has
+	}
+	changed, deleted = c.endpointsLoop.own.Edited(key, cached)
+	return existing, changed, deleted
+}
+
 // writeEndpoints creates or updates the object of a Service.
 func (c *Controller) writeEndpoints(ctx context.Context, svc *corev1.Service, want *corev1.Endpoints) error {
 	key := kube.Key(svc)
@@ -192,8 +177,7 @@ func (c *Controller) writeEndpoints(ctx context.Context, svc *corev1.Service, wa
 		c.failed(svc, err, reason, message)
 		return fmt.Errorf("endpoints of service %s: %w", key, err)
 	}
-	c.endpointsLoop.ledger.wrote(key, written)
-	c.edits.wrote(key, written.ResourceVersion)
+	c.endpointsLoop.own.Wrote(key, written)
 	return nil
 }
 

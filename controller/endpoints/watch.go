@@ -132,17 +132,17 @@ func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first boo
 	if after == nil {
 		key := kube.Key(before)
 		if kube.Cached[corev1.Service](c.services, key) != nil {
-			c.edits.lost(key)
+			c.endpointsLoop.own.Lost(key, before)
 		}
 		c.mirrorLoop.wanted(key)
-		c.endpointsLoop.deleted(key, before.UID)
+		c.endpointsLoop.wanted(key)
 		return
 	}
 	key := kube.Key(after)
 	c.mirrorLoop.wanted(key)
 	ours := after.Labels[LabelManagedBy] == EndpointsManager
 	if before != nil && (ours || before.Labels[LabelManagedBy] == EndpointsManager) && !sameContent(before, after) {
-		c.edits.saw(key, after.ResourceVersion)
+		c.endpointsLoop.own.Changed(key, after)
 	}
 	switch {
 	case first:
@@ -165,7 +165,7 @@ func (c *Controller) sliceChanged(before, after *discoveryv1.EndpointSlice, firs
 	}
 	if before != nil && (after == nil || !sameKeeper(before, after)) {
 		if l := c.keeper(before); l != nil {
-			l.deleted(serviceOf(before), before.UID)
+			l.wanted(serviceOf(before))
 		}
 	}
 	if after != nil {
@@ -176,7 +176,7 @@ func (c *Controller) sliceChanged(before, after *discoveryv1.EndpointSlice, firs
 }
 
 // keeper returns the loop that keeps a slice, nil when it is none of ours (rule E87).
-func (c *Controller) keeper(slice *discoveryv1.EndpointSlice) *loop {
+func (c *Controller) keeper(slice *discoveryv1.EndpointSlice) *loop[*discoveryv1.EndpointSlice] {
 	switch slice.Labels[discoveryv1.LabelManagedBy] {
 	case SlicesManager:
 		return c.slicesLoop

@@ -1,5 +1,7 @@
 package endpoints
 
+//lint:file-ignore SA1019 v1 Endpoints are what the tests are about.
+
 import (
 	"log/slog"
 	"slices"
@@ -8,10 +10,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"fairlead.dev/fairlead/kube"
 )
 
 // queued returns which Services a loop has been asked to look at, and empties its queue.
-func queued(l *loop) string {
+func queued[V kube.Object](l *loop[V]) string {
 	var names []string
 	for l.queue.Len() > 0 {
 		key, _ := l.queue.Get()
@@ -24,8 +29,8 @@ func queued(l *loop) string {
 
 func TestE14_WhichPodChangesMatter(t *testing.T) {
 	c := &Controller{
-		slicesLoop:    newLoop("slices", lastRetry, slog.New(slog.DiscardHandler)),
-		endpointsLoop: newLoop("endpoints", lastRetry, slog.New(slog.DiscardHandler)),
+		slicesLoop:    newLoop[*discoveryv1.EndpointSlice]("slices", lastRetry, slog.New(slog.DiscardHandler)),
+		endpointsLoop: newLoop[*corev1.Endpoints]("endpoints", lastRetry, slog.New(slog.DiscardHandler)),
 	}
 	defer c.slicesLoop.queue.ShutDown()
 	defer c.endpointsLoop.queue.ShutDown()
