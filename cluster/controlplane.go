@@ -153,7 +153,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		return nil, err
 	}
 	shared := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(withoutManagedFields))
-	collector, err := garbage.New(cfg, shared, ca.CertPEM(), log.With("part", "collect"))
+	collector, err := garbage.New(cfg, shared, ca.CertPEM(), log.With("part", "garbage"))
 	if err != nil {
 		return nil, err
 	}
@@ -165,9 +165,9 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"workload":  workload.New(client, shared, log.With("part", "workload")).Run,
 		"schedule":  scheduler.New(client, shared, log.With("part", "schedule")).Run,
 		"endpoints": endpoints.New(client, shared, log.With("part", "endpoints")).Run,
-		"fleet":     nodes.New(client, shared, s.Pods, log.With("part", "fleet")).Run,
+		"nodes":     nodes.New(client, shared, s.Pods, log.With("part", "nodes")).Run,
 		"external":  external.New(client, shared, external.Agents(caller, ca.Pool()), log.With("part", "external")).Run,
-		"collect":   collector.Run,
+		"garbage":   collector.Run,
 		"why":       why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
 	shared.Start(ctx.Done())

@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/nodes/lifecycle"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -30,9 +32,9 @@ const everyNode = ""
 
 // Controller looks after the nodes.
 type Controller struct {
-	client kubernetes.Interface
-	ranges []netip.Prefix
-	log    *slog.Logger
+	client   kubernetes.Interface
+	podCIDRs []netip.Prefix
+	log      *slog.Logger
 
 	nodes, leases, pods cache.SharedIndexInformer
 	listed              []cache.DoneChecker
@@ -41,36 +43,36 @@ type Controller struct {
 	dnsQueue            *kube.Queue[string]  // of one key, the empty one
 	events              record.EventRecorder // set by Run
 
-	own kube.OwnWrites[string, *corev1.Node] // the nodes that were given ranges, all together: a range is one node's
+	own kube.OwnWrites[string, *corev1.Node] // the nodes that were allocated CIDRs, all together: a CIDR is one node's
 
 	mu       sync.Mutex // guards below
-	watch    vigil
-	heard    map[string]time.Time      // by node: when its agent was last heard of, by our clock
-	turned   map[string]bool           // nodes that stopped being ready and whose pods do not know yet
-	had      map[string][]netip.Prefix // by node: the ranges of one that was deleted, in case it comes back
-	homeless map[types.UID]time.Time   // pods whose node does not exist: since when
+	gaps     lifecycle.GapDetector
+	observed map[string]time.Time      // by node: when a sign of life of its agent was last observed, by our clock
+	unready  map[string]bool           // nodes that stopped being ready and whose pods are not marked yet
+	released map[string][]netip.Prefix // by node: the CIDRs of one that was deleted, in case it comes back
+	orphans  map[types.UID]time.Time   // pods whose node does not exist: since when
 }
 
 // New returns a Controller over the shared informers, which the caller starts.
-// podCIDRs are the ranges all nodes' ranges are cut from, the primary family
+// podCIDRs are the ranges all nodes' CIDRs are cut from, the primary family
 // first. It starts nothing itself.
 func New(client kubernetes.Interface, shared informers.SharedInformerFactory, podCIDRs []netip.Prefix, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, ranges: podCIDRs, log: log,
+		client: client, podCIDRs: podCIDRs, log: log,
 		nodes:     shared.Core().V1().Nodes().Informer(),
 		leases:    shared.Coordination().V1().Leases().Informer(),
 		pods:      shared.Core().V1().Pods().Informer(),
-		nodeQueue: kube.NewQueue[string]("fleet-node", lastRetry, log),
-		podQueue:  kube.NewQueue[types.NamespacedName]("fleet-pod", lastRetry, log),
-		dnsQueue:  kube.NewQueue[string]("fleet-dns", lastRetry, log),
-		heard:     map[string]time.Time{},
-		turned:    map[string]bool{},
-		had:       map[string][]netip.Prefix{},
-		own:       kube.OwnWrites[string, *corev1.Node]{Shows: func(cached, asked *corev1.Node) bool { return len(cidrs(cached)) >= len(cidrs(asked)) }},
-		homeless:  map[types.UID]time.Time{},
+		nodeQueue: kube.NewQueue[string]("node-lifecycle", lastRetry, log),
+		podQueue:  kube.NewQueue[types.NamespacedName]("pod-eviction", lastRetry, log),
+		dnsQueue:  kube.NewQueue[string]("cluster-dns", lastRetry, log),
+		observed:  map[string]time.Time{}, unready: map[string]bool{}, released: map[string][]netip.Prefix{},
+		orphans: map[types.UID]time.Time{},
+		own: kube.OwnWrites[string, *corev1.Node]{Shows: func(cached, asked *corev1.Node) bool {
+			return len(api.PodRanges(cached)) >= len(api.PodRanges(asked))
+		}},
 	}
 	if err := c.pods.AddIndexers(cache.Indexers{nodeIndex: indexNode}); err != nil {
-		panic(fmt.Sprintf("BUG: fleet: %v", err)) // the informer was started before New
+		panic(fmt.Sprintf("BUG: nodes: %v", err)) // the informer was started before New
 	}
 	c.listed = []cache.DoneChecker{
 		kube.Watch(c.nodes, c.nodeChanged), kube.Watch(c.leases, c.leaseChanged), kube.Watch(c.pods, c.podChanged),
@@ -86,9 +88,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	c.dnsQueue.Add("")
 	var queues sync.WaitGroup
-	queues.Go(func() { c.nodeQueue.Work(ctx, 1, c.syncNode) }) // one worker: ranges are given out one after the other
+	queues.Go(func() { c.nodeQueue.Work(ctx, 1, c.syncNode) }) // one worker: CIDRs are allocated one after the other
 	queues.Go(func() { c.podQueue.Work(ctx, 1, c.syncPod) })
-	queues.Go(func() { c.keepWatch(ctx) })
+	queues.Go(func() { c.detectGaps(ctx) })
 	queues.Go(func() { c.dnsQueue.Work(ctx, 1, c.syncNameServers) })
 	queues.Wait()
 	return nil

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"fairlead.dev/fairlead/controller/nodes/lifecycle"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/kube"
 )
@@ -35,8 +36,8 @@ func start(t *testing.T, client kubernetes.Interface) (c *Controller, stop func(
 // silence makes the controller believe that it last heard of the node d ago.
 func (c *Controller) silence(node string, d time.Duration) {
 	c.mu.Lock()
-	c.heard[node] = time.Now().Add(-d)
-	c.watch.since = time.Now().Add(-d) // and that it has watched since
+	c.observed[node] = time.Now().Add(-d)
+	c.gaps.Since = time.Now().Add(-d) // and that it has watched since
 	c.mu.Unlock()
 	c.nodeQueue.Add(node)
 }
@@ -82,12 +83,20 @@ func getNode(t *testing.T, client kubernetes.Interface, name string) *corev1.Nod
 	return n
 }
 
+func printTaints(taints []corev1.Taint) string {
+	var out []string
+	for _, t := range taints {
+		out = append(out, strings.TrimPrefix(t.Key, "node.kubernetes.io/")+":"+string(t.Effect))
+	}
+	return strings.Join(out, " ")
+}
+
 // nodeIs waits for the node's Ready status and taints.
 func nodeIs(t *testing.T, client kubernetes.Interface, name string, ready corev1.ConditionStatus, taints string) {
 	t.Helper()
 	apitest.Eventually(t, func() string {
 		n := getNode(t, client, name)
-		if got := status(n.Status.Conditions, corev1.NodeReady); got != ready || printTaints(n.Spec.Taints) != taints {
+		if got := lifecycle.ConditionStatus(n.Status.Conditions, corev1.NodeReady); got != ready || printTaints(n.Spec.Taints) != taints {
 			return fmt.Sprintf("node %s: Ready %s, taints %q; want %s, %q", name, got, printTaints(n.Spec.Taints), ready, taints)
 		}
 		return ""
@@ -113,7 +122,7 @@ func ranges(t *testing.T, client kubernetes.Interface, names ...string) map[stri
 	return out
 }
 
-func TestRangesAreDistinctAndReused(t *testing.T) {
+func TestCIDRsAreDistinctAndReused(t *testing.T) {
 	client, err := kubernetes.NewForConfig(apitest.Start(t))
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +159,6 @@ func TestRangesAreDistinctAndReused(t *testing.T) {
 	}
 }
 
-// A node that is deleted while its agent lives registers again and has the ranges that its pods have addresses of.
 // lossy does what it is asked to, and loses the answers while it is told to.
 type lossy struct {
 	http.RoundTripper
@@ -168,7 +176,7 @@ func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // A range whose writing was not answered may be the node's: nobody else gets it, even though the cache does not show it, and the
 // node gets no other one.
-func TestARangeWithoutAnAnswerIsNobodyElses(t *testing.T) {
+func TestACIDRWithoutAnAnswerIsNobodyElses(t *testing.T) {
 	cfg := rest.CopyConfig(apitest.Start(t))
 	wire := &lossy{}
 	cfg.Wrap(func(inner http.RoundTripper) http.RoundTripper { wire.RoundTripper = inner; return wire })
@@ -184,7 +192,7 @@ func TestARangeWithoutAnAnswerIsNobodyElses(t *testing.T) {
 		}
 	}
 	give := func(name string) error {
-		return c.giveRanges(t.Context(), kube.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: name}))
+		return c.allocateCIDRs(t.Context(), kube.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: name}))
 	}
 	wire.lose.Store(true)
 	if err := give("a"); err == nil {
@@ -201,7 +209,8 @@ func TestARangeWithoutAnAnswerIsNobodyElses(t *testing.T) {
 	}
 }
 
-func TestRangesOfANodeThatComesBack(t *testing.T) {
+// A node that is deleted while its agent lives registers again and has the ranges that its pods have addresses of.
+func TestCIDRsOfANodeThatComesBack(t *testing.T) {
 	client, err := kubernetes.NewForConfig(apitest.Start(t))
 	if err != nil {
 		t.Fatal(err)
@@ -233,11 +242,11 @@ func TestNobodyIsSilentWhileNobodyListens(t *testing.T) {
 	addNode(t, client, "a")
 	nodeIs(t, client, "a", corev1.ConditionTrue, "")
 	c.mu.Lock()
-	c.heard["a"] = c.heard["a"].Add(-time.Minute)
-	c.watch.since, c.watch.last = c.watch.since.Add(-time.Hour), c.watch.last.Add(-time.Minute)
+	c.observed["a"] = c.observed["a"].Add(-time.Minute)
+	c.gaps.Since, c.gaps.Last = c.gaps.Since.Add(-time.Hour), c.gaps.Last.Add(-time.Minute)
 	c.mu.Unlock()
 	wait, err := c.syncNode(t.Context(), "a")
-	if err != nil || wait < silence-time.Second {
+	if err != nil || wait < lifecycle.MonitorGracePeriod-time.Second {
 		t.Errorf("looked at again after %s, %v", wait, err)
 	}
 	nodeIs(t, client, "a", corev1.ConditionTrue, "")
@@ -259,7 +268,7 @@ func TestR35_SilentNodeAndBack(t *testing.T) {
 
 	apitest.Eventually(t, func() string { // the heartbeat of addNode may still be on its way
 		c.silence("node1", time.Minute)
-		if got := status(getNode(t, client, "node1").Status.Conditions, corev1.NodeReady); got != corev1.ConditionUnknown {
+		if got := lifecycle.ConditionStatus(getNode(t, client, "node1").Status.Conditions, corev1.NodeReady); got != corev1.ConditionUnknown {
 			return fmt.Sprintf("node1 is Ready=%s", got)
 		}
 		return ""
@@ -296,7 +305,7 @@ func TestLeaseIsALifeSign(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.mu.Lock()
-	before := c.heard["node1"]
+	before := c.observed["node1"]
 	c.mu.Unlock()
 	if _, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Create(t.Context(), &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: "node1"}, Spec: coordinationv1.LeaseSpec{RenewTime: &now},
@@ -306,7 +315,7 @@ func TestLeaseIsALifeSign(t *testing.T) {
 	apitest.Eventually(t, func() string {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if !c.heard["node1"].After(before) {
+		if !c.observed["node1"].After(before) {
 			return "the lease was not noticed"
 		}
 		return ""
@@ -324,7 +333,7 @@ func TestPodsLeave(t *testing.T) {
 	addNode(t, client, "node1")
 	addNode(t, client, "node2")
 	addPod(t, client, "evicted", "node1")
-	addPod(t, client, "homeless", "node2")
+	addPod(t, client, "orphan", "node2")
 	ranges(t, client, "node1", "node2")
 
 	taint := `{"spec":{"taints":[{"key":"drain","effect":"NoExecute"}]}}`
@@ -352,13 +361,13 @@ func TestPodsLeave(t *testing.T) {
 	}
 	apitest.Eventually(t, func() string {
 		c.mu.Lock()
-		for uid := range c.homeless {
-			c.homeless[uid] = time.Now().Add(-time.Minute) // as if the quarantine were over
+		for uid := range c.orphans {
+			c.orphans[uid] = time.Now().Add(-time.Minute) // as if the quarantine were over
 		}
-		waiting := len(c.homeless)
+		waiting := len(c.orphans)
 		c.mu.Unlock()
-		c.podQueue.Add(types.NamespacedName{Namespace: "default", Name: "homeless"})
-		if _, err := client.CoreV1().Pods("default").Get(t.Context(), "homeless", metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		c.podQueue.Add(types.NamespacedName{Namespace: "default", Name: "orphan"})
+		if _, err := client.CoreV1().Pods("default").Get(t.Context(), "orphan", metav1.GetOptions{}); apierrors.IsNotFound(err) {
 			return ""
 		}
 		return fmt.Sprintf("the pod of the deleted node is still there (%d waiting)", waiting)

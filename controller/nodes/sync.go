@@ -13,39 +13,41 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/nodes/lifecycle"
 	"fairlead.dev/fairlead/kube"
 )
 
-// syncNode gives the node its ranges, judges it and, if it turned bad, its pods.
+// syncNode allocates the node its CIDRs, judges it and, if it turned bad, its pods.
 func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, error) {
 	n := kube.Cached[corev1.Node](c.nodes, types.NamespacedName{Name: name})
 	if n == nil {
 		return 0, nil
 	}
-	if len(cidrs(n)) < len(c.ranges) {
-		if err := c.giveRanges(ctx, n); err != nil {
+	if len(api.PodRanges(n)) < len(c.podCIDRs) {
+		if err := c.allocateCIDRs(ctx, n); err != nil {
 			return 0, err
 		}
 	}
 	c.mu.Lock()
 	now := time.Now()
-	heard, turned := later(c.heard[name], c.watch.at(now)), c.turned[name]
+	observed, unready := later(c.observed[name], c.gaps.Observing(now)), c.unready[name]
 	c.mu.Unlock()
-	plan := PlanNode(n, heard, now)
+	plan := lifecycle.PlanNode(n, observed, now)
 	if len(plan.Conditions) > 0 {
-		c.log.Warn("fleet: node is silent", "node", name, "since", heard)
+		c.log.Warn("node is silent", "node", name, "since", observed)
 		c.events.Eventf(n, corev1.EventTypeNormal, "NodeNotReady", "Node %s status is now: NodeNotReady", name)
 		if err := c.patchNode(ctx, n, map[string]any{"status": map[string]any{"conditions": plan.Conditions}}, types.StrategicMergePatchType, "status"); err != nil {
 			return 0, fmt.Errorf("conditions: %w", err)
 		}
 		return 0, fmt.Errorf("%w for the conditions: taints need the resource version that they have made", kube.ErrWaiting)
 	}
-	if plan.Unreachable || turned {
-		if err := c.unready(ctx, name); err != nil {
+	if plan.Unreachable || unready {
+		if err := c.markPodsNotReady(ctx, name); err != nil {
 			return 0, err
 		}
 		c.mu.Lock()
-		delete(c.turned, name)
+		delete(c.unready, name)
 		c.mu.Unlock()
 	}
 	if plan.TaintsChanged {
@@ -55,7 +57,7 @@ func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, 
 		}
 	}
 	if plan.Unreachable {
-		return silence, nil
+		return lifecycle.MonitorGracePeriod, nil
 	}
 	return plan.Recheck, nil
 }
@@ -72,13 +74,13 @@ func (c *Controller) patchNode(ctx context.Context, n *corev1.Node, fields map[s
 	return err
 }
 
-// giveRanges writes free ranges into a node that lacks some. While nobody knows what has become of that, they are nobody
+// allocateCIDRs writes free CIDRs into a node that lacks some. While nobody knows what has become of that, they are nobody
 // else's, and the node gets the same ones again.
-func (c *Controller) giveRanges(ctx context.Context, n *corev1.Node) error {
+func (c *Controller) allocateCIDRs(ctx context.Context, n *corev1.Node) error {
 	with, repeat := c.own.Unanswered(everyNode, n.UID)
 	if !repeat {
 		var err error
-		if with, err = c.withRanges(n); with == nil || err != nil {
+		if with, err = c.withCIDRs(n); with == nil || err != nil {
 			return err
 		}
 	}
@@ -106,8 +108,8 @@ func (c *Controller) giveRanges(ctx context.Context, n *corev1.Node) error {
 	return fmt.Errorf("node %s: pod ranges %v: %w", n.Name, with.Spec.PodCIDRs, err)
 }
 
-// withRanges is the node with free ranges where it lacks some; nil when there is nothing to write.
-func (c *Controller) withRanges(n *corev1.Node) (*corev1.Node, error) {
+// withCIDRs is the node with free CIDRs where it lacks some; nil when there is nothing to write.
+func (c *Controller) withCIDRs(n *corev1.Node) (*corev1.Node, error) {
 	version := c.nodes.GetStore().LastStoreSyncResourceVersion()
 	var cached []*corev1.Node
 	for _, obj := range c.nodes.GetStore().List() {
@@ -115,53 +117,49 @@ func (c *Controller) withRanges(n *corev1.Node) (*corev1.Node, error) {
 	}
 	var taken []netip.Prefix
 	for _, other := range c.own.View(everyNode, version, cached) {
-		if other.UID == n.UID && len(cidrs(other)) >= len(c.ranges) {
+		if other.UID == n.UID && len(api.PodRanges(other)) >= len(c.podCIDRs) {
 			return nil, nil // written; the cache will show it
 		}
-		taken = append(taken, cidrs(other)...)
+		taken = append(taken, api.PodRanges(other)...)
 	}
-	ranges, full := NodeRanges(c.ranges, c.before(n, taken), taken)
-	if full.IsValid() {
+	cidrs, exhausted := lifecycle.AllocateCIDRs(c.podCIDRs, c.previousCIDRs(n, taken), taken)
+	if exhausted.IsValid() {
 		c.events.Eventf(n, corev1.EventTypeNormal, "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", n.Name)
-		return nil, fmt.Errorf("node %s: no /%d left in %s: delete nodes that are gone or start with a larger pod range", n.Name, nodeBits(full), full)
+		return nil, fmt.Errorf("node %s: no /%d left in %s: delete nodes that are gone or start with a larger pod range", n.Name, lifecycle.NodeBits(exhausted), exhausted)
 	}
-	if len(ranges) == len(cidrs(n)) {
+	if len(cidrs) == len(api.PodRanges(n)) {
 		return nil, nil
 	}
 	with := n.DeepCopy()
-	with.Spec.PodCIDRs = make([]string, len(ranges))
-	for i, p := range ranges {
+	with.Spec.PodCIDRs = make([]string, len(cidrs))
+	for i, p := range cidrs {
 		with.Spec.PodCIDRs[i] = p.String()
 	}
 	with.Spec.PodCIDR = with.Spec.PodCIDRs[0]
 	return with, nil
 }
 
-// before is what the node has, or had before it was deleted if nobody else has it now.
-func (c *Controller) before(n *corev1.Node, taken []netip.Prefix) []netip.Prefix {
+// previousCIDRs are what the node has, or had before it was deleted if nobody else has it now.
+func (c *Controller) previousCIDRs(n *corev1.Node, taken []netip.Prefix) []netip.Prefix {
 	c.mu.Lock()
-	had := c.had[n.Name]
-	delete(c.had, n.Name)
+	released := c.released[n.Name]
+	delete(c.released, n.Name)
 	c.mu.Unlock()
 	used := func(p netip.Prefix) bool { return slices.ContainsFunc(taken, p.Overlaps) }
-	if len(cidrs(n)) > 0 || slices.ContainsFunc(had, used) {
-		return cidrs(n)
+	if len(api.PodRanges(n)) > 0 || slices.ContainsFunc(released, used) {
+		return api.PodRanges(n)
 	}
-	return had
+	return released
 }
 
-// unready sets Ready=False on the node's pods, so that they leave the endpoints
+// markPodsNotReady sets Ready=False on the node's pods, so that they leave the endpoints
 // (rule R35); the agent restores it when it is back.
-func (c *Controller) unready(ctx context.Context, node string) error {
+func (c *Controller) markPodsNotReady(ctx context.Context, node string) error {
 	for _, p := range c.podsOn(node) {
-		i := 0
-		for i < len(p.Status.Conditions) && p.Status.Conditions[i].Type != corev1.PodReady {
-			i++
-		}
-		if i == len(p.Status.Conditions) || p.Status.Conditions[i].Status != corev1.ConditionTrue {
+		if !api.PodReady(p) {
 			continue
 		}
-		cond := p.Status.Conditions[i]
+		cond := *api.PodCondition(p.Status.Conditions, corev1.PodReady)
 		cond.Status, cond.LastTransitionTime = corev1.ConditionFalse, metav1.Now()
 		if err := c.patchPod(ctx, p, cond); err != nil {
 			return fmt.Errorf("pod %s/%s: %w", p.Namespace, p.Name, err)
@@ -197,12 +195,12 @@ func (c *Controller) syncPod(ctx context.Context, key types.NamespacedName) (tim
 	if n == nil {
 		return c.orphaned(ctx, p)
 	}
-	c.housed(p.UID)
-	if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+	c.forgetOrphan(p.UID)
+	if p.DeletionTimestamp != nil || api.Finished(p) {
 		return 0, nil
 	}
 	now := time.Now()
-	wait, stays := PlanPod(p, n.Spec.Taints, c.anyReady(), c.watching(now), now)
+	wait, stays := lifecycle.PlanEviction(p, n.Spec.Taints, c.anyReady(), c.observing(now), now)
 	if stays || wait > 0 {
 		return wait, nil
 	}
@@ -218,7 +216,7 @@ func (c *Controller) syncPod(ctx context.Context, key types.NamespacedName) (tim
 
 func (c *Controller) anyReady() bool {
 	for _, obj := range c.nodes.GetIndexer().List() {
-		if status(obj.(*corev1.Node).Status.Conditions, corev1.NodeReady) == corev1.ConditionTrue {
+		if api.NodeReady(obj.(*corev1.Node)) {
 			return true
 		}
 	}
@@ -232,22 +230,22 @@ func (c *Controller) orphaned(ctx context.Context, p *corev1.Pod) (time.Duration
 		return 0, nil
 	}
 	now := time.Now()
-	watching := c.watching(now)
+	observing := c.observing(now)
 	c.mu.Lock()
-	since, ok := c.homeless[p.UID]
+	since, ok := c.orphans[p.UID]
 	if !ok {
 		since = now
-		c.homeless[p.UID] = since
+		c.orphans[p.UID] = since
 	}
 	c.mu.Unlock()
-	if left := later(since, watching).Add(quarantine).Sub(now); left > 0 {
+	if left := later(since, observing).Add(lifecycle.OrphanQuarantine).Sub(now); left > 0 {
 		return left, nil
 	}
 	_, err := c.client.CoreV1().Nodes().Get(ctx, p.Spec.NodeName, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
-		return quarantine, err
+		return lifecycle.OrphanQuarantine, err
 	}
-	c.log.Info("fleet: pod removed, its node is gone", "pod", kube.Key(p).String(), "node", p.Spec.NodeName)
+	c.log.Info("pod removed, its node is gone", "pod", kube.Key(p).String(), "node", p.Spec.NodeName)
 	atOnce := int64(0)
 	return 0, c.deletePod(ctx, p, metav1.DeleteOptions{GracePeriodSeconds: &atOnce})
 }
@@ -259,4 +257,12 @@ func (c *Controller) deletePod(ctx context.Context, p *corev1.Pod, opts metav1.D
 		return nil
 	}
 	return err
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

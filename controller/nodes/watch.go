@@ -10,30 +10,32 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/nodes/lifecycle"
 	"fairlead.dev/fairlead/kube"
 )
 
-// watching is since when this process has been watching without a gap.
-func (c *Controller) watching(now time.Time) time.Time {
+// observing is since when this process has been observing without a gap.
+func (c *Controller) observing(now time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.watch.at(now)
+	return c.gaps.Observing(now)
 }
 
-// keepWatch looks often enough for a gap to be one.
-func (c *Controller) keepWatch(ctx context.Context) {
-	tick := time.NewTicker(look)
+// detectGaps looks often enough for a gap to be one.
+func (c *Controller) detectGaps(ctx context.Context) {
+	tick := time.NewTicker(lifecycle.CheckInterval)
 	defer tick.Stop()
 	for {
-		before := c.watching(time.Now())
+		before := c.observing(time.Now())
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		now := time.Now()
-		if since := c.watching(now); !since.Equal(before) {
-			c.log.Warn("fleet: nobody watched for a while, or the clock was set; nodes are judged by what is heard from now on")
+		if since := c.observing(now); !since.Equal(before) {
+			c.log.Warn("this process did nothing for a while, or the clock was set; nodes are judged by what is observed from now on")
 		}
 	}
 }
@@ -46,47 +48,47 @@ func (c *Controller) nodeChanged(old, n *corev1.Node, _ bool) {
 	}
 	c.mu.Lock()
 	if old == nil {
-		c.heard[n.Name] = time.Now()
+		c.observed[n.Name] = time.Now()
 		c.nodeQueue.Add(n.Name)
 		c.dnsQueue.Add("")
 		c.mu.Unlock()
 		c.queuePods(n.Name)
 		return
 	}
-	was, is := condition(old.Status.Conditions, corev1.NodeReady), condition(n.Status.Conditions, corev1.NodeReady)
+	was, is := api.NodeCondition(old.Status.Conditions, corev1.NodeReady), api.NodeCondition(n.Status.Conditions, corev1.NodeReady)
 	// Only the agent writes anything but Unknown.
 	if is != nil && is.Status != corev1.ConditionUnknown && !apiequality.Semantic.DeepEqual(was, is) {
-		c.heard[n.Name] = time.Now()
+		c.observed[n.Name] = time.Now()
 	}
 	if was != nil && was.Status == corev1.ConditionTrue && (is == nil || is.Status != corev1.ConditionTrue) {
-		c.turned[n.Name] = true
+		c.unready[n.Name] = true
 	}
 	c.mu.Unlock()
 	if !apiequality.Semantic.DeepEqual(old.Spec, n.Spec) {
 		c.queuePods(n.Name)
 	}
-	ready := status(n.Status.Conditions, corev1.NodeReady)
-	if status(old.Status.Conditions, corev1.NodeReady) != ready || !slices.Equal(old.Spec.PodCIDRs, n.Spec.PodCIDRs) {
+	ready := lifecycle.ConditionStatus(n.Status.Conditions, corev1.NodeReady)
+	if lifecycle.ConditionStatus(old.Status.Conditions, corev1.NodeReady) != ready || !slices.Equal(old.Spec.PodCIDRs, n.Spec.PodCIDRs) {
 		c.dnsQueue.Add("")
 	}
-	if ready == corev1.ConditionTrue && status(old.Status.Conditions, corev1.NodeReady) != ready {
+	if ready == corev1.ConditionTrue && lifecycle.ConditionStatus(old.Status.Conditions, corev1.NodeReady) != ready {
 		c.queueTainted() // now there is somewhere to go
 	}
 	c.nodeQueue.Add(n.Name)
 }
 
-// nodeGone forgets the node; its range is free, its pods go after the quarantine. Should its agent live and register again,
-// it gets the same range, which its pods have addresses of.
+// nodeGone forgets the node; its CIDRs are free, its pods go after the quarantine. Should its agent live and register again,
+// it gets the same CIDRs, which its pods have addresses of.
 func (c *Controller) nodeGone(n *corev1.Node) {
 	c.mu.Lock()
-	delete(c.heard, n.Name)
-	delete(c.turned, n.Name)
-	c.had[n.Name] = cidrs(n)
+	delete(c.observed, n.Name)
+	delete(c.unready, n.Name)
+	c.released[n.Name] = api.PodRanges(n)
 	c.mu.Unlock()
 	c.queuePods(n.Name)
 	c.dnsQueue.Add("")
 	for _, obj := range c.nodes.GetIndexer().List() {
-		if other := obj.(*corev1.Node); len(cidrs(other)) < len(c.ranges) {
+		if other := obj.(*corev1.Node); len(api.PodRanges(other)) < len(c.podCIDRs) {
 			c.nodeQueue.Add(other.Name)
 		}
 	}
@@ -99,13 +101,13 @@ func (c *Controller) leaseChanged(_, l *coordinationv1.Lease, _ bool) {
 		return
 	}
 	c.mu.Lock()
-	c.heard[l.Name] = time.Now()
+	c.observed[l.Name] = time.Now()
 	c.mu.Unlock()
 }
 
 func (c *Controller) podChanged(old, p *corev1.Pod, _ bool) {
 	if p == nil {
-		c.housed(old.UID)
+		c.forgetOrphan(old.UID)
 		return
 	}
 	if p.Spec.NodeName == "" || old != nil && old.Spec.NodeName == p.Spec.NodeName &&
@@ -115,18 +117,18 @@ func (c *Controller) podChanged(old, p *corev1.Pod, _ bool) {
 	c.podQueue.Add(kube.Key(p))
 }
 
-// housed forgets that a pod had no node: it has one, or is gone.
-func (c *Controller) housed(pod types.UID) {
+// forgetOrphan forgets that a pod had no node: it has one, or is gone.
+func (c *Controller) forgetOrphan(pod types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.homeless, pod)
+	delete(c.orphans, pod)
 }
 
 // podsOn are the pods of the node.
 func (c *Controller) podsOn(node string) []*corev1.Pod {
 	objs, err := c.pods.GetIndexer().ByIndex(nodeIndex, node)
 	if err != nil {
-		panic("BUG: fleet: " + err.Error()) // the index is added by New
+		panic("BUG: nodes: " + err.Error()) // the index is added by New
 	}
 	out := make([]*corev1.Pod, len(objs))
 	for i, obj := range objs {

@@ -94,7 +94,7 @@ func TestImports(t *testing.T) {
 var pure = []string{
 	"network/lb/*.go", "alloc/*.go", "api/claim/*.go", "api/probe/*.go",
 	"controller/endpoints/slices.go", "controller/endpoints/subsets.go", "controller/endpoints/pack.go", "controller/endpoints/hints.go", "controller/endpoints/mirror.go",
-	"controller/external/healthcheck/*.go",
+	"controller/external/healthcheck/*.go", "controller/nodes/lifecycle/*.go",
 	"why/*.go", "controller/why/reported.go",
 	"controller/workload/deployment.go", "controller/workload/replicaset.go", "controller/workload/rollout.go", "controller/workload/order.go",
 	"controller/scheduler/place.go",

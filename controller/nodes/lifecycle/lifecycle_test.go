@@ -1,4 +1,4 @@
-package nodes
+package lifecycle
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func TestFreeRange(t *testing.T) {
+func TestFreeCIDR(t *testing.T) {
 	for _, c := range []struct{ cluster, taken, want string }{
 		{"10.244.0.0/16", "", "10.244.0.0/24"},
 		{"10.244.0.0/16", "10.244.0.0/24 10.244.2.0/24", "10.244.1.0/24"},
@@ -29,7 +29,7 @@ func TestFreeRange(t *testing.T) {
 		for _, s := range strings.Fields(c.taken) {
 			taken = append(taken, netip.MustParsePrefix(s))
 		}
-		got, ok := FreeRange(netip.MustParsePrefix(c.cluster), taken)
+		got, ok := FreeCIDR(netip.MustParsePrefix(c.cluster), taken)
 		if ok != (c.want != "") || ok && got != netip.MustParsePrefix(c.want) {
 			t.Errorf("%s without %s: %s, %v; want %s", c.cluster, c.taken, got, ok, c.want)
 		}
@@ -114,7 +114,7 @@ func TestTaintsFollowConditions(t *testing.T) {
 	}
 }
 
-func TestPlanPod(t *testing.T) {
+func TestPlanEviction(t *testing.T) {
 	seconds := func(key string, s int64) corev1.Toleration {
 		return corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &s}
 	}
@@ -123,7 +123,8 @@ func TestPlanPod(t *testing.T) {
 		tolerations []corev1.Toleration
 		taints      []corev1.Taint
 		noneReady   bool
-		watching    time.Duration // 0: for long
+		age         time.Duration // of the pod; 0: old
+		observing   time.Duration // 0: for long
 		wait        time.Duration
 		stays       bool
 	}{
@@ -136,19 +137,25 @@ func TestPlanPod(t *testing.T) {
 		{what: "the shortest counts", tolerations: []corev1.Toleration{seconds("", 100), seconds("k", 60)}, taints: []corev1.Taint{noExecute("k", 0)}, wait: time.Minute},
 		{what: "unreachable, by default", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 100)}, wait: 200 * time.Second},
 		{what: "unreachable too long", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 301)}},
-		{what: "unreachable while nobody watched", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 8*3600)}, watching: time.Second, wait: 299 * time.Second},
-		{what: "tainted in the future", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, -3600)}, watching: 100 * time.Second, wait: 200 * time.Second},
-		{what: "the user's taint counts by its own time", taints: []corev1.Taint{noExecute("k", 61)}, tolerations: []corev1.Toleration{seconds("k", 60)}, watching: time.Second},
+		{what: "unreachable while nobody watched", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 8*3600)}, observing: time.Second, wait: 299 * time.Second},
+		{what: "tainted in the future", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, -3600)}, observing: 100 * time.Second, wait: 200 * time.Second},
+		{what: "the user's taint counts by its own time", taints: []corev1.Taint{noExecute("k", 61)}, tolerations: []corev1.Toleration{seconds("k", 60)}, observing: time.Second},
 		{what: "all nodes are unreachable", taints: []corev1.Taint{noExecute(corev1.TaintNodeUnreachable, 301)}, noneReady: true, stays: true},
 		{what: "the user's taint when no node is ready", taints: []corev1.Taint{noExecute("k", 0)}, noneReady: true},
+		{what: "a new pod, though not tolerated", taints: []corev1.Taint{noExecute("k", 100)}, age: time.Second, wait: 4 * time.Second},
+		{what: "no longer new", taints: []corev1.Taint{noExecute("k", 100)}, age: 6 * time.Second},
+		{what: "a new pod that tolerates nothing for long", tolerations: []corev1.Toleration{seconds("k", 0)}, taints: []corev1.Taint{noExecute("k", 100)}, age: 3 * time.Second, wait: 2 * time.Second},
 		{what: "the first of two", tolerations: []corev1.Toleration{seconds("a", 60), seconds("b", 30)}, taints: []corev1.Taint{noExecute("a", 0), noExecute("b", 0)}, wait: 30 * time.Second},
 	} {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Tolerations: c.tolerations}}
-		watching := epoch.Add(-time.Hour)
-		if c.watching != 0 {
-			watching = epoch.Add(-c.watching)
+		if c.age != 0 {
+			p.CreationTimestamp = metav1.NewTime(epoch.Add(-c.age))
 		}
-		wait, stays := PlanPod(p, c.taints, !c.noneReady, watching, epoch)
+		observing := epoch.Add(-time.Hour)
+		if c.observing != 0 {
+			observing = epoch.Add(-c.observing)
+		}
+		wait, stays := PlanEviction(p, c.taints, !c.noneReady, observing, epoch)
 		if wait != c.wait || stays != c.stays {
 			t.Errorf("%s: wait %s, stays %v; want %s, %v", c.what, wait, stays, c.wait, c.stays)
 		}

@@ -1,4 +1,4 @@
-package nodes
+package lifecycle
 
 import (
 	"cmp"
@@ -8,11 +8,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
-// silence is how long an agent may be silent before its node counts as
+// MonitorGracePeriod is how long an agent may be silent before its node counts as
 // unreachable (node-monitor-grace-period upstream).
-const silence = 40 * time.Second
+const MonitorGracePeriod = 40 * time.Second
 
 // NodePlan is what one look at a node changes.
 type NodePlan struct {
@@ -27,16 +29,16 @@ type NodePlan struct {
 	Recheck time.Duration
 }
 
-// PlanNode judges a node whose agent was last heard of at heard (node lifecycle
+// PlanNode judges a node whose agent was last observed at observed (node lifecycle
 // controller upstream, rule R35).
-func PlanNode(n *corev1.Node, heard, now time.Time) NodePlan {
+func PlanNode(n *corev1.Node, observed, now time.Time) NodePlan {
 	var plan NodePlan
 	conditions := n.Status.Conditions
-	if left := heard.Add(silence).Sub(now); left > 0 {
+	if left := observed.Add(MonitorGracePeriod).Sub(now); left > 0 {
 		plan.Recheck = left
 	} else {
 		plan.Unreachable = true
-		plan.Conditions = silent(conditions, now)
+		plan.Conditions = unknown(conditions, now)
 		conditions = slices.Concat(plan.Conditions, conditions) // the first of a type counts
 	}
 	want := taints(n, conditions, now)
@@ -46,16 +48,16 @@ func PlanNode(n *corev1.Node, heard, now time.Time) NodePlan {
 	return plan
 }
 
-// silent are the conditions an agent would report, as Unknown; only those that do
+// unknown are the conditions an agent would report, as Unknown; only those that do
 // not say so yet.
-func silent(have []corev1.NodeCondition, now time.Time) []corev1.NodeCondition {
+func unknown(have []corev1.NodeCondition, now time.Time) []corev1.NodeCondition {
 	var out []corev1.NodeCondition
 	for _, t := range []corev1.NodeConditionType{corev1.NodeReady, corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure} {
 		next := corev1.NodeCondition{
 			Type: t, Status: corev1.ConditionUnknown, Reason: "NodeStatusNeverUpdated", Message: "Kubelet never posted node status.",
 			LastTransitionTime: metav1.NewTime(now),
 		}
-		if old := condition(have, t); old != nil {
+		if old := api.NodeCondition(have, t); old != nil {
 			if old.Status == corev1.ConditionUnknown {
 				continue
 			}
@@ -67,17 +69,9 @@ func silent(have []corev1.NodeCondition, now time.Time) []corev1.NodeCondition {
 	return out
 }
 
-func condition(list []corev1.NodeCondition, t corev1.NodeConditionType) *corev1.NodeCondition {
-	for i := range list {
-		if list[i].Type == t {
-			return &list[i]
-		}
-	}
-	return nil
-}
-
-func status(list []corev1.NodeCondition, t corev1.NodeConditionType) corev1.ConditionStatus {
-	if c := condition(list, t); c != nil {
+// ConditionStatus is the status of a condition, Unknown when it is not in the list.
+func ConditionStatus(list []corev1.NodeCondition, t corev1.NodeConditionType) corev1.ConditionStatus {
+	if c := api.NodeCondition(list, t); c != nil {
 		return c.Status
 	}
 	return corev1.ConditionUnknown
@@ -104,7 +98,7 @@ func taints(n *corev1.Node, conditions []corev1.NodeCondition, now time.Time) []
 			want = append(want, t)
 		}
 	}
-	switch status(conditions, corev1.NodeReady) {
+	switch ConditionStatus(conditions, corev1.NodeReady) {
 	case corev1.ConditionTrue:
 	case corev1.ConditionFalse:
 		add(corev1.TaintNodeNotReady, corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute)
@@ -118,7 +112,7 @@ func taints(n *corev1.Node, conditions []corev1.NodeCondition, now time.Time) []
 		corev1.NodeMemoryPressure: corev1.TaintNodeMemoryPressure, corev1.NodeDiskPressure: corev1.TaintNodeDiskPressure,
 		corev1.NodePIDPressure: corev1.TaintNodePIDPressure, corev1.NodeNetworkUnavailable: corev1.TaintNodeNetworkUnavailable,
 	} {
-		if status(conditions, t) == corev1.ConditionTrue {
+		if ConditionStatus(conditions, t) == corev1.ConditionTrue {
 			add(key, corev1.TaintEffectNoSchedule)
 		}
 	}

@@ -1,16 +1,14 @@
-package nodes
+package lifecycle
 
 import (
 	"math/big"
 	"net/netip"
 	"slices"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
-// nodeBits is the prefix length of one node's range inside cluster: /24 for IPv4,
+// NodeBits is the prefix length of one node's range inside cluster: /24 for IPv4,
 // /64 for IPv6 (the defaults upstream), or all of a cluster range that is smaller.
-func nodeBits(cluster netip.Prefix) int {
+func NodeBits(cluster netip.Prefix) int {
 	bits := 24
 	if cluster.Addr().Is6() {
 		bits = 64
@@ -18,10 +16,10 @@ func nodeBits(cluster netip.Prefix) int {
 	return max(bits, cluster.Bits())
 }
 
-// FreeRange is the first range of a node's size inside cluster that overlaps none
+// FreeCIDR is the first range of a node's size inside cluster that overlaps none
 // of taken.
-func FreeRange(cluster netip.Prefix, taken []netip.Prefix) (netip.Prefix, bool) {
-	bits := nodeBits(cluster)
+func FreeCIDR(cluster netip.Prefix, taken []netip.Prefix) (netip.Prefix, bool) {
+	bits := NodeBits(cluster)
 	candidate := netip.PrefixFrom(cluster.Masked().Addr(), bits)
 	for cluster.Overlaps(candidate) {
 		clash := false
@@ -40,37 +38,22 @@ func FreeRange(cluster netip.Prefix, taken []netip.Prefix) (netip.Prefix, bool) 
 	return netip.Prefix{}, false
 }
 
-// NodeRanges is what a node has, completed with a free range of each family of
+// AllocateCIDRs is what a node has, completed with a free range of each family of
 // the cluster that it lacks. With nothing to add it is what it has. If a range of
-// the cluster is used up, that one is returned as full.
-func NodeRanges(cluster, have, taken []netip.Prefix) (all []netip.Prefix, full netip.Prefix) {
+// the cluster is used up, that one is returned as exhausted.
+func AllocateCIDRs(cluster, have, taken []netip.Prefix) (all []netip.Prefix, exhausted netip.Prefix) {
 	all = slices.Clone(have)
 	for _, c := range cluster {
 		if slices.ContainsFunc(have, func(p netip.Prefix) bool { return p.Addr().Is4() == c.Addr().Is4() }) {
 			continue
 		}
-		free, ok := FreeRange(c, taken)
+		free, ok := FreeCIDR(c, taken)
 		if !ok {
 			return have, c
 		}
 		all = append(all, free)
 	}
 	return all, netip.Prefix{}
-}
-
-// cidrs are a node's ranges as the API has them.
-func cidrs(n *corev1.Node) []netip.Prefix {
-	texts := n.Spec.PodCIDRs
-	if len(texts) == 0 {
-		texts = []string{n.Spec.PodCIDR}
-	}
-	var all []netip.Prefix
-	for _, text := range texts {
-		if p, err := netip.ParsePrefix(text); err == nil {
-			all = append(all, p)
-		}
-	}
-	return all
 }
 
 // after is the range of the same size that follows p, if there is one.

@@ -1,4 +1,4 @@
-package nodes
+package lifecycle
 
 import (
 	"time"
@@ -8,21 +8,24 @@ import (
 )
 
 const (
-	// patience is how long a pod that says nothing stays on a node that is not
+	// defaultToleration is how long a pod that says nothing stays on a node that is not
 	// ready or unreachable (default-not-ready-toleration-seconds upstream).
-	patience = 300 * time.Second
-	// quarantine is how long a pod may name a node that does not exist before it
+	defaultToleration = 300 * time.Second
+	// OrphanQuarantine is how long a pod may name a node that does not exist before it
 	// is removed (pod garbage collector upstream).
-	quarantine = 40 * time.Second
+	OrphanQuarantine = 40 * time.Second
+	// minimumStay is how old a pod is at least when it is evicted. One that is put on a tainted
+	// node without asking the scheduler would else be deleted and made again without a pause.
+	minimumStay = 5 * time.Second
 )
 
-// PlanPod decides when the pod has to leave a node with these taints: now, after
+// PlanEviction decides when the pod has to leave a node with these taints: now, after
 // wait, or (stays) not at all. aNodeIsReady guards against a mistake: while no node
 // is ready there is nowhere to go, and it may well be the control plane that is cut
 // off, so pods are not evicted for their node's silence (full disruption upstream).
 //
-// The taint's time counts only from when this process has been watching: the node may have recovered while nobody looked.
-func PlanPod(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, watching, now time.Time) (wait time.Duration, stays bool) {
+// The taint's time counts only from when this process has been observing: the node may have recovered while nobody looked.
+func PlanEviction(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, observing, now time.Time) (wait time.Duration, stays bool) {
 	stays = true
 	for i := range taints {
 		t := &taints[i]
@@ -33,7 +36,7 @@ func PlanPod(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, watching
 		if implied && !aNodeIsReady {
 			continue
 		}
-		limit, forever := tolerance(pod, t, implied)
+		limit, forever := toleration(pod, t, implied)
 		if forever {
 			continue
 		}
@@ -41,10 +44,10 @@ func PlanPod(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, watching
 		if t.TimeAdded != nil {
 			since = t.TimeAdded.Time
 		}
-		if since.After(now) || implied && since.Before(watching) {
-			since = watching
+		if since.After(now) || implied && since.Before(observing) {
+			since = observing
 		}
-		left := max(0, since.Add(limit).Sub(now))
+		left := max(0, since.Add(limit).Sub(now), minimumStay-now.Sub(pod.CreationTimestamp.Time))
 		if stays || left < wait {
 			wait = left
 		}
@@ -53,9 +56,9 @@ func PlanPod(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, watching
 	return wait, stays
 }
 
-// tolerance is how long the pod tolerates the taint: the shortest of the
+// toleration is how long the pod tolerates the taint: the shortest of the
 // tolerations that match, as upstream takes it.
-func tolerance(pod *corev1.Pod, taint *corev1.Taint, implied bool) (limit time.Duration, forever bool) {
+func toleration(pod *corev1.Pod, taint *corev1.Taint, implied bool) (limit time.Duration, forever bool) {
 	matched := false
 	forever = true
 	for i := range pod.Spec.Tolerations {
@@ -76,7 +79,7 @@ func tolerance(pod *corev1.Pod, taint *corev1.Taint, implied bool) (limit time.D
 	case matched:
 		return limit, forever
 	case implied:
-		return patience, false
+		return defaultToleration, false
 	}
 	return 0, false
 }
