@@ -36,7 +36,7 @@ func TestThisHostCanRunACluster(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"root", "kernel", "namespaces", "nf_tables", "veth", "bridge", "overlayfs", "cgroups",
-		"containerd", "containerd-shim-runc-v2", "ctr", "runc", "nft", "CNI plugins", "addresses of pods", "disk", "inotify"} {
+		"containerd", "containerd-shim-runc-v2", "runc", "nft", "CNI plugins", "addresses of pods", "disk", "inotify"} {
 		find(t, findings, name)
 	}
 	if after := listing(t, dir); after != before {
@@ -156,6 +156,7 @@ func TestJudgements(t *testing.T) {
 		{"an odd kernel", judgeKernel("unknown"), Warn, "cannot be read"},
 		{"Debian's containerd", containerd.judge("/usr/bin/containerd", "containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1"), Pass, "/usr/bin/containerd 1.6.20~ds1 (Debian package containerd)"},
 		{"containerd's own", containerd.judge("/x", "containerd github.com/containerd/containerd/v2 v2.1.0 abc"), Pass, "2.1.0"},
+		{"a containerd of the future", containerd.judge("/x", "containerd github.com/containerd/containerd/v3 v3.0.1 abc"), Warn, "known to work are 1.6 to 2.x"},
 		{"an old containerd", containerd.judge("/x", "containerd github.com/containerd/containerd 1.4.13"), Fail, "must be 1.6 or newer"},
 		{"a mute containerd", containerd.judge("/x", "hello"), Warn, "does not tell"},
 		{"a tool that lacks", tool{command: "no-such-tool", pkg: "some-package"}.check(t.Context()), Fail, "apt-get install some-package"},

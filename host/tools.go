@@ -17,13 +17,13 @@ type tool struct {
 	command, flag string // flag prints the version
 	pkg           string
 	oldest        [2]int // the oldest version that works; zero: any
+	newest        int    // the newest major version that is known to work; zero: any
 	optional      string // what does without it; empty: it is needed
 }
 
 var tools = []tool{
-	{command: "containerd", flag: "--version", pkg: "containerd", oldest: [2]int{1, 6}},
+	{command: "containerd", flag: "--version", pkg: "containerd", oldest: [2]int{1, 6}, newest: 2}, // tests run 1.6 and 2.4
 	{command: "containerd-shim-runc-v2", flag: "-v", pkg: "containerd"},
-	{command: "ctr", flag: "--version", pkg: "containerd"},
 	{command: "runc", flag: "--version", pkg: "runc", oldest: [2]int{1, 0}},
 	{command: "nft", flag: "--version", pkg: "nftables", optional: "the rules are written without it, but nothing shows them to you"},
 }
@@ -70,6 +70,10 @@ func (t tool) judge(file, printed string) Finding {
 	}
 	if v[0] < t.oldest[0] || v[0] == t.oldest[0] && v[1] < t.oldest[1] {
 		return fail(t.command, "%s is version %s: it must be %d.%d or newer", file, version[0], t.oldest[0], t.oldest[1])
+	}
+	if t.newest != 0 && v[0] > t.newest {
+		return warn(t.command, "%s is version %s, which nobody has tried: known to work are %d.%d to %d.x; if pods do not start, install one of these",
+			file, version[0], t.oldest[0], t.oldest[1], t.newest)
 	}
 	return pass(t.command, "%s %s (Debian package %s)", file, strings.TrimPrefix(version[0], "v"), t.pkg)
 }

@@ -29,7 +29,7 @@ func imageImportCommand() *cobra.Command {
 		Use:   "import FILE ...",
 		Short: "Load archives of images into every node's image store",
 		Long: "Load archives of images, as docker save, podman save and OCI tools write them, into every node's image store; they may be\n" +
-			"compressed with gzip. A file named - is standard input. An image without a name is called after its file.",
+			"compressed with gzip or zstd. A file named - is standard input. An image without a name is called after its file.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
 			for _, file := range files {
@@ -46,50 +46,55 @@ func imageImportCommand() *cobra.Command {
 
 // importImages reads one archive and loads it into the nodes, whose names and images it prints.
 func importImages(ctx context.Context, flags config.Config, stdin io.Reader, out io.Writer, file string) error {
-	archive, unnamed := stdin, "imported"
+	stream, unnamed := stdin, "imported"
 	if file != "-" {
 		opened, err := os.Open(file)
 		if err != nil {
 			return err
 		}
 		defer opened.Close()
-		archive, unnamed = opened, image.NameOf(file)
+		stream, unnamed = opened, image.NameOf(file)
 	}
-	spool, err := unnamedFile()
+	plain, size, err := spool(stream)
 	if err != nil {
 		return err
 	}
-	defer spool.Close()
-	normal, err := unnamedFile()
-	if err != nil {
-		return err
-	}
-	defer normal.Close()
-	names, err := image.Normalize(normal, archive, spool, unnamed)
+	defer plain.Close()
+	archive, err := image.Open(plain, size, unnamed)
 	if err != nil {
 		return err
 	}
 	return eachRuntime(flags, func(node string, r *cri.Runtime) error {
-		if _, err := normal.Seek(0, io.SeekStart); err != nil {
+		if err := r.Import(ctx, archive); err != nil {
 			return err
 		}
-		if err := r.Import(ctx, normal, names); err != nil {
-			return err
-		}
-		for _, name := range names {
-			fmt.Fprintf(out, "%s: %s\n", node, name)
+		for _, packed := range archive.Images {
+			for _, name := range packed.Names {
+				fmt.Fprintf(out, "%s: %s\n", node, name)
+			}
 		}
 		return nil
 	})
 }
 
-// unnamedFile is a temporary file that goes with the program.
-func unnamedFile() (*os.File, error) {
-	f, err := os.CreateTemp("", "fairlead-image-")
+// spool keeps an archive, without its compression, in a temporary file that goes with the program.
+func spool(archive io.Reader) (file *os.File, size int64, err error) {
+	plain, err := image.Plain(archive)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return f, os.Remove(f.Name())
+	file, err = os.CreateTemp("", "fairlead-image-")
+	if err != nil {
+		return nil, 0, err
+	}
+	err = os.Remove(file.Name())
+	if err == nil {
+		size, err = io.Copy(file, plain)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("image archive: %w", err), file.Close())
+	}
+	return file, size, nil
 }
 
 func imageListCommand() *cobra.Command {

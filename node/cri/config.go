@@ -3,10 +3,12 @@ package cri
 import (
 	"fmt"
 	"strings"
+
+	"fairlead.dev/fairlead/node/image"
 )
 
 // PauseImage is the image every pod sandbox runs. It has to be imported before the first pod; it is never pulled.
-const PauseImage = "fairlead.dev/pause:1"
+const PauseImage = image.PauseRef
 
 // settings is everything the text of config.toml depends on.
 type settings struct {
@@ -17,22 +19,34 @@ type settings struct {
 	otherPlugins []string // further plugin ids to disable
 }
 
-// unusedPlugins are the parts of containerd 1.6 a node never needs. Each would otherwise probe the host, hold memory or
-// write outside of our directory (opt creates /opt/containerd, restart polls every 10 s). Ids unknown to a version are ignored by it.
+// unusedPlugins are the parts of containerd a node never needs. Each would otherwise probe the host, hold memory, run programs that it
+// finds there, or write outside of our directory (opt creates /opt/containerd, restart polls every 10 s). Ids unknown to a version
+// are ignored by it.
 var unusedPlugins = []string{
 	"io.containerd.internal.v1.opt",
-	"io.containerd.internal.v1.restart",
 	"io.containerd.internal.v1.tracing",
 	"io.containerd.tracing.processor.v1.otlp",
-	"io.containerd.monitor.v1.cgroups",
-	"io.containerd.snapshotter.v1.aufs",
 	"io.containerd.snapshotter.v1.btrfs",
 	"io.containerd.snapshotter.v1.devmapper",
 	"io.containerd.snapshotter.v1.zfs",
 	"io.containerd.nri.v1.nri",
+	// of 1.6 and 1.7 alone
+	"io.containerd.internal.v1.restart",
+	"io.containerd.monitor.v1.cgroups",
+	"io.containerd.snapshotter.v1.aufs",
+	// of 2.x alone
+	"io.containerd.monitor.container.v1.restart",
+	"io.containerd.monitor.task.v1.cgroups",
+	"io.containerd.image-verifier.v1.bindir",
+	"io.containerd.snapshotter.v1.blockfile",
+	"io.containerd.snapshotter.v1.erofs",
+	"io.containerd.differ.v1.erofs",
+	"io.containerd.mount-handler.v1.erofs",
+	"io.containerd.http.v1.pprof",
 }
 
-// configTOML renders containerd's configuration (format version 2, containerd 1.6 and 1.7).
+// configTOML renders containerd's configuration in format version 2, which is the one that 1.6, 1.7 and every 2.x read; a 2.x
+// translates it when it starts (docs/containerd-2.0.md of containerd), in microseconds.
 func configTOML(s settings) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

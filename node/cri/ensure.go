@@ -1,58 +1,30 @@
 package cri
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
+
+	"fairlead.dev/fairlead/node/image"
 )
 
-// Ensure imports an image archive unless the store already has all of its references. A tag whose content changed is therefore
+// Ensure imports an image archive unless the store already has all of its names. A name whose content changed is therefore
 // not replaced; Import does that.
-func (r *Runtime) Ensure(ctx context.Context, archive []byte) error {
-	refs, err := archiveRefs(archive)
+func (r *Runtime) Ensure(ctx context.Context, text []byte) error {
+	archive, err := image.Open(bytes.NewReader(text), int64(len(text)), "")
 	if err != nil {
 		return err
 	}
-	for _, ref := range refs {
-		found, err := r.HasImage(ctx, ref)
-		if err != nil {
-			return fmt.Errorf("image %s: %w", ref, err)
-		}
-		if !found {
-			return r.Import(ctx, bytes.NewReader(archive), refs)
+	for _, packed := range archive.Images {
+		for _, name := range packed.Names {
+			found, err := r.HasImage(ctx, name)
+			if err != nil {
+				return fmt.Errorf("image %s: %w", name, err)
+			}
+			if !found {
+				return r.Import(ctx, archive)
+			}
 		}
 	}
 	return nil
-}
-
-// archiveRefs reads the references of an archive from its manifest.json (the Docker form, which OCI archives carry too).
-func archiveRefs(archive []byte) ([]string, error) {
-	for files := tar.NewReader(bytes.NewReader(archive)); ; {
-		header, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("image archive: no manifest.json inside")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("image archive: %w", err)
-		}
-		if header.Name != "manifest.json" {
-			continue
-		}
-		var manifests []struct{ RepoTags []string }
-		if err := json.NewDecoder(files).Decode(&manifests); err != nil {
-			return nil, fmt.Errorf("image archive: manifest.json: %w", err)
-		}
-		var refs []string
-		for _, m := range manifests {
-			refs = append(refs, m.RepoTags...)
-		}
-		if len(refs) == 0 {
-			return nil, errors.New("image archive: manifest.json names no image")
-		}
-		return refs, nil
-	}
 }

@@ -2,64 +2,80 @@ package image
 
 import (
 	"archive/tar"
-	"bufio"
-	"bytes"
-	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
-
-	"github.com/distribution/reference"
 )
 
-// Normalize writes an archive, as docker, podman and others save images, in the form that every containerd reads: not compressed,
-// each image under its full name ("nginx:1.25" is docker.io/library/nginx:1.25). It returns the names in it. An image that the
-// archive gives no name is called unnamed. The archive is kept in spool meanwhile.
-func Normalize(out io.Writer, archive io.Reader, spool io.ReadWriteSeeker, unnamed string) ([]string, error) {
-	plain, err := decompress(archive)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := io.Copy(spool, plain); err != nil {
-		return nil, fmt.Errorf("image archive: %w", err)
-	}
-	lists, err := readLists(spool)
-	if err != nil {
-		return nil, err
-	}
-	changed, names, err := rename(lists, unnamed)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := spool.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	return names, copyTar(out, spool, changed)
+// Archive is what an archive of images, as docker, podman and others save them, has for this machine. All of it is there, and each
+// file has the content that its digest says.
+type Archive struct{ Images []Packed }
+
+// Packed is one image of an archive.
+type Packed struct {
+	Names    []string  // full: "nginx:1.25" is docker.io/library/nginx:1.25
+	Blobs    []Blob    // everything of it, each after what it refers to; the last one is the image: its manifest, or an index
+	Variants []Variant // what this machine can run of it, the best first; there is one at least
 }
 
-// decompress undoes a compression by what the archive begins with.
-func decompress(archive io.Reader) (io.Reader, error) {
-	buffered := bufio.NewReader(archive)
-	magic, err := buffered.Peek(4)
-	if err != nil {
-		return nil, errors.New("image archive: it is empty")
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		plain, err := gzip.NewReader(buffered)
-		if err != nil {
-			return nil, fmt.Errorf("image archive: %w", err)
+// Target is what the names of the image stand for.
+func (p Packed) Target() Blob { return p.Blobs[len(p.Blobs)-1] }
+
+// Variant is an image as one kind of machine has it.
+type Variant struct {
+	Config  Blob
+	Layers  []Blob   // the lowest first
+	DiffIDs []string // the digest of each layer without its compression
+}
+
+// Blob is a file of an image, known by its content.
+type Blob struct {
+	MediaType, Digest string // the digest is sha256:, and 64 hexadecimal digits
+	Size              int64  // bytes
+	Refers            []string
+	content           io.ReaderAt
+}
+
+// Open reads the blob from its beginning.
+func (b Blob) Open() io.Reader { return io.NewSectionReader(b.content, 0, b.Size) }
+
+// Why an image, or a variant of one, cannot be had from an archive; another variant may do.
+var (
+	errMissing = errors.New("is not in the archive")
+	errForeign = errors.New("cannot be run by this machine")
+)
+
+// Open reads an archive that has no compression and stays as it is while its blobs are read. An image to which it gives no name is
+// called unnamed.
+func Open(archive io.ReaderAt, size int64, unnamed string) (*Archive, error) {
+	files, err := list(archive, size)
+	if err == nil {
+		var images []Packed
+		if images, err = files.images(unnamed); err == nil {
+			return &Archive{images}, nil
 		}
-		return plain, nil
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		return nil, errors.New("image archive: it is compressed with zstd: decompress it first, as in zstd -dc FILE | fairlead image import -")
 	}
-	return buffered, nil
+	return nil, fmt.Errorf("image archive: %w", err)
+}
+
+// files are those of a tar, by their cleaned names.
+type files struct {
+	archive io.ReaderAt
+	entries map[string]entry
+	intact  map[string]bool // digests whose content was looked at
+}
+
+// entry is a file of a tar, or a link to another name.
+type entry struct {
+	offset, size int64
+	link         string
 }
 
 // Names of the lists of images in an archive: of the OCI image layout, and of docker save.
@@ -68,182 +84,110 @@ const (
 	dockerManifests = "manifest.json"
 )
 
-// readLists reads the lists of images of a tar.
-func readLists(archive io.ReadSeeker) (map[string][]byte, error) {
-	if _, err := archive.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	lists := map[string][]byte{}
-	for files := tar.NewReader(archive); ; {
-		header, err := files.Next()
+// list finds the files of a tar. Of several with one name the last counts, as when it is unpacked.
+func list(archive io.ReaderAt, size int64) (*files, error) {
+	f := &files{archive: archive, entries: map[string]entry{}, intact: map[string]bool{}}
+	section := io.NewSectionReader(archive, 0, size)
+	for headers := tar.NewReader(section); ; {
+		header, err := headers.Next()
 		if errors.Is(err, io.EOF) {
+			return f, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("not a tar, or not all of one: %w", err)
+		}
+		offset, err := section.Seek(0, io.SeekCurrent) // nothing is read ahead: the file begins here
+		if err != nil {
+			return nil, err
+		}
+		name := clean(header.Name)
+		switch header.Typeflag {
+		case tar.TypeReg:
+			f.entries[name] = entry{offset: offset, size: header.Size}
+		case tar.TypeSymlink:
+			f.entries[name] = entry{link: clean(path.Join(path.Dir(name), header.Linkname))}
+		case tar.TypeLink:
+			f.entries[name] = entry{link: clean(header.Linkname)}
+		}
+	}
+}
+
+func clean(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
+
+// file finds a file by its name, through links; old docker saves layers that several images have once.
+func (f *files) file(name string) (Blob, error) {
+	at := clean(name)
+	for range 8 {
+		e, ok := f.entries[at]
+		if !ok {
 			break
 		}
-		if err != nil {
-			return nil, fmt.Errorf("image archive: not a tar: %w", err)
+		if e.link == "" {
+			return Blob{Size: e.size, content: io.NewSectionReader(f.archive, e.offset, e.size)}, nil
 		}
-		name := strings.TrimPrefix(header.Name, "./")
-		if name != ociIndex && name != dockerManifests {
-			continue
-		}
-		if lists[name], err = io.ReadAll(io.LimitReader(files, 8<<20)); err != nil {
-			return nil, fmt.Errorf("image archive: %s: %w", name, err)
-		}
+		at = e.link
 	}
-	if len(lists) == 0 {
-		return nil, errors.New("image archive: neither index.json nor manifest.json is in it: save it with docker save or as an OCI archive")
-	}
-	return lists, nil
+	return Blob{}, fmt.Errorf("%s %w", name, errMissing)
 }
 
-// rename gives every image of the lists its full names. The index counts where there are both lists, for containerd too.
-func rename(lists map[string][]byte, unnamed string) (changed map[string][]byte, names []string, err error) {
-	var saved []map[string]any
-	if text := lists[dockerManifests]; text != nil {
-		if err := json.Unmarshal(text, &saved); err != nil {
-			return nil, nil, fmt.Errorf("image archive: manifest.json: %w", err)
-		}
+// digestForm is that of the digests that are read; every tool writes them.
+var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// blob finds what a descriptor describes, and looks whether it is that.
+func (f *files) blob(d descriptor) (Blob, error) {
+	if !digestForm.MatchString(d.Digest) {
+		return Blob{}, fmt.Errorf("%q is not a digest that can be read: it must be sha256", d.Digest)
 	}
-	if text := lists[ociIndex]; text != nil {
-		names, index, err := renameIndex(text, tagsOf(saved), unnamed)
-		return map[string][]byte{ociIndex: index}, names, err
+	b, err := f.file(blobPath(d))
+	if err != nil {
+		return Blob{}, err
 	}
-	for i, image := range saved {
-		full, err := fullNames(append(tagsOf(saved[i:i+1]), fallback(len(tagsOf(saved[i:i+1])) == 0, unnamed, i)...))
-		if err != nil {
-			return nil, nil, err
-		}
-		image["RepoTags"] = full
-		names = append(names, full...)
+	b.MediaType, b.Digest = d.MediaType, d.Digest
+	if b.Size != d.Size {
+		return Blob{}, fmt.Errorf("%s is damaged: it has %d bytes, not %d", d.Digest, b.Size, d.Size)
 	}
-	return map[string][]byte{dockerManifests: encode(saved)}, names, nil
+	if f.intact[d.Digest] {
+		return b, nil
+	}
+	found, err := digest(b)
+	if err == nil && found != d.Digest {
+		err = fmt.Errorf("%s is damaged: its content is %s", d.Digest, found)
+	}
+	f.intact[d.Digest] = err == nil
+	return b, err
 }
 
-// fallback is the name of an image without one; those after the first get a number.
-func fallback(needed bool, unnamed string, number int) []string {
-	switch {
-	case !needed:
-		return nil
-	case number == 0:
-		return []string{unnamed}
+// digest reads a blob and says what it is.
+func digest(b Blob) (string, error) {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, b.Open()); err != nil {
+		return "", err
 	}
-	return []string{fmt.Sprintf("%s-%d", unnamed, number)}
+	return "sha256:" + hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-func tagsOf(saved []map[string]any) []string {
-	var tags []string
-	for _, image := range saved {
-		list, _ := image["RepoTags"].([]any)
-		for _, tag := range list {
-			if text, ok := tag.(string); ok && text != "" {
-				tags = append(tags, text)
-			}
-		}
-	}
-	return tags
-}
+// jsonLimit bounds a list, a manifest or a configuration, in bytes.
+const jsonLimit = 8 << 20
 
-// renameIndex names the images of an OCI index. tags are those of docker's list, for an index that has no names.
-func renameIndex(text []byte, tags []string, unnamed string) (names []string, renamed []byte, err error) {
-	var index map[string]any
-	var manifests []any
-	if err := json.Unmarshal(text, &index); err != nil {
-		return nil, nil, fmt.Errorf("image archive: index.json: %w", err)
+// decode reads JSON.
+func decode(b Blob, what string, into any) error {
+	if b.Size > jsonLimit {
+		return fmt.Errorf("%s has %d bytes: more than the %d that are read", what, b.Size, jsonLimit)
 	}
-	listed, _ := index["manifests"].([]any)
-	if len(listed) == 0 {
-		return nil, nil, errors.New("image archive: index.json lists no image")
+	text, err := io.ReadAll(b.Open())
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	for i, m := range listed {
-		descriptor, ok := m.(map[string]any)
-		if !ok {
-			return nil, nil, errors.New("image archive: index.json: an entry is not a descriptor")
-		}
-		annotations, _ := descriptor["annotations"].(map[string]any)
-		own := ownNames(annotations)
-		if len(own) == 0 && len(listed) == 1 {
-			own = tags
-		}
-		full, err := fullNames(append(slices.Clone(own), fallback(len(own) == 0, unnamed, i)...))
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, name := range full {
-			manifests = append(manifests, named(descriptor, annotations, name))
-		}
-		names = append(names, full...)
-	}
-	index["manifests"] = manifests
-	return names, encode(index), nil
-}
-
-// ownNames is the name that an entry of an index has: containerd's, or a reference that is more than a tag.
-func ownNames(annotations map[string]any) []string {
-	for _, key := range []string{annotationCRI, annotationRef} {
-		if name, _ := annotations[key].(string); name != "" && (key == annotationCRI || strings.ContainsAny(name, "/:@")) {
-			return []string{name}
-		}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// named is a copy of a descriptor with a name.
-func named(descriptor, annotations map[string]any, name string) map[string]any {
-	out, about := map[string]any{}, map[string]any{}
-	for k, v := range descriptor {
-		out[k] = v
-	}
-	for k, v := range annotations {
-		about[k] = v
-	}
-	about[annotationCRI], about[annotationRef] = name, name
-	out["annotations"] = about
-	return out
-}
-
-// fullNames are names with registry, path and tag, as pods' images are looked up.
-func fullNames(names []string) ([]string, error) {
-	var out []string
-	for _, name := range names {
-		parsed, err := reference.ParseNormalizedNamed(name)
-		if err != nil {
-			return nil, fmt.Errorf("image archive: %q is not a name of an image: %w", name, err)
-		}
-		if full := reference.TagNameOnly(parsed).String(); !slices.Contains(out, full) {
-			out = append(out, full)
-		}
-	}
-	return out, nil
-}
-
-// copyTar copies a tar with other content for some of its files.
-func copyTar(out io.Writer, archive io.Reader, changed map[string][]byte) error {
-	to := tar.NewWriter(out)
-	for files := tar.NewReader(archive); ; {
-		header, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			return to.Close()
-		}
-		if err != nil {
-			return fmt.Errorf("image archive: %w", err)
-		}
-		content := io.Reader(files)
-		if text, ok := changed[strings.TrimPrefix(header.Name, "./")]; ok {
-			header.Size, content = int64(len(text)), bytes.NewReader(text)
-		}
-		if err := to.WriteHeader(header); err != nil {
-			return fmt.Errorf("image archive: %s: %w", header.Name, err)
-		}
-		if _, err := io.Copy(to, content); err != nil {
-			return fmt.Errorf("image archive: %s: %w", header.Name, err)
-		}
-	}
 }
 
 // NameOf is what an image is called that has no name in its archive: after the file, without what says how it is packed.
 func NameOf(file string) string {
 	base := strings.ToLower(filepath.Base(file))
-	for _, end := range []string{".gz", ".tgz", ".tar", ".oci"} {
+	for _, end := range []string{".gz", ".zst", ".tgz", ".tzst", ".tar", ".oci"} {
 		base = strings.TrimSuffix(base, end)
 	}
 	name := strings.Trim(notInNames.ReplaceAllString(base, "-"), "-._")
