@@ -30,6 +30,14 @@ build: go ## bin/fairlead, one static program
 images: go ## build/images/*.tar: demoapp, nginx, busybox, from this repository and Debian's packages
 	go run ./test/bake -o build/images -cache build/packages
 
+# The containerd after Debian's, built from its module; only the tests use it. Without what a node has no use for it takes one or
+# two minutes on two cores, once.
+NEWER = build/containerd2/containerd
+
+$(NEWER): setup/containerd2/go.mod
+	cd setup/containerd2 && go build -tags no_btrfs,no_devmapper,no_zfs,no_systemd \
+		-ldflags '-s -w -X github.com/containerd/containerd/v2/version.Version='$$(sed -n 's|.*containerd/v2 v\([0-9.]*\).*|\1|p' go.mod) -o ../../build/containerd2/ tool
+
 .PHONY: setup
 setup: ## install the tools that are missing (as root, Debian 12); starts no service
 	@setup/install
@@ -43,8 +51,13 @@ test: go ## everything: real kernel, real containers, kubectl scripts (as root)
 	@setup/install tests
 	$(MAKE) build images lint
 	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/test/demos' -e '/test/scenario' -e '/test/chaos$$')
+	$(MAKE) newer
 	go test -count=1 -timeout 20m -p 1 $(ALONE)
 	@echo 'make test: everything passed'
+
+.PHONY: newer
+newer: go $(NEWER) ## the tests of images and pods with containerd 2.x (as root)
+	FAIRLEAD_TEST_CONTAINERD=2 PATH="$(CURDIR)/build/containerd2:$$PATH" go test -count=1 -timeout 15m ./node/cri ./node
 
 .PHONY: quick
 quick: go ## the tests that need neither root, nor a kernel feature, nor an API server

@@ -69,7 +69,7 @@ func newBench(t testing.TB) *bench {
 	if err := b.rt.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.rt.Import(ctx, bytes.NewReader(appArchive(t)), []string{appImage}); err != nil {
+	if err := b.rt.Ensure(ctx, appArchive(t)); err != nil {
 		t.Fatal(err)
 	}
 	server := apitest.Config(t, t.TempDir())

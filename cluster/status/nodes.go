@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,6 +64,9 @@ func nodeStatus(n corev1.Node) Row {
 		row.State, row.Detail = "not ready", c.Message
 		if row.OK {
 			row.State, row.Detail = "ready", n.Spec.PodCIDR
+			if runs := n.Status.NodeInfo.ContainerRuntimeVersion; runs != "" {
+				row.Detail += ", " + strings.Replace(runs, "://", " ", 1)
+			}
 		}
 	}
 	for _, a := range n.Status.Addresses {

@@ -1,13 +1,31 @@
 package cri
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
+
+// TestContainerdIsTheOneMeant: the tests run with the containerd that FAIRLEAD_TEST_CONTAINERD says, a major version, if it says one.
+func TestContainerdIsTheOneMeant(t *testing.T) {
+	ctx, r := start(t)
+	v, err := runtimes(t, r).Version(ctx, &runtimeapi.VersionRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s %s", v.RuntimeName, v.RuntimeVersion)
+	major, _, _ := strings.Cut(strings.TrimPrefix(v.RuntimeVersion, "v"), ".")
+	want := os.Getenv("FAIRLEAD_TEST_CONTAINERD")
+	if v.RuntimeName != "containerd" || want != "" && major != want || major != "1" && major != "2" {
+		t.Errorf("%s %s runs, want containerd %s", v.RuntimeName, v.RuntimeVersion, cmp.Or(want, "1 or 2"))
+	}
+}
 
 // TestConfigIsUnderstood asks the containerd that is installed what it makes of the configuration. 1.6 and 2.x have the same keys in
 // other tables and other quotes.

@@ -142,7 +142,9 @@ func open(t *testing.T, text io.ReaderAt, size int) *image.Archive {
 	return archive
 }
 
-func opened(t *testing.T, text []byte) *image.Archive { return open(t, bytes.NewReader(text), len(text)) }
+func opened(t *testing.T, text []byte) *image.Archive {
+	return open(t, bytes.NewReader(text), len(text))
+}
 
 // stall is an archive whose reader hangs, once armed, at a layer: an import that is half way.
 type stall struct {

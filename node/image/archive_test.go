@@ -288,4 +288,3 @@ func TestRefusedArchives(t *testing.T) {
 		})
 	}
 }
-

@@ -1,7 +1,8 @@
 // Package image builds container images without a registry, a daemon or a
 // compiler: a list of files and a few settings become one archive that
-// containerd (`ctr images import`), docker (`docker load`) and every other
-// reader of the OCI image layout take.
+// containerd, docker (`docker load`) and every other reader of the OCI image
+// layout take. It also reads archives, those of the OCI layout and those that
+// docker saved before it knew that.
 //
 // The same Spec always gives the same bytes: files are sorted, belong to
 // root, carry the epoch as their time, and layers are stored uncompressed.
