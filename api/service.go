@@ -1,8 +1,6 @@
 package api
 
 import (
-	"net/netip"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -30,20 +28,13 @@ func Headless(svc *corev1.Service) bool {
 	return svc.Spec.ClusterIP == "" || svc.Spec.ClusterIP == corev1.ClusterIPNone
 }
 
-// ClusterIPs are a Service's cluster addresses of both families, the primary one first; none of a headless one. Objects stored
-// without the list have one.
-func ClusterIPs(svc *corev1.Service) []netip.Addr {
-	texts := svc.Spec.ClusterIPs
-	if len(texts) == 0 {
-		texts = []string{svc.Spec.ClusterIP}
+// ClusterIPs are a Service's cluster addresses of both families as written, the primary one first: "None" of a headless one, and
+// nothing of one that has none yet. Objects stored without the list have one.
+func ClusterIPs(svc *corev1.Service) []string {
+	if len(svc.Spec.ClusterIPs) == 0 && svc.Spec.ClusterIP != "" {
+		return []string{svc.Spec.ClusterIP}
 	}
-	addrs := make([]netip.Addr, 0, len(texts))
-	for _, text := range texts {
-		if ip, err := netip.ParseAddr(text); err == nil { // "None" is no address
-			addrs = append(addrs, ip)
-		}
-	}
-	return addrs
+	return svc.Spec.ClusterIPs
 }
 
 // Families are the address families of a Service, the primary one first. Objects stored without the field have the family of

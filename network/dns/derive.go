@@ -8,6 +8,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"fairlead.dev/fairlead/api"
+	"k8s.io/utils/ptr"
 )
 
 // records is what one Service contributes to the Zone.
@@ -95,7 +98,7 @@ func (r *records) cluster(svc *corev1.Service, eps []endpoint) {
 	for _, p := range svc.Spec.Ports {
 		t := target{port: uint16(p.Port), host: r.service, addrs: addrs}
 		all = append(all, t)
-		key := port{name: p.Name, proto: protocol(&p.Protocol)}
+		key := port{name: p.Name, proto: protocol(p.Protocol)}
 		ports[key] = append(ports[key], t)
 	}
 	n := &node{sets: addrSets(addrs)}
@@ -180,12 +183,8 @@ var emptyNode = &node{}
 func (r *records) add(n name, at *node) { r.names = append(r.names, named{n, at}) }
 
 func clusterIPs(svc *corev1.Service) []netip.Addr {
-	texts := svc.Spec.ClusterIPs
-	if len(texts) == 0 {
-		texts = []string{svc.Spec.ClusterIP}
-	}
 	var addrs []netip.Addr
-	for _, s := range texts {
+	for _, s := range api.ClusterIPs(svc) {
 		if ip, err := netip.ParseAddr(s); err == nil {
 			addrs = append(addrs, ip)
 		}
@@ -201,7 +200,7 @@ func readyEndpoints(svc *corev1.Service, eps []*discoveryv1.EndpointSlice) []end
 	for _, slice := range eps {
 		ports := slicePorts(slice)
 		for _, ep := range slice.Endpoints {
-			if ready := ep.Conditions.Ready; ready != nil && !*ready && !svc.Spec.PublishNotReadyAddresses {
+			if !api.EndpointReady(&ep.Conditions) && !svc.Spec.PublishNotReadyAddresses {
 				continue
 			}
 			for _, text := range ep.Addresses {
@@ -243,7 +242,7 @@ func slicePorts(slice *discoveryv1.EndpointSlice) []port {
 		if p.Port == nil {
 			continue
 		}
-		own := port{proto: protocol(p.Protocol), number: uint16(*p.Port)}
+		own := port{proto: protocol(ptr.Deref(p.Protocol, "")), number: uint16(*p.Port)}
 		if p.Name != nil {
 			own.name = strings.ToLower(*p.Name)
 		}
@@ -252,9 +251,4 @@ func slicePorts(slice *discoveryv1.EndpointSlice) []port {
 	return ports
 }
 
-func protocol(p *corev1.Protocol) string {
-	if p == nil || *p == "" {
-		return "tcp"
-	}
-	return strings.ToLower(string(*p))
-}
+func protocol(p corev1.Protocol) string { return strings.ToLower(string(api.Protocol(p))) }

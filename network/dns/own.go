@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -21,21 +22,10 @@ import (
 
 // ownAddrs are the own addresses of a node, one of each family.
 func ownAddrs(w *world.World, node string) []netip.Addr {
-	n := w.Node(node)
-	if n == nil {
-		return nil
+	if n := w.Node(node); n != nil {
+		return api.NameServers(n)
 	}
-	texts := n.Spec.PodCIDRs
-	if len(texts) == 0 {
-		texts = []string{n.Spec.PodCIDR}
-	}
-	var addrs []netip.Addr
-	for _, text := range texts {
-		if p, err := netip.ParsePrefix(text); err == nil {
-			addrs = append(addrs, p.Masked().Addr().Next())
-		}
-	}
-	return addrs
+	return nil
 }
 
 // serveOwn answers on the node's own addresses until ctx is done. One that cannot be had is logged: the

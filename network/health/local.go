@@ -1,15 +1,18 @@
 package health
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Port returns the port on which a Service's health is asked for, zero if it is not: only a LoadBalancer with
 // externalTrafficPolicy Local has one (rules S70, P90; kube-proxy). A nil Service has none.
 func Port(svc *corev1.Service) uint16 {
-	if svc == nil || isOthers(svc) || svc.Spec.Type != corev1.ServiceTypeLoadBalancer ||
+	if svc == nil || api.OthersServe(svc) || svc.Spec.Type != corev1.ServiceTypeLoadBalancer ||
 		svc.Spec.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal {
 		return 0
 	}
@@ -22,15 +25,7 @@ func Port(svc *corev1.Service) uint16 {
 // Serves reports whether the Service has an address of the family: without one a listener of that family would
 // answer for traffic that cannot arrive.
 func Serves(svc *corev1.Service, ipv6 bool) bool {
-	if len(svc.Spec.IPFamilies) == 0 { // written before there were families
-		return !ipv6
-	}
-	for _, f := range svc.Spec.IPFamilies {
-		if (f == corev1.IPv6Protocol) == ipv6 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(api.Families(svc), func(f corev1.IPFamily) bool { return (f == corev1.IPv6Protocol) == ipv6 })
 }
 
 // LocalEndpoints counts the ready endpoints that a Service has on the named node, by address: several ports of
@@ -44,12 +39,11 @@ func LocalEndpoints(all []*discoveryv1.EndpointSlice, node string, ipv6 bool) in
 	}
 	found := map[string]struct{}{}
 	for _, s := range all {
-		if s.AddressType != family || !hasPort(s) || isOthers(s) {
+		if s.AddressType != family || !hasPort(s) || api.OthersServe(s) {
 			continue
 		}
 		for _, e := range s.Endpoints {
-			ready := e.Conditions.Ready == nil || *e.Conditions.Ready
-			if ready && len(e.Addresses) > 0 && e.NodeName != nil && *e.NodeName == node {
+			if api.EndpointReady(&e.Conditions) && len(e.Addresses) > 0 && e.NodeName != nil && *e.NodeName == node {
 				found[e.Addresses[0]] = struct{}{}
 			}
 		}
@@ -65,14 +59,4 @@ func hasPort(s *discoveryv1.EndpointSlice) bool {
 		}
 	}
 	return false
-}
-
-// otherProxy is the label of what another proxy serves.
-const otherProxy = "service.kubernetes.io/service-proxy-name"
-
-// isOthers reports whether a Service or slice is for another proxy or for none (rule P1).
-func isOthers(o metav1.Object) bool {
-	_, other := o.GetLabels()[otherProxy]
-	_, headless := o.GetLabels()[corev1.IsHeadlessService]
-	return other || headless
 }

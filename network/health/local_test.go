@@ -8,6 +8,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"fairlead.dev/fairlead/api"
 )
 
 func endpoint(ip, node string, ready, terminating bool) discoveryv1.Endpoint {
@@ -78,7 +80,7 @@ func TestS70_OnlyLoadBalancersWithLocalPolicyHaveAPort(t *testing.T) {
 		t.Error("families are mixed up")
 	}
 	cluster, nodePort, another := local.DeepCopy(), local.DeepCopy(), local.DeepCopy()
-	another.Labels = map[string]string{otherProxy: "x"}
+	another.Labels = map[string]string{api.LabelServiceProxyName: "x"}
 	cluster.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 	nodePort.Spec.Type = corev1.ServiceTypeNodePort
 	for _, s := range []*corev1.Service{cluster, nodePort, another, nil} {

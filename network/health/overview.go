@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Overview is one Service as the whole cluster has it.
@@ -40,7 +42,7 @@ type EndpointStatus struct {
 func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, reports []Report, unasked []string) []Overview {
 	slicesOf := map[types.NamespacedName][]*discoveryv1.EndpointSlice{}
 	for i := range all {
-		name := types.NamespacedName{Namespace: all[i].Namespace, Name: all[i].Labels[discoveryv1.LabelServiceName]}
+		name := api.ServiceOf(&all[i])
 		slicesOf[name] = append(slicesOf[name], &all[i])
 	}
 	said := map[types.NamespacedName]map[string]ServiceReport{}
@@ -55,7 +57,7 @@ func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, repor
 	}
 	overviews := make([]Overview, 0, len(services))
 	for i := range services {
-		name := types.NamespacedName{Namespace: services[i].Namespace, Name: services[i].Name}
+		name := api.Name(&services[i])
 		o := summarize(&services[i], slicesOf[name], said[name])
 		for _, r := range reports {
 			if s, ok := said[name][r.Node]; ok && !s.Programmed.IsZero() {
@@ -77,8 +79,8 @@ func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, repor
 
 func summarize(svc *corev1.Service, all []*discoveryv1.EndpointSlice, said map[string]ServiceReport) Overview {
 	o := Overview{Namespace: svc.Namespace, Name: svc.Name, Type: string(svc.Spec.Type), Addresses: addresses(svc), Nodes: []string{}, Missing: []string{},
-		Needed: svc.Spec.Type != corev1.ServiceTypeExternalName && svc.Spec.ClusterIP != "" && svc.Spec.ClusterIP != corev1.ClusterIPNone}
-	if by, other := svc.Labels[otherProxy]; other { // rule P1
+		Needed: svc.Spec.Type != corev1.ServiceTypeExternalName && !api.Headless(svc)}
+	if by, other := svc.Labels[api.LabelServiceProxyName]; other { // rule P1
 		o.Needed, o.ServedBy = false, by
 	}
 	counts := map[string]uint64{}
@@ -121,11 +123,7 @@ func addresses(svc *corev1.Service) []string {
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
 		return []string{svc.Spec.ExternalName}
 	}
-	all := slices.Clone(svc.Spec.ClusterIPs)
-	if len(all) == 0 && svc.Spec.ClusterIP != "" {
-		all = []string{svc.Spec.ClusterIP}
-	}
-	all = append(all, svc.Spec.ExternalIPs...)
+	all := slices.Concat(api.ClusterIPs(svc), svc.Spec.ExternalIPs)
 	for _, in := range svc.Status.LoadBalancer.Ingress {
 		if in.IP != "" {
 			all = append(all, in.IP)
@@ -186,7 +184,7 @@ func portsOf(address string, ports []discoveryv1.EndpointPort) []string {
 
 func state(c discoveryv1.EndpointConditions) string {
 	switch {
-	case c.Ready == nil || *c.Ready: // also one that terminates and is published regardless
+	case api.EndpointReady(&c): // also one that terminates and is published regardless
 		return "ready"
 	case c.Terminating != nil && *c.Terminating:
 		return "terminating"

@@ -18,6 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+
+	"fairlead.dev/fairlead/api"
 )
 
 var then = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -71,7 +73,7 @@ func TestSummarize(t *testing.T) {
 
 func TestSummarizeKinds(t *testing.T) {
 	headless, external, dual, another := web(), web(), web(), web()
-	another.Labels = map[string]string{otherProxy: "theirs"}
+	another.Labels = map[string]string{api.LabelServiceProxyName: "theirs"}
 	headless.Spec.ClusterIP, headless.Spec.ClusterIPs = corev1.ClusterIPNone, []string{corev1.ClusterIPNone}
 	external.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.com"}
 	dual.Spec.ClusterIPs = []string{"fd00::5", "10.96.0.5"}

@@ -5,10 +5,10 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Address is where a frontend answers. Only one Service can have it.
@@ -42,10 +42,9 @@ type Transfer struct {
 
 // claimant is a Service with its claims.
 type claimant struct {
-	name    types.NamespacedName
-	created time.Time
-	places  []place  // in order
-	few     [2]place // memory for the usual number of them
+	api.Age
+	places []place  // in order
+	few    [2]place // memory for the usual number of them
 }
 
 // place is an Address as a small key.
@@ -85,7 +84,7 @@ func (c *Claims) Put(rows *Rows) []Transfer {
 		return nil
 	case had == nil:
 		had = &claimant{}
-	case next.created.Equal(had.created) && slices.Equal(next.places, had.places):
+	case next.Created.Equal(had.Created) && slices.Equal(next.places, had.places):
 		return nil
 	}
 	var moved []Transfer
@@ -100,20 +99,20 @@ func (c *Claims) Put(rows *Rows) []Transfer {
 			c.enter(p, next)
 			j++
 		}
-		if after := c.owners[p]; before != nil && after != nil && before.name != after.name {
-			moved = append(moved, Transfer{p.address(), before.name, after.name})
+		if after := c.owners[p]; before != nil && after != nil && before.Name != after.Name {
+			moved = append(moved, Transfer{p.address(), before.Name, after.Name})
 		}
 	}
 	if len(next.places) == 0 {
-		delete(c.services, next.name)
+		delete(c.services, next.Name)
 	} else {
-		c.services[next.name] = next
+		c.services[next.Name] = next
 	}
 	return moved
 }
 
 func newClaimant(rows *Rows) *claimant {
-	s := &claimant{name: rows.Service, created: rows.Created}
+	s := &claimant{Age: rows.age()}
 	s.places = s.few[:0]
 	for i := range rows.Frontends {
 		s.places = append(s.places, placeOf(rows.Frontends[i].Address()))
@@ -183,11 +182,7 @@ func (c *Claims) withdraw(p place, s *claimant) {
 
 // compareClaimants puts the elder first.
 func compareClaimants(a, b *claimant) int {
-	return compareAges(a.created, b.created, a.name, b.name)
-}
-
-func compareAges(a, b time.Time, nameA, nameB types.NamespacedName) int {
-	return cmp.Or(a.Compare(b), strings.Compare(nameA.Namespace, nameB.Namespace), strings.Compare(nameA.Name, nameB.Name))
+	return a.Compare(b.Age)
 }
 
 // Owner returns the Service that has an address, if any claims it.
@@ -196,7 +191,7 @@ func (c *Claims) Owner(a Address) (types.NamespacedName, bool) {
 	if s == nil {
 		return types.NamespacedName{}, false
 	}
-	return s.name, true
+	return s.Name, true
 }
 
 // Contested reports whether any address is claimed by more than one Service.
@@ -213,7 +208,7 @@ func Settle(all []Rows) {
 		byAge[i] = i
 	}
 	slices.SortStableFunc(byAge, func(i, j int) int {
-		return compareAges(all[i].Created, all[j].Created, all[i].Service, all[j].Service)
+		return all[i].age().Compare(all[j].age())
 	})
 	owners := map[Address]types.NamespacedName{}
 	for _, i := range byAge {

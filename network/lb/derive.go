@@ -23,28 +23,8 @@ type Node struct {
 	Reserved Reserved
 }
 
-// labels that keep a Service or a slice away from the service proxy (P1).
-const (
-	labelOtherProxy = "service.kubernetes.io/service-proxy-name"
-	labelHeadless   = "service.kubernetes.io/headless"
-)
-
 // defaultAffinity is the API's default for sessionAffinityConfig.clientIP.timeoutSeconds.
 const defaultAffinity = 10800 * time.Second
-
-// AnnotationBalance on a Service chooses how new connections are spread:
-// BalanceInTurn, BalanceByClient, or at random, which is the default and what
-// kube-proxy does (P20). By client means that the client's address decides, in
-// the same way on every node that may choose among the same endpoints; see
-// Spread. It is an addition of ours.
-const (
-	AnnotationBalance = "fairlead.dev/balance"
-	BalanceInTurn     = "round-robin"
-	BalanceByClient   = "client-hash"
-)
-
-// annotationSourceRanges is the older spelling of spec.loadBalancerSourceRanges.
-const annotationSourceRanges = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
 // Derive returns the rows of one Service on one node. The slices are those
 // that name the Service, in any order. The service may be nil: no rows.
@@ -83,12 +63,7 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 // somebody else serves it, is left alone.
 func isProxied(s *corev1.Service, node Node) bool {
 	isOurs := func(ip string) bool { _, ok := addrOf(ip, node); return ok }
-	if s.Spec.Type == corev1.ServiceTypeExternalName || !slices.ContainsFunc(clusterIPs(s), isOurs) {
-		return false
-	}
-	_, other := s.Labels[labelOtherProxy]
-	_, headless := s.Labels[labelHeadless]
-	return !other && !headless
+	return s.Spec.Type != corev1.ServiceTypeExternalName && !api.OthersServe(s) && slices.ContainsFunc(api.ClusterIPs(s), isOurs)
 }
 
 // addrOf parses an address of the node's family; the other family has a proxy
@@ -117,7 +92,7 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 	}
 	itp := s.Spec.InternalTrafficPolicy
 	internalLocal := itp != nil && *itp == corev1.ServiceInternalTrafficPolicyLocal
-	for _, text := range clusterIPs(s) {
+	for _, text := range api.ClusterIPs(s) {
 		if a, ok := addrOf(text, node); ok {
 			add(ClusterIP, a, port.Port, internalLocal, nil)
 		}
@@ -130,11 +105,9 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 		}
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		for _, in := range s.Status.LoadBalancer.Ingress {
-			if in.IPMode != nil && *in.IPMode != corev1.LoadBalancerIPModeVIP { // P44
-				continue
-			}
-			if a, ok := addrOf(in.IP, node); ok && node.Reserved.Why(a) == "" { // P63
+		for i := range s.Status.LoadBalancer.Ingress {
+			in := &s.Status.LoadBalancer.Ingress[i]
+			if a, ok := addrOf(in.IP, node); ok && api.VIP(in) && node.Reserved.Why(a) == "" { // P44, P63
 				add(LoadBalancer, a, port.Port, externalLocal, sourceRanges(s, a, node))
 			}
 		}
@@ -151,13 +124,6 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 	return to
 }
 
-func clusterIPs(s *corev1.Service) []string {
-	if len(s.Spec.ClusterIPs) > 0 {
-		return s.Spec.ClusterIPs
-	}
-	return []string{s.Spec.ClusterIP}
-}
-
 // sourceRanges returns the prefixes a load balancer address is open to. A list
 // that is given but holds nothing of this family closes it (P45). A node that
 // holds the address itself, as some load balancers want it, is its own client by
@@ -165,7 +131,7 @@ func clusterIPs(s *corev1.Service) []string {
 func sourceRanges(s *corev1.Service, at netip.Addr, node Node) []netip.Prefix {
 	texts := s.Spec.LoadBalancerSourceRanges
 	if len(texts) == 0 {
-		if a := strings.TrimSpace(s.Annotations[annotationSourceRanges]); a != "" {
+		if a := strings.TrimSpace(s.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey]); a != "" {
 			texts = strings.Split(a, ",")
 		}
 	}
@@ -223,7 +189,7 @@ func scopesOf(fs []Frontend) []Scope {
 
 func newSet(service *corev1.Service, port *corev1.ServicePort, scope Scope, endpoints []endpoint, node Node) Set {
 	s := Set{Port: port.Name, Proto: protocolOf(port.Protocol), Scope: scope, Affinity: affinityOf(service),
-		InTurn: service.Annotations[AnnotationBalance] == BalanceInTurn, ByClient: service.Annotations[AnnotationBalance] == BalanceByClient}
+		InTurn: service.Annotations[api.AnnotationBalance] == api.BalanceInTurn, ByClient: service.Annotations[api.AnnotationBalance] == api.BalanceByClient}
 	if scope == Local {
 		s.Backends = eligibleLocal(endpoints)
 	} else {

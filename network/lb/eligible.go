@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // endpoint is one address and port behind one Service port, with what decides
@@ -42,9 +44,7 @@ func collect(all []*discoveryv1.EndpointSlice, port *corev1.ServicePort, node No
 	}
 	found := make([]endpoint, 0, total)
 	for _, s := range all {
-		_, other := s.Labels[labelOtherProxy]
-		_, headless := s.Labels[labelHeadless]
-		if s.AddressType != family || other || headless { // P1
+		if s.AddressType != family || api.OthersServe(s) { // P1
 			continue
 		}
 		for i := range s.Ports {
@@ -72,8 +72,7 @@ func matchPort(p *discoveryv1.EndpointPort, port *corev1.ServicePort) (uint16, b
 	return uint16(*p.Port), protocolOf(proto) == protocolOf(port.Protocol)
 }
 
-// newEndpoint reads the conditions as discovery/v1 documents them and kube-proxy
-// does: an unset ready or serving means yes, an unset terminating no.
+// newEndpoint is one endpoint of a slice on one of its ports, if it is of the node's family.
 func newEndpoint(from *discoveryv1.Endpoint, port uint16, node Node) (endpoint, bool) {
 	if len(from.Addresses) == 0 {
 		return endpoint{}, false
@@ -82,13 +81,11 @@ func newEndpoint(from *discoveryv1.Endpoint, port uint16, node Node) (endpoint, 
 	if !ok {
 		return endpoint{}, false
 	}
-	c := from.Conditions
-	serving := c.Serving == nil || *c.Serving
 	e := endpoint{
 		addr:     netip.AddrPortFrom(a, port),
 		local:    from.NodeName != nil && *from.NodeName == node.Name && node.Name != "", // P4
-		ready:    c.Ready == nil || *c.Ready,
-		draining: serving && c.Terminating != nil && *c.Terminating,
+		ready:    api.EndpointReady(&from.Conditions),
+		draining: api.EndpointDraining(&from.Conditions),
 	}
 	if from.Hints != nil {
 		e.nodes, e.zones = from.Hints.ForNodes, from.Hints.ForZones

@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Reserved is what no Service may take over by spec.externalIPs, by
@@ -22,9 +24,6 @@ type Reserved struct {
 	Ranges map[netip.Prefix]string   // and whose each is
 	Ports  map[netip.AddrPort]string // TCP; and who listens there
 }
-
-// APIService is the Service whose endpoints are the API servers.
-const APIService = "kubernetes"
 
 // everywhere are the ranges that mean something else than a host on every network.
 var everywhere = map[netip.Prefix]string{
@@ -42,24 +41,20 @@ var everywhere = map[netip.Prefix]string{
 
 // NewReserved gathers what is reserved from the nodes, the slices of the API
 // server's Service, and the ranges of pods and Services.
-func NewReserved(nodes []*corev1.Node, api []*discoveryv1.EndpointSlice, pods, services []netip.Prefix) Reserved {
+func NewReserved(nodes []*corev1.Node, servers []*discoveryv1.EndpointSlice, pods, services []netip.Prefix) Reserved {
 	r := Reserved{Addrs: map[netip.Addr]string{}, Ranges: map[netip.Prefix]string{}, Ports: map[netip.AddrPort]string{}}
 	for _, n := range nodes {
-		for _, a := range n.Status.Addresses {
-			if ip, err := netip.ParseAddr(a.Address); err == nil && a.Type != corev1.NodeHostName {
-				r.Addrs[ip.Unmap()] = fmt.Sprintf("the address of node %s", n.Name)
-				if port := n.Status.DaemonEndpoints.KubeletEndpoint.Port; port > 0 {
-					r.Ports[netip.AddrPortFrom(ip.Unmap(), uint16(port))] = fmt.Sprintf("the agent of node %s", n.Name)
-				}
+		for _, ip := range api.NodeIPs(n) {
+			r.Addrs[ip] = fmt.Sprintf("the address of node %s", n.Name)
+			if port := n.Status.DaemonEndpoints.KubeletEndpoint.Port; port > 0 {
+				r.Ports[netip.AddrPortFrom(ip, uint16(port))] = fmt.Sprintf("the agent of node %s", n.Name)
 			}
 		}
-		for _, text := range append(slices.Clone(n.Spec.PodCIDRs), n.Spec.PodCIDR) {
-			if p, err := netip.ParsePrefix(text); err == nil {
-				r.Ranges[p.Masked()] = "in the range of pods"
-			}
+		for _, p := range api.PodRanges(n) {
+			r.Ranges[p] = "in the range of pods"
 		}
 	}
-	for _, s := range api {
+	for _, s := range servers {
 		for i := range s.Endpoints {
 			for _, text := range s.Endpoints[i].Addresses {
 				ip, err := netip.ParseAddr(text)

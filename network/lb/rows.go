@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Protocol is a transport protocol by its IP protocol number.
@@ -136,6 +138,8 @@ type Rows struct {
 	Sets      []Set
 	Serving   []Serving // per UDP port
 }
+
+func (r *Rows) age() api.Age { return api.Age{Created: r.Created, Name: r.Service} }
 
 // Serving is where the existing flows of a UDP port may go on to: endpoints
 // that serve, whatever the policies say about new flows (P80, P82). A flow to

@@ -10,8 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
-	"fairlead.dev/fairlead/network/lb"
 )
 
 func withAffinity(s *corev1.Service, seconds int32) *corev1.Service {
@@ -153,7 +153,7 @@ func TestP20_InTurnInsteadOfAtRandom(t *testing.T) {
 func checkP20_InTurnInsteadOfAtRandom(t *testing.T, l *lab) {
 	l.start()
 	s := newService("web", "10.96.0.1")
-	s.Annotations = map[string]string{lb.AnnotationBalance: lb.BalanceInTurn}
+	s.Annotations = map[string]string{api.AnnotationBalance: api.BalanceInTurn}
 	other := s.DeepCopy()
 	other.Name, other.Spec.ClusterIP, other.Spec.ClusterIPs = "other", "10.96.0.2", []string{"10.96.0.2"}
 	l.put(s, newSlice("web", podB, podFar, podFar2), other, newSlice("other", podB, podFar, podFar2))

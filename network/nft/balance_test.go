@@ -12,11 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
-	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/api"
 )
 
 func byClient(s *corev1.Service) *corev1.Service {
-	s.Annotations = map[string]string{lb.AnnotationBalance: lb.BalanceByClient}
+	s.Annotations = map[string]string{api.AnnotationBalance: api.BalanceByClient}
 	return s
 }
 

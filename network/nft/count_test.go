@@ -19,8 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
-	"fairlead.dev/fairlead/network/lb"
 )
 
 func (l *lab) counting() {
@@ -53,7 +53,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 	inBothFamilies(t, func(t *testing.T, l *lab) {
 		l.counting()
 		hashed := newService("hashed", "10.96.0.3")
-		hashed.Annotations = map[string]string{lb.AnnotationBalance: lb.BalanceByClient}
+		hashed.Annotations = map[string]string{api.AnnotationBalance: api.BalanceByClient}
 		l.put(newService("web", "10.96.0.1"), newSlice("web", podB, podFar, podFar2), newService("none", "10.96.0.4"),
 			withAffinity(newService("sticky", "10.96.0.2"), 600), newSlice("sticky", podB, podFar, podFar2), hashed, newSlice("hashed", podB, podFar, podFar2))
 		for name, ip := range map[string]string{"web": "10.96.0.1:80", "sticky": "10.96.0.2:80", "hashed": "10.96.0.3:80"} {

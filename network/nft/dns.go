@@ -10,6 +10,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 )
 
@@ -27,8 +28,6 @@ import (
 //     renews the element of this set, which else runs out. A server that stops
 //     in good order sends one to another port.
 const (
-	labelOtherProxy = "service.kubernetes.io/service-proxy-name"
-
 	answeringSet  = "answering"
 	answeringLast = 2 * time.Second
 )
@@ -147,6 +146,6 @@ func (p *Proxy) service(f *family, name types.NamespacedName) (*corev1.Service, 
 		return nil, nil
 	}
 	service = service.DeepCopy()
-	maps.DeleteFunc(service.Labels, func(label, _ string) bool { return label == labelOtherProxy })
+	maps.DeleteFunc(service.Labels, func(label, _ string) bool { return label == api.LabelServiceProxyName })
 	return service, elsewhere
 }

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
 )
 
@@ -82,7 +83,7 @@ func dnsService() *corev1.Service {
 	s := newService("kube-dns", dnsIP.String(),
 		corev1.ServicePort{Name: "tcp", Port: 53, Protocol: corev1.ProtocolTCP},
 		corev1.ServicePort{Name: "udp", Port: 53, Protocol: corev1.ProtocolUDP})
-	s.Labels = map[string]string{labelOtherProxy: "fairlead-dns"}
+	s.Labels = map[string]string{api.LabelServiceProxyName: "fairlead-dns"}
 	return s
 }
 

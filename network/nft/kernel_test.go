@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
@@ -189,7 +190,7 @@ func (l *lab) manyShapes() {
 			if i%3 == 0 {
 				withAffinity(s, 60)
 			}
-			s.Annotations = map[string]string{lb.AnnotationBalance: lb.BalanceByClient}
+			s.Annotations = map[string]string{api.AnnotationBalance: api.BalanceByClient}
 		}
 		l.set(s)
 		l.set(newSlice(s.Name, addrs...))

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/world"
 )
@@ -150,11 +151,8 @@ func (p *Proxy) node(f *family) (lb.Node, layout) {
 	l.localPods = l.clusterCIDR
 	if n := p.world.Node(p.cfg.NodeName); n != nil {
 		node.Zone = n.Labels[corev1.LabelTopologyZone]
-		for _, text := range append([]string{n.Spec.PodCIDR}, n.Spec.PodCIDRs...) {
-			if cidr, err := netip.ParsePrefix(text); err == nil && f.has(cidr.Addr()) {
-				l.localPods = cidr.Masked()
-				break
-			}
+		if r := slices.IndexFunc(api.PodRanges(n), func(r netip.Prefix) bool { return f.has(r.Addr()) }); r >= 0 {
+			l.localPods = api.PodRanges(n)[r]
 		}
 	}
 	if !l.clusterCIDR.IsValid() {
@@ -173,13 +171,10 @@ func (p *Proxy) apiPort(f *family) uint16 {
 	return 0
 }
 
-// apiService is the Service that leads to the API servers.
-var apiService = types.NamespacedName{Namespace: corev1.NamespaceDefault, Name: lb.APIService}
-
 // reserved is what no Service may take over, as far as this node knows.
 func (p *Proxy) reserved() lb.Reserved {
-	_, api := p.world.Service(apiService)
-	r := lb.NewReserved(p.world.Nodes(), api, p.cfg.ClusterCIDRs, p.cfg.ServiceCIDRs)
+	_, servers := p.world.Service(api.APIService)
+	r := lb.NewReserved(p.world.Nodes(), servers, p.cfg.ClusterCIDRs, p.cfg.ServiceCIDRs)
 	for _, a := range slices.Concat(p.cfg.NodeIPs, p.cfg.ClusterDNS) {
 		if r.Addrs[a] == "" {
 			r.Addrs[a] = "an address of this node"
@@ -201,11 +196,8 @@ func (p *Proxy) nodeAddresses(f *family) map[netip.Addr]struct{} {
 		}
 	}
 	for _, n := range p.world.Nodes() {
-		for _, text := range n.Status.Addresses {
-			if text.Type != corev1.NodeInternalIP && text.Type != corev1.NodeExternalIP {
-				continue
-			}
-			if a, err := netip.ParseAddr(text.Address); err == nil && f.has(a) {
+		for _, a := range api.NodeIPs(n) {
+			if f.has(a) {
 				all[a] = struct{}{}
 			}
 		}

@@ -6,7 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/api"
 )
 
 // captured is a Service that claims the outside host's address and port by its status.
@@ -76,7 +76,7 @@ func TestP63_AddressesThatBecomeReserved(t *testing.T) {
 		l.world.Delete(n)
 		l.settle()
 		l.reaches(l.node, "tcp", "198.51.100.2:8080", anyClient, "a")
-		l.put(newService(lb.APIService, "10.96.0.1", corev1.ServicePort{Name: "tcp", Port: 443}), newSlice(lb.APIService, outsideIP))
+		l.put(newService(api.APIService.Name, "10.96.0.1", corev1.ServicePort{Name: "tcp", Port: 443}), newSlice(api.APIService.Name, outsideIP))
 		l.reaches(l.node, "tcp", "198.51.100.2:8080", anyClient, "outside")
 		l.reaches(l.node, "tcp", "10.96.0.1:443", anyClient, "outside")
 	})

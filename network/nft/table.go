@@ -10,6 +10,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/world"
 )
@@ -50,7 +51,7 @@ func (t *table) takeIn(changes world.Changes, changed map[types.NamespacedName]s
 		}
 	}
 	t.skipped = nil
-	_, api := changes.Services[apiService]
+	_, api := changes.Services[api.APIService]
 	if changes.Nodes || api || t.kernel.sizes[0] == 0 {
 		names = t.lookAtNodes(names)
 	}

@@ -8,18 +8,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-)
 
-// OwnAddrs are the addresses by which other nodes reach what this node serves by itself, such as DNS: the
-// first of each of its pod ranges. The pods' ends of their links know it as their gateway, host-local
-// gives it to nobody, and from outside the cluster there is no way to it.
-func OwnAddrs(podCIDRs []netip.Prefix) []netip.Addr {
-	var addrs []netip.Addr
-	for _, p := range podCIDRs {
-		addrs = append(addrs, p.Masked().Addr().Next())
-	}
-	return addrs
-}
+	"fairlead.dev/fairlead/api"
+)
 
 // hostAddr is an address of the link. Nobody else is on the link: an IPv6 address need not be asked for,
 // and without a carrier never could be.
@@ -27,12 +18,12 @@ func hostAddr(ip netip.Addr) *netlink.Addr {
 	return &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(ip, ip.BitLen())), Flags: unix.IFA_F_NODAD}
 }
 
-// hold gives the link the cluster DNS addresses and the node's own, and takes others away: the node's pod
-// ranges come after the link, and can change.
+// hold gives the link the cluster DNS addresses and the node's own, by which other nodes reach its DNS server, and takes others
+// away: the node's pod ranges, of which its own addresses are, come after the link, and can change.
 func (r *Routes) hold(handle *netlink.Handle, link netlink.Link) error {
 	want := slices.Clone(r.cfg.ClusterDNS)
 	if n := r.world.Node(r.cfg.NodeName); n != nil {
-		want = append(want, OwnAddrs(podCIDRs(n))...)
+		want = append(want, api.NameServers(n)...)
 	}
 	there, err := handle.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/api/claim"
 )
 
@@ -52,7 +53,7 @@ func Plan(nodes []*corev1.Node, self string) []Hop {
 	taken := map[netip.Prefix]bool{}
 	byName := slices.SortedFunc(slices.Values(nodes), func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
 	for _, n := range byName {
-		for _, to := range podCIDRs(n) {
+		for _, to := range api.PodRanges(n) {
 			if taken[to] {
 				continue
 			}
@@ -67,27 +68,12 @@ func Plan(nodes []*corev1.Node, self string) []Hop {
 }
 
 func internalIP(n *corev1.Node, four bool) (netip.Addr, bool) {
-	for _, a := range n.Status.Addresses {
-		ip, err := netip.ParseAddr(a.Address)
-		if a.Type == corev1.NodeInternalIP && err == nil && ip.Is4() == four && claim.Usable(ip) == nil {
+	for _, ip := range api.InternalIPs(n) {
+		if ip.Is4() == four && claim.Usable(ip) == nil {
 			return ip, true
 		}
 	}
 	return netip.Addr{}, false
-}
-
-func podCIDRs(n *corev1.Node) []netip.Prefix {
-	texts := n.Spec.PodCIDRs
-	if len(texts) == 0 {
-		texts = []string{n.Spec.PodCIDR}
-	}
-	var all []netip.Prefix
-	for _, text := range texts {
-		if p, err := netip.ParsePrefix(text); err == nil {
-			all = append(all, p.Masked())
-		}
-	}
-	return all
 }
 
 // Diff returns which of the routes to want are missing and which of those that

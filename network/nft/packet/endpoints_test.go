@@ -6,11 +6,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
 )
 
 const (
-	otherProxy = "service.kubernetes.io/service-proxy-name"
+	otherProxy = api.LabelServiceProxyName
 	headless   = "service.kubernetes.io/headless"
 )
 
