@@ -132,7 +132,7 @@ func (c *cluster) run(t testing.TB) (w *wire, stop func()) {
 		t.Fatal(err)
 	}
 	shared := informers.NewSharedInformerFactory(client, 0)
-	return w, apitest.Control(t, shared, New(client, shared, slog.New(slog.DiscardHandler)).Run)
+	return w, apitest.Control(t, shared, New(client, shared, nil, slog.New(slog.DiscardHandler)).Run)
 }
 
 // space is a namespace of its own for one test.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/informers"
@@ -25,9 +26,10 @@ const workers = 16
 // Controller keeps the Endpoints and EndpointSlices of all Services in agreement with their pods,
 // and mirrors Endpoints written by hand into EndpointSlices.
 type Controller struct {
-	client kubernetes.Interface
-	log    *slog.Logger
-	events record.EventRecorder // set by Run
+	client  kubernetes.Interface
+	log     *slog.Logger
+	events  record.EventRecorder // set by Run
+	metrics *metrics
 
 	// The caches. Objects in them are shared and never mutated.
 	services  cache.SharedIndexInformer
@@ -47,11 +49,13 @@ type Controller struct {
 
 // New returns a controller that reads from the informers of a shared factory, which the caller
 // starts after New and before or after Run, and writes with client. The client should not be rate
-// limited: its default of five requests a second would be the slowest part of the cluster.
-func New(client kubernetes.Interface, informers informers.SharedInformerFactory, log *slog.Logger) *Controller {
+// limited: its default of five requests a second would be the slowest part of the cluster. What it
+// counts is registered with registry; nil for nowhere.
+func New(client kubernetes.Interface, informers informers.SharedInformerFactory, registry prometheus.Registerer, log *slog.Logger) *Controller {
 	c := &Controller{
 		client:    client,
 		log:       log,
+		metrics:   newMetrics(),
 		services:  informers.Core().V1().Services().Informer(),
 		pods:      informers.Core().V1().Pods().Informer(),
 		nodes:     informers.Core().V1().Nodes().Informer(),
@@ -63,6 +67,7 @@ func New(client kubernetes.Interface, informers informers.SharedInformerFactory,
 		mirrorLoop:    newLoop[*discoveryv1.EndpointSlice]("endpoint_slice_mirroring", lastMirrorRetry, log),
 	}
 	c.endpointsLoop.own.Edits = true
+	c.metrics.register(registry)
 	if err := Index(c.pods, c.slices); err != nil {
 		panic(fmt.Sprintf("BUG: endpoints: %v", err)) // the informers were started before New
 	}

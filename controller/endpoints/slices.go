@@ -62,13 +62,46 @@ func planSlices(svc *corev1.Service, pods []*corev1.Pod, nodes map[string]*corev
 	if svc.DeletionTimestamp != nil {
 		plan.create = nil
 	}
-	return plan, remarks{waiting: waiting, topology: outcome}
+	return plan, remarks{waiting: waiting, topology: outcome, tally: countUp(svc, groups, existing, plan)}
 }
 
 // remarks is what planSlices has to say beyond the slices.
 type remarks struct {
 	waiting  []string // names of pods whose node is unknown: the caller tries again (rule E57)
 	topology topology
+	tally    tally
+}
+
+// tally is what a plan for one Service comes to.
+type tally struct {
+	added, removed int // endpoints
+	endpoints      int // that the Service should have
+	sufficient     int // slices that would hold them, were all but the last of each group full
+	slices         int // that there will be
+}
+
+// countUp adds up a plan.
+func countUp(svc *corev1.Service, groups map[group]*roster, existing []*discoveryv1.EndpointSlice, plan changes) tally {
+	t := tally{slices: len(existing) + len(plan.create) - len(plan.delete)}
+	families := map[discoveryv1.AddressType]bool{}
+	placed := 0
+	for g, want := range groups {
+		families[g.family] = true
+		t.endpoints += len(want.members)
+		t.sufficient += (len(want.members) + sliceLimit - 1) / sliceLimit
+		for i := range want.members {
+			if want.members[i].placed {
+				placed++
+			}
+		}
+	}
+	t.sufficient += len(Families(svc)) - len(families) // the placeholders
+	t.added = t.endpoints - placed
+	for _, slice := range existing {
+		t.removed += len(slice.Endpoints)
+	}
+	t.removed -= placed
+	return t
 }
 
 // serviceMould returns what all slices of a Service have in common.

@@ -23,15 +23,19 @@ func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) e
 	svc := kube.Cached[corev1.Service](c.services, key)
 	if svc == nil {
 		c.slicesLoop.own.Forget(key)
+		c.metrics.gone(key)
 		c.topologies.Delete(key)
 		return nil
 	}
 	if !Selects(svc) {
+		c.metrics.gone(key)
 		return nil
 	}
 	pods := c.podsOf(svc)
 	plan, remarks := planSlices(svc, pods, c.nodesFor(svc, pods), c.slicesOf(c.slicesLoop, SlicesManager, key))
-	if err := c.apply(ctx, c.slicesLoop, key, plan); err != nil {
+	err := c.apply(ctx, c.slicesLoop, key, plan)
+	c.metrics.synced(key, remarks.tally, err)
+	if err != nil {
 		c.failed(svc, err, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service")
 		return fmt.Errorf("endpointslices of service %s: %w", key, err)
 	}
@@ -88,6 +92,7 @@ func (c *Controller) apply(ctx context.Context, l *loop[*discoveryv1.EndpointSli
 			return fmt.Errorf("create slice: %w", err)
 		}
 		l.own.Wrote(key, written)
+		c.count(l, "create")
 	}
 	for _, slice := range plan.update {
 		written, err := api.Update(ctx, slice, metav1.UpdateOptions{})
@@ -95,6 +100,7 @@ func (c *Controller) apply(ctx context.Context, l *loop[*discoveryv1.EndpointSli
 			return fmt.Errorf("update slice %s: %w", slice.Name, err)
 		}
 		l.own.Wrote(key, written)
+		c.count(l, "update")
 	}
 	for _, slice := range plan.delete {
 		err := api.Delete(ctx, slice.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &slice.UID}})
@@ -102,8 +108,16 @@ func (c *Controller) apply(ctx context.Context, l *loop[*discoveryv1.EndpointSli
 			return fmt.Errorf("delete slice %s: %w", slice.Name, err)
 		}
 		l.own.Deleted(key, slice.UID, time.Now())
+		c.count(l, "delete")
 	}
 	return nil
+}
+
+// count counts a write of a slice that follows a selector.
+func (c *Controller) count(l *loop[*discoveryv1.EndpointSlice], operation string) {
+	if l == c.slicesLoop {
+		c.metrics.changes.WithLabelValues(operation).Inc()
+	}
 }
 
 // namespaceGone reports whether a create was refused because the namespace is being deleted, or has

@@ -103,7 +103,7 @@ func (l *lab) run(t *testing.T) (stop func()) {
 	shared := informers.NewSharedInformerFactory(l.client, 0)
 	return apitest.Control(t, shared,
 		New(l.client, shared, Agents(l.caller(t), l.ca.Pool()), slog.New(slog.DiscardHandler)).Run,
-		endpoints.New(l.client, shared, slog.New(slog.DiscardHandler)).Run)
+		endpoints.New(l.client, shared, nil, slog.New(slog.DiscardHandler)).Run)
 }
 
 // caller is who the control plane is towards agents.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,21 +35,33 @@ type Scheduler struct {
 	listed      []cache.DoneChecker  // the first lists are counted
 	events      record.EventRecorder // set by Run
 
-	mu      sync.Mutex                        // guards waiting
-	waiting map[types.NamespacedName]struct{} // pods that fit nowhere
+	metrics metrics
+
+	mu      sync.Mutex // guards pending
+	pending map[types.NamespacedName]*pending
+}
+
+// pending is a pod that has no node yet.
+type pending struct {
+	since    time.Time // seen first
+	attempts int
+	queue    string // active, backoff or, when it fits nowhere, unschedulable
 }
 
 // New returns a Scheduler over the shared informers, which the caller starts. It
-// starts nothing itself.
-func New(client kubernetes.Interface, shared informers.SharedInformerFactory, log *slog.Logger) *Scheduler {
+// starts nothing itself. What it counts is registered with registry; nil for
+// nowhere.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, registry prometheus.Registerer, log *slog.Logger) *Scheduler {
 	s := &Scheduler{
 		client: client, log: log,
 		nodes:   shared.Core().V1().Nodes().Informer(),
 		pods:    shared.Core().V1().Pods().Informer(),
 		cluster: newCluster(),
-		queue:   kube.NewQueue[types.NamespacedName]("schedule", 10*time.Second, log),
-		waiting: map[types.NamespacedName]struct{}{},
+		queue:   kube.NewQueue[types.NamespacedName]("scheduler", 10*time.Second, log),
+		metrics: newMetrics(),
+		pending: map[types.NamespacedName]*pending{},
 	}
+	s.register(registry)
 	s.listed = []cache.DoneChecker{kube.Watch(s.nodes, s.nodeChanged), kube.Watch(s.pods, s.podChanged)}
 	return s
 }
@@ -76,48 +89,92 @@ func (s *Scheduler) work(ctx context.Context, wg *sync.WaitGroup) {
 		if stop {
 			return
 		}
-		pod, node, message := s.decide(key)
+		start := time.Now()
+		pod, node, message, so := s.decide(key)
 		s.queue.Done(key)
 		switch {
 		case pod == nil:
 			s.queue.Forget(key)
 		case node == "":
 			s.queue.Forget(key)
+			s.metrics.attempted(unschedulable, start)
 			s.refuse(ctx, pod, message)
 		default:
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-slots }()
-				s.bind(ctx, pod, node)
+				s.bind(ctx, pod, node, so, start)
 			})
 		}
 	}
 }
 
-// decide returns the pod with its node, or with the reason why there is none; no
-// pod when there is nothing to decide. A refused pod waits from the moment of the
+// decide returns the pod with its node, or with the reason why there is none, and
+// what has been known of it so far; no pod when there is nothing to decide. A refused pod waits from the moment of the
 // decision, so that no change in between is missed.
-func (s *Scheduler) decide(key types.NamespacedName) (pod *corev1.Pod, node, message string) {
+func (s *Scheduler) decide(key types.NamespacedName) (pod *corev1.Pod, node, message string, so pending) {
 	pod = kube.Cached[corev1.Pod](s.pods, key)
-	if pod == nil || !mine(pod) || s.cluster.decided(pod.UID) {
-		return nil, "", ""
+	if pod == nil || !mine(pod) {
+		s.leave(key)
+		return nil, "", "", so
 	}
-	s.mu.Lock()
-	s.waiting[key] = struct{}{}
-	s.mu.Unlock()
+	if s.cluster.decided(pod.UID) {
+		return nil, "", "", so
+	}
+	so = s.attempt(key)
 	node, message = s.cluster.place(pod)
 	if node != "" {
-		s.mu.Lock()
-		delete(s.waiting, key)
-		s.mu.Unlock()
+		s.move(key, active)
 	}
-	return pod, node, message
+	return pod, node, message, so
+}
+
+// enter puts a pod on the queue.
+func (s *Scheduler) enter(key types.NamespacedName) {
+	s.mu.Lock()
+	if p := s.pending[key]; p == nil {
+		s.pending[key] = &pending{since: time.Now(), queue: active}
+	} else {
+		p.queue = active
+	}
+	s.mu.Unlock()
+	s.queue.Add(key)
+}
+
+// attempt notes that a pod is looked at; it fits nowhere until a node is found.
+func (s *Scheduler) attempt(key types.NamespacedName) pending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[key]
+	if p == nil {
+		p = &pending{since: time.Now()}
+		s.pending[key] = p
+	}
+	p.attempts++
+	p.queue = unschedulable
+	return *p
+}
+
+// move notes where a pod without a node is now.
+func (s *Scheduler) move(key types.NamespacedName, queue string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.pending[key]; p != nil {
+		p.queue = queue
+	}
+}
+
+// leave forgets a pod that has a node or needs none any more.
+func (s *Scheduler) leave(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, key)
 }
 
 // bind tells the server. If that is refused the pod is no longer counted; if there
 // is no answer, or the pod is not what the cache says, it is until the cache shows
 // what has become of it. Either way it comes back with a growing pause.
-func (s *Scheduler) bind(ctx context.Context, pod *corev1.Pod, node string) {
+func (s *Scheduler) bind(ctx context.Context, pod *corev1.Pod, node string, so pending, start time.Time) {
 	key := kube.Key(pod)
 	err := s.client.CoreV1().Pods(pod.Namespace).Bind(ctx, &corev1.Binding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
@@ -133,12 +190,17 @@ func (s *Scheduler) bind(ctx context.Context, pod *corev1.Pod, node string) {
 	}
 	if done {
 		s.queue.Forget(key)
+		s.metrics.attempted(scheduled, start)
+		s.metrics.bound(so)
+		s.leave(key)
 		s.events.Eventf(pod, corev1.EventTypeNormal, "Scheduled", "Successfully assigned %s/%s to %s", pod.Namespace, pod.Name, node)
 		return
 	}
+	s.metrics.attempted(failed, start)
 	if ctx.Err() != nil || apierrors.IsNotFound(err) {
 		return
 	}
+	s.move(key, backoff)
 	level := slog.LevelWarn
 	if apierrors.IsConflict(err) { // somebody wrote the pod meanwhile, as happens
 		level = slog.LevelDebug

@@ -24,7 +24,7 @@ import (
 func start(t testing.TB, client kubernetes.Interface) (stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	return apitest.Control(t, shared, scheduler.New(client, shared, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))).Run)
+	return apitest.Control(t, shared, scheduler.New(client, shared, nil, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))).Run)
 }
 
 func addNode(t testing.TB, client kubernetes.Interface, name, cpu string) {

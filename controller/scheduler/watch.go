@@ -10,8 +10,11 @@ import (
 )
 
 // mine reports whether this scheduler has to find the pod a node (rule D14).
-func mine(p *corev1.Pod) bool {
-	return p.Spec.NodeName == "" && p.DeletionTimestamp == nil && len(p.Spec.SchedulingGates) == 0 &&
+func mine(p *corev1.Pod) bool { return ours(p) && len(p.Spec.SchedulingGates) == 0 }
+
+// ours reports whether it will have to, once the pod has no gates.
+func ours(p *corev1.Pod) bool {
+	return p.Spec.NodeName == "" && p.DeletionTimestamp == nil &&
 		(p.Spec.SchedulerName == "" || p.Spec.SchedulerName == corev1.DefaultSchedulerName) && !finished(p)
 }
 
@@ -24,22 +27,24 @@ func finished(p *corev1.Pod) bool {
 func (s *Scheduler) podChanged(old, p *corev1.Pod, _ bool) {
 	switch {
 	case p == nil:
-		s.mu.Lock()
-		delete(s.waiting, kube.Key(old))
-		s.mu.Unlock()
+		s.leave(kube.Key(old))
 		if s.cluster.remove(old.UID) {
 			s.retry()
 		}
 	case finished(p):
+		s.leave(kube.Key(p))
 		if s.cluster.remove(p.UID) {
 			s.retry()
 		}
 	case p.Spec.NodeName != "":
+		s.leave(kube.Key(p))
 		if old == nil || old.Spec.NodeName == "" || costChanged(old, p) {
 			s.cluster.put(p)
 		}
-	case mine(p) && (old == nil || old.Generation != p.Generation || !apiequality.Semantic.DeepEqual(old.Spec, p.Spec)):
-		s.queue.Add(kube.Key(p))
+	case !mine(p):
+		s.leave(kube.Key(p))
+	case old == nil || old.Generation != p.Generation || !apiequality.Semantic.DeepEqual(old.Spec, p.Spec):
+		s.enter(kube.Key(p))
 	}
 }
 
@@ -69,8 +74,10 @@ func (s *Scheduler) nodeChanged(old, n *corev1.Node, _ bool) {
 func (s *Scheduler) retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key := range s.waiting {
-		s.queue.Add(key)
+	for key, p := range s.pending {
+		if p.queue == unschedulable {
+			p.queue = active
+			s.queue.Add(key)
+		}
 	}
-	clear(s.waiting)
 }
