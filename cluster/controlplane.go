@@ -163,8 +163,8 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	}
 	runs := map[string]func(context.Context) error{
 		"workload":  workload.New(client, shared, log.With("part", "workload")).Run,
-		"schedule":  scheduler.New(client, shared, log.With("part", "schedule")).Run,
-		"endpoints": endpoints.New(client, shared, log.With("part", "endpoints")).Run,
+		"scheduler": scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
+		"endpoints": endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,
 		"nodes":     nodes.New(client, shared, s.Pods, log.With("part", "nodes")).Run,
 		"external":  external.New(client, shared, external.Agents(caller, ca.Pool()), log.With("part", "external")).Run,
 		"garbage":   collector.Run,

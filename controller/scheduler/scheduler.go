@@ -205,7 +205,7 @@ func (s *Scheduler) bind(ctx context.Context, pod *corev1.Pod, node string, so p
 	if apierrors.IsConflict(err) { // somebody wrote the pod meanwhile, as happens
 		level = slog.LevelDebug
 	}
-	s.log.Log(ctx, level, "schedule: bind: will try again", "pod", key.String(), "node", node, "err", err)
+	s.log.Log(ctx, level, "bind: will try again", "pod", key.String(), "node", node, "err", err)
 	s.queue.AddRateLimited(key)
 }
 
@@ -228,7 +228,7 @@ func (s *Scheduler) refuse(ctx context.Context, pod *corev1.Pod, message string)
 		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
 		Message: message, LastTransitionTime: since,
 	}); err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
-		s.log.Warn("schedule: cannot say why a pod waits", "pod", pod.Namespace+"/"+pod.Name, "err", err)
+		s.log.Warn("cannot say why a pod waits", "pod", pod.Namespace+"/"+pod.Name, "err", err)
 	}
 }
 

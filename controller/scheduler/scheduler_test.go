@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,10 +22,10 @@ import (
 )
 
 // start runs a Scheduler with caches of its own until stop or the test's end.
-func start(t testing.TB, client kubernetes.Interface) (stop func()) {
+func start(t testing.TB, client kubernetes.Interface, registry prometheus.Registerer) (stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	return apitest.Control(t, shared, scheduler.New(client, shared, nil, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))).Run)
+	return apitest.Control(t, shared, scheduler.New(client, shared, registry, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))).Run)
 }
 
 func addNode(t testing.TB, client kubernetes.Interface, name, cpu string) {
@@ -111,7 +112,8 @@ func TestScheduler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := start(t, client)
+	registry := prometheus.NewRegistry()
+	stop := start(t, client, registry)
 
 	// Without a node a pod waits and says why; a node ends the wait.
 	addPod(t, client, "first", "1")
@@ -134,8 +136,24 @@ func TestScheduler(t *testing.T) {
 	// pod that leaves makes room.
 	addPod(t, client, "big", "2")
 	refused(t, client, "big", "0/2 nodes are available: 2 Insufficient cpu.")
+	for name, want := range map[string]float64{
+		"scheduler_schedule_attempts_total default-scheduler scheduled":             2,
+		"scheduler_scheduling_attempt_duration_seconds default-scheduler scheduled": 2,
+		"scheduler_pod_scheduling_sli_duration_seconds 1":                           1, // the other one had to wait for a node
+		"scheduler_pending_pods active":                                             0,
+		"scheduler_pending_pods backoff":                                            0,
+		"scheduler_pending_pods unschedulable":                                      1,
+		"scheduler_pending_pods gated":                                              0,
+	} {
+		apitest.Eventually(t, func() string {
+			if got := figures(t, registry)[name]; got != want {
+				return fmt.Sprintf("%s is %v, want %v", name, got, want)
+			}
+			return ""
+		})
+	}
 	stop()
-	start(t, client)
+	start(t, client, nil)
 	addPod(t, client, "third", "1")
 	addPod(t, client, "fourth", "1")
 	if a, b := placed(t, client, "third"), placed(t, client, "fourth"); a == b {
@@ -153,6 +171,26 @@ func TestScheduler(t *testing.T) {
 	if n := placed(t, client, "big"); n != "node2" {
 		t.Errorf("big on %s", n)
 	}
+}
+
+// figures are a registry's numbers by name and label values, of histograms the number of observations.
+func figures(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, s := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range s.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = s.GetGauge().GetValue() + s.GetCounter().GetValue() + float64(s.GetHistogram().GetSampleCount())
+		}
+	}
+	return got
 }
 
 // lossy does what it is asked to, and loses the answer to the first binding of each pod.
@@ -184,7 +222,7 @@ func TestAnswersToBindingsAreLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, mine)
+	start(t, mine, nil)
 	for _, n := range []string{"node1", "node2"} {
 		addNode(t, client, n, "5")
 	}
@@ -208,7 +246,7 @@ func BenchmarkSchedule(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	start(b, client)
+	start(b, client, nil)
 	addNode(b, client, "node1", "64")
 	addNode(b, client, "node2", "64")
 	w, err := client.CoreV1().Pods("default").Watch(b.Context(), metav1.ListOptions{})
