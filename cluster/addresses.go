@@ -10,11 +10,13 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/network/nft"
 )
 
@@ -55,12 +57,12 @@ func nodeAddrs(have []netip.Addr, services []netip.Prefix) ([]netip.Addr, error)
 	return picked, nil
 }
 
-// everywhere is the address that stands for all of the host's, of every family in use.
-func everywhere(services []netip.Prefix) netip.Addr {
-	if hasIPv6(services) {
-		return netip.IPv6Unspecified()
+// everywhere is where the API server listens on this host: at all addresses, of every family in use.
+func everywhere(s config.Settings) netip.AddrPort {
+	if hasIPv6(s.Services) {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(s.Port))
 	}
-	return netip.IPv4Unspecified()
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
 }
 
 func hasIPv6(ranges []netip.Prefix) bool {
@@ -131,4 +133,13 @@ func advertisedLinks() ([]string, error) {
 		}
 	}
 	return names, errors.Join(errs...)
+}
+
+// joinAddrs is a list of addresses as flags have it.
+func joinAddrs(addrs []netip.Addr) string {
+	texts := make([]string, len(addrs))
+	for i, a := range addrs {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ",")
 }

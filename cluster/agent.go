@@ -26,11 +26,12 @@ import (
 
 // Agent says how a machine, or a lab's namespace, becomes a node.
 type Agent struct {
-	config.Settings
-	Server    string // the API server, https://ADDR:PORT
-	Token     string // what proves that the machine may join
-	TokenFile string // holds it, if it is not given itself
-	Lab       *LabNode
+	config.Config        // of the node
+	Server        string // the API server, https://ADDR:PORT
+	Token         string // what proves that the machine may join
+	TokenFile     string // holds it, if it is not given itself
+	Lab           *LabNode
+	Reports       io.Writer // where the stages of the start are told
 }
 
 // LabNode is what the agent of a lab's node is told by its lab. It ends when the process's input does, so that no agent outlives
@@ -41,63 +42,45 @@ type LabNode struct {
 	Host     []netip.Addr // the host's addresses in the lab
 }
 
-// RunAgent makes this machine, or a lab's namespace, a node until ctx ends. It tells reports how its start goes on.
-func RunAgent(ctx context.Context, p Process, a Agent, reports io.Writer) error {
-	st := newStages(reports)
-	err := runAgent(ctx, p, a, st)
+// RunAgent makes this machine, or a lab's namespace, a node until ctx ends.
+func RunAgent(ctx context.Context, p Process, a Agent) error {
+	st := newStages(a.Reports)
+	s, err := config.Resolve(a.Config)
+	if err == nil {
+		err = runAgent(ctx, p, a, s, st)
+	}
 	if err != nil {
 		st.failed(err)
 	}
 	return err
 }
 
-func runAgent(ctx context.Context, p Process, f Agent, st *stages) error {
-	s := f.Settings
+func runAgent(ctx context.Context, p Process, a Agent, s config.Settings, st *stages) error {
 	log, err := p.logger(s.LogLevel)
 	if err != nil {
 		return err
 	}
-	if f.NodeName, err = joiningName(s.NodeName); err != nil {
-		return err
+	if a.Lab != nil {
+		ctx = cancelAtEOF(ctx, p.In)
 	}
-	found := hostAddrs(s.Node)
-	if len(found) == 0 {
-		return errors.New("this host has no default route to take its address from; give it with --node-ip")
-	}
-	if f.Lab != nil {
-		ctx = endsWithInput(ctx, p.In)
-	}
-	base, lock, err := f.base(ctx, s)
+	base, lock, err := a.base(ctx, &s)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	var self *join.Member
-	if err := within(ctx, "join "+f.Server, f.bound(), func(ctx context.Context) (err error) {
-		self, err = enter(ctx, base.dir, f, found)
-		return err
-	}); err != nil {
-		return err
-	}
-	addrs, err := nodeAddrs(found, self.Cluster.Services)
+	spec, self, err := a.join(ctx, s, base)
 	if err != nil {
 		return err
 	}
-	sysctls := func() error { return setSysctls(self.Cluster.Services, base.sysctl) }
-	if err := sysctls(); err != nil {
-		return err
-	}
-	spec := agentSpec(f, s, self, addrs)
-	spec.dir, spec.sysctls = base.dir, sysctls
 	g, ctx := errgroup.WithContext(ctx)
 	go heap.Tend(ctx)
-	if f.Lab == nil { // a lab's addresses are the lab's own
-		if err := followAddrs(ctx, g, s, self.Cluster.Services, addrs, log); err != nil {
+	if a.Lab == nil { // a lab's addresses are the lab's own
+		if err := watchAddrs(ctx, g, spec.Settings, spec.addrs, log); err != nil {
 			return err
 		}
 	}
 	g.Go(named("certificates", ctx, func(ctx context.Context) error { return self.Keep(ctx, log.With("part", "certificates")) }))
-	if err := startNode(ctx, g, spec, p.nodeClient(f.Server, peer.API(self.Client, self.CA)), base.record, log, st); err != nil {
+	if err := startNode(ctx, g, spec, p.nodeClient(a.Server, peer.API(self.Client, self.CA)), log, st); err != nil {
 		return err
 	}
 	st.ready()
@@ -105,96 +88,56 @@ func runAgent(ctx context.Context, p Process, f Agent, st *stages) error {
 	return g.Wait()
 }
 
-// agentSpec is the node that a machine, or a lab's namespace, becomes.
-func agentSpec(f Agent, s config.Settings, self *join.Member, addrs []netip.Addr) nodeSpec {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(self.CA)
-	spec := nodeSpec{name: f.NodeName, addrs: addrs, port: s.AgentPort, cgroups: nodeCgroup(s.Name, f.NodeName), cluster: self.Cluster, serving: self.Serving, clientCAs: pool, server: f.Server}
-	if f.Lab != nil {
-		spec.dial, spec.host = dialFrom(f.Lab.Upstream), f.Lab.Host
+// join makes this machine a member of the cluster, which tells it the rest of the settings, and the kernel's settings what a node's
+// have to be.
+func (a Agent) join(ctx context.Context, s config.Settings, base agentBase) (nodeSpec, *join.Member, error) {
+	spec := nodeSpec{Settings: s, dir: base.dir, record: base.record, server: a.Server, clientCAs: x509.NewCertPool()}
+	if a.Lab != nil { // the server is there already; a machine may wait for it
+		spec.dial, spec.host, spec.bound = dialFrom(a.Lab.Upstream), a.Lab.Host, nodeBound
 	}
-	spec.bound = f.bound()
-	return spec
-}
-
-// bound is how long a stage of the agent's start may take: in a lab the server is there already, a machine may wait for it.
-func (f Agent) bound() time.Duration {
-	if f.Lab != nil {
-		return nodeBound
+	var self *join.Member
+	if err := within(ctx, "join "+a.Server, spec.bound, func(ctx context.Context) (err error) {
+		self, err = a.enter(ctx, base)
+		return err
+	}); err != nil {
+		return spec, nil, err
 	}
-	return 0
-}
-
-func joinAddrs(addrs []netip.Addr) string {
-	texts := make([]string, len(addrs))
-	for i, a := range addrs {
-		texts[i] = a.String()
+	spec.Networking, spec.serving = self.Networking, self.Serving
+	spec.clientCAs.AppendCertsFromPEM(self.CA)
+	spec.sysctls = func() error { return setSysctls(self.Networking.Services, base.sysctl) }
+	var err error
+	if spec.addrs, err = nodeAddrs(base.addrs, spec.Services); err != nil {
+		return spec, nil, err
 	}
-	return strings.Join(texts, ",")
-}
-
-// agentBase is where an agent keeps its state and where it records what it changes on the host.
-type agentBase struct {
-	dir    string
-	record func(kind, path string) error
-	sysctl func(key, value string) error
-}
-
-// base prepares where the agent works, and marks it as this one's.
-func (f Agent) base(ctx context.Context, s config.Settings) (agentBase, io.Closer, error) {
-	if f.Lab == nil {
-		return standalone(s, f.NodeName)
-	}
-	lock, err := afterEarlier(ctx, f.Lab.Dir)
-	return agentBase{record: func(string, string) error { return nil }, sysctl: writeSysctl, dir: f.Lab.Dir}, lock, err
-}
-
-// standalone prepares a machine of its own for an agent.
-func standalone(s config.Settings, name string) (agentBase, io.Closer, error) {
-	inst := instance.Instance{Dir: s.DataDir}
-	if err := inst.Prepare(); err != nil {
-		return agentBase{}, nil, err
-	}
-	lock, err := inst.Lock()
-	if err != nil {
-		return agentBase{}, nil, err
-	}
-	journal, err := host.OpenJournal(inst.Path("journal"))
-	if err == nil {
-		err = inst.SaveSettings(s.Config)
-	}
-	if err != nil {
-		lock.Close()
-		return agentBase{}, nil, err
-	}
-	return agentBase{dir: nodeDir(inst, name), record: journal.Record, sysctl: journal.Sysctl}, lock, nil
+	return spec, self, spec.sysctls()
 }
 
 // enter joins the cluster, trying until the server can be reached. A server that refuses ends the attempt.
-func enter(ctx context.Context, dir string, f Agent, addrs []netip.Addr) (*join.Member, error) {
-	who := join.Machine{Server: f.Server, Name: f.NodeName, Addrs: addrs}
-	if _, err := reachAPI(ctx, f.Server); err != nil {
+func (a Agent) enter(ctx context.Context, base agentBase) (*join.Member, error) {
+	if _, err := reachAPI(ctx, a.Server); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(base.dir, 0o700); err != nil {
 		return nil, err
 	}
-	if f.TokenFile != "" {
-		text, err := os.ReadFile(f.TokenFile)
+	token := a.Token
+	if a.TokenFile != "" {
+		text, err := os.ReadFile(a.TokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("token-file: %w", err)
 		}
-		f.Token = strings.TrimSpace(string(text))
+		token = strings.TrimSpace(string(text))
 	}
-	var err error
-	if who.Secret, err = (instance.Instance{Dir: dir}).Secret("node-secret"); err != nil {
+	secret, err := (instance.Instance{Dir: base.dir}).Secret("node-secret")
+	if err != nil {
 		return nil, err
 	}
+	who := join.Machine{Server: a.Server, Name: base.name, Addrs: base.addrs, Secret: secret}
 	for {
-		member, err := who.Join(ctx, f.Token)
+		member, err := who.Join(ctx, token)
 		var unreachable *net.OpError
 		if err == nil || !errors.Is(err, join.ErrLater) && (!errors.As(err, &unreachable) || unreachable.Op != "dial") {
-			return member, knownBy(err, filepath.Join(dir, "node-secret"))
+			return member, knownBy(err, filepath.Join(base.dir, "node-secret"))
 		}
 		select {
 		case <-ctx.Done():
@@ -202,6 +145,56 @@ func enter(ctx context.Context, dir string, f Agent, addrs []netip.Addr) (*join.
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// agentBase is what an agent has of its machine before it joins: where it keeps its state, and where it records what it changes.
+type agentBase struct {
+	name   string       // of the node
+	addrs  []netip.Addr // those that the machine has
+	dir    string
+	record func(kind, path string) error
+	sysctl func(key, value string) error
+}
+
+// base prepares where the agent works, and marks it as this one's. It completes the settings by the node's name.
+func (a Agent) base(ctx context.Context, s *config.Settings) (base agentBase, lock io.Closer, err error) {
+	given := s.Config
+	if s.NodeName, err = joiningName(s.NodeName); err != nil {
+		return base, nil, err
+	}
+	base.name, base.addrs = s.NodeName, hostAddrs(s.NodeIPs)
+	if len(base.addrs) == 0 {
+		return base, nil, errors.New("this host has no default route to take its address from; give it with --node-ip")
+	}
+	if a.Lab == nil {
+		return base.standalone(given)
+	}
+	base.dir, base.sysctl = a.Lab.Dir, writeSysctl
+	base.record = func(string, string) error { return nil }
+	lock, err = lockNode(ctx, a.Lab.Dir)
+	return base, lock, err
+}
+
+// standalone prepares a machine of its own for an agent.
+func (base agentBase) standalone(given config.Config) (agentBase, io.Closer, error) {
+	inst := instance.Instance{Dir: given.DataDir}
+	if err := inst.Prepare(); err != nil {
+		return base, nil, err
+	}
+	lock, err := inst.Lock()
+	if err != nil {
+		return base, nil, err
+	}
+	journal, err := host.OpenJournal(inst.Path("journal"))
+	if err == nil {
+		err = inst.SaveSettings(given)
+	}
+	if err != nil {
+		lock.Close()
+		return base, nil, err
+	}
+	base.dir, base.record, base.sysctl = nodeDir(inst, base.name), journal.Record, journal.Sysctl
+	return base, lock, nil
 }
 
 // knownBy says of an error about joining by which file the machine is known, for that may have been lost.
@@ -212,8 +205,8 @@ func knownBy(err error, secret string) error {
 	return fmt.Errorf("%w; this machine is known by the secret in %s", err, secret)
 }
 
-// endsWithInput is a context that ends when the input does.
-func endsWithInput(ctx context.Context, input io.Reader) context.Context {
+// cancelAtEOF is a context that ends when the input does.
+func cancelAtEOF(ctx context.Context, input io.Reader) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		io.Copy(io.Discard, input)

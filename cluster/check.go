@@ -85,10 +85,10 @@ func firewalls(s config.Settings) []host.Firewall {
 }
 
 func withPorts(req host.Requirements, s config.Settings) host.Requirements {
-	all := everywhere(s.Services)
+	all := everywhere(s)
 	req.Ports = []host.Port{
-		{Network: "tcp", Addr: netip.AddrPortFrom(all, uint16(s.Port)), For: "API server", Flag: "--port"},
-		{Network: "tcp", Addr: netip.AddrPortFrom(all, uint16(s.AgentPort)), For: "node agent", Flag: "--agent-port"},
+		{Network: "tcp", Addr: all, For: "API server", Flag: "--port"},
+		{Network: "tcp", Addr: netip.AddrPortFrom(all.Addr(), uint16(s.AgentPort)), For: "node agent", Flag: "--agent-port"},
 	}
 	for _, a := range s.DNS { // which this host does not have yet: only who listens everywhere is in the way
 		for _, network := range []string{"udp", "tcp"} {

@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -80,4 +81,18 @@ func Locate(flags config.Config) (instance.Instance, config.Settings, error) {
 	started.DataDir = s.DataDir
 	s, err = config.Resolve(started)
 	return inst, s, err
+}
+
+// named runs a part and says which one failed. A part that returns before it was told to stop has failed.
+func named(name string, ctx context.Context, run func(context.Context) error) func() error {
+	return func() error {
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			err = errors.New("stopped by itself")
+		}
+		return fmt.Errorf("%s: %w", name, err)
+	}
 }

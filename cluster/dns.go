@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"net/http"
-	"net/netip"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
@@ -16,12 +15,9 @@ import (
 // DNS is the name server of a cluster by itself.
 type DNS struct {
 	API
-	LogLevel   string
-	Addrs      []netip.AddrPort // where it answers, one of each family
-	Clients    []netip.Prefix   // for whom names outside the cluster are looked up, besides this host
-	Domain     string           // the zone of the cluster
-	ResolvConf string           // a file that names the servers of all other names
-	Metrics    string           // ADDR:PORT of /metrics; empty: nowhere
+	dns.Config
+	LogLevel    string
+	MetricsAddr string // ADDR:PORT of /metrics; empty: nowhere
 }
 
 // RunDNS serves the names of a cluster until ctx ends.
@@ -40,15 +36,16 @@ func RunDNS(ctx context.Context, p Process, d DNS) error {
 	}
 	go heap.Tend(ctx)
 	w, metrics := world.New(), newMetrics()
-	names := dns.New(dns.Config{Addrs: d.Addrs, Domain: d.Domain, Clients: d.Clients, ResolvConf: d.ResolvConf, Metrics: metrics}, w, log.With("part", "dns"))
+	d.Metrics = metrics
+	names := dns.New(d.Config, w, log.With("part", "dns"))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(named("world", ctx, func(ctx context.Context) error {
 		return w.Follow(ctx, client, world.Services, world.EndpointSlices, world.Namespaces)
 	}))
 	g.Go(func() error { return sayWaiting(ctx, w, cfg.Host, log) })
 	g.Go(named("dns", ctx, names.Run))
-	if d.Metrics != "" {
-		g.Go(named("metrics", ctx, func(ctx context.Context) error { return servePage(ctx, d.Metrics, metricsPage(metrics)) }))
+	if d.MetricsAddr != "" {
+		g.Go(named("metrics", ctx, func(ctx context.Context) error { return servePage(ctx, d.MetricsAddr, metricsPage(metrics)) }))
 	}
 	select {
 	case <-names.Ready():

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,23 +43,16 @@ func metricsPage(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 }
 
-// nodeHealth is what newHealth has to know of a node.
-type nodeHealth struct {
-	name    string
-	addrs   []netip.Addr
-	listen  []netip.AddrPort // of /healthz and /livez
-	pages   map[netip.AddrPort]http.Handler
-	events  record.EventRecorder
-	metrics *prometheus.Registry
+// newHealth is what tells load balancers about a node, and what counts the connections of its endpoints.
+func newHealth(cfg health.Config, metrics prometheus.Registerer, proxy *nft.Proxy, w *world.World, log *slog.Logger) *health.Server {
+	health.CollectConnections(metrics, func() ([]health.Connections, error) { return connectionsOf(proxy) })
+	cfg.Metrics, cfg.Freshness = metrics, func() health.Freshness { return freshness(proxy.Stats()) }
+	return health.New(cfg, w, log.With("part", "health"))
 }
 
-// newHealth is what tells load balancers about a node.
-func newHealth(n nodeHealth, proxy *nft.Proxy, w *world.World, log *slog.Logger) *health.Server {
-	health.CollectConnections(n.metrics, func() ([]health.Connections, error) { return connectionsOf(proxy) })
-	return health.New(health.Config{
-		NodeName: n.name, NodeIPs: n.addrs, Listen: n.listen, Pages: n.pages, Events: n.events, Metrics: n.metrics,
-		Freshness: func() health.Freshness { return freshness(proxy.Stats()) },
-	}, w, log.With("part", "health"))
+// healthzAt is where kube-proxy's /healthz is: at a node's addresses, and on loopback.
+func healthzAt(addrs []netip.Addr) []netip.AddrPort {
+	return onPort(healthzPort, slices.Concat(addrs, loopbacks(addrs))...)
 }
 
 func freshness(s nft.Stats) health.Freshness {

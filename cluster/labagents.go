@@ -141,9 +141,9 @@ func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings,
 	return err
 }
 
-// afterEarlier marks a lab node's directory as this agent's, after the one of an earlier life has ended: one whose lab was
+// lockNode marks a lab node's directory as this agent's, after the one of an earlier life has ended: one whose lab was
 // killed needs a moment to notice.
-func afterEarlier(ctx context.Context, dir string) (*os.File, error) {
+func lockNode(ctx context.Context, dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}

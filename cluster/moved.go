@@ -26,12 +26,12 @@ func (m *MovedError) Error() string {
 // changes several things one after the other.
 const settleDown = time.Second
 
-// followAddrs ends with a MovedError when this host has lost an address of its node and has others in its place: certificates,
+// watchAddrs ends with a MovedError when this host has lost an address of its node and has others in its place: certificates,
 // endpoints, rules and listeners are all made for the addresses of a start. As long as the host has none, all that does not need
 // one goes on.
-func followAddrs(ctx context.Context, g *errgroup.Group, s config.Settings, services []netip.Prefix, now []netip.Addr, log *slog.Logger) error {
+func watchAddrs(ctx context.Context, g *errgroup.Group, s config.Settings, now []netip.Addr, log *slog.Logger) error {
 	log = log.With("part", "addresses")
-	find := func() ([]netip.Addr, error) { return nodeAddrs(hostAddrs(s.Node), services) }
+	find := func() ([]netip.Addr, error) { return nodeAddrs(hostAddrs(s.NodeIPs), s.Services[:len(now)]) }
 	addrs, routes := make(chan netlink.AddrUpdate, 16), make(chan netlink.RouteUpdate, 16)
 	if err := netlink.AddrSubscribe(addrs, ctx.Done()); err != nil {
 		return fmt.Errorf("addresses of this host: %w", err)

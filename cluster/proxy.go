@@ -19,25 +19,18 @@ import (
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/internal/heap"
+	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/world"
 )
 
-// Proxy is the service proxy of a node by itself.
+// Proxy is the service proxy of a node by itself. Addresses and ranges that are not given the cluster says, if it can.
 type Proxy struct {
 	API
-	LogLevel       string
-	NodeName       string           // empty: the host name
-	NodeIPs        []netip.Addr     // none: the cluster says
-	Pods, Services []netip.Prefix   // none: the cluster says, if it can
-	MasqueradeAll  bool             // show Services an address of the node in place of a pod's
-	Healthz        []netip.AddrPort // none: of the node's addresses
-	Metrics        netip.AddrPort
-}
-
-// rules is what the rules have to know.
-func (x Proxy) rules(servers []netip.AddrPort) nft.Config {
-	return nft.Config{NodeName: x.NodeName, NodeIPs: x.NodeIPs, ClusterCIDRs: x.Pods, ServiceCIDRs: x.Services, APIServers: servers, ServicesOnly: true, MasqueradeAll: x.MasqueradeAll, CountUpTo: countUpTo}
+	nft.Config  // without a name: the host name
+	LogLevel    string
+	Healthz     []netip.AddrPort // where /healthz and /livez answer; none: at the node's addresses
+	MetricsAddr netip.AddrPort   // where /metrics, /healthz and /proxyMode answer
 }
 
 // CleanProxy removes all rules of a proxy that has ended.
@@ -69,8 +62,8 @@ func RunProxy(ctx context.Context, p Process, x Proxy) error {
 	if err := refuseRivals(ctx); err != nil {
 		return err
 	}
-	servers, err := reachAPI(ctx, cfg.Host)
-	if err != nil {
+	x.ServicesOnly, x.CountUpTo = true, countUpTo
+	if x.APIServers, err = reachAPI(ctx, cfg.Host); err != nil {
 		return err
 	}
 	go heap.Tend(ctx)
@@ -80,7 +73,7 @@ func RunProxy(ctx context.Context, p Process, x Proxy) error {
 		return w.Follow(ctx, client, world.Services, world.EndpointSlices, world.Nodes)
 	}))
 	g.Go(func() error { return sayWaiting(ctx, w, cfg.Host, log) })
-	if err := startProxy(ctx, g, x, servers, client, w, log); err != nil && ctx.Err() == nil {
+	if err := startProxy(ctx, g, x, client, w, log); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return g.Wait()
@@ -100,7 +93,7 @@ func refuseRivals(ctx context.Context) error {
 }
 
 // startProxy starts the parts once it is known what this node is.
-func startProxy(ctx context.Context, g *errgroup.Group, x Proxy, servers []netip.AddrPort, client kubernetes.Interface, w *world.World, log *slog.Logger) error {
+func startProxy(ctx context.Context, g *errgroup.Group, x Proxy, client kubernetes.Interface, w *world.World, log *slog.Logger) error {
 	if len(x.NodeIPs) == 0 {
 		var err error
 		if x.NodeIPs, err = awaitNodeIPs(ctx, w, x.NodeName, log); err != nil {
@@ -108,21 +101,20 @@ func startProxy(ctx context.Context, g *errgroup.Group, x Proxy, servers []netip
 		}
 		g.Go(func() error { return watchNodeIPs(ctx, w, x.NodeName, x.NodeIPs) })
 	}
-	if len(x.Services) == 0 {
-		x.Services = serviceRanges(ctx, client, log)
+	if len(x.ServiceCIDRs) == 0 {
+		x.ServiceCIDRs = serviceRanges(ctx, client, log)
+	}
+	if len(x.Healthz) == 0 {
+		x.Healthz = healthzAt(x.NodeIPs)
 	}
 	metrics := newMetrics()
-	rules := x.rules(servers)
-	rules.Metrics = metrics
-	proxy := nft.New(rules, w, log.With("part", "nft"))
-	if len(x.Healthz) == 0 {
-		x.Healthz = onPort(healthzPort, append(slices.Clone(x.NodeIPs), loopbacks(x.NodeIPs)...)...)
-	}
-	answers := newHealth(nodeHealth{name: x.NodeName, addrs: x.NodeIPs, listen: x.Healthz, events: newRecorder(ctx, client, x.NodeName), metrics: metrics,
-		pages: map[netip.AddrPort]http.Handler{x.Metrics: proxyPages(metricsPage(metrics))}}, proxy, w, log)
+	x.Metrics = metrics
+	proxy := nft.New(x.Config, w, log.With("part", "nft"))
+	answers := newHealth(health.Config{NodeName: x.NodeName, NodeIPs: x.NodeIPs, Listen: x.Healthz, Events: newRecorder(ctx, client, x.NodeName),
+		Pages: map[netip.AddrPort]http.Handler{x.MetricsAddr: proxyPages(metricsPage(metrics))}}, metrics, proxy, w, log)
 	g.Go(named("nft", ctx, proxy.Run))
 	g.Go(named("health", ctx, answers.Run))
-	log.Info("programming Services", "node", x.NodeName, "addresses", x.NodeIPs, "pods", podRanges(x, w), "services", x.Services)
+	log.Info("programming Services", "node", x.NodeName, "addresses", x.NodeIPs, "pods", podRanges(x, w), "services", x.ServiceCIDRs)
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err == nil && strings.TrimSpace(string(text)) == "0" {
 		log.Warn("this host forwards no packets: Services reach no pods until net.ipv4.ip_forward is 1, which the pod network usually sets")
 	}
@@ -225,8 +217,8 @@ func podRanges(x Proxy, w *world.World) any {
 	if n := w.Node(x.NodeName); n != nil && len(n.Spec.PodCIDRs) > 0 {
 		return n.Spec.PodCIDRs
 	}
-	if len(x.Pods) > 0 {
-		return x.Pods
+	if len(x.ClusterCIDRs) > 0 {
+		return x.ClusterCIDRs
 	}
 	return "unknown: Services see an address of this node in place of a pod's; --cluster-cidr tells"
 }

@@ -59,7 +59,7 @@ func TestOddObjectsKeepNoQueueBusy(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	settings := config.Settings{Pods: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Services: server.ServiceCIDRs}
+	settings := config.Settings{Networking: config.Networking{Pods: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Services: server.ServiceCIDRs}}
 	if _, err := startControllers(ctx, &parts, api.ClientConfig(), server.CA, settings, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}

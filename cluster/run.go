@@ -2,47 +2,44 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/cluster/instance"
 	"fairlead.dev/fairlead/cluster/join"
-	"fairlead.dev/fairlead/cluster/lab"
 	"fairlead.dev/fairlead/host"
-	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/internal/pages"
 )
 
-// Birth is what the keeper gives a main process on its way.
-type Birth struct {
-	Keeper  int       // the process; 0: there is none
+// Keeper is what starts a main process, and starts it again when it has died.
+type Keeper struct {
+	PID     int       // 0: there is none
 	Reports io.Writer // where the stages of the start are told
 	Ready   io.Writer // where a byte says that the cluster is ready
 }
 
 // orphan reports whether the keeper ended while this process began: whoever ended it did not see this one, and means it too.
-func (b Birth) orphan() bool { return b.Keeper != 0 && os.Getppid() != b.Keeper }
+func (k Keeper) orphan() bool { return k.PID != 0 && os.Getppid() != k.PID }
 
 // Run is the life of a cluster's main process, which `up` has a keeper start. It returns when ctx ends or a part fails.
-func Run(ctx context.Context, p Process, inst instance.Instance, b Birth) error {
+func Run(ctx context.Context, p Process, inst instance.Instance, k Keeper) error {
 	// When memory runs out, the kernel is to end this process rather than the keeper. It may be that neither may choose.
 	os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0o644)
-	st := newStages(b.Reports)
-	st.onReady = func() { b.Ready.Write([]byte{1}) }
-	err := runCluster(ctx, p, inst, b, st)
+	st := newStages(k.Reports)
+	st.onReady = func() { k.Ready.Write([]byte{1}) }
+	err := runCluster(ctx, p, inst, k, st)
 	if err != nil {
 		st.failed(err)
 	}
@@ -51,7 +48,7 @@ func Run(ctx context.Context, p Process, inst instance.Instance, b Birth) error 
 
 // runCluster is a cluster started by `up`: this host as control plane and node, or a lab. It
 // returns when ctx ends. Containers and kernel rules stay: `down` removes them, the next start adopts them.
-func runCluster(ctx context.Context, p Process, inst instance.Instance, b Birth, st *stages) error {
+func runCluster(ctx context.Context, p Process, inst instance.Instance, k Keeper, st *stages) error {
 	saved, err := inst.LoadSettings()
 	if err != nil {
 		return err
@@ -70,7 +67,7 @@ func runCluster(ctx context.Context, p Process, inst instance.Instance, b Birth,
 		return err
 	}
 	defer lock.Close()
-	if b.orphan() {
+	if k.orphan() {
 		return errors.New("the keeper of this process has ended before it began")
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -120,132 +117,51 @@ func nodeCgroup(cluster, node string) string { return clusterCgroup(cluster) + "
 
 // startHost runs the control plane and makes this host the node.
 func startHost(ctx context.Context, g *errgroup.Group, p Process, inst instance.Instance, s config.Settings, log *slog.Logger, st *stages) error {
-	addrs, err := nodeAddrs(hostAddrs(s.Node), s.Services)
+	addrs, err := nodeAddrs(hostAddrs(s.NodeIPs), s.Services)
 	if err != nil {
 		return err
 	}
-	name, err := nodeName(s.NodeName)
+	if s.NodeName, err = nodeName(s.NodeName); err != nil {
+		return err
+	}
+	if err := watchAddrs(ctx, g, s, addrs, log); err != nil {
+		return err
+	}
+	cp, err := startControlPlane(ctx, g, inst, s, apiserver.Config{Bind: everywhere(s), Advertise: addrs[0], Node: s.NodeName}, log, st)
 	if err != nil {
 		return err
 	}
-	if err := followAddrs(ctx, g, s, s.Services, addrs, log); err != nil {
-		return err
-	}
-	cp, err := startControlPlane(ctx, g, inst, s, doors{bind: everywhere(s.Services), advertise: addrs[0], node: name}, log, st)
+	spec, err := hostNode(inst, s, cp, addrs)
 	if err != nil {
 		return err
 	}
-	self, err := cp.ca.Source(join.ClientIdentity(name))
+	self, err := cp.ca.Source(join.ClientIdentity(s.NodeName))
 	if err != nil {
 		return err
 	}
-	serving, err := cp.ca.Source(join.ServingIdentity(name, addrs))
-	if err != nil {
-		return err
-	}
-	journal, err := host.OpenJournal(inst.Path("journal"))
-	if err != nil {
-		return err
-	}
-	sysctls := func() error { return setSysctls(s.Services, journal.Sysctl) }
-	if err := sysctls(); err != nil {
-		return err
-	}
-	spec := nodeSpec{name: name, addrs: addrs, port: s.AgentPort, dir: nodeDir(inst, name), cgroups: nodeCgroup(s.Name, name), cluster: cluster(s), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server, sysctls: sysctls, bound: nodeBound, written: cp.acknowledged}
-	if err := startNode(ctx, g, spec, cp.inProcess(p.nodeClient(cp.server, nil), self), journal.Record, log, st); err != nil {
+	if err := startNode(ctx, g, spec, cp.inProcess(p.nodeClient(cp.server, nil), self), log, st); err != nil {
 		return err
 	}
 	// A node may not say of itself what role it has; the control plane does.
 	role := []byte(`{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`)
-	if _, err := cp.client.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, role, metav1.PatchOptions{}); err != nil {
-		return fmt.Errorf("label node %s: %w", name, err)
+	if _, err := cp.client.CoreV1().Nodes().Patch(ctx, s.NodeName, types.MergePatchType, role, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("label node %s: %w", s.NodeName, err)
 	}
 	return nil
 }
 
-// startLab builds the lab's network, runs the control plane on the host's end of it, and one agent process
-// in each node's namespace, which is started again should it end.
-func startLab(ctx context.Context, g *errgroup.Group, p Process, inst instance.Instance, s config.Settings, log *slog.Logger, st *stages) error {
-	l, err := createLab(ctx, inst, s)
+// hostNode is this host as the node beside its control plane. What of the kernel's settings has to be is so when it returns.
+func hostNode(inst instance.Instance, s config.Settings, cp *controlPlane, addrs []netip.Addr) (nodeSpec, error) {
+	serving, err := cp.ca.Source(join.ServingIdentity(s.NodeName, addrs))
 	if err != nil {
-		return err
+		return nodeSpec{}, err
 	}
-	st.done(fmt.Sprintf("lab of %d nodes on %s", s.Nodes, strings.Trim(fmt.Sprint(l.Subnets), "[]")))
-	cp, err := startControlPlane(ctx, g, inst, s, doors{bind: l.API()[0], advertise: l.API()[0], listen: l.Listen}, log, st)
+	journal, err := host.OpenJournal(inst.Path("journal"))
 	if err != nil {
-		return err
+		return nodeSpec{}, err
 	}
-	nodes := l.Nodes(s.Nodes)
-	if err := startAgents(ctx, g, nodes, log, func(ctx context.Context, n lab.Node, did func(report)) error {
-		return runLabAgent(ctx, inst, s, cp, l.Host(), n, did)
-	}); err != nil {
-		return err
-	}
-	st.done(fmt.Sprintf("%d nodes ready", s.Nodes))
-	return nil
-}
-
-// createLab makes the lab's network. Of several that start at once each sees what those before it have taken.
-func createLab(ctx context.Context, inst instance.Instance, s config.Settings) (lab.Lab, error) {
-	unlock, err := lockHost(ctx)
-	if err != nil {
-		return lab.Lab{}, err
-	}
-	defer unlock()
-	l, err := labOf(inst, s)
-	if err != nil {
-		return l, err
-	}
-	return l, l.Create(s.Nodes)
-}
-
-// labNamed is the lab of an instance without its addresses: enough to remove it.
-func labNamed(inst instance.Instance, name string) lab.Lab {
-	return lab.Lab{Name: name, Dir: inst.Path("netns")}
-}
-
-// labOf is the lab of an instance. Its number is chosen once and kept.
-func labOf(inst instance.Instance, s config.Settings) (lab.Lab, error) {
-	l := labNamed(inst, s.Name)
-	var number uint8
-	text, err := os.ReadFile(inst.Path("lab.json"))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if number, err = newNumber(inst); err != nil {
-			return l, err
-		}
-	case err != nil:
-		return l, err
-	case json.Unmarshal(text, &number) != nil:
-		return l, inst.Damaged("lab.json", text)
-	}
-	if !l.Exists() {
-		free, err := lab.Free(int(number))
-		if err != nil {
-			return l, err
-		}
-		if !free { // another lab has come to be there since
-			if number, err = chooseNumber(inst); err != nil {
-				return l, err
-			}
-		}
-	}
-	l.Subnets = lab.Subnets(int(number), s.Services)
-	return l, nil
-}
-
-// newNumber chooses the number of a new lab.
-func newNumber(inst instance.Instance) (uint8, error) {
-	if err := inst.MayMake("lab.json"); err != nil {
-		return 0, err
-	}
-	return chooseNumber(inst)
-}
-
-func chooseNumber(inst instance.Instance) (uint8, error) {
-	number, err := lab.FreeNumber()
-	if err != nil {
-		return 0, err
-	}
-	return uint8(number), durable.WriteFile(inst.Path("lab.json"), fmt.Append(nil, number), 0o600)
+	sysctls := func() error { return setSysctls(s.Services, journal.Sysctl) }
+	spec := nodeSpec{Settings: s, addrs: addrs, dir: nodeDir(inst, s.NodeName), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server,
+		sysctls: sysctls, record: journal.Record, bound: nodeBound, written: cp.acknowledged}
+	return spec, sysctls()
 }

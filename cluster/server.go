@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/cluster/instance"
 	"fairlead.dev/fairlead/internal/heap"
@@ -34,7 +35,7 @@ func RunServer(ctx context.Context, p Process, flags config.Config) error {
 	if err := inst.SaveSettings(s.Config); err != nil {
 		return err
 	}
-	addrs, err := nodeAddrs(hostAddrs(s.Node), s.Services[:1])
+	addrs, err := nodeAddrs(hostAddrs(s.NodeIPs), s.Services[:1])
 	if err != nil {
 		return err
 	}
@@ -43,10 +44,10 @@ func RunServer(ctx context.Context, p Process, flags config.Config) error {
 	if err := serveProfiles(ctx, g, p.Pprof); err != nil {
 		return err
 	}
-	if err := followAddrs(ctx, g, s, s.Services[:1], addrs, log); err != nil {
+	if err := watchAddrs(ctx, g, s, addrs, log); err != nil {
 		return err
 	}
-	cp, err := startControlPlane(ctx, g, inst, s, doors{bind: everywhere(s.Services), advertise: addrs[0]}, log, newStages(io.Discard))
+	cp, err := startControlPlane(ctx, g, inst, s, apiserver.Config{Bind: everywhere(s), Advertise: addrs[0]}, log, newStages(io.Discard))
 	if err != nil {
 		return err
 	}

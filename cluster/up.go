@@ -31,7 +31,7 @@ func Up(ctx context.Context, p Process, flags config.Config) error {
 	if done, err := runsAlready(ctx, inst, p.Out); done || err != nil {
 		return err
 	}
-	if err := refuseTwin(s); err != nil {
+	if err := refuseSameName(s); err != nil {
 		return err
 	}
 	unlock, err := lockHost(ctx)
@@ -39,7 +39,7 @@ func Up(ctx context.Context, p Process, flags config.Config) error {
 		return err
 	}
 	defer unlock()
-	if s, err = settle(flags, s, inst); err != nil {
+	if s, err = complete(flags, s, inst); err != nil {
 		return err
 	}
 	if err := preflight(ctx, s, p.Err); err != nil {
@@ -72,8 +72,8 @@ func Up(ctx context.Context, p Process, flags config.Config) error {
 	return nil
 }
 
-// settle decides what a cluster keeps from its first start on: its ranges, and the name of this host as a node.
-func settle(flags config.Config, s config.Settings, inst instance.Instance) (config.Settings, error) {
+// complete decides what a cluster keeps from its first start on: its ranges, and the name of this host as a node.
+func complete(flags config.Config, s config.Settings, inst instance.Instance) (config.Settings, error) {
 	_, err := inst.LoadSettings()
 	if errors.Is(err, fs.ErrNotExist) {
 		s, err = apart(flags, s)
@@ -111,9 +111,9 @@ func resume(flags config.Config) (config.Settings, error) {
 	return config.Resume(flags, saved)
 }
 
-// refuseTwin refuses a cluster of the same name as one with other data that has containers on this host: names of control
+// refuseSameName refuses a cluster of the same name as one with other data that has containers on this host: names of control
 // groups have no place for a second.
-func refuseTwin(s config.Settings) error {
+func refuseSameName(s config.Settings) error {
 	files, err := cri.Strangers(clusterCgroup(s.Name), s.DataDir)
 	if err != nil || len(files) == 0 {
 		return err

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 )
 
@@ -23,20 +22,20 @@ const DefaultName = "fairlead"
 
 // Config describes one cluster on this host. The zero value of a field means its default.
 type Config struct {
-	Name        string   `json:"name,omitempty"`
-	DataDir     string   `json:"dataDir,omitempty"`
-	Nodes       int      `json:"nodes,omitempty"`
-	PodCIDR     string   `json:"podCIDR,omitempty"`     // one or two ranges, the primary family first
-	ServiceCIDR string   `json:"serviceCIDR,omitempty"` // of the same families in the same order
-	ClusterDNS  string   `json:"clusterDNS,omitempty"`  // an address of each Service range
-	DualStack   bool     `json:"dualStack,omitempty"`
-	Domain      string   `json:"domain,omitempty"`
-	NodePorts   string   `json:"nodePorts,omitempty"`
-	Port        int      `json:"port,omitempty"`
-	AgentPort   int      `json:"agentPort,omitempty"`
-	NodeName    string   `json:"nodeName,omitempty"`
-	NodeIP      string   `json:"nodeIP,omitempty"`
-	EtcdServers []string `json:"etcdServers,omitempty"`
+	Name          string   `json:"name,omitempty"`
+	DataDir       string   `json:"dataDir,omitempty"`
+	Nodes         int      `json:"nodes,omitempty"`
+	PodCIDR       string   `json:"podCIDR,omitempty"`     // one or two ranges, the primary family first
+	ServiceCIDR   string   `json:"serviceCIDR,omitempty"` // of the same families in the same order
+	ClusterDNS    string   `json:"clusterDNS,omitempty"`  // an address of each Service range
+	DualStack     bool     `json:"dualStack,omitempty"`
+	ClusterDomain string   `json:"domain,omitempty"` // the DNS zone of the cluster
+	NodePorts     string   `json:"nodePorts,omitempty"`
+	Port          int      `json:"port,omitempty"`
+	AgentPort     int      `json:"agentPort,omitempty"`
+	NodeName      string   `json:"nodeName,omitempty"`
+	NodeIP        string   `json:"nodeIP,omitempty"`
+	EtcdServers   []string `json:"etcdServers,omitempty"`
 	// AllowExternalIPs lets Services claim addresses by spec.externalIPs, refused otherwise (CVE-2020-8554).
 	AllowExternalIPs *bool `json:"allowExternalIPs,omitempty"`
 	// DNSStubs are the servers to ask about names in some zones, each ZONE=ADDR[,ADDR...].
@@ -46,36 +45,24 @@ type Config struct {
 	LogLevel    string `json:"logLevel,omitempty"`
 }
 
-// Flags binds every field to a flag of the same name. A flag that is not given keeps what the file says.
-func (c *Config) Flags(f *pflag.FlagSet) {
-	f.StringVar(&c.Name, "name", "", "name of the cluster and of its kubeconfig context (default "+DefaultName+")")
-	f.StringVar(&c.DataDir, "data-dir", "", "where the cluster's state lives (default /var/lib/NAME)")
-	f.IntVar(&c.Nodes, "nodes", 0, "0: this host is the node; N: N nodes in network namespaces of their own")
-	f.StringVar(&c.PodCIDR, "pod-cidr", "", "addresses of pods, a /24 or IPv6 /64 for each node; for two families FIRST,SECOND (default "+podRanges[four]+")")
-	f.StringVar(&c.ServiceCIDR, "service-cidr", "", "addresses of Services, of the same families in the same order (default "+serviceRanges[four]+")")
-	f.StringVar(&c.ClusterDNS, "cluster-dns", "", "address of the cluster DNS inside each Service range (default the tenth, 10.96.0.10)")
-	f.BoolVar(&c.DualStack, "dual-stack", false, "give pods and Services addresses of both families; where only one is said, the other has the range "+podRanges[six]+" or "+serviceRanges[six])
-	f.StringArrayVar(&c.DNSStubs, "dns-stub", nil, "ZONE=ADDR[,ADDR...]: servers to ask about names in a zone (repeat for more zones)")
-	choice(f, &c.DNSAutopath, "dns-autopath", "try the search list for pods: one query for a name outside instead of several")
-	f.StringVar(&c.Domain, "domain", "", "DNS zone of the cluster (default cluster.local)")
-	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
-	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
-	f.IntVar(&c.AgentPort, "agent-port", 0, "port of the node agent (default 10250)")
-	f.StringVar(&c.NodeName, "node-name", "", "name of this host as a node (default: the host name)")
-	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node, one of each family (default: those of the default routes)")
-	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
-	choice(f, &c.AllowExternalIPs, "allow-external-ips", "accept Services with spec.externalIPs (CVE-2020-8554)")
-	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
-}
-
-// Settings is a checked Config in the types the program works with.
+// Settings is a checked Config in the types the program works with. It is handed down to everything that a cluster starts.
 type Settings struct {
 	Config
-	Pods, Services      []netip.Prefix // one of each family of the cluster, the primary family first
-	DNS                 []netip.Addr   // in the order of Services
-	FirstPort, LastPort int            // node ports, inclusive
-	Stubs               map[string][]netip.AddrPort
-	Node                []netip.Addr // those not given are found from the default routes
+	Networking          `json:"-"`   // of Settings only the Config is ever written
+	FirstPort, LastPort int          // node ports, inclusive
+	NodeIPs             []netip.Addr // those not given are found from the default routes
+}
+
+// Networking is what every node has to know of the network of its cluster. A machine is told it when it joins, in JSON.
+type Networking struct {
+	Pods     []netip.Prefix `json:"podCIDRs"`     // one of each family of the cluster, the primary family first
+	Services []netip.Prefix `json:"serviceCIDRs"` // in the same order
+	DNS      []netip.Addr   `json:"clusterDNS"`   // an address of each Service range
+	Domain   string         `json:"domain"`       // the cluster's zone
+	// Stubs are the name servers of some zones outside the cluster.
+	Stubs map[string][]netip.AddrPort `json:"dnsStubs,omitempty"`
+	// Autopath has the nodes' name servers try the search lists of pods for them.
+	Autopath bool `json:"dnsAutopath,omitempty"`
 }
 
 // Resolve completes flags with DIR/config.yaml and the defaults, and checks the result. Each error names
@@ -180,7 +167,7 @@ func clean(err error) string {
 
 // defaults are the settings of a user who sets nothing; the ranges of addresses are completed by their families.
 var defaults = Config{
-	Domain: "cluster.local", NodePorts: "30000-32767", Port: 6443, AgentPort: 10250, LogLevel: "info",
+	ClusterDomain: "cluster.local", NodePorts: "30000-32767", Port: 6443, AgentPort: 10250, LogLevel: "info",
 }
 
 // Else is c with every field that is not set taken from other.
@@ -189,7 +176,7 @@ func (c Config) Else(other Config) Config {
 	c.PodCIDR = or(c.PodCIDR, other.PodCIDR)
 	c.ServiceCIDR = or(c.ServiceCIDR, other.ServiceCIDR)
 	c.ClusterDNS = or(c.ClusterDNS, other.ClusterDNS)
-	c.Domain = or(c.Domain, other.Domain)
+	c.ClusterDomain = or(c.ClusterDomain, other.ClusterDomain)
 	c.NodePorts = or(c.NodePorts, other.NodePorts)
 	c.Port = or(c.Port, other.Port)
 	c.AgentPort = or(c.AgentPort, other.AgentPort)
@@ -232,11 +219,12 @@ func (c Config) check() (Settings, error) {
 	if c.Nodes < 0 || c.Nodes > 50 {
 		fail("nodes", strconv.Itoa(c.Nodes), "must be between 0 and 50")
 	}
-	if !domainForm.MatchString(c.Domain) || len(c.Domain) > 200 {
-		fail("domain", c.Domain, "must be a lower-case DNS name such as cluster.local")
+	if s.Domain = c.ClusterDomain; !domainForm.MatchString(s.Domain) || len(s.Domain) > 200 {
+		fail("domain", s.Domain, "must be a lower-case DNS name such as cluster.local")
 	}
 	var wrong []error
-	s.Stubs, wrong = stubs(c.DNSStubs, c.Domain)
+	s.Stubs, wrong = stubs(c.DNSStubs, s.Domain)
+	s.Autopath = Yes(c.DNSAutopath)
 	return s, errors.Join(append(errs, wrong...)...)
 }
 
@@ -271,6 +259,10 @@ func portRange(s string) (first, last int, err error) {
 	}
 	return first, last, nil
 }
+
+// Yes reports whether a choice was made, and made for it. A choice that nobody made is nil, so that a flag which says no
+// can undo a yes that was saved.
+func Yes(choice *bool) bool { return choice != nil && *choice }
 
 // or is the first value that is not zero.
 func or[T comparable](values ...T) T {

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/spf13/pflag"
 )
 
 func write(t *testing.T, text string) string {
@@ -130,33 +128,9 @@ func TestResumedFamilies(t *testing.T) {
 	}
 }
 
-// A flag that says no undoes a yes that was saved, and one that says nothing does not.
-func TestChoices(t *testing.T) {
-	for _, c := range []struct {
-		args []string
-		want bool
-	}{{nil, true}, {[]string{"--allow-external-ips"}, true}, {[]string{"--allow-external-ips=false"}, false}} {
-		var flags Config
-		set := pflag.NewFlagSet("up", pflag.ContinueOnError)
-		flags.Flags(set)
-		if err := set.Parse(c.args); err != nil {
-			t.Fatal(err)
-		}
-		flags.DataDir = t.TempDir()
-		yes := true
-		s, err := Resume(flags, Config{AllowExternalIPs: &yes})
-		if err != nil || Yes(s.AllowExternalIPs) != c.want {
-			t.Errorf("%v: %v, %v, want %v", c.args, Yes(s.AllowExternalIPs), err, c.want)
-		}
-		if err := set.Parse([]string{"--allow-external-ips=maybe"}); err == nil {
-			t.Error("maybe is taken for an answer")
-		}
-	}
-}
-
 func TestElseKeepsWhatIsSet(t *testing.T) {
-	got := Config{Port: 1, Domain: "a"}.Else(Config{Port: 2, Nodes: 3, EtcdServers: []string{"x"}})
-	if got.Port != 1 || got.Domain != "a" || got.Nodes != 3 || len(got.EtcdServers) != 1 {
+	got := Config{Port: 1, ClusterDomain: "a"}.Else(Config{Port: 2, Nodes: 3, EtcdServers: []string{"x"}})
+	if got.Port != 1 || got.ClusterDomain != "a" || got.Nodes != 3 || len(got.EtcdServers) != 1 {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -30,9 +30,14 @@ func familyOf(a netip.Addr) family {
 func (f family) other() family { return four + six - f }
 
 // The ranges of a user who names none.
+const (
+	PodCIDR4, PodCIDR6         = "10.244.0.0/16", "fd00:10:244::/56"
+	ServiceCIDR4, ServiceCIDR6 = "10.96.0.0/12", "fd00:10:96::/112"
+)
+
 var (
-	podRanges     = map[family]string{four: "10.244.0.0/16", six: "fd00:10:244::/56"}
-	serviceRanges = map[family]string{four: "10.96.0.0/12", six: "fd00:10:96::/112"}
+	podRanges     = map[family]string{four: PodCIDR4, six: PodCIDR6}
+	serviceRanges = map[family]string{four: ServiceCIDR4, six: ServiceCIDR6}
 )
 
 // dnsIndex is the place of the cluster DNS in a Service range, as upstream's tools have it: 10.96.0.10.
@@ -52,7 +57,7 @@ func (s *Settings) addresses() []error {
 	s.Pods, errs[0] = parsePrefixes("pod-cidr", s.PodCIDR, checkPods)
 	s.Services, errs[1] = parsePrefixes("service-cidr", s.ServiceCIDR, checkServices)
 	s.DNS, errs[2] = parseAddrs("cluster-dns", s.ClusterDNS)
-	s.Node, errs[3] = parseAddrs("node-ip", s.NodeIP)
+	s.NodeIPs, errs[3] = parseAddrs("node-ip", s.NodeIP)
 	if errors.Join(errs[:]...) != nil {
 		return errs[:]
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -22,7 +23,7 @@ type Member struct {
 	Machine
 	CA              []byte // the authority's certificate, PEM encoded
 	Client, Serving *pki.Source
-	Cluster         Cluster
+	Networking      config.Networking // of the cluster
 }
 
 // ErrLater says that the server wants to be asked again in a moment.
@@ -52,7 +53,7 @@ func (m Machine) Join(ctx context.Context, token string) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	member := &Member{Machine: m, CA: got.CA, Cluster: got.Cluster}
+	member := &Member{Machine: m, CA: got.CA, Networking: got.Networking}
 	if member.Client, err = pki.NewSource(got.ClientCert, got.clientKey); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 
 	"fairlead.dev/fairlead/api/claim"
+	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/pki"
 )
@@ -44,11 +45,11 @@ type Handler struct {
 
 // Config is what a Handler needs to know.
 type Config struct {
-	CA      *pki.Authority
-	Secret  string        // of the token
-	Cluster Cluster       // what the nodes are told
-	Claims  claim.Cluster // what no node may claim to be
-	Dir     string        // keeps a hash of each node's own secret
+	CA         *pki.Authority
+	Secret     string            // of the token
+	Networking config.Networking // what the nodes are told
+	Claims     claim.Cluster     // what no node may claim to be
+	Dir        string            // keeps a hash of each node's own secret
 }
 
 // NewHandler returns a handler that tells everybody to come again until Open.
@@ -216,5 +217,5 @@ func (h *Handler) certify(req Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Answer{CA: h.CA.CertPEM(), ClientCert: client, ServingCert: serving, Cluster: h.Cluster}, nil
+	return &Answer{CA: h.CA.CertPEM(), ClientCert: client, ServingCert: serving, Networking: h.Networking}, nil
 }

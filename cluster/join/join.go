@@ -11,6 +11,7 @@ package join
 import (
 	"net/netip"
 
+	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -24,18 +25,6 @@ const (
 	minSecret = 16
 )
 
-// Cluster is what every node needs to know of the cluster it joins.
-type Cluster struct {
-	Pods     []netip.Prefix `json:"podCIDRs"` // one of each family, the primary family first
-	Services []netip.Prefix `json:"serviceCIDRs"`
-	DNS      []netip.Addr   `json:"clusterDNS"`
-	Domain   string         `json:"domain"`
-	// Stubs are the name servers of some zones outside the cluster.
-	Stubs map[string][]netip.AddrPort `json:"dnsStubs,omitempty"`
-	// Autopath has the nodes' name servers try the search lists of pods for them.
-	Autopath bool `json:"dnsAutopath,omitempty"`
-}
-
 // Request is what a node sends.
 type Request struct {
 	Node       string       `json:"node"`
@@ -47,10 +36,10 @@ type Request struct {
 
 // Answer is what it receives.
 type Answer struct {
-	CA          []byte  `json:"ca"`
-	ClientCert  []byte  `json:"clientCert"`
-	ServingCert []byte  `json:"servingCert"`
-	Cluster     Cluster `json:"cluster"`
+	CA          []byte            `json:"ca"`
+	ClientCert  []byte            `json:"clientCert"`
+	ServingCert []byte            `json:"servingCert"`
+	Networking  config.Networking `json:"cluster"`
 }
 
 // Token is the text a user passes to `fairlead agent`.

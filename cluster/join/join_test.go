@@ -25,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/fairlead/api/claim"
+	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -32,7 +33,7 @@ const open = "0123456789abcdef-open-sesame"
 
 var (
 	nodeAddr = []netip.Addr{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")}
-	cluster  = Cluster{Pods: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Services: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, DNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local"}
+	cluster  = config.Networking{Pods: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Services: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, DNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local"}
 	mine     = strings.Repeat("s", 16)
 )
 
@@ -50,7 +51,7 @@ func serve(t *testing.T, secret string) site {
 		t.Fatal(err)
 	}
 	h := NewHandler(Config{
-		CA: ca, Secret: secret, Cluster: cluster, Dir: t.TempDir(),
+		CA: ca, Secret: secret, Networking: cluster, Dir: t.TempDir(),
 		Claims: claim.Cluster{Pods: cluster.Pods, Services: cluster.Services, API: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Names: []string{"api-host"}, Domain: "cluster.local", Own: "cp"},
 	})
 	h.Open(func(context.Context) ([]*corev1.Node, error) {
@@ -92,8 +93,8 @@ func TestJoin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got.Cluster, cluster) {
-		t.Errorf("cluster %+v", got.Cluster)
+	if !reflect.DeepEqual(got.Networking, cluster) {
+		t.Errorf("cluster %+v", got.Networking)
 	}
 	if c := got.Client.Current().Leaf; c.Subject.CommonName != "system:node:node1" || c.Subject.Organization[0] != "system:nodes" {
 		t.Errorf("client certificate of %v", c.Subject)

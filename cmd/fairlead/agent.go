@@ -9,37 +9,33 @@ import (
 
 func agentCommand() *cobra.Command {
 	var a cluster.Agent
-	var flags config.Config
 	var l labFlags
 	c := &cobra.Command{
 		Use:   "agent --server URL --token-file FILE",
 		Short: "Make this machine a node of a cluster, in the foreground",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			reports, err := inherited(l.reportFD)
-			if err != nil {
+			var err error
+			if a.Reports, err = inherited(l.reportFD); err != nil {
 				return err
 			}
 			if err := needRoot(); err != nil {
 				return err
 			}
-			if a.Settings, err = config.Resolve(flags); err != nil {
-				return err
-			}
 			if a.Lab, err = l.node(); err != nil {
 				return err
 			}
-			return cluster.RunAgent(c.Context(), processOf(c, ""), a, reports)
+			return cluster.RunAgent(c.Context(), processOf(c, ""), a)
 		},
 	}
-	whereFlags(c, &flags)
+	whereFlags(c, &a.Config)
 	c.Flags().StringVar(&a.Server, "server", "", "the API server, https://ADDR:PORT")
 	c.Flags().StringVar(&a.Token, "token", "", "the token itself; the host's other users can read it in the list of processes")
 	c.Flags().StringVar(&a.TokenFile, "token-file", "", "a copy of the server's file join-token")
-	c.Flags().StringVar(&flags.NodeName, "node-name", "", "name of the node (default: the host name)")
-	c.Flags().StringVar(&flags.NodeIP, "node-ip", "", "address of the node, one of each family (default: those of the default routes)")
-	c.Flags().IntVar(&flags.AgentPort, "agent-port", 0, "port of the agent (default 10250)")
-	c.Flags().StringVar(&flags.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
+	c.Flags().StringVar(&a.NodeName, "node-name", "", "name of the node (default: the host name)")
+	c.Flags().StringVar(&a.NodeIP, "node-ip", "", "address of the node, one of each family (default: those of the default routes)")
+	c.Flags().IntVar(&a.AgentPort, "agent-port", 0, "port of the agent (default 10250)")
+	c.Flags().StringVar(&a.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 	l.bind(c)
 	c.MarkFlagRequired("server")
 	c.MarkFlagsOneRequired("token", "token-file")

@@ -32,6 +32,6 @@ func checkCommand() *cobra.Command {
 			return nil
 		},
 	}
-	flags.Flags(c.Flags())
+	clusterFlags(c.Flags(), &flags)
 	return c
 }

@@ -40,7 +40,7 @@ func dnsCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&clients, "clients", private, "for whom names outside the cluster are looked up, besides this host")
 	c.Flags().StringVar(&d.Domain, "domain", "cluster.local", "the zone of the cluster")
 	c.Flags().StringVar(&d.ResolvConf, "resolv-conf", "/etc/resolv.conf", "names the servers that are asked about all other names")
-	c.Flags().StringVar(&d.Metrics, "metrics-bind-address", "", "where to serve /metrics, such as 127.0.0.1:9153 (default: nowhere)")
+	c.Flags().StringVar(&d.MetricsAddr, "metrics-bind-address", "", "where to serve /metrics, such as 127.0.0.1:9153 (default: nowhere)")
 	c.MarkFlagRequired("listen")
 	return c
 }

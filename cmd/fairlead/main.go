@@ -12,10 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"fairlead.dev/fairlead/cluster"
-	"fairlead.dev/fairlead/cluster/config"
 )
 
 // version is set by the linker.
@@ -35,7 +33,7 @@ func run(args []string) int {
 		var moved *cluster.MovedError
 		if errors.As(err, &moved) {
 			fmt.Fprintf(os.Stderr, "fairlead: %v; it begins again with that\n", moved)
-			err = beginAgain(afterBirth(args))
+			err = reexec(afterBirth(args))
 		}
 		var code exitCode
 		if errors.As(err, &code) {
@@ -75,12 +73,6 @@ func rootCommand() *cobra.Command {
 	return root
 }
 
-// whereFlags are the two flags that name a cluster.
-func whereFlags(c *cobra.Command, flags *config.Config) {
-	c.Flags().StringVar(&flags.Name, "name", "", "name of the cluster (default "+config.DefaultName+")")
-	c.Flags().StringVar(&flags.DataDir, "data-dir", "", "where the cluster's state lives (default /var/lib/NAME)")
-}
-
 func needRoot() error {
 	if os.Geteuid() != 0 {
 		return errors.New("must be run as root, it programs the kernel and runs containers; try 'sudo fairlead ...'")
@@ -91,10 +83,4 @@ func needRoot() error {
 // processOf is what a command gives to what it starts.
 func processOf(c *cobra.Command, pprof string) cluster.Process {
 	return cluster.Process{Version: version, Pprof: pprof, In: c.InOrStdin(), Out: c.OutOrStdout(), Err: c.ErrOrStderr()}
-}
-
-// pprofFlag is the hidden flag of the commands that can be profiled: where to serve Go's profiles.
-func pprofFlag(f *pflag.FlagSet, addr *string) {
-	f.StringVar(addr, "pprof", "", "")
-	f.MarkHidden("pprof")
 }

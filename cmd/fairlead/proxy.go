@@ -68,13 +68,13 @@ func runProxy(c *cobra.Command, f proxyFlags) error {
 func (f proxyFlags) check() (cluster.Proxy, error) {
 	x, errs := f.Proxy, make([]error, 5)
 	x.NodeIPs, errs[0] = config.Addrs("node-ip", f.nodeIPs)
-	x.Pods, errs[1] = config.Prefixes("cluster-cidr", f.clusterCIDRs)
-	x.Services, errs[2] = config.Prefixes("service-cidr", f.serviceCIDRs)
+	x.ClusterCIDRs, errs[1] = config.Prefixes("cluster-cidr", f.clusterCIDRs)
+	x.ServiceCIDRs, errs[2] = config.Prefixes("service-cidr", f.serviceCIDRs)
 	if f.healthz != "" {
 		x.Healthz = make([]netip.AddrPort, 1)
 		x.Healthz[0], errs[3] = bindAddress("healthz-bind-address", f.healthz)
 	}
-	x.Metrics, errs[4] = bindAddress("metrics-bind-address", f.metrics)
+	x.MetricsAddr, errs[4] = bindAddress("metrics-bind-address", f.metrics)
 	return x, errors.Join(errs...)
 }
 

@@ -15,7 +15,7 @@ import (
 // runCommand is the cluster's main process, started by its keeper.
 func runCommand() *cobra.Command {
 	var dir, pprof string
-	var b cluster.Birth
+	var k cluster.Keeper
 	var reports, ready int
 	c := &cobra.Command{
 		Use:    "run",
@@ -23,17 +23,17 @@ func runCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
-			if b.Reports, err = inherited(reports); err != nil {
+			if k.Reports, err = inherited(reports); err != nil {
 				return err
 			}
-			if b.Ready, err = inherited(ready); err != nil {
+			if k.Ready, err = inherited(ready); err != nil {
 				return err
 			}
-			return cluster.Run(c.Context(), processOf(c, pprof), instance.Instance{Dir: dir}, b)
+			return cluster.Run(c.Context(), processOf(c, pprof), instance.Instance{Dir: dir}, k)
 		},
 	}
 	c.Flags().StringVar(&dir, "data-dir", "", "")
-	c.Flags().IntVar(&b.Keeper, "keeper", 0, "")
+	c.Flags().IntVar(&k.PID, "keeper", 0, "")
 	c.Flags().IntVar(&reports, "report-fd", -1, "")
 	c.Flags().IntVar(&ready, "ready-fd", -1, "")
 	pprofFlag(c.Flags(), &pprof)
@@ -67,8 +67,8 @@ func afterBirth(args []string) []string {
 	return rest
 }
 
-// beginAgain replaces this process by one with the same number and the given arguments.
-func beginAgain(args []string) error {
+// reexec replaces this process by one with the same number and the given arguments.
+func reexec(args []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err

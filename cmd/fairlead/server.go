@@ -18,7 +18,7 @@ func serverCommand() *cobra.Command {
 			return cluster.RunServer(c.Context(), processOf(c, pprof), flags)
 		},
 	}
-	flags.Flags(c.Flags())
+	clusterFlags(c.Flags(), &flags)
 	pprofFlag(c.Flags(), &pprof)
 	c.Flags().MarkHidden("nodes") // a server has the nodes that join it
 	return c

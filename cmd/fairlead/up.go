@@ -21,7 +21,7 @@ func upCommand() *cobra.Command {
 			return cluster.Up(c.Context(), processOf(c, pprof), flags)
 		},
 	}
-	flags.Flags(c.Flags())
+	clusterFlags(c.Flags(), &flags)
 	pprofFlag(c.Flags(), &pprof)
 	return c
 }

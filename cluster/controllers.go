@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/controller/endpoints"
+	"fairlead.dev/fairlead/controller/external"
+	"fairlead.dev/fairlead/controller/garbage"
+	"fairlead.dev/fairlead/controller/nodes"
+	"fairlead.dev/fairlead/controller/scheduler"
+	"fairlead.dev/fairlead/controller/why"
+	"fairlead.dev/fairlead/controller/workload"
+	"fairlead.dev/fairlead/pki"
+	"fairlead.dev/fairlead/pki/peer"
+)
+
+// startControllers starts every controller over one set of caches. What they count is registered with metrics, and shown on the
+// API server's /metrics.
+func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
+	cfg.WarningHandler = rest.NoWarnings{} // that v1 Endpoints is deprecated is for people to read
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	shared := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(withoutManagedFields))
+	collector, err := garbage.New(cfg, shared, ca.CertPEM(), log.With("part", "garbage"))
+	if err != nil {
+		return nil, err
+	}
+	caller, err := ca.Source(peer.Caller())
+	if err != nil {
+		return nil, err
+	}
+	runs := map[string]func(context.Context) error{
+		"workload":  workload.New(client, shared, log.With("part", "workload")).Run,
+		"scheduler": scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
+		"endpoints": endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,
+		"nodes":     nodes.New(client, shared, s.Pods, log.With("part", "nodes")).Run,
+		"external":  external.New(client, shared, external.Agents(caller, ca.Pool()), log.With("part", "external")).Run,
+		"garbage":   collector.Run,
+		"why":       why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
+	}
+	shared.Start(ctx.Done())
+	for name, run := range runs {
+		g.Go(named(name, ctx, run))
+	}
+	return client, nil
+}
+
+// withoutManagedFields drops what no controller reads and what makes up much of an object's size.
+func withoutManagedFields(obj any) (any, error) {
+	if m, ok := obj.(metav1.Object); ok {
+		m.SetManagedFields(nil)
+	}
+	return obj, nil
+}

@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/network/dns"
+	"fairlead.dev/fairlead/network/health"
+	"fairlead.dev/fairlead/network/nft"
+	"fairlead.dev/fairlead/network/route"
+	"fairlead.dev/fairlead/network/world"
+	"fairlead.dev/fairlead/node"
+	"fairlead.dev/fairlead/node/cri"
+	"fairlead.dev/fairlead/node/image"
+	"fairlead.dev/fairlead/pki"
+	"k8s.io/client-go/tools/record"
+)
+
+// nodeSpec is what one node is.
+type nodeSpec struct {
+	config.Settings              // of its cluster; NodeName is its name
+	addrs           []netip.Addr // of the cluster's families, the primary first
+	dir             string       // its containers, pods and logs
+	serving         *pki.Source
+	clientCAs       *x509.CertPool                                                       // who may call the agent
+	server          string                                                               // the API server, https://ADDR:PORT
+	host            []netip.Addr                                                         // of a lab: the host, which serves the API and is otherwise out of reach
+	sysctls         func() error                                                         // sets what of the kernel's settings is not as it has to be
+	record          func(kind, path string) error                                        // notes what is changed on the host
+	bound           time.Duration                                                        // of each stage of its start; 0: the server may come later
+	written         func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
+	dial            func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
+}
+
+// startNode brings up everything one node needs: containers, routes, Service rules, DNS and the agent. It acts
+// on the network namespace it runs in.
+func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Config, log *slog.Logger, st *stages) error {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	runtime := &cri.Runtime{Dir: filepath.Join(n.dir, "containerd"), CgroupRoot: nodeCgroup(n.Name, n.NodeName), Record: n.record}
+	if err := within(ctx, "containerd", n.bound, func(ctx context.Context) error { return startRuntime(ctx, runtime) }); err != nil {
+		return err
+	}
+	st.done("containerd")
+	w, metrics := world.New(), newMetrics()
+	servers, err := reachAPI(ctx, n.server)
+	if err != nil {
+		return err
+	}
+	routes := route.New(n.routes(), w, log.With("part", "route"))
+	if err := routes.Setup(); err != nil {
+		return err
+	}
+	proxy := nft.New(n.rules(servers, metrics), w, log.With("part", "nft"))
+	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
+	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
+	agent := node.New(n.agent(metrics, pages), runtime, client, log.With("part", "node"))
+	resolve := n.names(metrics)
+	if n.Autopath {
+		resolve.Searches = agent.Searches
+	}
+	names := dns.New(resolve, w, log.With("part", "dns"))
+	for name, run := range map[string]func(context.Context) error{
+		"world": func(ctx context.Context) error { return w.Run(ctx, client) },
+		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run, "health": answers.Run,
+	} {
+		g.Go(named(name, ctx, run))
+	}
+	if err := await(ctx, "name server", names.Ready(), n.bound, func() string { return unsynced(w) }); err != nil {
+		return err
+	}
+	st.done("network: routes, rules, DNS")
+	if err := await(ctx, "node "+n.NodeName, agent.Ready(), n.bound, agent.Waiting); err != nil {
+		return err
+	}
+	st.done("node " + n.NodeName + " ready")
+	return nil
+}
+
+// routes is what the routes have to know.
+func (n nodeSpec) routes() route.Config {
+	return route.Config{NodeName: n.NodeName, NodeIPs: n.addrs, PodCIDRs: n.Pods, ServiceCIDRs: n.Services, ClusterDNS: n.DNS, Confined: len(n.host) > 0, Sysctls: n.sysctls}
+}
+
+// rules is what the rules of Services have to know.
+func (n nodeSpec) rules(servers []netip.AddrPort, metrics prometheus.Registerer) nft.Config {
+	return nft.Config{NodeName: n.NodeName, NodeIPs: n.addrs, ClusterCIDRs: n.Pods, ServiceCIDRs: n.Services, ClusterDNS: n.DNS,
+		APIServers: servers, Host: n.host, CountUpTo: countUpTo, Metrics: metrics}
+}
+
+// answers is what load balancers are told, and where.
+func (n nodeSpec) answers(events record.EventRecorder) health.Config {
+	return health.Config{NodeName: n.NodeName, NodeIPs: n.addrs, Listen: healthzAt(n.addrs), Events: events,
+		Pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback(n.addrs[0]), proxyModePort): proxyPages(nil)}}
+}
+
+// agent is what runs pods.
+func (n nodeSpec) agent(metrics prometheus.Registerer, pages map[string]http.Handler) node.Config {
+	return node.Config{
+		Name: n.NodeName, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.AgentPort)),
+		ClusterDNS: n.DNS, Domain: n.Domain, CgroupRoot: nodeCgroup(n.Name, n.NodeName), Cert: n.serving, ClientCAs: n.clientCAs,
+		ClusterRanges: slices.Concat(n.Pods, n.Services), Metrics: metrics, Handlers: pages,
+	}
+}
+
+// names is what the name server has to know.
+func (n nodeSpec) names(metrics prometheus.Registerer) dns.Config {
+	return dns.Config{
+		Addrs: onPort(53, n.DNS...), NodeName: n.NodeName, Domain: n.Domain, Clients: n.Pods,
+		Stubs: n.Stubs, ResolvConf: "/etc/resolv.conf", Metrics: metrics, Acknowledged: n.written, Dial: n.dial,
+	}
+}
+
+// startRuntime brings up a node's containers.
+func startRuntime(ctx context.Context, runtime *cri.Runtime) error {
+	if err := runtime.Start(ctx); err != nil {
+		return err
+	}
+	pause, err := image.Pause()
+	if err != nil {
+		return err
+	}
+	return runtime.Ensure(ctx, pause)
+}
+
+// unsynced says what a name server waits for.
+func unsynced(w *world.World) string {
+	select {
+	case <-w.Synced():
+		return "the addresses of the cluster DNS cannot be listened on yet"
+	default:
+		return "the API server has not sent the first lists of Services, endpoints, namespaces and nodes"
+	}
+}

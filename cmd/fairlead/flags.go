@@ -1,0 +1,78 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fairlead.dev/fairlead/cluster"
+	"fairlead.dev/fairlead/cluster/config"
+)
+
+// clusterFlags binds every field of a configuration to a flag of the same name. A flag that is not given keeps what the file says.
+func clusterFlags(f *pflag.FlagSet, c *config.Config) {
+	f.StringVar(&c.Name, "name", "", "name of the cluster and of its kubeconfig context (default "+config.DefaultName+")")
+	f.StringVar(&c.DataDir, "data-dir", "", "where the cluster's state lives (default /var/lib/NAME)")
+	f.IntVar(&c.Nodes, "nodes", 0, "0: this host is the node; N: N nodes in network namespaces of their own")
+	f.StringVar(&c.PodCIDR, "pod-cidr", "", "addresses of pods, a /24 or IPv6 /64 for each node; for two families FIRST,SECOND (default "+config.PodCIDR4+")")
+	f.StringVar(&c.ServiceCIDR, "service-cidr", "", "addresses of Services, of the same families in the same order (default "+config.ServiceCIDR4+")")
+	f.StringVar(&c.ClusterDNS, "cluster-dns", "", "address of the cluster DNS inside each Service range (default the tenth, 10.96.0.10)")
+	f.BoolVar(&c.DualStack, "dual-stack", false, "give pods and Services addresses of both families; where only one is said, the other has the range "+config.PodCIDR6+" or "+config.ServiceCIDR6)
+	f.StringArrayVar(&c.DNSStubs, "dns-stub", nil, "ZONE=ADDR[,ADDR...]: servers to ask about names in a zone (repeat for more zones)")
+	choice(f, &c.DNSAutopath, "dns-autopath", "try the search list for pods: one query for a name outside instead of several")
+	f.StringVar(&c.ClusterDomain, "domain", "", "DNS zone of the cluster (default cluster.local)")
+	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
+	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
+	f.IntVar(&c.AgentPort, "agent-port", 0, "port of the node agent (default 10250)")
+	f.StringVar(&c.NodeName, "node-name", "", "name of this host as a node (default: the host name)")
+	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node, one of each family (default: those of the default routes)")
+	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
+	choice(f, &c.AllowExternalIPs, "allow-external-ips", "accept Services with spec.externalIPs (CVE-2020-8554)")
+	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
+}
+
+// whereFlags are the two flags that name a cluster.
+func whereFlags(c *cobra.Command, flags *config.Config) {
+	c.Flags().StringVar(&flags.Name, "name", "", "name of the cluster (default "+config.DefaultName+")")
+	c.Flags().StringVar(&flags.DataDir, "data-dir", "", "where the cluster's state lives (default /var/lib/NAME)")
+}
+
+// apiFlags are those of a part that runs by itself against somebody else's API server.
+func apiFlags(c *cobra.Command, api *cluster.API, logLevel *string) {
+	c.Flags().StringVar(&api.Kubeconfig, "kubeconfig", "", "how to reach the API server (default: as a pod does, by its ServiceAccount)")
+	c.Flags().StringVar(&api.Server, "server", "", "URL of the API server, instead of the one that the kubeconfig names")
+	c.Flags().StringVar(logLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// pprofFlag is the hidden flag of the commands that can be profiled: where to serve Go's profiles.
+func pprofFlag(f *pflag.FlagSet, addr *string) {
+	f.StringVar(addr, "pprof", "", "")
+	f.MarkHidden("pprof")
+}
+
+// choiceFlag is the flag of a choice: --it, --it=true or --it=false.
+type choiceFlag struct{ to **bool }
+
+func choice(f *pflag.FlagSet, to **bool, name, usage string) {
+	f.Var(choiceFlag{to}, name, usage)
+	f.Lookup(name).NoOptDefVal = "true"
+}
+
+func (f choiceFlag) Set(text string) error {
+	yes, err := strconv.ParseBool(text)
+	if err == nil {
+		*f.to = &yes
+	}
+	return err
+}
+
+func (f choiceFlag) String() string {
+	if f.to == nil {
+		return "false"
+	}
+	return strconv.FormatBool(config.Yes(*f.to))
+}
+
+// Type makes the help print the flag as one that needs no value.
+func (choiceFlag) Type() string { return "bool" }
