@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -20,22 +21,36 @@ const (
 
 const module = "fairlead.dev/fairlead"
 
+// tree is the repository, read once.
+var tree = sync.OnceValues(func() ([]File, error) {
+	root, err := top()
+	if err != nil {
+		return nil, err
+	}
+	return Read(root)
+})
+
+func top() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	return Root(dir)
+}
+
 func repository(t *testing.T) (root string, files []File) {
 	t.Helper()
-	dir, err := os.Getwd()
+	root, err := top()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if root, err = Root(dir); err != nil {
-		t.Fatal(err)
-	}
-	if files, err = Read(root); err != nil {
+	if files, err = tree(); err != nil {
 		t.Fatal(err)
 	}
 	if len(files) < 100 {
 		t.Fatalf("only %d files found below %s", len(files), root)
 	}
-	return root, files
+	return root, slices.Clone(files)
 }
 
 func goFiles(t *testing.T) []File {

@@ -3,8 +3,8 @@ package policy
 import (
 	"fmt"
 	"go/ast"
-	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -61,11 +61,7 @@ type graph map[string][]string
 
 // program is asked for once: go list takes seconds.
 var program = sync.OnceValues(func() (graph, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
-	root, err := Root(dir)
+	root, err := top()
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +162,31 @@ func TestWalls(t *testing.T) {
 		})
 		if way != nil {
 			t.Errorf("%s: %s may reach %v only: %s", strings.Join(way, " -> "), r.room, r.mayReach, r.why)
+		}
+	}
+}
+
+// TestRoomsAreDocumented: ARCHITECTURE.md says of each room what the walls say.
+func TestRoomsAreDocumented(t *testing.T) {
+	root, files := repository(t)
+	document := text(t, root, "ARCHITECTURE.md")
+	for _, r := range rooms {
+		reach := "nothing"
+		if len(r.mayReach) > 0 {
+			reach = "`" + strings.Join(r.mayReach, "`, `") + "`"
+		}
+		if r.room == "cmd" || r.room == "cluster" {
+			reach = "all below"
+		}
+		row := regexp.MustCompile("(?m)^\\| `" + r.room + "` \\|.*\\| " + reach + " \\|$")
+		if !within(r.room, "internal") && !row.MatchString(document) {
+			t.Errorf("ARCHITECTURE.md has no row of the room %s that ends with %q", r.room, reach)
+		}
+	}
+	for _, f := range files {
+		top, _, below := strings.Cut(f.Path, "/")
+		if below && f.AST != nil && !strings.Contains(document, "\n| `"+top+"` |") {
+			t.Errorf("%s: ARCHITECTURE.md does not say what lives in %s", f.Path, top)
 		}
 	}
 }
