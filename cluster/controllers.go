@@ -19,19 +19,23 @@ import (
 	"fairlead.dev/fairlead/controller/scheduler"
 	"fairlead.dev/fairlead/controller/why"
 	"fairlead.dev/fairlead/controller/workload"
+	"fairlead.dev/fairlead/network/world"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
 )
 
-// startControllers starts every controller over one set of caches. What they count is registered with metrics, and shown on the
+// startControllers starts every controller over one set of caches, which w shares, if there is one. What they count is registered with metrics, and shown on the
 // API server's /metrics.
-func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
+func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, w *world.World, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
 	cfg.WarningHandler = rest.NoWarnings{} // that v1 Endpoints is deprecated is for people to read
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
 	shared := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(withoutManagedFields))
+	if w != nil {
+		w.Share(shared)
+	}
 	collector, err := garbage.New(cfg, shared, ca.CertPEM(), log.With("part", "garbage"))
 	if err != nil {
 		return nil, err
@@ -56,9 +60,10 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	return client, nil
 }
 
-// withoutManagedFields drops what no controller reads and what makes up much of an object's size.
+// withoutManagedFields drops what no controller reads and what makes up much of an object's size. It touches no object that is
+// without: a World may have it already.
 func withoutManagedFields(obj any) (any, error) {
-	if m, ok := obj.(metav1.Object); ok {
+	if m, ok := obj.(metav1.Object); ok && m.GetManagedFields() != nil {
 		m.SetManagedFields(nil)
 	}
 	return obj, nil

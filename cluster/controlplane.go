@@ -36,6 +36,7 @@ type controlPlane struct {
 	server string // https://ADDR:PORT
 
 	acknowledged func() world.Revisions // how far its writes have come
+	world        *world.World           // of the node in this process; nil: there is none
 	// inProcess makes clients of this process call the API server directly.
 	inProcess func(*rest.Config, *pki.Source) *rest.Config
 }
@@ -58,7 +59,10 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	}
 	st.done("API server")
 	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(at.Advertise, at.Bind.Port()).String(), acknowledged: acknowledged(api), inProcess: api.InProcess}
-	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, metrics, log); err != nil {
+	if at.Node != "" {
+		cp.world = world.New()
+	}
+	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, cp.world, metrics, log); err != nil {
 		return nil, err
 	}
 	joins.Open(listNodes(cp.client))
@@ -106,7 +110,7 @@ func authority(inst instance.Instance) (*pki.Authority, error) {
 func acknowledged(api *apiserver.Server) func() world.Revisions {
 	at := api.Acknowledged()
 	return func() world.Revisions {
-		return world.Revisions{Services: at.Services.Load(), EndpointSlices: at.EndpointSlices.Load(), Namespaces: at.Namespaces.Load()}
+		return world.Revisions{world.Services: at.Services.Load(), world.EndpointSlices: at.EndpointSlices.Load(), world.Namespaces: at.Namespaces.Load()}
 	}
 }
 

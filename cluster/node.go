@@ -41,6 +41,7 @@ type nodeSpec struct {
 	sysctls         func() error                                                         // sets what of the kernel's settings is not as it has to be
 	record          func(kind, path string) error                                        // notes what is changed on the host
 	bound           time.Duration                                                        // of each stage of its start; 0: the server may come later
+	world           *world.World                                                         // what this process's control plane fills; nil: its own watches do
 	written         func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
 	dial            func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
 }
@@ -57,7 +58,11 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		return err
 	}
 	st.done("containerd")
-	w, metrics := world.New(), newMetrics()
+	w, metrics := n.world, newMetrics()
+	if w == nil {
+		w = world.New()
+		g.Go(named("world", ctx, func(ctx context.Context) error { return w.Run(ctx, client) }))
+	}
 	servers, err := reachAPI(ctx, n.server)
 	if err != nil {
 		return err
@@ -76,7 +81,6 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}
 	names := dns.New(resolve, w, log.With("part", "dns"))
 	for name, run := range map[string]func(context.Context) error{
-		"world": func(ctx context.Context) error { return w.Run(ctx, client) },
 		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run, "health": answers.Run,
 	} {
 		g.Go(named(name, ctx, run))

@@ -160,7 +160,7 @@ func awaitNodeIPs(ctx context.Context, w *world.World, name string, log *slog.Lo
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	changes := w.Subscribe()
+	changes := w.Subscribe(world.Nodes)
 	defer changes.Close()
 	for warned := false; ; warned = true {
 		n := w.Node(name)
@@ -182,7 +182,7 @@ func awaitNodeIPs(ctx context.Context, w *world.World, name string, log *slog.Lo
 
 // watchNodeIPs ends the program when this node gets other addresses: everything here was made for the old ones.
 func watchNodeIPs(ctx context.Context, w *world.World, name string, ips []netip.Addr) error {
-	changes := w.Subscribe()
+	changes := w.Subscribe(world.Nodes)
 	defer changes.Close()
 	for {
 		if n := w.Node(name); n != nil {

@@ -162,6 +162,6 @@ func hostNode(inst instance.Instance, s config.Settings, cp *controlPlane, addrs
 	}
 	sysctls := func() error { return setSysctls(s.Services, journal.Sysctl) }
 	spec := nodeSpec{Settings: s, addrs: addrs, dir: nodeDir(inst, s.NodeName), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server,
-		sysctls: sysctls, record: journal.Record, bound: nodeBound, written: cp.acknowledged}
+		sysctls: sysctls, record: journal.Record, bound: nodeBound, written: cp.acknowledged, world: cp.world}
 	return spec, sysctls()
 }

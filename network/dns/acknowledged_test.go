@@ -36,7 +36,7 @@ func follow(t testing.TB) follower {
 	}
 	w, at := world.New(), api.Acknowledged()
 	s := New(Config{Addrs: []netip.AddrPort{freeAddr(t)}, Domain: "cluster.local", Acknowledged: func() world.Revisions {
-		return world.Revisions{Services: at.Services.Load(), EndpointSlices: at.EndpointSlices.Load(), Namespaces: at.Namespaces.Load()}
+		return world.Revisions{world.Services: at.Services.Load(), world.EndpointSlices: at.EndpointSlices.Load(), world.Namespaces: at.Namespaces.Load()}
 	}}, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	s.catchUp = time.Minute // on a busy machine too nothing is to be given up
 	ctx, cancel := context.WithCancel(context.Background())
@@ -163,7 +163,7 @@ func (f follower) round(ctx context.Context, ns string, c *miekg.Conn, asked *at
 func lagging(t *testing.T, catchUp time.Duration, cfg Config) (*Server, *world.World, *atomic.Uint64) {
 	var version atomic.Uint64
 	cfg.Addrs, cfg.Domain = []netip.AddrPort{freeAddr(t)}, "cluster.local"
-	cfg.Acknowledged = func() world.Revisions { return world.Revisions{Services: version.Load()} }
+	cfg.Acknowledged = func() world.Revisions { return world.Revisions{world.Services: version.Load()} }
 	w := cluster()
 	s := New(cfg, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	s.catchUp = catchUp

@@ -44,10 +44,10 @@ type revision struct {
 // thing rather than the kind of its change, so changes may be repeated or merged.
 func (a *author) revise(w *world.World, changes world.Changes, serial uint32) *Zone {
 	r := revision{names: a.now.names.edit(), addrs: a.now.addrs.edit()}
-	for ns := range changes.Namespaces {
-		a.namespace(r, ns, w.HasNamespace(ns))
+	for ns := range changes.Of(world.Namespaces) {
+		a.namespace(r, ns.Name, w.HasNamespace(ns.Name))
 	}
-	for svc := range changes.Services {
+	for svc := range changes.Of(world.Services) {
 		a.service(r, svc, w)
 	}
 	next := &Zone{domain: a.now.domain, upTo: changes.UpTo, synced: a.synced, soa: soaData(a.now.domain, serial)}

@@ -42,7 +42,7 @@ func BenchmarkRespond(b *testing.B) {
 	w.Put(slice("ns1", "db", "10.200.0.1", 10))
 	a := newAuthor(testDomain, nil)
 	a.synced = true
-	z := a.revise(w, w.Subscribe().Take(), 1)
+	z := a.revise(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 	for _, q := range []struct {
 		what, name string
 		typ        uint16
@@ -72,7 +72,7 @@ func BenchmarkChange(b *testing.B) {
 	for _, n := range []int{50, 5000, 50000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			w := large(n)
-			changes := w.Subscribe()
+			changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
 			a := newAuthor(testDomain, nil)
 			a.revise(w, changes.Take(), 1)
 			b.ReportAllocs()
@@ -94,7 +94,7 @@ func BenchmarkLoad(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		a := newAuthor(testDomain, nil)
-		a.revise(w, w.Subscribe().Take(), 1)
+		a.revise(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MB")

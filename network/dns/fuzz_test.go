@@ -7,6 +7,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"fairlead.dev/fairlead/network/world"
 )
 
 // FuzzRespond: whatever arrives, the server neither fails nor answers with something that another
@@ -16,7 +18,7 @@ func FuzzRespond(f *testing.F) {
 	w.Put(slice("default", "db", "10.244.0.5", 40))
 	a := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
 	a.synced = true
-	z := a.revise(w, w.Subscribe().Take(), 1)
+	z := a.revise(w, w.Subscribe(world.Services, world.Namespaces).Take(), 1)
 	for _, name := range []string{".", "cluster.local.", "web.default.svc.cluster.local.", "db.default.svc.cluster.local.",
 		"_http._tcp.db.default.svc.cluster.local.", "api.default.svc.cluster.local.", "5.0.244.10.in-addr.arpa.",
 		"10-0-0-1.default.pod.cluster.local.", "example.com."} {

@@ -169,7 +169,10 @@ func nodeAddrs(w *world.World) *map[netip.Addr]struct{} {
 // follow turns every change of the world into the next Zone, and closes synced once nothing is missing.
 func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) {
 	s.zone.Store(a.now)
-	changes := s.world.Subscribe()
+	changes := s.world.Subscribe(world.Services, world.Namespaces, world.Nodes)
+	if s.cfg.Acknowledged != nil {
+		changes.EveryRevision()
+	}
 	defer changes.Close()
 	complete := s.world.Synced()
 	for {
@@ -187,7 +190,7 @@ func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) {
 }
 
 func (s *Server) take(a *author, changes world.Changes) {
-	if changes.Nodes {
+	if len(changes.Of(world.Nodes)) > 0 {
 		s.nodes.Store(nodeAddrs(s.world))
 		select {
 		case <-s.moved:

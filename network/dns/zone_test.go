@@ -59,7 +59,7 @@ func TestIncremental(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := world.New()
-		changes := w.Subscribe()
+		changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
 		a := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
 		for range 200 {
 			for range 1 + r.IntN(3) {
@@ -68,7 +68,7 @@ func TestIncremental(t *testing.T) {
 			a.revise(w, changes.Take(), 1)
 		}
 		whole := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
-		whole.revise(w, w.Subscribe().Take(), 1)
+		whole.revise(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 		if got, want := a.now.dump(), whole.now.dump(); got != want {
 			t.Fatalf("seed %d:\nfollowed:\n%s\n\nat once:\n%s", seed, got, want)
 		}
@@ -114,7 +114,7 @@ func disturb(r *rand.Rand, w *world.World) {
 func TestZoneIsImmutable(t *testing.T) {
 	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"))
 	w.Put(slice("default", "db", "10.244.0.5", 3))
-	changes := w.Subscribe()
+	changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
 	a := newAuthor(testDomain, nil)
 	old := a.revise(w, changes.Take(), 1)
 	before := old.dump()
@@ -138,7 +138,7 @@ func TestNoAllocation(t *testing.T) {
 	w.Put(slice("default", "db", "10.244.0.5", 3))
 	a := newAuthor(testDomain, nil)
 	a.synced = true
-	z := a.revise(w, w.Subscribe().Take(), 1)
+	z := a.revise(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 	for _, q := range []struct {
 		name string
 		typ  uint16

@@ -51,7 +51,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	subscription := s.world.Subscribe()
+	subscription := s.world.Subscribe(world.Services)
 	defer subscription.Close()
 	d := newDoors(s.log, s.complain)
 	defer d.closeAll()
@@ -73,7 +73,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-subscription.Wake():
-			for name := range subscription.Take().Services {
+			for name := range subscription.Take().Of(world.Services) {
 				s.follow(name, ports, d)
 			}
 		case <-retry.C:

@@ -42,7 +42,7 @@ const (
 )
 
 func (l *loop) run(ctx context.Context) error {
-	subscription := l.proxy.world.Subscribe()
+	subscription := l.proxy.world.Subscribe(world.Services, world.Nodes)
 	defer subscription.Close()
 	audit := time.NewTicker(auditEvery)
 	defer audit.Stop()
@@ -72,7 +72,7 @@ func (l *loop) step(changes world.Changes) error {
 	l.proxy.begin(started)
 	var failed error
 	written := true
-	if n := len(changes.Services); n > 1000 && len(l.changed) == 0 {
+	if n := len(changes.Of(world.Services)); n > 1000 && len(l.changed) == 0 {
 		l.changed = make(map[types.NamespacedName]struct{}, n)
 	}
 	for _, t := range l.tables {

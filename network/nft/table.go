@@ -44,15 +44,16 @@ func newTable(p *Proxy, f *family, s *socket) *table {
 // not as before.
 func (t *table) takeIn(changes world.Changes, changed map[types.NamespacedName]struct{}) error {
 	t.book.unstaged = t.stale
-	names := slices.AppendSeq(make([]types.NamespacedName, 0, len(changes.Services)+len(t.skipped)), maps.Keys(changes.Services))
+	services := changes.Of(world.Services)
+	names := slices.AppendSeq(make([]types.NamespacedName, 0, len(services)+len(t.skipped)), maps.Keys(services))
 	for name := range t.skipped {
-		if _, again := changes.Services[name]; !again {
+		if _, again := services[name]; !again {
 			names = append(names, name)
 		}
 	}
 	t.skipped = nil
-	_, api := changes.Services[api.APIService]
-	if changes.Nodes || api || t.kernel.sizes[0] == 0 {
+	_, api := services[api.APIService]
+	if len(changes.Of(world.Nodes)) > 0 || api || t.kernel.sizes[0] == 0 {
 		names = t.lookAtNodes(names)
 	}
 	t.book.expect(len(names))

@@ -118,7 +118,7 @@ func (r *Routes) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	subscription := r.world.Subscribe()
+	subscription := r.world.Subscribe(world.Nodes)
 	defer subscription.Close()
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
@@ -141,7 +141,7 @@ func (r *Routes) Run(ctx context.Context) error {
 			case <-kernel:
 				again = true
 			case <-subscription.Wake():
-				again = subscription.Take().Nodes
+				again = !subscription.Take().IsEmpty()
 			}
 		}
 	}

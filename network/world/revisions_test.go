@@ -10,7 +10,8 @@ import (
 // TestUpTo: a reader is told how far what it sees goes, also by changes that do not concern it.
 func TestUpTo(t *testing.T) {
 	w := New()
-	s := w.Subscribe()
+	s := w.Subscribe(Services)
+	s.EveryRevision()
 	defer s.Close()
 	at := func(version string) *corev1.Service {
 		o := service("web")
@@ -39,13 +40,13 @@ func TestUpTo(t *testing.T) {
 	w.Put(nobodys)
 	expect("a slice of no Service", Revisions{Services: 12, EndpointSlices: 13})
 	w.Put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "14"}})
-	expect("a namespace", Revisions{12, 13, 14})
+	expect("a namespace", Revisions{12, 13, 14, 0})
 	w.Put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "15"}})
-	expect("the same namespace", Revisions{12, 13, 15})
+	expect("the same namespace", Revisions{12, 13, 15, 0})
 	w.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "16"}})
-	expect("a node", Revisions{12, 13, 15})
+	expect("a node", Revisions{12, 13, 15, 16})
 
-	if (Revisions{1, 2, 3}).Cover(Revisions{1, 3, 2}) || !(Revisions{1, 2, 3}).Cover(Revisions{1, 2, 0}) {
+	if (Revisions{1, 2, 3, 4}).Cover(Revisions{1, 3, 2, 1}) || (Revisions{1, 2, 3, 4}).Cover(Revisions{Nodes: 5}) || !(Revisions{1, 2, 3, 4}).Cover(Revisions{1, 2, 0, 4}) {
 		t.Error("Cover is wrong")
 	}
 }

@@ -9,45 +9,61 @@ import (
 // Changes names what differs from what a subscriber saw before. It carries no
 // values: the reader asks the World, and so always acts on the newest state.
 type Changes struct {
-	Services   map[types.NamespacedName]struct{} // the Service or one of its EndpointSlices was put or deleted
-	Namespaces map[string]struct{}               // created or deleted
-	Nodes      bool                              // a Node appeared, went, or changed labels, spec or addresses
-	UpTo       Revisions                         // the World shows everything up to here, these changes included
+	UpTo  Revisions // the World shows everything up to here, these changes included
+	names [kinds]map[types.NamespacedName]struct{}
 }
+
+// Of names the objects of a kind that came, went, or changed in something that
+// readers use. A Service has also changed when one of its EndpointSlices has.
+// The caller must not change what it is given.
+func (c Changes) Of(k Kind) map[types.NamespacedName]struct{} { return c.names[k] }
 
 // IsEmpty reports whether nothing changed.
 func (c Changes) IsEmpty() bool {
-	return len(c.Services) == 0 && len(c.Namespaces) == 0 && !c.Nodes
+	for _, names := range c.names {
+		if len(names) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Subscription collects changes for one reader.
 type Subscription struct {
 	world *World
-	wake  chan struct{} // capacity 1: a token means pending is not empty
+	wants [kinds]bool
+	wake  chan struct{} // capacity 1: a token means that there may be something to take
 
-	pending Changes // guarded by world.mu
+	// guarded by world.mu
+	pending Changes
+	steps   bool // woken by every revision
 }
 
-// Subscribe returns a Subscription whose first Next reports everything the
-// World holds at this moment, so that a reader needs no separate first pass.
-func (w *World) Subscribe() *Subscription {
+// Subscribe returns a Subscription to some kinds, whose first Next reports
+// everything the World holds of them at this moment, so that a reader needs no
+// separate first pass.
+func (w *World) Subscribe(to ...Kind) *Subscription {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &Subscription{world: w, wake: make(chan struct{}, 1)}
-	if len(w.services) > 0 {
-		s.pending.Services = make(map[types.NamespacedName]struct{}, len(w.services))
+	for _, k := range to {
+		s.wants[w.tables[k].tellsOf()] = true
 	}
-	for name := range w.services {
-		s.addService(name)
-	}
-	for name := range w.namespaces {
-		s.addNamespace(name)
-	}
-	if len(w.nodes) > 0 {
-		s.addNodes()
+	for _, t := range w.tables {
+		if s.wants[t.tellsOf()] {
+			t.tellAll(s)
+		}
 	}
 	w.subscriptions[s] = struct{}{}
 	return s
+}
+
+// EveryRevision makes Wake tell of everything that makes UpTo grow, also of what does not concern the reader: one may
+// wait for just that.
+func (s *Subscription) EveryRevision() {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	s.steps = true
 }
 
 // Next blocks until something changed, then returns everything that changed
@@ -99,51 +115,39 @@ func (s *Subscription) signal() {
 	}
 }
 
-func (s *Subscription) addService(name types.NamespacedName) {
-	if s.pending.Services == nil {
-		s.pending.Services = map[types.NamespacedName]struct{}{}
+// expect makes room for so many names.
+func (s *Subscription) expect(k Kind, n int) {
+	if n > 0 && s.pending.names[k] == nil {
+		s.pending.names[k] = make(map[types.NamespacedName]struct{}, n)
 	}
-	s.pending.Services[name] = struct{}{}
+}
+
+func (s *Subscription) add(k Kind, name types.NamespacedName) {
+	s.expect(k, 1)
+	s.pending.names[k][name] = struct{}{}
 	s.signal()
 }
 
-func (s *Subscription) addNamespace(name string) {
-	if s.pending.Namespaces == nil {
-		s.pending.Namespaces = map[string]struct{}{}
+// tell tells the readers that want it that an object has changed.
+func (w *World) tell(k Kind, name types.NamespacedName) {
+	if name.Name == "" { // nobody's
+		return
 	}
-	s.pending.Namespaces[name] = struct{}{}
-	s.signal()
-}
-
-func (s *Subscription) addNodes() {
-	s.pending.Nodes = true
-	s.signal()
-}
-
-// reached notes the resource version that a kind has come to. It wakes the readers, although most find nothing that
-// concerns them: one may wait for just that.
-func (w *World) reached(kind Kind, version string) {
-	if w.upTo.set(kind, version) {
-		for s := range w.subscriptions {
-			s.signal()
+	for s := range w.subscriptions {
+		if s.wants[k] {
+			s.add(k, name)
 		}
 	}
 }
 
-func (w *World) serviceChanged(name types.NamespacedName) {
-	for s := range w.subscriptions {
-		s.addService(name)
+// reached notes the resource version that a kind has come to.
+func (w *World) reached(k Kind, version string) {
+	if !w.upTo.set(k, version) {
+		return
 	}
-}
-
-func (w *World) namespaceChanged(name string) {
 	for s := range w.subscriptions {
-		s.addNamespace(name)
-	}
-}
-
-func (w *World) nodesChanged() {
-	for s := range w.subscriptions {
-		s.addNodes()
+		if s.steps {
+			s.signal()
+		}
 	}
 }

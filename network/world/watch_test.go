@@ -47,7 +47,7 @@ func TestRun(t *testing.T) {
 	create("before")
 
 	w := world.New()
-	subscription := w.Subscribe()
+	subscription := w.Subscribe(world.Services)
 	stop := run(t, w, client)
 	select {
 	case <-w.Synced():

@@ -61,15 +61,15 @@ func TestSlicesAreFiledUnderTheirService(t *testing.T) {
 	w.Delete(service("web"))
 	w.Delete(endpointSlice("a", "web"))
 	w.Delete(endpointSlice("c", "web"))
-	if len(w.services) != 1 {
-		t.Errorf("empty entries stay: %v", w.services)
+	if len(w.services.objects) != 0 || len(w.slices.objects) != 1 || len(w.slices.filed) != 1 {
+		t.Errorf("empty entries stay: %v %v %v", w.services.objects, w.slices.objects, w.slices.filed)
 	}
 }
 
 func TestSubscriptionCoalesces(t *testing.T) {
 	w := New()
 	w.Put(service("before"))
-	s := w.Subscribe()
+	s := w.Subscribe(Services, Namespaces, Nodes)
 	defer s.Close()
 	for range 100 {
 		w.Put(service("web"))
@@ -80,7 +80,7 @@ func TestSubscriptionCoalesces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Services) != 2 || len(c.Namespaces) != 1 || c.Nodes {
+	if len(c.Of(Services)) != 2 || len(c.Of(Namespaces)) != 1 || len(c.Of(Nodes)) != 0 {
 		t.Errorf("got %v, want before and web once each, one namespace, no nodes", c)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -89,7 +89,7 @@ func TestSubscriptionCoalesces(t *testing.T) {
 		t.Errorf("nothing changed, yet Next returned %v, %v", c, err)
 	}
 	w.Delete(endpointSlice("web-1", ""))
-	if c, err := s.Next(t.Context()); err != nil || len(c.Services) != 1 {
+	if c, err := s.Next(t.Context()); err != nil || len(c.Of(Services)) != 1 {
 		t.Errorf("deleting a slice: %v, %v", c, err)
 	}
 }
@@ -98,15 +98,15 @@ func TestNodeHeartbeatIsNoChange(t *testing.T) {
 	w := New()
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{PodCIDR: "10.244.1.0/24"}}
 	w.Put(n)
-	s := w.Subscribe()
+	s := w.Subscribe(Services, Namespaces, Nodes)
 	defer s.Close()
-	if c := s.Take(); !c.Nodes {
+	if c := s.Take(); len(c.Of(Nodes)) != 1 {
 		t.Error("the first node was not reported")
 	}
 	beat := n.DeepCopy()
 	beat.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	w.Put(beat)
-	if c := s.Take(); c.Nodes {
+	if c := s.Take(); len(c.Of(Nodes)) != 0 {
 		t.Error("a heartbeat was reported as a change")
 	}
 	if w.Node("n1") != beat {
@@ -115,7 +115,7 @@ func TestNodeHeartbeatIsNoChange(t *testing.T) {
 	moved := beat.DeepCopy()
 	moved.Spec.PodCIDR = "10.244.2.0/24"
 	w.Put(moved)
-	if c := s.Take(); !c.Nodes {
+	if c := s.Take(); len(c.Of(Nodes)) != 1 {
 		t.Error("a new pod CIDR was not reported")
 	}
 }
@@ -149,13 +149,13 @@ func TestReplacePrunes(t *testing.T) {
 	w.Put(service("gone"))
 	w.Put(service("stays"))
 	w.Put(endpointSlice("gone-1", "gone"))
-	s := w.Subscribe()
+	s := w.Subscribe(Services, Namespaces, Nodes)
 	defer s.Close()
 	s.Take()
 	w.replace(Services, []runtime.Object{service("stays")}, "")
 	w.replace(EndpointSlices, nil, "")
 	c := s.Take()
-	if _, ok := c.Services[types.NamespacedName{Namespace: "default", Name: "gone"}]; !ok {
+	if _, ok := c.Of(Services)[types.NamespacedName{Namespace: "default", Name: "gone"}]; !ok {
 		t.Errorf("the vanished Service was not reported: %v", c)
 	}
 	if got := w.Services(); len(got) != 1 || got[0].Name != "stays" {
@@ -169,7 +169,7 @@ func TestFollowerConverges(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	w := New()
-	s := w.Subscribe()
+	s := w.Subscribe(Services, Namespaces, Nodes)
 	defer s.Close()
 	seen := map[types.NamespacedName]string{}
 	read := func(n types.NamespacedName) string {
@@ -180,7 +180,7 @@ func TestFollowerConverges(t *testing.T) {
 		return fmt.Sprint(svc != nil, names(sl))
 	}
 	follow := func() {
-		for n := range s.Take().Services {
+		for n := range s.Take().Of(Services) {
 			seen[n] = read(n)
 		}
 	}

@@ -1,0 +1,116 @@
+package world
+
+import (
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Kind is a kind of objects that a World can hold.
+type Kind uint8
+
+// The kinds of objects that a World can hold. One more is a name here, a row in register, and what its readers ask for.
+const (
+	Services Kind = iota
+	EndpointSlices
+	Namespaces
+	Nodes
+	kinds // how many there are
+)
+
+// String is the kind as the API spells it in paths.
+func (k Kind) String() string {
+	return [kinds]string{"services", "endpointslices", "namespaces", "nodes"}[k]
+}
+
+// row is what makes a kind: how its objects are read, and what of them matters to readers.
+type row[T object] struct {
+	kind  Kind
+	empty T
+	read  func(kubernetes.Interface) *cache.ListWatch
+	// trim drops what nobody here reads from an object that nobody else has; nil: nothing more than of all kinds.
+	trim func(T)
+	// owner is the object of the kind owns that an object belongs to, without a name if there is none. It is filed under it,
+	// and what becomes of it is told as a change of its owner. nil: each object stands for itself.
+	owner func(T) types.NamespacedName
+	owns  Kind
+	// alike reports that a new version of an object is as good as the old one to every reader; nil: none is.
+	alike func(before, after T) bool
+}
+
+// register gives a World its tables.
+func (w *World) register() {
+	w.services = newTable(w, row[*corev1.Service]{
+		kind: Services, empty: &corev1.Service{},
+		read: func(c kubernetes.Interface) *cache.ListWatch {
+			return reading(c.CoreV1().Services(metav1.NamespaceAll))
+		},
+	})
+	w.slices = newTable(w, row[*discoveryv1.EndpointSlice]{
+		kind: EndpointSlices, empty: &discoveryv1.EndpointSlice{},
+		read: func(c kubernetes.Interface) *cache.ListWatch {
+			return reading(c.DiscoveryV1().EndpointSlices(metav1.NamespaceAll))
+		},
+		owns: Services,
+		owner: func(s *discoveryv1.EndpointSlice) types.NamespacedName {
+			return types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
+		},
+	})
+	w.namespaces = newTable(w, row[*corev1.Namespace]{
+		kind: Namespaces, empty: &corev1.Namespace{},
+		read: func(c kubernetes.Interface) *cache.ListWatch { return reading(c.CoreV1().Namespaces()) },
+		trim: func(n *corev1.Namespace) {
+			*n = corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n.Name, ResourceVersion: n.ResourceVersion}}
+		},
+		alike: func(_, _ *corev1.Namespace) bool { return true }, // it exists
+	})
+	w.nodes = newTable(w, row[*corev1.Node]{
+		kind: Nodes, empty: &corev1.Node{},
+		read: func(c kubernetes.Interface) *cache.ListWatch { return reading(c.CoreV1().Nodes()) },
+		trim: func(n *corev1.Node) { n.Status.Images = nil },
+		// Heartbeats and conditions arrive every few seconds from every node.
+		alike: func(before, after *corev1.Node) bool {
+			return equality.Semantic.DeepEqual(before.Labels, after.Labels) &&
+				equality.Semantic.DeepEqual(before.Spec, after.Spec) &&
+				equality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses)
+		},
+	})
+	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes}
+}
+
+// Revisions are how far kinds are known: the resource version of the newest change of each. Zero is nothing.
+type Revisions [kinds]uint64
+
+// Cover reports whether nothing up to other is missing.
+func (r Revisions) Cover(other Revisions) bool {
+	for k := range r {
+		if r[k] < other[k] {
+			return false
+		}
+	}
+	return true
+}
+
+// set notes the version of a kind's newest change, and reports whether that is new. Objects that come from no API
+// server have none.
+func (r *Revisions) set(k Kind, version string) bool {
+	v, err := strconv.ParseUint(version, 10, 64)
+	if err != nil || v == r[k] {
+		return false
+	}
+	r[k] = v
+	return true
+}
+
+// object is what every kind's objects are.
+type object interface {
+	runtime.Object
+	metav1.Object
+}
