@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // conditions computes the node's conditions and leaves all others, such as PodScheduled and readiness gates, as they are.
@@ -17,7 +19,7 @@ func (v View) conditions(s *corev1.PodStatus, old []corev1.PodCondition) []corev
 		v.readyCondition(containers, old),
 		containers,
 	}
-	if !hasCondition(old, corev1.PodScheduled) { // a pod that was created with its node set has seen no scheduler
+	if api.PodCondition(old, corev1.PodScheduled) == nil { // a pod that was created with its node set has seen no scheduler
 		own = append(own, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue})
 	}
 	out := append([]corev1.PodCondition(nil), old...)
@@ -26,15 +28,6 @@ func (v View) conditions(s *corev1.PodStatus, old []corev1.PodCondition) []corev
 		out = upsert(out, c, v)
 	}
 	return out
-}
-
-func hasCondition(list []corev1.PodCondition, kind corev1.PodConditionType) bool {
-	for i := range list {
-		if list[i].Type == kind {
-			return true
-		}
-	}
-	return false
 }
 
 // upsert puts a condition in place of the one of its type. lastTransitionTime moves only with the status (rule R34).
@@ -121,16 +114,10 @@ func (v View) readyCondition(containers corev1.PodCondition, old []corev1.PodCon
 	}
 	var closed []string
 	for _, gate := range v.Pod.Spec.ReadinessGates {
-		status, found := corev1.ConditionUnknown, false
-		for i := range old {
-			if old[i].Type == gate.ConditionType {
-				status, found = old[i].Status, true
-			}
-		}
-		if !found {
+		if c := api.PodCondition(old, gate.ConditionType); c == nil {
 			closed = append(closed, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.", gate.ConditionType))
-		} else if status != corev1.ConditionTrue {
-			closed = append(closed, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v", gate.ConditionType, status))
+		} else if c.Status != corev1.ConditionTrue {
+			closed = append(closed, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v", gate.ConditionType, c.Status))
 		}
 	}
 	if len(closed) > 0 {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // State is the runtime state of a container.
@@ -146,14 +148,9 @@ type View struct {
 // leaving: the pod is to be ended, because it is being or has been deleted.
 func (v View) leaving() bool { return v.Gone || v.Pod.DeletionTimestamp != nil }
 
-// Sidecar tells whether an init container is a restartable one (KEP-753).
-func Sidecar(c *corev1.Container) bool {
-	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
-}
-
 // restarts tells whether a container that has ended is to be started again (rule R40).
 func (v View) restarts(c *corev1.Container, init bool, ended *Container) bool {
-	if init && Sidecar(c) {
+	if init && api.Sidecar(c) {
 		return true
 	}
 	policy := v.Pod.Spec.RestartPolicy
@@ -171,13 +168,13 @@ func (v View) restarts(c *corev1.Container, init bool, ended *Container) bool {
 
 // finished: the pod has no more work to do on this node. It stays finished for ever.
 func (v View) finished() bool {
-	if v.Mem.Rejected != nil || v.Pod.Status.Phase == corev1.PodFailed || v.Pod.Status.Phase == corev1.PodSucceeded {
+	if v.Mem.Rejected != nil || api.Finished(v.Pod) {
 		return true
 	}
 	for i := range v.Pod.Spec.InitContainers {
 		c := &v.Pod.Spec.InitContainers[i]
 		ended := v.Seen.Newest(c.Name)
-		if !Sidecar(c) && ended != nil && ended.State == Exited && ended.ExitCode != 0 && !v.restarts(c, true, ended) {
+		if !api.Sidecar(c) && ended != nil && ended.State == Exited && ended.ExitCode != 0 && !v.restarts(c, true, ended) {
 			return true
 		}
 	}
@@ -236,7 +233,7 @@ func (v View) initDone(spec *corev1.Container) bool {
 	if c == nil || !v.inSandbox(c) {
 		return false
 	}
-	if Sidecar(spec) {
+	if api.Sidecar(spec) {
 		return v.started(spec, c)
 	}
 	return c.State == Exited && c.ExitCode == 0

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Kind names what an action does.
@@ -153,7 +155,7 @@ func (v View) rest(c *Container, grace time.Duration) time.Duration {
 
 func (v View) isSidecar(name string) bool {
 	for i := range v.Pod.Spec.InitContainers {
-		if c := &v.Pod.Spec.InitContainers[i]; c.Name == name && Sidecar(c) {
+		if c := &v.Pod.Spec.InitContainers[i]; c.Name == name && api.Sidecar(c) {
 			return true
 		}
 	}
@@ -216,7 +218,7 @@ func (v View) runSandbox(p *Plan) {
 // keepSidecars restarts those of the first n init containers that are sidecars and have ended.
 func (v View) keepSidecars(p *Plan, n int) {
 	for i := range v.Pod.Spec.InitContainers[:n] {
-		if spec := &v.Pod.Spec.InitContainers[i]; Sidecar(spec) {
+		if spec := &v.Pod.Spec.InitContainers[i]; api.Sidecar(spec) {
 			v.startIfDue(p, spec, true)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Span is a stretch of time.
@@ -56,7 +58,7 @@ func InitSpans(pod *corev1.Pod, seen Observed) []Span {
 	var spans []Span
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
-		if Sidecar(c) {
+		if api.Sidecar(c) {
 			continue
 		}
 		for _, run := range seen.Containers[c.Name] {

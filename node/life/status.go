@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Status is the pod status to report. Conditions of others and what only the API server sets are taken over from the object.
@@ -23,7 +25,7 @@ func Status(v View) corev1.PodStatus {
 	}
 	s.ObservedGeneration = v.Pod.Generation
 	if s.QOSClass == "" {
-		s.QOSClass = QOS(&v.Pod.Spec)
+		s.QOSClass = api.QOS(&v.Pod.Spec)
 	}
 	if s.StartTime == nil {
 		t := metav1.NewTime(v.Mem.FirstSeen).Rfc3339Copy()
@@ -104,7 +106,7 @@ func (v View) containerStatus(spec *corev1.Container, old *corev1.ContainerStatu
 		s.State = v.waiting(spec.Name, nil)
 	default:
 		s.State = terminated(c)
-		s.Ready = init && c.ExitCode == 0 && !Sidecar(spec)
+		s.Ready = init && c.ExitCode == 0 && !api.Sidecar(spec)
 		if w := v.waiting(spec.Name, c); v.willRestart(spec, init, c) && w.Waiting.Reason != "" {
 			s.LastTerminationState, s.State = s.State, w
 		}
@@ -114,7 +116,7 @@ func (v View) containerStatus(spec *corev1.Container, old *corev1.ContainerStatu
 
 // kept: the runtime has forgotten the container of a pod that has ended, so that the last report stands.
 func (v View) kept(old *corev1.ContainerStatus) bool {
-	ended := v.leaving() || v.Pod.Status.Phase == corev1.PodFailed || v.Pod.Status.Phase == corev1.PodSucceeded
+	ended := v.leaving() || api.Finished(v.Pod)
 	return old != nil && ended && old.State.Terminated != nil
 }
 
@@ -177,8 +179,8 @@ func stamp(t time.Time) metav1.Time {
 
 // phase follows kubelet (rule D3). A phase that is terminal stays, and is reached only when no container is alive.
 func (v View) phase(s *corev1.PodStatus) corev1.PodPhase {
-	if old := v.Pod.Status.Phase; old == corev1.PodFailed || old == corev1.PodSucceeded {
-		return old
+	if api.Finished(v.Pod) {
+		return v.Pod.Status.Phase
 	}
 	for _, list := range v.Seen.Containers {
 		for i := range list {
@@ -217,26 +219,4 @@ func outcome(s *corev1.PodStatus) corev1.PodPhase {
 		}
 	}
 	return corev1.PodSucceeded
-}
-
-// QOS is the quality-of-service class of a pod.
-func QOS(spec *corev1.PodSpec) corev1.PodQOSClass {
-	guaranteed, any := true, false
-	for _, list := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
-		for i := range list {
-			r := &list[i].Resources
-			for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-				limit, request := r.Limits[name], r.Requests[name]
-				any = any || !limit.IsZero() || !request.IsZero()
-				guaranteed = guaranteed && !limit.IsZero() && (request.IsZero() || request.Cmp(limit) == 0)
-			}
-		}
-	}
-	switch {
-	case !any:
-		return corev1.PodQOSBestEffort
-	case guaranteed:
-		return corev1.PodQOSGuaranteed
-	}
-	return corev1.PodQOSBurstable
 }

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"fmt"
-	"net"
 	"sort"
 	"strconv"
 	"strings"
@@ -177,7 +176,7 @@ func serviceVars(out map[string]string, s *corev1.Service) {
 			proto = "tcp"
 		}
 		port := strconv.Itoa(int(p.Port))
-		url := proto + "://" + net.JoinHostPort(ip, port)
+		url := proto + "://" + hostPort(ip, port)
 		if i == 0 {
 			out[prefix+"_PORT"] = url
 		}
@@ -219,4 +218,12 @@ func Expand(text string, values map[string]string) string {
 			text = rest
 		}
 	}
+}
+
+// hostPort is an address with a port as URLs have it.
+func hostPort(ip, port string) string {
+	if strings.Contains(ip, ":") {
+		ip = "[" + ip + "]"
+	}
+	return ip + ":" + port
 }

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"fmt"
-	"os"
 	"sort"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,16 +11,16 @@ import (
 type File struct {
 	Path string
 	Data []byte
-	Mode os.FileMode
+	Mode uint32 // permissions
 }
 
 // FileMode is a file's own mode, or the volume's, or 0644.
-func FileMode(volume, own *int32) os.FileMode {
+func FileMode(volume, own *int32) uint32 {
 	switch {
 	case own != nil:
-		return os.FileMode(*own)
+		return uint32(*own)
 	case volume != nil:
-		return os.FileMode(*volume)
+		return uint32(*volume)
 	}
 	return 0o644
 }

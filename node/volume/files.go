@@ -128,7 +128,7 @@ func writeFiles(dir string, files []spec.File, group *int64) error {
 		if err := root.WriteFile(path, f.Data, 0o600); err != nil {
 			return err
 		}
-		mode := f.Mode
+		mode := os.FileMode(f.Mode)
 		if group != nil {
 			if err := root.Chown(path, -1, int(*group)); err != nil {
 				return err
