@@ -9,19 +9,25 @@ import (
 	"fairlead.dev/fairlead/node/spec"
 )
 
-// checkAdmission refuses what this node must not run, and ends what has run for too long.
-func (w *worker) checkAdmission() {
+// admit refuses what this node must not run, and ends what has been active for too long. It returns the time after which a look at
+// that has to be taken again.
+func (w *worker) admit() time.Duration {
 	if w.mem.Rejected != nil {
-		return
+		return resyncPeriod
 	}
 	if message := spec.ForbiddenSysctl(w.pod); message != "" {
 		w.reject("SysctlForbidden", message)
-		return
+		return resyncPeriod
 	}
-	limit := w.pod.Spec.ActiveDeadlineSeconds
-	if limit != nil && w.pod.Status.StartTime != nil && time.Since(w.pod.Status.StartTime.Time) >= time.Duration(*limit)*time.Second {
-		w.reject("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+	deadline := life.Deadline(w.view())
+	if deadline.IsZero() {
+		return resyncPeriod
 	}
+	if left := time.Until(deadline); left > 0 {
+		return left
+	}
+	w.reject("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+	return resyncPeriod
 }
 
 func (w *worker) reject(reason, message string) {

@@ -118,6 +118,16 @@ func TestPodsThatFail(t *testing.T) {
 			t.Errorf("got %s: %s, containers %v", got.Status.Reason, got.Status.Message, got.Status.ContainerStatuses)
 		}
 	})
+	t.Run("DeadlineExceeded", func(t *testing.T) {
+		deadline := int64(2)
+		p := pod("late", "wait")
+		p.Spec.ActiveDeadlineSeconds, p.Spec.TerminationGracePeriodSeconds = &deadline, new(int64)
+		b.create(p)
+		got := b.await("late", "failed in time", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
+		if took := time.Since(got.Status.StartTime.Time); got.Status.Reason != "DeadlineExceeded" || took > 30*time.Second {
+			t.Errorf("%s: %s after %v", got.Status.Reason, got.Status.Message, took)
+		}
+	})
 	t.Run("RunContainerError", func(t *testing.T) {
 		p := pod("nofile")
 		p.Spec.Containers[0].Command = []string{"/nothing"}

@@ -18,24 +18,43 @@ import (
 // relistPeriod is how often the whole runtime is compared with what is known, in case an event was lost.
 const relistPeriod = 10 * time.Second
 
-// followExits wakes workers when the runtime announces the end of a container.
+// The waits before the runtime's events are followed again, and how long they have to flow until they count as followed.
+const (
+	firstFollow  = 200 * time.Millisecond
+	lastFollow   = 2 * time.Second
+	followSettle = 200 * time.Millisecond
+)
+
+// followExits wakes workers when the runtime announces the end of a container. What ended between two subscriptions is found by a look
+// at everything, once the second one holds: a runtime that is down is not looked at.
 func (a *Agent) followExits(ctx context.Context) {
+	var delay time.Duration
+	lookAgain := func() {}
 	for ctx.Err() == nil {
-		err := a.rt.Exits(ctx, func(id string) {
-			a.mu.Lock()
-			uid, known := a.owners[id]
-			if !known {
-				a.early[id] = time.Now()
-			}
-			a.mu.Unlock()
-			a.with(uid, func(w *worker) { w.exited(id) })
-		})
-		if ctx.Err() == nil {
-			a.log.Debug("the runtime's events ended", "error", err)
-			kube.Sleep(ctx, 200*time.Millisecond)
-			a.lookAgain()
+		look := time.AfterFunc(followSettle, lookAgain)
+		err := a.rt.Exits(ctx, a.announced)
+		if look.Stop() {
+			delay = life.Grow(delay, firstFollow, lastFollow)
+		} else {
+			delay = firstFollow
 		}
+		if ctx.Err() == nil {
+			a.log.Debug("the runtime's events ended", "error", err, "again", delay)
+			kube.Sleep(ctx, delay)
+		}
+		lookAgain = a.lookAgain
 	}
+}
+
+// announced takes in that a container or sandbox has ended.
+func (a *Agent) announced(id string) {
+	a.mu.Lock()
+	uid, known := a.owners[id]
+	if !known {
+		a.early[id] = time.Now()
+	}
+	a.mu.Unlock()
+	a.with(uid, func(w *worker) { w.exited(id) })
 }
 
 // lookAgain makes every worker look at the runtime, because events may have been lost.
@@ -43,7 +62,7 @@ func (a *Agent) lookAgain() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, w := range a.pods {
-		w.mail.post(func() { w.stale = true })
+		w.mail.post(func() { w.stale, w.readAgain = true, time.Time{} })
 	}
 }
 

@@ -29,7 +29,7 @@ const lastReport = 5 * time.Second
 // tell patches the status when it differs from what the API has, and returns when to look again at the latest.
 func (w *worker) tell(ctx context.Context) time.Duration {
 	if w.gone || w.report.busy || w.mem.Deleting {
-		return idle
+		return resyncPeriod
 	}
 	if left := time.Until(w.report.retry); left > 0 {
 		return left
@@ -38,7 +38,7 @@ func (w *worker) tell(ctx context.Context) time.Duration {
 	w.noteRunning(&want)
 	w.tellBackOff(&want)
 	if equality.Semantic.DeepEqual(w.pod.Status, want) || w.mayWait(&want) {
-		return idle
+		return resyncPeriod
 	}
 	w.report.busy = true
 	pod := w.pod
@@ -59,7 +59,7 @@ func (w *worker) tell(ctx context.Context) time.Duration {
 			}
 		}
 	})
-	return idle
+	return resyncPeriod
 }
 
 // mayWait: while something is being started, a change that says no more than that the sandbox runs is told with what follows.

@@ -49,24 +49,25 @@ type worker struct {
 	first    *corev1.Pod       // the version first seen, which any goroutine may read
 	heldBack map[string]string // the container whose back-off was told, by name
 
-	pod     *corev1.Pod // the newest version known
-	gone    bool        // the API no longer has it
-	seen    life.Observed
-	looked  bool // seen is filled
-	stale   bool // the runtime has to be looked at again
-	tries   int  // looks in a row that did not yet show an exit that was announced
-	exiting map[string]bool
-	mem     *life.Memory
-	pulls   map[string]life.Trouble  // back-off of image pulls, by image
-	failing map[string]time.Duration // the wait before what has failed is tried again
-	unread  time.Duration            // the wait before a runtime that does not answer is asked again
-	probes  map[probeKey]context.CancelFunc
-	cancel  context.CancelFunc // of the start under way
-	report  report
-	startup startup
-	stepped bool // the first step is done
-	updated bool // there is a version of the object that no step has seen
-	probing sync.WaitGroup
+	pod       *corev1.Pod // the newest version known
+	gone      bool        // the API no longer has it
+	seen      life.Observed
+	looked    bool // seen is filled
+	stale     bool // the runtime has to be looked at again
+	tries     int  // looks in a row that did not yet show an exit that was announced
+	exiting   map[string]bool
+	mem       *life.Memory
+	pulls     map[string]life.Trouble  // back-off of image pulls, by image
+	failing   map[string]time.Duration // the wait before what has failed is tried again
+	unread    time.Duration            // the wait before a runtime that does not answer is asked again
+	readAgain time.Time                // when that wait ends
+	probes    map[probeKey]context.CancelFunc
+	cancel    context.CancelFunc // of the start under way
+	report    report
+	startup   startup
+	stepped   bool // the first step is done
+	updated   bool // there is a version of the object that no step has seen
+	probing   sync.WaitGroup
 
 	searching []string // the addresses whose searches are known
 	done      bool
@@ -124,21 +125,23 @@ func (w *worker) operation() string {
 	return metrics.SyncPod
 }
 
-// idle is how long a pod may go without a look at its plan.
-const idle = time.Minute
+// resyncPeriod is how long a pod may go without a look at its plan.
+const resyncPeriod = time.Minute
 
 // step looks, decides, acts and reports; it returns the time until the next step if nothing is heard before.
 func (w *worker) step(ctx context.Context) time.Duration {
-	again := idle
-	if w.stale {
+	again := resyncPeriod
+	if left := time.Until(w.readAgain); left > 0 {
+		again = min(again, left) // whatever happens meanwhile: a runtime that does not answer is not asked for every pod all the time
+	} else if w.stale {
 		if soon := w.look(ctx); soon > 0 {
 			again = soon
 		}
-		if !w.looked {
-			return again // nothing is decided about a pod whose containers are not known
-		}
 	}
-	w.checkAdmission()
+	if !w.looked {
+		return again // nothing is decided about a pod whose containers are not known
+	}
+	again = min(again, w.admit())
 	plan := life.Next(w.view())
 	for _, action := range plan.Actions {
 		w.act(ctx, action)
@@ -164,6 +167,7 @@ func (w *worker) look(ctx context.Context) time.Duration {
 			w.log.Warn("the runtime cannot be read", "error", err)
 		}
 		w.unread = life.Grow(w.unread, 500*time.Millisecond, 8*time.Second)
+		w.readAgain = time.Now().Add(w.unread)
 		return w.unread
 	}
 	w.seen, w.stale, w.unread = seen, false, 0

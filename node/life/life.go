@@ -188,6 +188,16 @@ func (v View) finished() bool {
 	return true
 }
 
+// Deadline is when a pod will have been active for too long (spec.activeDeadlineSeconds); zero when it may go on, is being ended, or has
+// finished.
+func Deadline(v View) time.Time {
+	limit, start := v.Pod.Spec.ActiveDeadlineSeconds, v.Pod.Status.StartTime
+	if limit == nil || start == nil || v.leaving() || v.finished() {
+		return time.Time{}
+	}
+	return start.Add(time.Duration(*limit) * time.Second)
+}
+
 // started: the container runs, its postStart hook is over and its startup probe, if any, has succeeded (rule R17).
 func (v View) started(spec *corev1.Container, c *Container) bool {
 	return c.State == Running && !v.Mem.Hooked[c.ID] && (spec.StartupProbe == nil || v.Mem.Started[c.ID])

@@ -378,3 +378,27 @@ func TestStatusIsStable(t *testing.T) {
 		t.Errorf("nothing changed, but the status did:\n%+v\n%+v", first, second)
 	}
 }
+
+func TestDeadline(t *testing.T) {
+	limited := func(v *View) *View {
+		seconds, start := int64(5), metav1.NewTime(now.Add(-2*time.Second))
+		v.Pod.Spec.ActiveDeadlineSeconds, v.Pod.Status.StartTime = &seconds, &start
+		return v
+	}
+	for name, test := range map[string]struct {
+		v    *View
+		want time.Time
+	}{
+		"no limit":           {view("c").sandbox().runs("c"), time.Time{}},
+		"running":            {limited(view("c").sandbox().runs("c")), now.Add(3 * time.Second)},
+		"waits to restart":   {limited(view("c").sandbox().ended("c", 1)), now.Add(3 * time.Second)},
+		"being deleted":      {limited(view("c").sandbox().runs("c").deleted(30)), time.Time{}},
+		"has just succeeded": {limited(view("c").policy(corev1.RestartPolicyNever).sandbox().ended("c", 0)), time.Time{}},
+		"has succeeded":      {limited(view("c").with(func(v *View) { v.Pod.Status.Phase = corev1.PodSucceeded })), time.Time{}},
+		"not started yet":    {limited(view("c")).with(func(v *View) { v.Pod.Status.StartTime = nil }), time.Time{}},
+	} {
+		if got := Deadline(*test.v); !got.Equal(test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}
