@@ -23,8 +23,8 @@ func (w *worker) act(ctx context.Context, action life.Action) {
 		w.beginRemoval(ctx, action)
 	case life.Delete:
 		w.beginDelete(ctx, action)
-	case life.Forget:
-		w.forget(ctx)
+	case life.Cleanup:
+		w.cleanup(ctx)
 	}
 }
 
@@ -41,7 +41,7 @@ func (w *worker) endStarting() {
 	w.mem.Starting, w.stale = false, true
 }
 
-func (w *worker) leaving() bool { return w.gone || w.pod.DeletionTimestamp != nil }
+func (w *worker) terminating() bool { return w.gone || w.pod.DeletionTimestamp != nil }
 
 // Waits between tries of what the runtime or the API refuses.
 const (
@@ -49,15 +49,15 @@ const (
 	lastRetry  = time.Minute
 )
 
-// attempt does something beside the worker that may fail, and tells the worker how it ended. After each failure in a row that is
-// told later: whatever is tried again is tried less and less often.
+// attempt does something beside the worker that may fail, and tells the worker how it ended. After each failure in a row that
+// it hears later: whatever is tried again is tried less and less often.
 func (w *worker) attempt(ctx context.Context, action life.Action, do func() error, then func(error)) {
 	key := string(action.Kind) + action.ID
 	delay := life.Grow(w.failing[key], firstRetry, lastRetry)
 	w.async(func() func() {
 		err := do()
 		if err != nil && ctx.Err() == nil {
-			w.log.Warn("the pod cannot be brought forward", "action", action.Kind, "container", action.Name, "error", err, "again", delay)
+			w.log.Warn("the pod cannot be brought forward", "action", action.Kind, "container", action.Name, "err", err, "again", delay)
 			kube.Sleep(ctx, delay)
 		}
 		return func() {

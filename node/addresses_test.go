@@ -26,7 +26,7 @@ func TestLostAddressFilesShareNoAddress(t *testing.T) {
 	for i := range 3 {
 		start(fmt.Sprint("a", i))
 	}
-	data := filepath.Join(b.rt.Dir, "cni-data", "fairlead")
+	data := filepath.Join(b.containerd.Dir, "cni-data", "fairlead")
 	if err := os.RemoveAll(data); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestALostNetworkConfigurationComesBack(t *testing.T) {
 	b := newBench(t)
 	b.create(pod("before"))
 	b.await("before", "running", running)
-	files, err := filepath.Glob(filepath.Join(b.rt.Dir, "*", "*.conflist"))
+	files, err := filepath.Glob(filepath.Join(b.containerd.Dir, "*", "*.conflist"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("network configurations: %v, %v", files, err)
 	}

@@ -59,28 +59,28 @@ type Config struct {
 
 // Agent runs one node.
 type Agent struct {
-	cfg     Config
-	rt      *cri.Runtime
-	client  kubernetes.Interface
-	log     *slog.Logger
-	runtime *kuberuntime.Client
-	events  record.EventRecorder
-	metrics *metrics.Metrics
+	cfg        Config
+	containerd *cri.Runtime
+	client     kubernetes.Interface
+	log        *slog.Logger
+	runtime    *kuberuntime.Client
+	events     record.EventRecorder
+	metrics    *metrics.Metrics
 	// Bounds on what is being started at once. Containers have slots of their own, so that pods whose sandbox runs are not held
 	// up by the sandboxes of later ones.
 	sandboxSlots, containerSlots slots
 
-	mu      sync.Mutex
-	pods    map[types.UID]*worker
-	owners  map[string]types.UID // containers and sandboxes, by id
-	early   map[string]time.Time // containers whose end was announced before they were known
-	running sync.WaitGroup       // goroutines of pods
+	mu        sync.Mutex
+	pods      map[types.UID]*worker
+	owners    map[string]types.UID // containers and sandboxes, by id
+	unclaimed map[string]time.Time // containers whose end was announced before they were known
+	running   sync.WaitGroup       // goroutines of pods
 
 	searches   searches
 	hadNetwork atomic.Bool // a pod with a network of its own has started
 
-	status  *nodestatus.Reporter
-	volumes *volume.Manager
+	nodeStatus *nodestatus.Reporter
+	volumes    *volume.Manager
 }
 
 // New makes an agent; nothing runs yet. The runtime has to be started before Run.
@@ -90,7 +90,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 	}
 	a := &Agent{
 		cfg:            cfg,
-		rt:             rt,
+		containerd:     rt,
 		client:         client,
 		log:            log,
 		metrics:        metrics.New(cfg.Name),
@@ -98,9 +98,9 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		containerSlots: make(slots, max(2, runtime.NumCPU())),
 		pods:           map[types.UID]*worker{},
 		owners:         map[string]types.UID{},
-		early:          map[string]time.Time{},
+		unclaimed:      map[string]time.Time{},
 		searches:       searches{byAddr: map[netip.Addr]searchList{}},
-		status:         nodestatus.New(nodestatus.Config{Name: cfg.Name, IPs: cfg.IPs, Dir: cfg.Dir, Port: cfg.Listen.Port()}, rt, client, log),
+		nodeStatus:     nodestatus.New(nodestatus.Config{Name: cfg.Name, IPs: cfg.IPs, Dir: cfg.Dir, Port: cfg.Listen.Port()}, rt, client, log),
 	}
 	a.volumes = &volume.Manager{Dir: a.podsDir(), Client: client, Runtime: rt, Node: a.node}
 	return a
@@ -108,7 +108,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 
 // Run registers the node and serves it until the context is done. Pods keep running after that; a later Run takes them over.
 func (a *Agent) Run(ctx context.Context) error {
-	conn, err := a.rt.Conn()
+	conn, err := a.containerd.Conn()
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.rt.Ensure(ctx, pause); err != nil {
+	if err := a.containerd.Ensure(ctx, pause); err != nil {
 		return fmt.Errorf("pause image: %w", err)
 	}
 	if err := os.MkdirAll(a.podsDir(), 0o711); err != nil {
@@ -135,7 +135,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.running.Wait()
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
-		"server": a.serve, "status": func(ctx context.Context) error { return a.status.Run(ctx, a.runtime, a.events) }, "runtime": a.keepRuntime, "pods": a.keepPods, "logs": a.rotateLogs, "links": a.keepLinks,
+		"server": a.serve, "status": func(ctx context.Context) error { return a.nodeStatus.Run(ctx, a.runtime, a.events) }, "runtime": a.superviseContainerd, "pods": a.watchPods, "logs": a.rotateLogs, "links": a.watchLinks,
 	} {
 		g.Go(func() error {
 			err := part(ctx)
@@ -158,21 +158,21 @@ func (a *Agent) serve(ctx context.Context) error {
 	}, a.log).Run(ctx)
 }
 
-// keepRuntime starts containerd again whenever it ends.
-func (a *Agent) keepRuntime(ctx context.Context) error {
+// superviseContainerd starts containerd again whenever it ends.
+func (a *Agent) superviseContainerd(ctx context.Context) error {
 	var delay time.Duration
 	for ctx.Err() == nil {
-		if err := a.rt.Wait(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("containerd cannot be watched", "error", err)
+		if err := a.containerd.Wait(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("containerd cannot be watched", "err", err)
 			kube.Sleep(ctx, time.Second)
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		a.log.Warn("containerd has ended, starting it again")
-		if err := a.rt.Start(ctx); err != nil {
+		if err := a.containerd.Start(ctx); err != nil {
 			delay = life.Grow(delay, time.Second, 30*time.Second)
-			a.log.Error("containerd does not start", "error", err, "again", delay)
+			a.log.Error("containerd does not start", "err", err, "again", delay)
 			kube.Sleep(ctx, delay)
 			continue
 		}
@@ -182,10 +182,10 @@ func (a *Agent) keepRuntime(ctx context.Context) error {
 }
 
 // Ready is closed when the API server has first taken from this agent that the node is ready.
-func (a *Agent) Ready() <-chan struct{} { return a.status.Ready() }
+func (a *Agent) Ready() <-chan struct{} { return a.nodeStatus.Ready() }
 
 // Waiting says what keeps the node from being ready, if anything does.
-func (a *Agent) Waiting() string { return a.status.Waiting() }
+func (a *Agent) Waiting() string { return a.nodeStatus.Waiting() }
 
 // texts are addresses as they are written.
 func texts(addrs []netip.Addr) []string {
@@ -202,7 +202,7 @@ func (a *Agent) podsDir() string { return filepath.Join(a.cfg.Dir, "pods") }
 func (a *Agent) node() spec.Node {
 	text, err := os.ReadFile(a.cfg.ResolvConf)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		a.log.Warn("the node's resolv.conf cannot be read", "error", err)
+		a.log.Warn("the node's resolv.conf cannot be read", "err", err)
 	}
 	behind, _ := os.ReadFile("/run/systemd/resolve/resolv.conf") // where systemd-resolved runs
 	return spec.Node{

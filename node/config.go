@@ -18,11 +18,11 @@ import (
 // containerConfig gathers what the container's configuration needs from API, image and disk.
 func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, image *runtimeapi.Image, attempt uint32) (*runtimeapi.ContainerConfig, error) {
 	node := a.node()
-	material, err := a.material(ctx, pod, c)
+	envSources, err := a.envSources(ctx, pod, c)
 	if err != nil {
 		return nil, err
 	}
-	env, err := spec.Env(pod, c, node, material)
+	env, err := spec.Env(pod, c, node, envSources)
 	if err != nil {
 		return nil, err
 	}
@@ -42,10 +42,10 @@ func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.
 	})
 }
 
-// material reads the Services, config maps and secrets a container's environment needs. Services are read at the very start of a
+// envSources reads the Services, config maps and secrets a container's environment needs. Services are read at the very start of a
 // container, so that every Service made before it is there (rule D8).
-func (a *Agent) material(ctx context.Context, pod *corev1.Pod, c *corev1.Container) (spec.Material, error) {
-	m := spec.Material{ConfigMaps: map[string]*corev1.ConfigMap{}, Secrets: map[string]*corev1.Secret{}}
+func (a *Agent) envSources(ctx context.Context, pod *corev1.Pod, c *corev1.Container) (spec.EnvSources, error) {
+	m := spec.EnvSources{ConfigMaps: map[string]*corev1.ConfigMap{}, Secrets: map[string]*corev1.Secret{}}
 	kubernetes, err := a.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
 	if err == nil {
 		m.Kubernetes = kubernetes

@@ -59,7 +59,7 @@ func containerType(pod *corev1.Pod, name string) string {
 }
 
 // start brings up one container: image, environment, creation, start and postStart hook.
-func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, attempt uint32, pull life.Trouble) error {
+func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, attempt uint32, pull life.Failure) error {
 	a := w.a
 	image, err := w.ensureImage(ctx, pod, c, pull)
 	if err != nil {
@@ -85,11 +85,11 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	w.containerEvent(c.Name, corev1.EventTypeNormal, "Created", "Container created")
 	hook := c.Lifecycle != nil && c.Lifecycle.PostStart != nil
 	if hook {
-		w.mail.post(func() { w.mem.Hooked[id] = true })
+		w.mail.post(func() { w.mem.PostStart[id] = true })
 	}
 	_, err = a.runtime.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: id})
 	release()
-	w.log.Debug("container", "name", c.Name, "took", time.Since(begin), "error", err)
+	w.log.Debug("container", "name", c.Name, "took", time.Since(begin), "err", err)
 	if err != nil {
 		return &startError{life.RunContainerError, err}
 	}
@@ -102,12 +102,12 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 
 // postStart runs the hook; a container whose hook fails is ended (kubelet).
 func (w *worker) postStart(ctx context.Context, pod *corev1.Pod, c *corev1.Container, id string) error {
-	err := w.a.hook(ctx, pod, c, id, c.Lifecycle.PostStart)
+	err := w.a.runHook(ctx, pod, c, id, c.Lifecycle.PostStart)
 	w.mail.post(func() {
-		delete(w.mem.Hooked, id)
+		delete(w.mem.PostStart, id)
 		if err != nil && ctx.Err() == nil {
 			w.containerEvent(c.Name, corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed")
-			w.mem.Doomed[id] = life.Doom{Message: "FailedPostStartHook"}
+			w.mem.PendingRestart[id] = life.Restart{Message: "FailedPostStartHook"}
 		}
 	})
 	return nil
@@ -117,7 +117,7 @@ func (w *worker) postStart(ctx context.Context, pod *corev1.Pod, c *corev1.Conta
 func (w *worker) startResult(c *corev1.Container, last *life.Container, err error) {
 	var failed *startError
 	if err == nil {
-		delete(w.mem.Trouble, c.Name)
+		delete(w.mem.Failures, c.Name)
 		delete(w.pulls, c.Image)
 		w.removeOld(c.Name)
 		return
@@ -126,29 +126,29 @@ func (w *worker) startResult(c *corev1.Container, last *life.Container, err erro
 		return // the pod is leaving, or the agent is stopping
 	}
 	now := time.Now()
-	trouble := life.Trouble{Reason: failed.reason, Message: failed.Error()}
+	failure := life.Failure{Reason: failed.reason, Message: failed.Error()}
 	switch failed.reason {
 	case life.ErrImagePull:
 		delay := life.Grow(w.pulls[c.Image].Delay, life.FirstDelay, life.MaxDelay)
-		w.pulls[c.Image] = life.Trouble{Delay: delay, Retry: now.Add(delay), Message: failed.Error()}
-		trouble.Retry = now.Add(time.Second)
+		w.pulls[c.Image] = life.Failure{Delay: delay, Retry: now.Add(delay), Message: failed.Error()}
+		failure.Retry = now.Add(time.Second)
 	case life.ImagePullBackOff:
-		trouble.Retry = w.pulls[c.Image].Retry
+		failure.Retry = w.pulls[c.Image].Retry
 	case life.RunContainerError:
 		// The container exists and has ended: the back-off of restarts applies.
 		if last != nil {
 			w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last)
 		}
 		w.removeOld(c.Name)
-		trouble.Retry = now
+		failure.Retry = now
 	case life.CreateContainerError:
-		trouble.Delay = life.Grow(w.mem.Trouble[c.Name].Delay, life.FirstDelay, life.MaxDelay)
-		trouble.Retry = now.Add(trouble.Delay)
+		failure.Delay = life.Grow(w.mem.Failures[c.Name].Delay, life.FirstDelay, life.MaxDelay)
+		failure.Retry = now.Add(failure.Delay)
 	default:
-		trouble.Delay = life.Grow(w.mem.Trouble[c.Name].Delay, firstSetupDelay, lastSetupDelay)
-		trouble.Retry = now.Add(trouble.Delay)
+		failure.Delay = life.Grow(w.mem.Failures[c.Name].Delay, firstSetupDelay, lastSetupDelay)
+		failure.Retry = now.Add(failure.Delay)
 	}
-	w.mem.Trouble[c.Name] = trouble
+	w.mem.Failures[c.Name] = failure
 	w.containerEvent(c.Name, corev1.EventTypeWarning, "Failed", "Error: "+failed.eventText())
 }
 

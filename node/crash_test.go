@@ -230,7 +230,7 @@ func daemonPID(t *testing.T, b *bench) int {
 	}
 	for _, d := range dirs {
 		text, err := os.ReadFile("/proc/" + d.Name() + "/cmdline")
-		if err == nil && strings.Contains(string(text), b.rt.Dir+"/config.toml") {
+		if err == nil && strings.Contains(string(text), b.containerd.Dir+"/config.toml") {
 			var pid int
 			if _, err := fmt.Sscan(d.Name(), &pid); err != nil {
 				t.Fatal(err)
@@ -245,7 +245,7 @@ func daemonPID(t *testing.T, b *bench) int {
 func killMain(t *testing.T, b *bench, name string) {
 	t.Helper()
 	id := strings.TrimPrefix(b.get(name).Status.ContainerStatuses[0].ContainerID, "containerd://")
-	path := fmt.Sprintf("/sys/fs/cgroup/pids%s/pod%s/%s/cgroup.procs", b.rt.CgroupRoot, b.get(name).UID, id)
+	path := fmt.Sprintf("/sys/fs/cgroup/pids%s/pod%s/%s/cgroup.procs", b.containerd.CgroupRoot, b.get(name).UID, id)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		text, err = os.ReadFile(strings.Replace(path, "/pids", "", 1))
@@ -270,10 +270,10 @@ func TestR42_EverythingDied(t *testing.T) {
 	b.create(p)
 	before := b.await("web", "ready", ready)
 	b.stop()
-	if err := b.rt.Stop(b.ctx); err != nil {
+	if err := b.containerd.Stop(b.ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.rt.Start(b.ctx); err != nil {
+	if err := b.containerd.Start(b.ctx); err != nil {
 		t.Fatal(err)
 	}
 	b.startAgent()
@@ -284,7 +284,7 @@ func TestR42_EverythingDied(t *testing.T) {
 		t.Errorf("got %+v", after.Status)
 	}
 	b.post(after.Status.PodIP, "/livez") // its network works
-	left, err := filepath.Glob(filepath.Join(b.rt.Dir, "cni-data", "*", "10.99.3.*"))
+	left, err := filepath.Glob(filepath.Join(b.containerd.Dir, "cni-data", "*", "10.99.3.*"))
 	if err != nil || len(left) != 1 {
 		t.Errorf("addresses taken: %v, %v", left, err)
 	}
@@ -292,7 +292,7 @@ func TestR42_EverythingDied(t *testing.T) {
 
 // ctrs are the containers that the runtime has of a pod.
 func (b *bench) ctrs(pod *corev1.Pod) ([]*runtimeapi.Container, error) {
-	conn, err := b.rt.Conn()
+	conn, err := b.containerd.Conn()
 	if err != nil {
 		return nil, err
 	}

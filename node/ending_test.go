@@ -25,7 +25,7 @@ func TestStopLetsProgramsEnd(t *testing.T) {
 		b.until("its handler is set", func() bool { return b.log(name, corev1.PodLogOptions{}) == "ready\n" })
 	}
 	b.stop()
-	if err := b.rt.Stop(b.ctx); err != nil {
+	if err := b.containerd.Stop(b.ctx); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, "farewell")); err != nil || string(text) != "bye" {

@@ -24,7 +24,7 @@ func (b *bench) nothingOf(t *testing.T, name string) {
 		files, err := filepath.Glob(b.cfg.Dir + "/pods/default_" + name + "_*")
 		return err == nil && len(files) == 0
 	})
-	groups, err := filepath.Glob("/sys/fs/cgroup/*" + b.rt.CgroupRoot + "/pod*")
+	groups, err := filepath.Glob("/sys/fs/cgroup/*" + b.containerd.CgroupRoot + "/pod*")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,12 +18,12 @@ func reference(pod *corev1.Pod, field string) *corev1.ObjectReference {
 
 // event records an event about the pod. It may be called from any goroutine that was given the worker.
 func (w *worker) event(kind, reason, message string) {
-	w.a.events.Event(reference(w.subject(), ""), kind, reason, message)
+	w.a.events.Event(reference(w.object(), ""), kind, reason, message)
 }
 
 // containerEvent records an event about a container of the pod.
 func (w *worker) containerEvent(name, kind, reason, message string) {
-	pod := w.subject()
+	pod := w.object()
 	field := "spec.containers{" + name + "}"
 	for i := range pod.Spec.InitContainers {
 		if pod.Spec.InitContainers[i].Name == name {
@@ -33,18 +33,18 @@ func (w *worker) containerEvent(name, kind, reason, message string) {
 	w.a.events.Event(reference(pod, field), kind, reason, message)
 }
 
-// subject is the pod as it was first seen: name, uid and containers never change.
-func (w *worker) subject() *corev1.Pod { return w.first }
+// object is the pod as it was first seen: name, uid and containers never change.
+func (w *worker) object() *corev1.Pod { return w.first }
 
-// tellBackOff records that a container is held back, once for each of its ends.
-func (w *worker) tellBackOff(status *corev1.PodStatus) {
+// recordBackOff records that a container is held back, once for each of its ends.
+func (w *worker) recordBackOff(status *corev1.PodStatus) {
 	for _, list := range [][]corev1.ContainerStatus{status.InitContainerStatuses, status.ContainerStatuses} {
 		for i := range list {
 			s := &list[i]
-			if s.State.Waiting == nil || s.State.Waiting.Reason != life.CrashLoopBackOff || w.heldBack[s.Name] == s.ContainerID {
+			if s.State.Waiting == nil || s.State.Waiting.Reason != life.CrashLoopBackOff || w.backOffRecorded[s.Name] == s.ContainerID {
 				continue
 			}
-			w.heldBack[s.Name] = s.ContainerID
+			w.backOffRecorded[s.Name] = s.ContainerID
 			w.containerEvent(s.Name, corev1.EventTypeWarning, "BackOff",
 				fmt.Sprintf("Back-off restarting failed container %s in pod %s", s.Name, life.PodRef(w.pod)))
 		}

@@ -35,13 +35,13 @@ const appImage = "example.org/app:1"
 
 // bench is a node with the real containerd and the real API server.
 type bench struct {
-	t      testing.TB
-	ctx    context.Context
-	rt     *cri.Runtime
-	rest   *rest.Config
-	client kubernetes.Interface
-	cfg    Config
-	stop   func() // ends the agent and waits for it
+	t          testing.TB
+	ctx        context.Context
+	containerd *cri.Runtime
+	rest       *rest.Config
+	client     kubernetes.Interface
+	cfg        Config
+	stop       func() // ends the agent and waits for it
 }
 
 func newBench(t testing.TB) *bench {
@@ -52,24 +52,24 @@ func newBench(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, ctx: ctx, rt: &cri.Runtime{Dir: filepath.Join(dir, "c"), CgroupRoot: fmt.Sprintf("/fairlead-test-%d/%s", os.Getpid(), filepath.Base(dir))}}
+	b := &bench{t: t, ctx: ctx, containerd: &cri.Runtime{Dir: filepath.Join(dir, "c"), CgroupRoot: fmt.Sprintf("/fairlead-test-%d/%s", os.Getpid(), filepath.Base(dir))}}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		if err := b.rt.Stop(ctx); err != nil {
+		if err := b.containerd.Stop(ctx); err != nil {
 			t.Error(err)
 		}
-		if err := b.rt.Clean(false); err != nil {
+		if err := b.containerd.Clean(false); err != nil {
 			t.Error(err)
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := b.rt.Start(ctx); err != nil {
+	if err := b.containerd.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.rt.Ensure(ctx, appArchive(t)); err != nil {
+	if err := b.containerd.Ensure(ctx, appArchive(t)); err != nil {
 		t.Fatal(err)
 	}
 	server := apitest.Config(t, t.TempDir())
@@ -78,7 +78,7 @@ func newBench(t testing.TB) *bench {
 	b.client = kubernetes.NewForConfigOrDie(b.rest)
 	b.cfg = Config{
 		Name: "n1", IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Dir: filepath.Join(dir, "n"), Listen: freePort(t),
-		ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local", CgroupRoot: b.rt.CgroupRoot, ClientCAs: server.CA.Pool(),
+		ClusterDNS: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local", CgroupRoot: b.containerd.CgroupRoot, ClientCAs: server.CA.Pool(),
 	}
 	registry := prometheus.NewRegistry()
 	b.cfg.Metrics, b.cfg.Handlers = registry, map[string]http.Handler{"/metrics": promhttp.HandlerFor(registry, promhttp.HandlerOpts{})}
@@ -116,7 +116,7 @@ func (b *bench) startAgent() {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
-	agent := New(b.cfg, b.rt, b.client, slog.New(slog.NewTextHandler(b.t.Output(), &slog.HandlerOptions{Level: level})))
+	agent := New(b.cfg, b.containerd, b.client, slog.New(slog.NewTextHandler(b.t.Output(), &slog.HandlerOptions{Level: level})))
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Run(ctx) }()

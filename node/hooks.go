@@ -14,8 +14,8 @@ import (
 	"fairlead.dev/fairlead/node/probe"
 )
 
-// hook runs a lifecycle handler of a container.
-func (a *Agent) hook(ctx context.Context, pod *corev1.Pod, c *corev1.Container, id string, h *corev1.LifecycleHandler) error {
+// runHook runs a lifecycle handler of a container.
+func (a *Agent) runHook(ctx context.Context, pod *corev1.Pod, c *corev1.Container, id string, h *corev1.LifecycleHandler) error {
 	switch {
 	case h.Exec != nil:
 		output, code, err := a.runtime.RunInContainer(ctx, id, h.Exec.Command, 0)

@@ -14,7 +14,7 @@ import (
 )
 
 // ensureImage finds the image of a container or pulls it, as its policy says. known is the back-off of earlier pulls.
-func (w *worker) ensureImage(ctx context.Context, pod *corev1.Pod, c *corev1.Container, known life.Trouble) (*runtimeapi.Image, error) {
+func (w *worker) ensureImage(ctx context.Context, pod *corev1.Pod, c *corev1.Container, known life.Failure) (*runtimeapi.Image, error) {
 	want := &runtimeapi.ImageSpec{Image: c.Image}
 	present, err := w.a.runtime.Images.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: want})
 	if err != nil {

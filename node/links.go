@@ -18,16 +18,16 @@ import (
 // settle is how long a look waits after a link has gone: links of pods that end go in numbers, together with their sandboxes.
 const settle = 200 * time.Millisecond
 
-// keepLinks looks, at the start and whenever a link of the kind that pods have has gone, whether every pod still has its own.
+// watchLinks looks, at the start and whenever a link of the kind that pods have has gone, whether every pod still has its own.
 // The kernel tells of the link; no look is taken otherwise.
-func (a *Agent) keepLinks(ctx context.Context) error {
+func (a *Agent) watchLinks(ctx context.Context) error {
 	updates := make(chan netlink.LinkUpdate, 64)
 	if err := netlink.LinkSubscribe(updates, ctx.Done()); err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
 	for {
-		if err := a.replaceCutOff(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("whether every pod has its link cannot be told", "error", err)
+		if err := a.replaceUnlinked(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("whether every pod has its link cannot be seen", "err", err)
 		}
 		if err := linkGone(ctx, updates); err != nil {
 			return err
@@ -53,9 +53,9 @@ func linkGone(ctx context.Context, updates <-chan netlink.LinkUpdate) error {
 	}
 }
 
-// replaceCutOff stops the sandboxes that run and have no route to them any more: somebody took their link away. Their pods get
+// replaceUnlinked stops the sandboxes that run and have no route to them any more: somebody took their link away. Their pods get
 // new ones, as they do when a sandbox ends by itself.
-func (a *Agent) replaceCutOff(ctx context.Context) error {
+func (a *Agent) replaceUnlinked(ctx context.Context) error {
 	running, err := a.runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{
 		Filter: &runtimeapi.PodSandboxFilter{State: &runtimeapi.PodSandboxStateValue{State: runtimeapi.PodSandboxState_SANDBOX_READY}}})
 	if err != nil {
@@ -66,7 +66,7 @@ func (a *Agent) replaceCutOff(ctx context.Context) error {
 		if err != nil {
 			continue // it has just ended
 		}
-		if onHost(answer.Status) || reached(kuberuntime.IPs(answer.Status)) {
+		if onHost(answer.Status) || routed(kuberuntime.IPs(answer.Status)) {
 			continue
 		}
 		a.log.Warn("a pod's link has gone; it gets a new sandbox", "pod", s.Metadata.GetNamespace()+"/"+s.Metadata.GetName())
@@ -82,9 +82,9 @@ func onHost(s *runtimeapi.PodSandboxStatus) bool {
 	return s.GetLinux().GetNamespaces().GetOptions().GetNetwork() == runtimeapi.NamespaceMode_NODE
 }
 
-// reached reports whether the node has a route of its own to each address, as the plugin makes it. What cannot be asked counts
+// routed reports whether the node has a route of its own to each address, as the plugin makes it. What cannot be asked counts
 // as reached: nothing is stopped for that.
-func reached(ips []string) bool {
+func routed(ips []string) bool {
 	for _, text := range ips {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {

@@ -33,7 +33,7 @@ func TestAPodWhoseLinkWasTakenAwayGetsANewOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := b.await("victim", "running with a link again", func(p *corev1.Pod) bool {
-		return running(p) && p.Status.ContainerStatuses[0].RestartCount == 1 && reached([]string{p.Status.PodIP})
+		return running(p) && p.Status.ContainerStatuses[0].RestartCount == 1 && routed([]string{p.Status.PodIP})
 	})
 	if p.Status.PodIP == "" {
 		t.Error("it has no address")

@@ -49,7 +49,7 @@ func BenchmarkPods(tb *testing.B) {
 // runtimeCPU is the processor time of containerd, its shims and everything they have run and seen end.
 func runtimeCPU(b *bench) time.Duration {
 	b.t.Helper()
-	lists, err := filepath.Glob("/sys/fs/cgroup/*" + b.rt.CgroupRoot + "/containerd/cgroup.procs")
+	lists, err := filepath.Glob("/sys/fs/cgroup/*" + b.containerd.CgroupRoot + "/containerd/cgroup.procs")
 	if err != nil || len(lists) == 0 {
 		b.t.Fatalf("containerd's cgroup: %v", err)
 	}

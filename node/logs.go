@@ -42,7 +42,7 @@ func (w *worker) rotate(ctx context.Context) {
 		}
 		w.async(func() func() {
 			if err := w.a.rotateLog(ctx, c.ID, path); err != nil {
-				w.log.Warn("a log cannot be rotated", "container", name, "error", err)
+				w.log.Warn("a log cannot be rotated", "container", name, "err", err)
 			}
 			return func() {}
 		})

@@ -54,7 +54,7 @@ func TestVolumesInVolumes(t *testing.T) {
 	for _, name := range []string{"memory", "disk"} {
 		var stat unix.Stat_t
 		dir := filepath.Join(b.cfg.Dir, "pods", "default_nested_"+string(got.UID), "volumes", name)
-		if err := b.rt.InMounts(func() error { return unix.Stat(dir, &stat) }); err != nil || int64(stat.Gid) != group || stat.Mode&unix.S_ISGID == 0 {
+		if err := b.containerd.InMounts(func() error { return unix.Stat(dir, &stat) }); err != nil || int64(stat.Gid) != group || stat.Mode&unix.S_ISGID == 0 {
 			t.Errorf("%s: group %d, mode %o, %v", name, stat.Gid, stat.Mode, err)
 		}
 	}

@@ -13,28 +13,28 @@ import (
 	"fairlead.dev/fairlead/kube"
 )
 
-// keepPods follows the API's pods of this node and the runtime's events, and has a worker for each pod of either.
-func (a *Agent) keepPods(ctx context.Context) error {
+// watchPods follows the API's pods of this node and the runtime's events, and has a worker for each pod of either.
+func (a *Agent) watchPods(ctx context.Context) error {
 	list := cache.NewListWatchFromClient(a.client.CoreV1().RESTClient(), "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", a.cfg.Name))
 	informer := cache.NewSharedInformer(list, &corev1.Pod{}, 0)
 	listed := kube.Watch(informer, func(old, pod *corev1.Pod, _ bool) {
 		if pod == nil {
-			a.with(old.UID, (*worker).vanish)
+			a.post(old.UID, (*worker).deleted)
 		} else {
-			a.deliver(ctx, pod)
+			a.dispatch(ctx, pod)
 		}
 	})
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { informer.RunWithContext(ctx) })
-	parts.Go(func() { a.followExits(ctx) })
+	parts.Go(func() { a.watchExits(ctx) })
 	if !cache.WaitFor(ctx, "", listed) { // before the runtime's pods are compared
 		return ctx.Err()
 	}
 	last := map[types.UID]string{}
 	for {
 		if err := a.relist(ctx, last); err != nil && ctx.Err() == nil {
-			a.log.Warn("the runtime cannot be listed", "error", err)
+			a.log.Warn("the runtime cannot be listed", "err", err)
 		}
 		if !kube.Sleep(ctx, relistPeriod) {
 			return ctx.Err()
@@ -42,20 +42,20 @@ func (a *Agent) keepPods(ctx context.Context) error {
 	}
 }
 
-// deliver hands a version of a pod to its worker, made when there is none yet.
-func (a *Agent) deliver(ctx context.Context, pod *corev1.Pod) {
+// dispatch hands a version of a pod to its worker, made when there is none yet.
+func (a *Agent) dispatch(ctx context.Context, pod *corev1.Pod) {
 	a.mu.Lock()
 	w := a.pods[pod.UID]
 	if w == nil {
 		w = a.newWorker(pod)
-		a.begin(ctx, w)
+		a.startWorker(ctx, w)
 	}
 	a.mu.Unlock()
 	w.mail.post(func() { w.update(pod) })
 }
 
-// begin starts a worker; the lock is held.
-func (a *Agent) begin(ctx context.Context, w *worker) {
+// startWorker starts a worker; the lock is held.
+func (a *Agent) startWorker(ctx context.Context, w *worker) {
 	a.pods[w.uid] = w
 	a.running.Add(1)
 	go func() {
@@ -66,8 +66,8 @@ func (a *Agent) begin(ctx context.Context, w *worker) {
 	}()
 }
 
-// with posts f to the worker of a pod, if there is one.
-func (a *Agent) with(uid types.UID, f func(*worker)) {
+// post posts f to the worker of a pod, if there is one.
+func (a *Agent) post(uid types.UID, f func(*worker)) {
 	a.mu.Lock()
 	w := a.pods[uid]
 	a.mu.Unlock()
@@ -76,8 +76,8 @@ func (a *Agent) with(uid types.UID, f func(*worker)) {
 	}
 }
 
-// drop forgets a pod that is gone.
-func (a *Agent) drop(uid types.UID) {
+// removeWorker forgets a pod that is gone.
+func (a *Agent) removeWorker(uid types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.pods, uid)

@@ -24,8 +24,8 @@ var probeResults = map[apiprobe.Outcome]string{
 	apiprobe.Success: metrics.ProbeSuccessful, apiprobe.Failure: metrics.ProbeFailed, apiprobe.Unknown: metrics.ProbeUnknown,
 }
 
-// tendProbes starts the probes that should run now and ends the others.
-func (w *worker) tendProbes(ctx context.Context) {
+// syncProbes starts the probes that should run now and ends the others.
+func (w *worker) syncProbes(ctx context.Context) {
 	want := map[probeKey]*corev1.Probe{}
 	for _, list := range [][]corev1.Container{w.pod.Spec.InitContainers, w.pod.Spec.Containers} {
 		for i := range list {
@@ -61,8 +61,8 @@ func (w *worker) wantedProbes(spec *corev1.Container, want map[probeKey]*corev1.
 	if c == nil || c.State != life.Running || w.gone {
 		return
 	}
-	_, doomed := w.mem.Doomed[c.ID]
-	ending := doomed || w.leaving() || w.mem.Rejected != nil
+	_, restarting := w.mem.PendingRestart[c.ID]
+	ending := restarting || w.terminating() || w.mem.Rejected != nil
 	if spec.StartupProbe != nil && !w.mem.Started[c.ID] {
 		if !ending {
 			want[probeKey{c.ID, apiprobe.Startup}] = spec.StartupProbe
@@ -77,7 +77,7 @@ func (w *worker) wantedProbes(spec *corev1.Container, want map[probeKey]*corev1.
 	}
 }
 
-// startProbe runs a probe in a goroutine of its own until tendProbes or the end of the worker stops it.
+// startProbe runs a probe in a goroutine of its own until syncProbes or the end of the worker stops it.
 func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, spec *corev1.Container, c *life.Container) {
 	ctx, stop := context.WithCancel(ctx)
 	w.probes[key] = stop
@@ -93,7 +93,7 @@ func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, 
 	runner := &probe.Runner{
 		Kind: key.kind, Spec: p, Check: check, Started: c.Started,
 		Known:   key.kind == apiprobe.Readiness && w.mem.Ready[c.ID],
-		Flipped: func(good bool, _ string) { w.mail.post(func() { w.flipped(key, p, spec, good) }) },
+		Flipped: func(good bool, _ string) { w.mail.post(func() { w.probeResult(key, p, spec, good) }) },
 		Answered: func(a probe.Answer) {
 			w.a.metrics.Probe(string(key.kind), probeResults[a.Outcome], spec.Name, w.first)
 			if a.Outcome == apiprobe.Success {
@@ -116,8 +116,8 @@ func (w *worker) podIP() string {
 	return w.a.cfg.IPs[0].String()
 }
 
-// flipped takes in a new state of a probe.
-func (w *worker) flipped(key probeKey, p *corev1.Probe, spec *corev1.Container, good bool) {
+// probeResult takes in a new state of a probe.
+func (w *worker) probeResult(key probeKey, p *corev1.Probe, spec *corev1.Container, good bool) {
 	if w.probes[key] == nil {
 		return // it was stopped in the meantime
 	}
@@ -131,7 +131,7 @@ func (w *worker) flipped(key probeKey, p *corev1.Probe, spec *corev1.Container, 
 		if key.kind == apiprobe.Startup {
 			what = "startup"
 		}
-		w.mem.Doomed[key.id] = life.Doom{
+		w.mem.PendingRestart[key.id] = life.Restart{
 			Message: fmt.Sprintf("Container %s failed %s probe, will be restarted", spec.Name, what),
 			Grace:   p.TerminationGracePeriodSeconds,
 		}

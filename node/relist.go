@@ -25,24 +25,24 @@ const (
 	followSettle = 200 * time.Millisecond
 )
 
-// followExits wakes workers when the runtime announces the end of a container. What ended between two subscriptions is found by a look
+// watchExits wakes workers when the runtime announces the end of a container. What ended between two subscriptions is found by a look
 // at everything, once the second one holds: a runtime that is down is not looked at.
-func (a *Agent) followExits(ctx context.Context) {
+func (a *Agent) watchExits(ctx context.Context) {
 	var delay time.Duration
-	lookAgain := func() {}
+	markStale := func() {}
 	for ctx.Err() == nil {
-		look := time.AfterFunc(followSettle, lookAgain)
-		err := a.rt.Exits(ctx, a.announced)
+		look := time.AfterFunc(followSettle, markStale)
+		err := a.containerd.Exits(ctx, a.announced)
 		if look.Stop() {
 			delay = life.Grow(delay, firstFollow, lastFollow)
 		} else {
 			delay = firstFollow
 		}
 		if ctx.Err() == nil {
-			a.log.Debug("the runtime's events ended", "error", err, "again", delay)
+			a.log.Debug("the runtime's events ended", "err", err, "again", delay)
 			kube.Sleep(ctx, delay)
 		}
-		lookAgain = a.lookAgain
+		markStale = a.markStale
 	}
 }
 
@@ -51,30 +51,30 @@ func (a *Agent) announced(id string) {
 	a.mu.Lock()
 	uid, known := a.owners[id]
 	if !known {
-		a.early[id] = time.Now()
+		a.unclaimed[id] = time.Now()
 	}
 	a.mu.Unlock()
-	a.with(uid, func(w *worker) { w.exited(id) })
+	a.post(uid, func(w *worker) { w.exited(id) })
 }
 
-// lookAgain makes every worker look at the runtime, because events may have been lost.
-func (a *Agent) lookAgain() {
+// markStale makes every worker look at the runtime, because events may have been lost.
+func (a *Agent) markStale() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, w := range a.pods {
-		w.mail.post(func() { w.stale, w.readAgain = true, time.Time{} })
+		w.mail.post(func() { w.stale, w.readAfter = true, time.Time{} })
 	}
 }
 
-// own notes whose the sandboxes and containers are, and returns those whose end was announced before they were known.
-func (a *Agent) own(uid types.UID, seen life.Observed) []string {
+// claim notes whose the sandboxes and containers are, and returns those whose end was announced before they were known.
+func (a *Agent) claim(uid types.UID, seen life.Observed) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var ended []string
 	note := func(id string) {
 		a.owners[id] = uid
-		if _, ok := a.early[id]; ok {
-			delete(a.early, id)
+		if _, ok := a.unclaimed[id]; ok {
+			delete(a.unclaimed, id)
 			ended = append(ended, id)
 		}
 	}
@@ -101,34 +101,34 @@ func (a *Agent) relist(ctx context.Context, last map[types.UID]string) error {
 	for uid, now := range all {
 		if last[uid] != now.State() {
 			last[uid] = now.State()
-			a.with(uid, func(w *worker) { w.stale = true })
+			a.post(uid, func(w *worker) { w.stale = true })
 		}
 		a.mu.Lock()
 		if a.pods[uid] == nil {
-			w := a.newWorker(stub(uid, now))
+			w := a.newWorker(orphan(uid, now))
 			w.gone = true
-			a.begin(ctx, w)
+			a.startWorker(ctx, w)
 		}
 		a.mu.Unlock()
 	}
 	a.mu.Lock()
-	for id, at := range a.early {
+	for id, at := range a.unclaimed {
 		if time.Since(at) > relistPeriod {
-			delete(a.early, id)
+			delete(a.unclaimed, id)
 		}
 	}
 	a.mu.Unlock()
 	for uid := range last {
 		if all[uid] == nil {
 			delete(last, uid)
-			a.with(uid, func(w *worker) { w.stale = true })
+			a.post(uid, func(w *worker) { w.stale = true })
 		}
 	}
 	return nil
 }
 
-// stub is what is known of a pod whose object the API no longer has.
-func stub(uid types.UID, of *kuberuntime.Snapshot) *corev1.Pod {
+// orphan is what is known of a pod whose object the API no longer has.
+func orphan(uid types.UID, of *kuberuntime.Snapshot) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		UID: uid, Name: of.Labels[spec.LabelPodName], Namespace: of.Labels[spec.LabelPodNamespace],
 	}}

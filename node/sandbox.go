@@ -51,10 +51,10 @@ func (w *worker) setupResult(ctx context.Context, err error) {
 	var mount *volume.MountError
 	switch {
 	case err == nil:
-		w.mem.Setup = life.Trouble{}
-		w.tellDNS()
+		w.mem.Setup = life.Failure{}
+		w.recordDNSLimits()
 		return
-	case ctx.Err() != nil && w.leaving():
+	case ctx.Err() != nil && w.terminating():
 		return
 	case errors.As(err, &mount):
 		w.event(corev1.EventTypeWarning, "FailedMount", mount.Error())
@@ -63,8 +63,8 @@ func (w *worker) setupResult(ctx context.Context, err error) {
 	}
 	w.a.metrics.StartedPodErrors.Inc()
 	delay := life.Grow(w.mem.Setup.Delay, firstSetupDelay, lastSetupDelay)
-	w.mem.Setup = life.Trouble{Delay: delay, Retry: time.Now().Add(delay)}
-	w.log.Warn("the sandbox cannot be set up", "error", err)
+	w.mem.Setup = life.Failure{Delay: delay, Retry: time.Now().Add(delay)}
+	w.log.Warn("the sandbox cannot be set up", "err", err)
 }
 
 // runSandbox prepares the pod's volumes and runs its sandbox. Sandboxes that have ended give back their addresses first.
@@ -88,12 +88,12 @@ func (a *Agent) runSandbox(ctx context.Context, pod *corev1.Pod, old []life.Sand
 	defer release()
 	begin := time.Now()
 	_, err := a.runtime.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: spec.Sandbox(pod, a.node(), attempt, a.logDir(pod))})
-	a.log.Debug("sandbox", "pod", pod.Namespace+"/"+pod.Name, "took", time.Since(begin), "error", err)
+	a.log.Debug("sandbox", "pod", pod.Namespace+"/"+pod.Name, "took", time.Since(begin), "err", err)
 	return err
 }
 
-// tellDNS records what of the name resolution did not fit (rule N56).
-func (w *worker) tellDNS() {
+// recordDNSLimits records what of the name resolution did not fit (rule N56).
+func (w *worker) recordDNSLimits() {
 	_, left := spec.PodResolver(w.pod, w.a.node())
 	for _, text := range left {
 		w.event(corev1.EventTypeWarning, "DNSConfigForming", text)

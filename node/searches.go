@@ -55,16 +55,16 @@ func (s *searches) set(pod types.UID, addrs, domains []string) {
 	}
 }
 
-// noteSearches takes in the addresses that the pod was last seen with.
-func (w *worker) noteSearches() {
+// updateSearches takes in the addresses that the pod was last seen with.
+func (w *worker) updateSearches() {
 	var addrs []string
 	if s := w.seen.Ready(); s != nil && !w.pod.Spec.HostNetwork {
 		addrs = s.IPs
 	}
-	if slices.Equal(addrs, w.searching) {
+	if slices.Equal(addrs, w.searchAddrs) {
 		return
 	}
-	w.searching = addrs
+	w.searchAddrs = addrs
 	var domains []string
 	if w.pod.Spec.DNSPolicy == corev1.DNSClusterFirst {
 		r, _ := spec.PodResolver(w.pod, w.a.node())

@@ -10,13 +10,13 @@ import (
 
 // startup measures how long a pod took to start, once. Pods that had been seen by an agent before are not measured.
 type startup struct {
-	running bool        // the time until it was Running is told
-	started bool        // the time until all its containers were reported as started is told
+	running bool        // the time until it was Running is measured
+	started bool        // the time until all its containers were reported as started is measured
 	pulls   []life.Span // of its images
 }
 
-// noteRunning measures when the pod is found to be Running for the first time.
-func (w *worker) noteRunning(want *corev1.PodStatus) {
+// observeRunning measures when the pod is found to be Running for the first time.
+func (w *worker) observeRunning(want *corev1.PodStatus) {
 	if w.startup.running || want.Phase != corev1.PodRunning {
 		return
 	}
@@ -26,8 +26,8 @@ func (w *worker) noteRunning(want *corev1.PodStatus) {
 	}
 }
 
-// noteStarted measures when the API is known to have the start of all containers.
-func (w *worker) noteStarted() {
+// observeStarted measures when the API is known to have the start of all containers.
+func (w *worker) observeStarted() {
 	if w.startup.started || w.first.Status.StartTime != nil || !life.AllStarted(w.pod) {
 		return
 	}

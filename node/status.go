@@ -16,45 +16,45 @@ import (
 	"fairlead.dev/fairlead/node/life"
 )
 
-// report is the state of telling the API about a pod.
-type report struct {
+// statusSync is the state of reporting a pod to the API.
+type statusSync struct {
 	busy  bool
 	retry time.Time
 	delay time.Duration // the wait that retry ends
 }
 
-// lastReport is the longest wait before a status that the API did not take is sent again.
-const lastReport = 5 * time.Second
+// lastStatusRetry is the longest wait before a status that the API did not take is sent again.
+const lastStatusRetry = 5 * time.Second
 
-// tell patches the status when it differs from what the API has, and returns when to look again at the latest.
-func (w *worker) tell(ctx context.Context) time.Duration {
-	if w.gone || w.report.busy || w.mem.Deleting {
+// syncStatus patches the status when it differs from what the API has, and returns when to look again at the latest.
+func (w *worker) syncStatus(ctx context.Context) time.Duration {
+	if w.gone || w.status.busy || w.mem.Deleting {
 		return resyncPeriod
 	}
-	if left := time.Until(w.report.retry); left > 0 {
+	if left := time.Until(w.status.retry); left > 0 {
 		return left
 	}
 	want := life.Status(w.view())
-	w.noteRunning(&want)
-	w.tellBackOff(&want)
-	if equality.Semantic.DeepEqual(w.pod.Status, want) || w.mayWait(&want) {
+	w.observeRunning(&want)
+	w.recordBackOff(&want)
+	if equality.Semantic.DeepEqual(w.pod.Status, want) || w.canDefer(&want) {
 		return resyncPeriod
 	}
-	w.report.busy = true
+	w.status.busy = true
 	pod := w.pod
 	w.async(func() func() {
 		answer, err := w.a.patchStatus(ctx, pod, want)
 		return func() {
-			w.report.busy = false
+			w.status.busy = false
 			switch {
 			case err == nil:
-				w.report.delay = 0
+				w.status.delay = 0
 				w.update(answer)
 			case ctx.Err() == nil:
-				w.report.delay = life.Grow(w.report.delay, firstRetry, lastReport)
-				w.report.retry = time.Now().Add(w.report.delay)
+				w.status.delay = life.Grow(w.status.delay, firstRetry, lastStatusRetry)
+				w.status.retry = time.Now().Add(w.status.delay)
 				if !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // gone, or another of its name
-					w.log.Warn("the pod's status cannot be reported", "error", err)
+					w.log.Warn("the pod's status cannot be reported", "err", err)
 				}
 			}
 		}
@@ -62,8 +62,8 @@ func (w *worker) tell(ctx context.Context) time.Duration {
 	return resyncPeriod
 }
 
-// mayWait: while something is being started, a change that says no more than that the sandbox runs is told with what follows.
-func (w *worker) mayWait(want *corev1.PodStatus) bool {
+// canDefer: while something is being started, a change that says no more than that the sandbox runs is reported with what follows.
+func (w *worker) canDefer(want *corev1.PodStatus) bool {
 	if !w.mem.Starting || len(w.pod.Status.ContainerStatuses) == 0 {
 		return false
 	}

@@ -39,11 +39,11 @@ func (w *worker) kill(ctx context.Context, pod *corev1.Pod, action life.Action) 
 	if c := spec.FindContainer(pod, action.Name); c != nil && c.Lifecycle != nil && c.Lifecycle.PreStop != nil && left > 0 {
 		begin := time.Now()
 		limited, cancel := context.WithTimeout(ctx, left)
-		err := w.a.hook(limited, pod, c, action.ID, c.Lifecycle.PreStop)
+		err := w.a.runHook(limited, pod, c, action.ID, c.Lifecycle.PreStop)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			w.containerEvent(c.Name, corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
-			w.log.Warn("preStop hook failed", "container", c.Name, "error", err)
+			w.log.Warn("preStop hook failed", "container", c.Name, "err", err)
 		}
 		left = max(left-time.Since(begin), minStop)
 	}
@@ -75,7 +75,7 @@ func (w *worker) remove(ctx context.Context, action life.Action) error {
 
 // beginDelete reports the last status and then deletes the object, which the API has kept for the node to do so (rule D5).
 func (w *worker) beginDelete(ctx context.Context, action life.Action) {
-	if w.report.busy {
+	if w.status.busy {
 		return // its end wakes the worker again
 	}
 	w.mem.Deleting = true
@@ -100,16 +100,16 @@ func (a *Agent) deletePod(ctx context.Context, pod *corev1.Pod, status corev1.Po
 	return err
 }
 
-// forget removes the pod's files and ends the worker.
-func (w *worker) forget(ctx context.Context) {
+// cleanup removes the pod's files and ends the worker.
+func (w *worker) cleanup(ctx context.Context) {
 	dir := spec.PodDir(w.a.podsDir(), w.pod)
-	err := errors.Join(w.a.volumes.TearDown(w.pod), w.a.rt.RemovePodGroup(ctx, "pod"+string(w.uid)))
+	err := errors.Join(w.a.volumes.TearDown(w.pod), w.a.containerd.RemovePodGroup(ctx, "pod"+string(w.uid)))
 	if err == nil {
 		err = os.RemoveAll(dir)
 	}
 	if err != nil {
-		w.log.Warn("something of the pod remains", "error", err)
+		w.log.Warn("something of the pod remains", "err", err)
 	}
-	w.a.drop(w.uid)
+	w.a.removeWorker(w.uid)
 	w.done = true
 }

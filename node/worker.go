@@ -18,7 +18,7 @@ import (
 type mailbox struct {
 	mu    sync.Mutex
 	queue []func()
-	bell  chan struct{}
+	wake  chan struct{}
 }
 
 func (m *mailbox) post(f func()) {
@@ -26,7 +26,7 @@ func (m *mailbox) post(f func()) {
 	m.queue = append(m.queue, f)
 	m.mu.Unlock()
 	select {
-	case m.bell <- struct{}{}:
+	case m.wake <- struct{}{}:
 	default:
 	}
 }
@@ -46,44 +46,44 @@ type worker struct {
 	log  *slog.Logger
 	mail mailbox
 
-	first    *corev1.Pod       // the version first seen, which any goroutine may read
-	heldBack map[string]string // the container whose back-off was told, by name
+	first           *corev1.Pod       // the version first seen, which any goroutine may read
+	backOffRecorded map[string]string // the container whose back-off has an event, by name
 
 	pod       *corev1.Pod // the newest version known
 	gone      bool        // the API no longer has it
 	seen      life.Observed
-	looked    bool // seen is filled
+	observed  bool // seen is filled
 	stale     bool // the runtime has to be looked at again
 	tries     int  // looks in a row that did not yet show an exit that was announced
 	exiting   map[string]bool
 	mem       *life.Memory
-	pulls     map[string]life.Trouble  // back-off of image pulls, by image
+	pulls     map[string]life.Failure  // back-off of image pulls, by image
 	failing   map[string]time.Duration // the wait before what has failed is tried again
-	unread    time.Duration            // the wait before a runtime that does not answer is asked again
-	readAgain time.Time                // when that wait ends
+	readDelay time.Duration            // the wait before a runtime that does not answer is asked again
+	readAfter time.Time                // when that wait ends
 	probes    map[probeKey]context.CancelFunc
 	cancel    context.CancelFunc // of the start under way
-	report    report
+	status    statusSync
 	startup   startup
 	stepped   bool // the first step is done
 	updated   bool // there is a version of the object that no step has seen
 	probing   sync.WaitGroup
 
-	searching []string // the addresses whose searches are known
-	done      bool
+	searchAddrs []string // the addresses whose searches are known
+	done        bool
 }
 
 func (a *Agent) newWorker(pod *corev1.Pod) *worker {
 	return &worker{
 		a: a, uid: pod.UID, first: pod, pod: pod, stale: true,
-		heldBack: map[string]string{},
-		log:      a.log.With("pod", pod.Namespace+"/"+pod.Name),
-		mail:     mailbox{bell: make(chan struct{}, 1)},
-		exiting:  map[string]bool{},
-		mem:      life.NewMemory(time.Now()),
-		pulls:    map[string]life.Trouble{},
-		failing:  map[string]time.Duration{},
-		probes:   map[probeKey]context.CancelFunc{},
+		backOffRecorded: map[string]string{},
+		log:             a.log.With("pod", pod.Namespace+"/"+pod.Name),
+		mail:            mailbox{wake: make(chan struct{}, 1)},
+		exiting:         map[string]bool{},
+		mem:             life.NewMemory(time.Now()),
+		pulls:           map[string]life.Failure{},
+		failing:         map[string]time.Duration{},
+		probes:          map[probeKey]context.CancelFunc{},
 	}
 }
 
@@ -97,7 +97,7 @@ func (w *worker) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.mail.bell:
+		case <-w.mail.wake:
 		case <-timer.C:
 		}
 		begin := time.Now()
@@ -115,7 +115,7 @@ func (w *worker) operation() string {
 	first, updated := !w.stepped, w.updated
 	w.stepped, w.updated = true, false
 	switch {
-	case w.leaving():
+	case w.terminating():
 		return metrics.SyncKill
 	case first:
 		return metrics.SyncCreate
@@ -131,14 +131,14 @@ const resyncPeriod = time.Minute
 // step looks, decides, acts and reports; it returns the time until the next step if nothing is heard before.
 func (w *worker) step(ctx context.Context) time.Duration {
 	again := resyncPeriod
-	if left := time.Until(w.readAgain); left > 0 {
+	if left := time.Until(w.readAfter); left > 0 {
 		again = min(again, left) // whatever happens meanwhile: a runtime that does not answer is not asked for every pod all the time
 	} else if w.stale {
-		if soon := w.look(ctx); soon > 0 {
+		if soon := w.observe(ctx); soon > 0 {
 			again = soon
 		}
 	}
-	if !w.looked {
+	if !w.observed {
 		return again // nothing is decided about a pod whose containers are not known
 	}
 	again = min(again, w.admit())
@@ -146,8 +146,8 @@ func (w *worker) step(ctx context.Context) time.Duration {
 	for _, action := range plan.Actions {
 		w.act(ctx, action)
 	}
-	w.tendProbes(ctx)
-	again = min(again, w.tell(ctx))
+	w.syncProbes(ctx)
+	again = min(again, w.syncStatus(ctx))
 	if !plan.Wake.IsZero() {
 		again = min(again, max(time.Until(plan.Wake), time.Millisecond))
 	}
@@ -158,28 +158,28 @@ func (w *worker) view() life.View {
 	return life.View{Pod: w.pod, Gone: w.gone, Seen: w.seen, Mem: w.mem, NodeIPs: texts(w.a.cfg.IPs), Now: time.Now()}
 }
 
-// look reads the runtime. It returns a time to wait before the next look when there has to be one: after an error, or when an
+// observe reads the runtime. It returns a time to wait before the next look when there has to be one: after an error, or when an
 // exit was announced that the CRI service does not show yet.
-func (w *worker) look(ctx context.Context) time.Duration {
+func (w *worker) observe(ctx context.Context) time.Duration {
 	seen, err := w.a.runtime.PodStatus(ctx, w.uid, w.seen)
 	if err != nil {
 		if ctx.Err() == nil {
-			w.log.Warn("the runtime cannot be read", "error", err)
+			w.log.Warn("the runtime cannot be read", "err", err)
 		}
-		w.unread = life.Grow(w.unread, 500*time.Millisecond, 8*time.Second)
-		w.readAgain = time.Now().Add(w.unread)
-		return w.unread
+		w.readDelay = life.Grow(w.readDelay, 500*time.Millisecond, 8*time.Second)
+		w.readAfter = time.Now().Add(w.readDelay)
+		return w.readDelay
 	}
-	w.seen, w.stale, w.unread = seen, false, 0
-	w.noteSearches()
-	for _, id := range w.a.own(w.uid, seen) {
+	w.seen, w.stale, w.readDelay = seen, false, 0
+	w.updateSearches()
+	for _, id := range w.a.claim(w.uid, seen) {
 		w.exiting[id] = true
 	}
-	if !w.looked {
-		w.looked = true
-		w.adopt()
+	if !w.observed {
+		w.observed = true
+		w.restoreProbes()
 	}
-	w.forgetOld()
+	w.pruneMemory()
 	for id := range w.exiting {
 		if !seen.Up(id) {
 			delete(w.exiting, id)
@@ -194,8 +194,8 @@ func (w *worker) look(ctx context.Context) time.Duration {
 	return time.Millisecond << w.tries
 }
 
-// adopt takes over what an earlier agent had found out about containers that are still running (rule R25).
-func (w *worker) adopt() {
+// restoreProbes takes over what an earlier agent had found out about containers that are still running (rule R25).
+func (w *worker) restoreProbes() {
 	for _, list := range [][]corev1.ContainerStatus{w.pod.Status.InitContainerStatuses, w.pod.Status.ContainerStatuses} {
 		for i := range list {
 			c := w.seen.Newest(list[i].Name)
@@ -208,8 +208,8 @@ func (w *worker) adopt() {
 	}
 }
 
-// forgetOld drops memories of containers and sandboxes that no longer exist.
-func (w *worker) forgetOld() {
+// pruneMemory drops memories of containers and sandboxes that no longer exist.
+func (w *worker) pruneMemory() {
 	present := map[string]bool{}
 	for _, s := range w.seen.Sandboxes {
 		present[s.ID] = true
@@ -223,7 +223,7 @@ func (w *worker) forgetOld() {
 		if !present[id] {
 			delete(w.mem.Ready, id)
 			delete(w.mem.Started, id)
-			delete(w.mem.Doomed, id)
+			delete(w.mem.PendingRestart, id)
 		}
 	}
 }
@@ -232,7 +232,7 @@ func (w *worker) forgetOld() {
 func (w *worker) update(pod *corev1.Pod) {
 	if version(pod) >= version(w.pod) {
 		w.pod, w.updated = pod, true
-		w.noteStarted()
+		w.observeStarted()
 	}
 	if pod.DeletionTimestamp != nil && w.cancel != nil {
 		w.cancel() // what is being started is not wanted any more
@@ -248,8 +248,8 @@ func version(pod *corev1.Pod) uint64 {
 	return n
 }
 
-// vanish notes that the object is gone from the API.
-func (w *worker) vanish() {
+// deleted notes that the object is gone from the API.
+func (w *worker) deleted() {
 	w.gone = true
 	if w.cancel != nil {
 		w.cancel()

@@ -87,8 +87,8 @@ func (o Observed) Up(id string) bool {
 	return false
 }
 
-// Trouble is why something could not be done, and when to try again.
-type Trouble struct {
+// Failure is why something could not be done, and when to try again.
+type Failure struct {
 	Reason, Message string
 	Retry           time.Time
 	Delay           time.Duration // the wait that Retry ends
@@ -97,41 +97,41 @@ type Trouble struct {
 // Rejection is the end of a pod that the node refuses or ends before its time, for example SysctlForbidden.
 type Rejection struct{ Reason, Message string }
 
-// Doom is a container that has to be replaced, with the text of its Killing event. Grace overrides the pod's when set.
-type Doom struct {
+// Restart is a container that has to be replaced, with the text of its Killing event. Grace overrides the pod's when set.
+type Restart struct {
 	Message string
 	Grace   *int64
 }
 
 // Memory is what the agent remembers about a pod between two looks.
 type Memory struct {
-	FirstSeen time.Time
-	Starting  bool                     // a sandbox or a container is being started
-	Stopping  map[string]bool          // sandboxes being stopped or removed, containers being removed
-	Killing   map[string]time.Duration // containers being killed, and the grace they were given
-	Deleting  bool                     // the API object is being deleted
-	Setup     Trouble                  // of volumes and sandbox
-	Trouble   map[string]Trouble       // of containers, by name
-	Backoff   map[string]time.Duration // wait between the end and the next start of a container, by name
-	Hooked    map[string]bool          // containers whose postStart hook is still running, by id
-	Started   map[string]bool          // outcome of the startup probe, by container id
-	Ready     map[string]bool          // outcome of the readiness probe, by container id
-	Doomed    map[string]Doom          // by container id
-	Rejected  *Rejection
+	FirstSeen      time.Time
+	Starting       bool                     // a sandbox or a container is being started
+	Stopping       map[string]bool          // sandboxes being stopped or removed, containers being removed
+	Killing        map[string]time.Duration // containers being killed, and the grace they were given
+	Deleting       bool                     // the API object is being deleted
+	Setup          Failure                  // of volumes and sandbox
+	Failures       map[string]Failure       // of containers, by name
+	Backoff        map[string]time.Duration // wait between the end and the next start of a container, by name
+	PostStart      map[string]bool          // containers whose postStart hook is still running, by id
+	Started        map[string]bool          // outcome of the startup probe, by container id
+	Ready          map[string]bool          // outcome of the readiness probe, by container id
+	PendingRestart map[string]Restart       // by container id
+	Rejected       *Rejection
 }
 
 // NewMemory is the memory of a pod seen for the first time.
 func NewMemory(now time.Time) *Memory {
 	return &Memory{
-		FirstSeen: now,
-		Stopping:  map[string]bool{},
-		Killing:   map[string]time.Duration{},
-		Trouble:   map[string]Trouble{},
-		Backoff:   map[string]time.Duration{},
-		Hooked:    map[string]bool{},
-		Started:   map[string]bool{},
-		Ready:     map[string]bool{},
-		Doomed:    map[string]Doom{},
+		FirstSeen:      now,
+		Stopping:       map[string]bool{},
+		Killing:        map[string]time.Duration{},
+		Failures:       map[string]Failure{},
+		Backoff:        map[string]time.Duration{},
+		PostStart:      map[string]bool{},
+		Started:        map[string]bool{},
+		Ready:          map[string]bool{},
+		PendingRestart: map[string]Restart{},
 	}
 }
 
@@ -145,8 +145,8 @@ type View struct {
 	Now     time.Time
 }
 
-// leaving: the pod is to be ended, because it is being or has been deleted.
-func (v View) leaving() bool { return v.Gone || v.Pod.DeletionTimestamp != nil }
+// terminating: the pod is to be ended, because it is being or has been deleted.
+func (v View) terminating() bool { return v.Gone || v.Pod.DeletionTimestamp != nil }
 
 // restarts tells whether a container that has ended is to be started again (rule R40).
 func (v View) restarts(c *corev1.Container, init bool, ended *Container) bool {
@@ -192,7 +192,7 @@ func (v View) finished() bool {
 // finished.
 func Deadline(v View) time.Time {
 	limit, start := v.Pod.Spec.ActiveDeadlineSeconds, v.Pod.Status.StartTime
-	if limit == nil || start == nil || v.leaving() || v.finished() {
+	if limit == nil || start == nil || v.terminating() || v.finished() {
 		return time.Time{}
 	}
 	return start.Add(time.Duration(*limit) * time.Second)
@@ -200,7 +200,7 @@ func Deadline(v View) time.Time {
 
 // started: the container runs, its postStart hook is over and its startup probe, if any, has succeeded (rule R17).
 func (v View) started(spec *corev1.Container, c *Container) bool {
-	return c.State == Running && !v.Mem.Hooked[c.ID] && (spec.StartupProbe == nil || v.Mem.Started[c.ID])
+	return c.State == Running && !v.Mem.PostStart[c.ID] && (spec.StartupProbe == nil || v.Mem.Started[c.ID])
 }
 
 // ready: the container is started and its readiness probe, if any, has succeeded (rules R22, R30).
@@ -211,7 +211,7 @@ func (v View) ready(spec *corev1.Container, c *Container) bool {
 // initialized: all init containers have succeeded and the sidecars among them have started. It stays so once a main container
 // has been made in the present sandbox.
 func (v View) initialized() bool {
-	if v.mainBegun() {
+	if v.mainStarted() {
 		return true
 	}
 	for i := range v.Pod.Spec.InitContainers {
@@ -222,8 +222,8 @@ func (v View) initialized() bool {
 	return true
 }
 
-// mainBegun: a main container exists in the present sandbox, or in the last one of a pod that has finished.
-func (v View) mainBegun() bool {
+// mainStarted: a main container exists in the present sandbox, or in the last one of a pod that has finished.
+func (v View) mainStarted() bool {
 	for i := range v.Pod.Spec.Containers {
 		c := v.Seen.Newest(v.Pod.Spec.Containers[i].Name)
 		if c != nil && (v.inSandbox(c) || v.Seen.Ready() == nil) {

@@ -69,11 +69,11 @@ func (v *View) deleted(grace int64) *View {
 	return v
 }
 
-func (v *View) vanished() *View { v.Gone = true; return v }
+func (v *View) gone() *View { v.Gone = true; return v }
 
 func (v *View) with(f func(*View)) *View { f(v); return v }
 
-// short writes a plan as words.
+// formatDelay writes a plan as words.
 func words(p Plan) string {
 	var out []string
 	for _, a := range p.Actions {
@@ -126,10 +126,10 @@ func TestNext(t *testing.T) {
 		{"R40 OnFailure leaves success", view("a").policy(corev1.RestartPolicyOnFailure).sandbox().ended("a", 0), "stop-sandbox s0"},
 		{"R40 Never leaves failure", view("a").policy(corev1.RestartPolicyNever).sandbox().ended("a", 1), "stop-sandbox s0"},
 		{"R40 back-off counts from the end", view("a").sandbox().ended("a", 1).with(func(v *View) { v.Mem.Backoff["a"] = 10 * time.Second }), "wake +9s"},
-		{"R19 a container that failed its probe is killed", view("a").sandbox().runs("a").with(func(v *View) { v.Mem.Doomed["a/0"] = Doom{} }), "kill a a/0 30s"},
+		{"R19 a container that failed its probe is killed", view("a").sandbox().runs("a").with(func(v *View) { v.Mem.PendingRestart["a/0"] = Restart{} }), "kill a a/0 30s"},
 		{"R19 with the probe's grace", view("a").sandbox().runs("a").with(func(v *View) {
 			five := int64(5)
-			v.Mem.Doomed["a/0"] = Doom{Grace: &five}
+			v.Mem.PendingRestart["a/0"] = Restart{Grace: &five}
 		}), "kill a a/0 5s"},
 		{"D10 a changed image replaces the container", view("a").sandbox().runs("a").with(func(v *View) { v.Pod.Spec.Containers[0].Image = "new" }), "kill a a/0 30s"},
 		{"KEP-753 with what is left of the grace", view("a").init("s", true).sandbox().runs("s").ended("a", 0).deleted(30).with(func(v *View) { v.Now = now.Add(7 * time.Second) }), "kill s s/0 23s"},
@@ -144,14 +144,14 @@ func TestNext(t *testing.T) {
 		{"D5 then sandbox and object go together", view("a").sandbox().ended("a", 0).deleted(7), "stop-sandbox s0; delete"},
 		{"D5 a pod that never ran is deleted at once", view("a").deleted(7), "delete"},
 		{"D5 not while a start is under way", view("a").deleted(7).with(func(v *View) { v.Mem.Starting = true }), ""},
-		{"D6 the object vanished: containers are killed all the same", view("a").sandbox().runs("a").vanished(), "kill a a/0 30s"},
-		{"then the sandbox is removed", view("a").sandbox().ended("a", 0).sandboxDies().vanished(), "remove-sandbox s0"},
-		{"then containers without one", view("a").sandbox().ended("a", 0).with(func(v *View) { v.Seen.Sandboxes = nil }).vanished(), "remove a/0"},
-		{"then nothing is left", view("a").vanished(), "forget"},
+		{"D6 the object vanished: containers are killed all the same", view("a").sandbox().runs("a").gone(), "kill a a/0 30s"},
+		{"then the sandbox is removed", view("a").sandbox().ended("a", 0).sandboxDies().gone(), "remove-sandbox s0"},
+		{"then containers without one", view("a").sandbox().ended("a", 0).with(func(v *View) { v.Seen.Sandboxes = nil }).gone(), "remove a/0"},
+		{"then nothing is left", view("a").gone(), "cleanup"},
 		{"a rejected pod is not started", view("a").with(func(v *View) { v.Mem.Rejected = &Rejection{} }), ""},
 		{"a pod that has failed is never started again", view("a").with(func(v *View) { v.Pod.Status.Phase = corev1.PodFailed }), ""},
 		{"a failed start is tried again at its time", view("a", "b").sandbox().with(func(v *View) {
-			v.Mem.Trouble["a"] = Trouble{Retry: now.Add(3 * time.Second)}
+			v.Mem.Failures["a"] = Failure{Retry: now.Add(3 * time.Second)}
 		}), "start b #0; wake +3s"},
 	}
 	for _, test := range tests {
@@ -314,11 +314,11 @@ func TestContainerStatus(t *testing.T) {
 		{"R15 of an older container it does not count", view("a").sandbox().ended("a", 1).runs("a").with(probed).with(func(v *View) { v.Mem.Ready["a/0"] = true }), "running started restarts 1 last Error 1"},
 		{"R17 held until startup", view("a").sandbox().runs("a").with(startup), "running"},
 		{"R17 started", view("a").sandbox().runs("a").with(startup).with(func(v *View) { v.Mem.Started["a/0"] = true }), "running started ready"},
-		{"postStart holds", view("a").sandbox().runs("a").with(func(v *View) { v.Mem.Hooked["a/0"] = true }), "running"},
+		{"postStart holds", view("a").sandbox().runs("a").with(func(v *View) { v.Mem.PostStart["a/0"] = true }), "running"},
 		{"R16 ended", view("a").policy(corev1.RestartPolicyNever).sandbox().ended("a", 3), "ended Error 3"},
 		{"R40 back-off", view("a").sandbox().ended("a", 3).with(func(v *View) { v.Mem.Backoff["a"] = 20 * time.Second }),
 			"waiting CrashLoopBackOff: back-off 20s restarting failed container=a pod=p_ns(u) last Error 3"},
-		{"trouble", view("a").sandbox().with(func(v *View) { v.Mem.Trouble["a"] = Trouble{Reason: "ErrImagePull", Message: "no"} }), "waiting ErrImagePull: no"},
+		{"failure", view("a").sandbox().with(func(v *View) { v.Mem.Failures["a"] = Failure{Reason: "ErrImagePull", Message: "no"} }), "waiting ErrImagePull: no"},
 		{"R24 init container", view("a").init("i", false).sandbox().ended("i", 0).with(func(v *View) { v.Pod.Spec.Containers = nil }), "ended Completed 0 ready"},
 	}
 	for _, test := range tests {

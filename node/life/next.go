@@ -21,7 +21,7 @@ const (
 	Kill          Kind = "kill"           // end container ID within Grace, its preStop hook first
 	Remove        Kind = "remove"         // remove the dead container ID
 	Delete        Kind = "delete"         // report the last status, then delete the API object
-	Forget        Kind = "forget"         // nothing is left: remove the pod's files
+	Cleanup       Kind = "cleanup"        // nothing is left: remove the pod's files
 )
 
 // Action is one thing to do now. Fields that a kind does not need are empty.
@@ -51,10 +51,10 @@ func (p *Plan) wakeAt(t time.Time) {
 func Next(v View) Plan {
 	p := &Plan{}
 	switch {
-	case v.leaving():
-		v.leave(p)
+	case v.terminating():
+		v.terminate(p)
 	case v.finished():
-		v.endAll(p, v.grace())
+		v.killAll(p, v.grace())
 	default:
 		v.run(p)
 	}
@@ -73,10 +73,10 @@ func (v View) grace() time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// leave ends a pod that is being deleted (rule D5): containers, then sandbox and API object at the same time, then what the
+// terminate ends a pod that is being deleted (rule D5): containers, then sandbox and API object at the same time, then what the
 // runtime still records.
-func (v View) leave(p *Plan) {
-	if v.endAll(p, v.grace()) || v.Mem.Starting {
+func (v View) terminate(p *Plan) {
+	if v.killAll(p, v.grace()) || v.Mem.Starting {
 		return
 	}
 	if !v.Gone {
@@ -90,13 +90,13 @@ func (v View) leave(p *Plan) {
 			p.do(Action{Kind: RemoveSandbox, ID: s.ID})
 		}
 	}
-	if len(v.Seen.Sandboxes) == 0 && !v.strays(p) {
-		p.do(Action{Kind: Forget})
+	if len(v.Seen.Sandboxes) == 0 && !v.removeOrphans(p) {
+		p.do(Action{Kind: Cleanup})
 	}
 }
 
-// strays removes containers whose sandbox is gone, and tells whether there are any.
-func (v View) strays(p *Plan) bool {
+// removeOrphans removes containers whose sandbox is gone, and tells whether there are any.
+func (v View) removeOrphans(p *Plan) bool {
 	found := false
 	for _, list := range v.Seen.Containers {
 		for i := range list {
@@ -109,9 +109,9 @@ func (v View) strays(p *Plan) bool {
 	return found
 }
 
-// endAll kills the main containers all at once, then the sidecars in reverse order, then stops the sandbox. It tells whether a
+// killAll kills the main containers all at once, then the sidecars in reverse order, then stops the sandbox. It tells whether a
 // container is still alive.
-func (v View) endAll(p *Plan, grace time.Duration) bool {
+func (v View) killAll(p *Plan, grace time.Duration) bool {
 	waiting := false
 	for name, list := range v.Seen.Containers {
 		if v.isSidecar(name) {
@@ -127,7 +127,7 @@ func (v View) endAll(p *Plan, grace time.Duration) bool {
 	for i := len(v.Pod.Spec.InitContainers) - 1; i >= 0 && !waiting; i-- {
 		if c := v.Seen.Newest(v.Pod.Spec.InitContainers[i].Name); alive(c) {
 			waiting = true
-			v.kill(p, c, v.rest(c, grace), "")
+			v.kill(p, c, v.sidecarGrace(c, grace), "")
 		}
 	}
 	if waiting || v.Mem.Starting {
@@ -144,8 +144,8 @@ func (v View) endAll(p *Plan, grace time.Duration) bool {
 // minGrace is what a sidecar gets at least when the main containers have used up the pod's grace (kubelet).
 const minGrace = 2 * time.Second
 
-// rest is what is left of the pod's grace for a sidecar whose turn to end has come. One that is ending already keeps what it got.
-func (v View) rest(c *Container, grace time.Duration) time.Duration {
+// sidecarGrace is what is left of the pod's grace for a sidecar whose turn to end has come. One that is ending already keeps what it got.
+func (v View) sidecarGrace(c *Container, grace time.Duration) time.Duration {
 	if _, killing := v.Mem.Killing[c.ID]; killing || v.Pod.DeletionTimestamp == nil {
 		return grace
 	}
@@ -181,8 +181,8 @@ func (v View) run(p *Plan) {
 		v.runSandbox(p)
 		return
 	}
-	v.replaceDoomed(p)
-	if !v.mainBegun() {
+	v.killForRestart(p)
+	if !v.mainStarted() {
 		for i := range v.Pod.Spec.InitContainers {
 			spec := &v.Pod.Spec.InitContainers[i]
 			if v.initDone(spec) {
@@ -201,7 +201,7 @@ func (v View) run(p *Plan) {
 
 // runSandbox makes a new sandbox when the pod has none that is ready; what still runs outside of one is ended first (rule R42).
 func (v View) runSandbox(p *Plan) {
-	if v.endAll(p, v.grace()) || v.Mem.Starting {
+	if v.killAll(p, v.grace()) || v.Mem.Starting {
 		return
 	}
 	if v.Now.Before(v.Mem.Setup.Retry) {
@@ -224,8 +224,8 @@ func (v View) keepSidecars(p *Plan, n int) {
 	}
 }
 
-// replaceDoomed kills running containers that failed a probe or whose image was changed in the spec.
-func (v View) replaceDoomed(p *Plan) {
+// killForRestart kills running containers that failed a probe or whose image was changed in the spec.
+func (v View) killForRestart(p *Plan) {
 	v.eachSpec(func(spec *corev1.Container, _ bool) {
 		c := v.Seen.Newest(spec.Name)
 		if !alive(c) {
@@ -233,12 +233,12 @@ func (v View) replaceDoomed(p *Plan) {
 		}
 		if c.State == Unknown {
 			v.kill(p, c, v.grace(), "")
-		} else if doom, ok := v.Mem.Doomed[c.ID]; ok {
+		} else if restart, ok := v.Mem.PendingRestart[c.ID]; ok {
 			grace := v.grace()
-			if doom.Grace != nil {
-				grace = time.Duration(*doom.Grace) * time.Second
+			if restart.Grace != nil {
+				grace = time.Duration(*restart.Grace) * time.Second
 			}
-			v.kill(p, c, grace, doom.Message)
+			v.kill(p, c, grace, restart.Message)
 		} else if c.SpecImage != "" && c.SpecImage != spec.Image {
 			v.kill(p, c, v.grace(), fmt.Sprintf("Container %s definition changed, will be restarted", spec.Name))
 		}
@@ -278,8 +278,8 @@ func (v View) startIfDue(p *Plan, spec *corev1.Container, init bool) {
 		}
 		attempt = last.Attempt + 1
 	}
-	if trouble := v.Mem.Trouble[spec.Name]; v.Now.Before(trouble.Retry) {
-		p.wakeAt(trouble.Retry)
+	if failure := v.Mem.Failures[spec.Name]; v.Now.Before(failure.Retry) {
+		p.wakeAt(failure.Retry)
 		return
 	}
 	p.do(Action{Kind: Start, Name: spec.Name, Attempt: attempt})

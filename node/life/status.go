@@ -116,24 +116,24 @@ func (v View) containerStatus(spec *corev1.Container, old *corev1.ContainerStatu
 
 // kept: the runtime has forgotten the container of a pod that has ended, so that the last report stands.
 func (v View) kept(old *corev1.ContainerStatus) bool {
-	ended := v.leaving() || api.Finished(v.Pod)
+	ended := v.terminating() || api.Finished(v.Pod)
 	return old != nil && ended && old.State.Terminated != nil
 }
 
 func (v View) willRestart(spec *corev1.Container, init bool, c *Container) bool {
-	return !v.leaving() && !v.finished() && v.restarts(spec, init, c)
+	return !v.terminating() && !v.finished() && v.restarts(spec, init, c)
 }
 
 // waiting tells why a container does not run. For one that has ended (last) without a reason to wait it is empty.
 func (v View) waiting(name string, last *Container) corev1.ContainerState {
 	w := &corev1.ContainerStateWaiting{}
-	trouble, troubled := v.Mem.Trouble[name]
+	failure, failing := v.Mem.Failures[name]
 	switch {
 	case last != nil && v.Now.Before(v.due(last)):
 		w.Reason = CrashLoopBackOff
-		w.Message = fmt.Sprintf("back-off %v restarting failed container=%s pod=%s", short(v.Mem.Backoff[name]), name, v.podRef())
-	case troubled:
-		w.Reason, w.Message = trouble.Reason, trouble.Message
+		w.Message = fmt.Sprintf("back-off %v restarting failed container=%s pod=%s", formatDelay(v.Mem.Backoff[name]), name, v.podRef())
+	case failing:
+		w.Reason, w.Message = failure.Reason, failure.Message
 	case last == nil && len(v.Pod.Spec.InitContainers) > 0 && !v.initialized():
 		w.Reason = "PodInitializing"
 	case last == nil:
@@ -142,8 +142,8 @@ func (v View) waiting(name string, last *Container) corev1.ContainerState {
 	return corev1.ContainerState{Waiting: w}
 }
 
-// short prints a delay as upstream does: 10s, 1m20s, 5m0s.
-func short(d time.Duration) string { return d.Truncate(time.Second).String() }
+// formatDelay prints a delay as upstream does: 10s, 1m20s, 5m0s.
+func formatDelay(d time.Duration) string { return d.Truncate(time.Second).String() }
 
 // podRef is the form name_namespace(uid) of upstream's messages.
 func (v View) podRef() string { return PodRef(v.Pod) }
@@ -192,7 +192,7 @@ func (v View) phase(s *corev1.PodStatus) corev1.PodPhase {
 	if v.Mem.Rejected != nil {
 		return corev1.PodFailed
 	}
-	if v.finished() || (v.leaving() && !v.Mem.Starting) {
+	if v.finished() || (v.terminating() && !v.Mem.Starting) {
 		return outcome(s)
 	}
 	return v.livePhase(s)

@@ -34,7 +34,7 @@ func (r *Reporter) keepLease(ctx context.Context) error {
 			delay = 0
 			kube.Sleep(ctx, leasePeriod)
 		} else if held, delay = nil, life.Grow(delay, 200*time.Millisecond, unreachable); kube.Sleep(ctx, delay) {
-			r.log.Debug("the node's lease cannot be renewed", "error", err)
+			r.log.Debug("the node's lease cannot be renewed", "err", err)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()

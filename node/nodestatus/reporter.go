@@ -81,12 +81,12 @@ func (r *Reporter) reportStatus(ctx context.Context, cidrs []netip.Prefix) error
 	var reported time.Time
 	for {
 		if err := r.containerd.WriteCNI(cidrs, 0); err != nil {
-			r.log.Warn("how pods are connected cannot be written", "error", err)
+			r.log.Warn("how pods are connected cannot be written", "err", err)
 		}
 		err := r.retry(ctx, "its status to be taken by the API server", func() error {
 			err := r.reportOnce(ctx, &reported)
 			if apierrors.IsNotFound(err) {
-				return &final{err}
+				return &permanent{err}
 			}
 			return err
 		})
@@ -112,7 +112,7 @@ func (r *Reporter) reportOnce(ctx context.Context, reported *time.Time) error {
 	}
 	images, err := r.containerd.Images(ctx)
 	if err != nil && ctx.Err() == nil {
-		r.log.Warn("the node's images cannot be listed", "error", err)
+		r.log.Warn("the node's images cannot be listed", "err", err)
 	}
 	now := time.Now()
 	want := nodeStatus(&node.Status, r.cfg, measure(r.cfg.Dir), readiness(r.runtime.NotReady(ctx)), runtimeVersion, images, now)

@@ -9,26 +9,26 @@ import (
 	"fairlead.dev/fairlead/kube"
 )
 
-// final is an error that trying again does not change.
-type final struct{ error }
+// permanent is an error that trying again does not change.
+type permanent struct{ error }
 
-func (f *final) Unwrap() error { return f.error }
+func (f *permanent) Unwrap() error { return f.error }
 
 // The pauses between tries of what has to succeed: the first, the longest, and that from which on it is told.
 const (
 	firstPause = 5 * time.Millisecond
 	lastPause  = unreachable
-	toldPause  = 300 * time.Millisecond
+	warnPause  = 300 * time.Millisecond
 )
 
 // retry calls f until it succeeds or its error is final, after longer and longer pauses. What it waits for is told to who asks why
 // the node is not ready, and once in the log. It returns the last error when the context ends.
 func (r *Reporter) retry(ctx context.Context, what string, f func() error) error {
-	told := ""
+	warned := ""
 	var last *string
 	for delay := firstPause; ; delay = min(2*delay, lastPause) {
 		err := f()
-		var end *final
+		var end *permanent
 		if err == nil || errors.As(err, &end) {
 			r.waiting.CompareAndSwap(last, nil)
 			return err
@@ -36,9 +36,9 @@ func (r *Reporter) retry(ctx context.Context, what string, f func() error) error
 		reason := fmt.Sprintf("waits for %s: %v", what, err)
 		last = &reason
 		r.waiting.Store(last)
-		if delay >= toldPause && reason != told && ctx.Err() == nil {
+		if delay >= warnPause && reason != warned && ctx.Err() == nil {
 			r.log.Warn("the node "+reason, "node", r.cfg.Name)
-			told = reason
+			warned = reason
 		}
 		if !kube.Sleep(ctx, delay) {
 			return err

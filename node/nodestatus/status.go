@@ -42,7 +42,13 @@ func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCo
 		ContainerRuntimeVersion: runtimeVersion, KubeletVersion: Version, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 	}
 	s.Images = imageList(images)
-	s.Conditions = nil
+	s.Conditions = conditions(old.Conditions, f, ready, now)
+	return s
+}
+
+// conditions are the node's own, then those that others report about it.
+func conditions(old []corev1.NodeCondition, f facts, ready corev1.NodeCondition, now time.Time) []corev1.NodeCondition {
+	var all []corev1.NodeCondition
 	for _, c := range []corev1.NodeCondition{
 		pressure(corev1.NodeMemoryPressure, f.memory > 0 && f.available < 100<<20,
 			"KubeletHasInsufficientMemory", "kubelet has insufficient memory available", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -54,19 +60,19 @@ func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCo
 	} {
 		c.LastHeartbeatTime = metav1.NewTime(now).Rfc3339Copy()
 		c.LastTransitionTime = c.LastHeartbeatTime
-		for i := range old.Conditions {
-			if o := &old.Conditions[i]; o.Type == c.Type && o.Status == c.Status {
+		for i := range old {
+			if o := &old[i]; o.Type == c.Type && o.Status == c.Status {
 				c.LastTransitionTime = o.LastTransitionTime
 			}
 		}
-		s.Conditions = append(s.Conditions, c)
+		all = append(all, c)
 	}
-	for _, o := range old.Conditions { // what others report about the node stays
-		if !slices.ContainsFunc(s.Conditions, func(c corev1.NodeCondition) bool { return c.Type == o.Type }) {
-			s.Conditions = append(s.Conditions, o)
+	for _, o := range old { // what others report about the node stays
+		if !slices.ContainsFunc(all, func(c corev1.NodeCondition) bool { return c.Type == o.Type }) {
+			all = append(all, o)
 		}
 	}
-	return s
+	return all
 }
 
 func pressure(kind corev1.NodeConditionType, bad bool, badReason, badMessage, goodReason, goodMessage string) corev1.NodeCondition {

@@ -33,7 +33,7 @@ func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
 	defer there.Close()
 	here, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		fail(w, err)
+		writeError(w, err)
 		return
 	}
 	defer here.Close()
@@ -44,14 +44,14 @@ func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	done := make(chan struct{}, 2)
-	go carry(there, buffered, done)
-	go carry(here, there, done)
+	go relay(there, buffered, done)
+	go relay(here, there, done)
 	<-done
 	<-done
 }
 
-// carry copies until the end, and hands the end on. What cannot be handed on ends both ways.
-func carry(to net.Conn, from io.Reader, done chan<- struct{}) {
+// relay copies until the end, and hands the end on. What cannot be handed on ends both ways.
+func relay(to net.Conn, from io.Reader, done chan<- struct{}) {
 	_, err := io.Copy(to, from)
 	half, ok := to.(interface{ CloseWrite() error })
 	if err != nil || !ok || half.CloseWrite() != nil {

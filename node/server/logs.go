@@ -19,7 +19,7 @@ import (
 func (s *Server) serveLogs(w http.ResponseWriter, r *http.Request) {
 	pod, err := s.pod(r)
 	if err != nil {
-		fail(w, err)
+		writeError(w, err)
 		return
 	}
 	options, err := logOptions(r.URL.Query(), time.Now())
@@ -48,7 +48,7 @@ func (s *Server) serveLogs(w http.ResponseWriter, r *http.Request) {
 		out.control.Flush()
 	}
 	if err := podlog.Read(r.Context(), out, path, options, running); err != nil && r.Context().Err() == nil {
-		s.log.Debug("a log was not sent to its end", "error", err)
+		s.log.Debug("a log was not sent to its end", "err", err)
 		fmt.Fprintln(w, err)
 	}
 }

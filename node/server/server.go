@@ -165,11 +165,11 @@ func (s *Server) servePods(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(list); err != nil {
-		s.log.Debug("pods were not sent", "error", err)
+		s.log.Debug("pods were not sent", "err", err)
 	}
 }
 
-func fail(w http.ResponseWriter, err error) {
+func writeError(w http.ResponseWriter, err error) {
 	code := http.StatusInternalServerError
 	if errors.Is(err, ErrNotFound) {
 		code = http.StatusNotFound

@@ -47,7 +47,7 @@ func flag(q url.Values, names ...string) bool {
 func (s *Server) serveExec(w http.ResponseWriter, r *http.Request) {
 	id, err := s.runningContainer(r)
 	if err != nil {
-		fail(w, err)
+		writeError(w, err)
 		return
 	}
 	q := r.URL.Query()
@@ -61,7 +61,7 @@ func (s *Server) serveExec(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serveAttach(w http.ResponseWriter, r *http.Request) {
 	id, err := s.runningContainer(r)
 	if err != nil {
-		fail(w, err)
+		writeError(w, err)
 		return
 	}
 	q := r.URL.Query()
@@ -75,12 +75,12 @@ func (s *Server) serveAttach(w http.ResponseWriter, r *http.Request) {
 func (s *Server) servePortForward(w http.ResponseWriter, r *http.Request) {
 	pod, err := s.pod(r)
 	if err != nil {
-		fail(w, err)
+		writeError(w, err)
 		return
 	}
 	sandbox := pod.Seen.Ready()
 	if sandbox == nil {
-		fail(w, fmt.Errorf("sandbox of pod %q %w", pod.Object.Name, ErrNotFound))
+		writeError(w, fmt.Errorf("sandbox of pod %q %w", pod.Object.Name, ErrNotFound))
 		return
 	}
 	var ports []int32
@@ -104,7 +104,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, address string, 
 			return
 		}
 	}
-	fail(w, fmt.Errorf("the runtime does not open a stream: %s", kuberuntime.Message(err)))
+	writeError(w, fmt.Errorf("the runtime does not open a stream: %s", kuberuntime.Message(err)))
 }
 
 // responder answers when the proxied stream fails before it is set up.
@@ -112,6 +112,6 @@ type responder struct{ log *slog.Logger }
 
 // Error implements proxy.ErrorResponder.
 func (r responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
-	r.log.Debug("a stream failed", "error", err)
+	r.log.Debug("a stream failed", "err", err)
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }

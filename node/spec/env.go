@@ -10,9 +10,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Material is what an environment is made from besides the pod: the Services of its namespace, the Service kubernetes, and the
+// EnvSources is what an environment is made from besides the pod: the Services of its namespace, the Service kubernetes, and the
 // config maps and secrets that [Needs] asks for. What does not exist is absent.
-type Material struct {
+type EnvSources struct {
 	Services   []*corev1.Service // of the pod's namespace
 	Kubernetes *corev1.Service   // default/kubernetes
 	ConfigMaps map[string]*corev1.ConfigMap
@@ -20,7 +20,7 @@ type Material struct {
 }
 
 // Env is a container's environment in the order of its definition, Services first. The pod's status must hold its address.
-func Env(pod *corev1.Pod, c *corev1.Container, node Node, m Material) ([]*runtimeapi.KeyValue, error) {
+func Env(pod *corev1.Pod, c *corev1.Container, node Node, m EnvSources) ([]*runtimeapi.KeyValue, error) {
 	e := &environment{values: map[string]string{}}
 	for name, value := range ServiceEnv(pod, m) {
 		e.set(name, value)
@@ -64,7 +64,7 @@ func (e *environment) set(name, value string) {
 	e.values[name] = value
 }
 
-func (e *environment) from(source *corev1.EnvFromSource, m Material) error {
+func (e *environment) from(source *corev1.EnvFromSource, m EnvSources) error {
 	values := map[string]string{}
 	switch {
 	case source.ConfigMapRef != nil:
@@ -102,7 +102,7 @@ func (e *environment) from(source *corev1.EnvFromSource, m Material) error {
 func isTrue(b *bool) bool { return b != nil && *b }
 
 // valueFrom gives a variable's value; set is false when an optional source is missing.
-func valueFrom(pod *corev1.Pod, c *corev1.Container, from *corev1.EnvVarSource, node Node, m Material) (value string, set bool, err error) {
+func valueFrom(pod *corev1.Pod, c *corev1.Container, from *corev1.EnvVarSource, node Node, m EnvSources) (value string, set bool, err error) {
 	switch {
 	case from.FieldRef != nil:
 		value, err = Field(pod, from.FieldRef.FieldPath)
@@ -145,7 +145,7 @@ func missing(optional bool, format string, args ...any) error {
 
 // ServiceEnv are the variables for Services (rule D8): those of the pod's namespace unless enableServiceLinks is false, and always
 // default/kubernetes. Services without a cluster IP have none.
-func ServiceEnv(pod *corev1.Pod, m Material) map[string]string {
+func ServiceEnv(pod *corev1.Pod, m EnvSources) map[string]string {
 	out := map[string]string{}
 	if m.Kubernetes != nil {
 		serviceVars(out, m.Kubernetes)

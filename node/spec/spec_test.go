@@ -173,7 +173,7 @@ func TestD8_ServiceEnv(t *testing.T) {
 	service := func(name, ip string, ports ...corev1.ServicePort) *corev1.Service {
 		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{ClusterIP: ip, Ports: ports}}
 	}
-	m := Material{
+	m := EnvSources{
 		Kubernetes: service("kubernetes", "10.96.0.1", corev1.ServicePort{Name: "https", Port: 443, Protocol: corev1.ProtocolTCP}),
 		Services: []*corev1.Service{
 			service("my-db", "10.96.0.7", corev1.ServicePort{Name: "sql-x", Port: 3306}, corev1.ServicePort{Port: 53, Protocol: corev1.ProtocolUDP}),
@@ -215,7 +215,7 @@ func TestEnv(t *testing.T) {
 		},
 	}
 	pod := testPod(func(p *corev1.Pod) { p.Spec.Containers = []corev1.Container{*c} })
-	m := Material{ConfigMaps: map[string]*corev1.ConfigMap{"m": {Data: map[string]string{"k": "v"}}}}
+	m := EnvSources{ConfigMaps: map[string]*corev1.ConfigMap{"m": {Data: map[string]string{"k": "v"}}}}
 	got, err := Env(pod, c, testNode(), m)
 	if err != nil {
 		t.Fatal(err)

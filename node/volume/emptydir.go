@@ -25,18 +25,18 @@ func (mgr *Manager) emptyDir(pod *corev1.Pod, source *corev1.EmptyDirVolumeSourc
 					return err
 				}
 			}
-			return give(dir, fsGroup(pod), 0o777|os.ModeSticky)
+			return setOwnership(dir, fsGroup(pod), 0o777|os.ModeSticky)
 		})
 		if err != nil {
 			return fmt.Errorf("tmpfs: %w", err)
 		}
 		return nil
 	}
-	return give(dir, fsGroup(pod), 0o777)
+	return setOwnership(dir, fsGroup(pod), 0o777)
 }
 
-// give lets a directory belong to the pod's group, as will what is made in it.
-func give(dir string, group *int64, mode os.FileMode) error {
+// setOwnership lets a directory belong to the pod's group, as will what is made in it.
+func setOwnership(dir string, group *int64, mode os.FileMode) error {
 	if group != nil {
 		if err := os.Chown(dir, -1, int(*group)); err != nil {
 			return err

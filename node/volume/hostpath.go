@@ -19,27 +19,27 @@ func checkHostPath(h *corev1.HostPathVolumeSource) error {
 		if !exists {
 			return os.MkdirAll(h.Path, 0o755)
 		}
-		return unless(info.IsDir(), h, "a directory")
+		return require(info.IsDir(), h, "a directory")
 	case corev1.HostPathFileOrCreate:
 		if !exists {
 			return os.WriteFile(h.Path, nil, 0o644)
 		}
-		return unless(info.Mode().IsRegular(), h, "a file")
+		return require(info.Mode().IsRegular(), h, "a file")
 	case corev1.HostPathDirectory:
-		return unless(exists && info.IsDir(), h, "a directory")
+		return require(exists && info.IsDir(), h, "a directory")
 	case corev1.HostPathFile:
-		return unless(exists && info.Mode().IsRegular(), h, "a file")
+		return require(exists && info.Mode().IsRegular(), h, "a file")
 	case corev1.HostPathSocket:
-		return unless(exists && info.Mode()&os.ModeSocket != 0, h, "a socket")
+		return require(exists && info.Mode()&os.ModeSocket != 0, h, "a socket")
 	case corev1.HostPathCharDev:
-		return unless(exists && info.Mode()&os.ModeCharDevice != 0, h, "a character device")
+		return require(exists && info.Mode()&os.ModeCharDevice != 0, h, "a character device")
 	case corev1.HostPathBlockDev:
-		return unless(exists && info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0, h, "a block device")
+		return require(exists && info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0, h, "a block device")
 	}
 	return fmt.Errorf("hostPath type %q is not known", *h.Type)
 }
 
-func unless(ok bool, h *corev1.HostPathVolumeSource, what string) error {
+func require(ok bool, h *corev1.HostPathVolumeSource, what string) error {
 	if ok {
 		return nil
 	}

@@ -17,7 +17,7 @@ func (mgr *Manager) Mounts(pod *corev1.Pod, c *corev1.Container, ips []string, e
 		values[kv.Key] = string(kv.Value)
 	}
 	var out []*runtimeapi.Mount
-	var parts []part
+	var subPaths []subPath
 	ownHosts := false
 	for i := range c.VolumeMounts {
 		m := &c.VolumeMounts[i]
@@ -34,7 +34,7 @@ func (mgr *Manager) Mounts(pod *corev1.Pod, c *corev1.Container, ips []string, e
 			ContainerPath: target, HostPath: base, Readonly: m.ReadOnly || readOnlyVolume(pod, m.Name), Propagation: propagation(m.MountPropagation),
 		}
 		if below != "" {
-			parts = append(parts, part{mount, m.Name, base, below})
+			subPaths = append(subPaths, subPath{mount, m.Name, base, below})
 		}
 		out = append(out, mount)
 	}
@@ -48,8 +48,8 @@ func (mgr *Manager) Mounts(pod *corev1.Pod, c *corev1.Container, ips []string, e
 	if path := c.TerminationMessagePath; path != "" {
 		out = append(out, &runtimeapi.Mount{ContainerPath: path, HostPath: message})
 	}
-	order(out)
-	return out, mgr.prepareMounts(pod, c.Name, out, parts)
+	sortByDepth(out)
+	return out, mgr.prepareMounts(pod, c.Name, out, subPaths)
 }
 
 // readOnlyVolume: volumes made from API objects cannot be written.

@@ -16,8 +16,8 @@ import (
 	"fairlead.dev/fairlead/node/spec"
 )
 
-// part is a mount of a part of a volume.
-type part struct {
+// subPath is a mount of a part of a volume.
+type subPath struct {
 	mount       *runtimeapi.Mount
 	volume      string
 	base, below string // the volume's directory on the node, and the path in it
@@ -25,15 +25,15 @@ type part struct {
 
 // prepareMounts makes what has to be there before the runtime mounts: the parts of volumes, and the places where mounts go that lie
 // in other ones. It works in the runtime's mount namespace, where volumes in memory are.
-func (mgr *Manager) prepareMounts(pod *corev1.Pod, container string, mounts []*runtimeapi.Mount, parts []part) error {
+func (mgr *Manager) prepareMounts(pod *corev1.Pod, container string, mounts []*runtimeapi.Mount, subPaths []subPath) error {
 	inside := nested(mounts, mgr.volumeDir(pod, ""))
-	if len(parts) == 0 && len(inside) == 0 {
+	if len(subPaths) == 0 && len(inside) == 0 {
 		return nil
 	}
 	return mgr.Runtime.InMounts(func() error {
-		for i, p := range parts {
+		for i, p := range subPaths {
 			target := filepath.Join(spec.PodDir(mgr.Dir, pod), "subpaths", container, fmt.Sprint(i))
-			if err := bindPart(p.base, p.below, target); err != nil {
+			if err := bindSubPath(p.base, p.below, target); err != nil {
 				return fmt.Errorf("failed to prepare subPath for volumeMount %q: %w", p.volume, err)
 			}
 			p.mount.HostPath = target
@@ -47,16 +47,16 @@ func (mgr *Manager) prepareMounts(pod *corev1.Pod, container string, mounts []*r
 	})
 }
 
-// bindPart binds a part of a volume to a place of the node's own. The part is opened below the volume's directory, whatever links a
+// bindSubPath binds a part of a volume to a place of the node's own. The part is opened below the volume's directory, whatever links a
 // container puts there meanwhile, and what was opened is bound: the runtime is given no path that a container could change.
-func bindPart(base, below, target string) error {
+func bindSubPath(base, below, target string) error {
 	root, err := os.OpenRoot(base)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	if _, err := root.Stat(below); errors.Is(err, fs.ErrNotExist) {
-		if err := makePart(root, below); err != nil {
+		if err := makeSubPath(root, below); err != nil {
 			return err
 		}
 	}
@@ -69,25 +69,25 @@ func bindPart(base, below, target string) error {
 	if err != nil {
 		return err
 	}
-	if err := unbind(target); err != nil { // of an earlier start of the container
+	if err := unmount(target); err != nil { // of an earlier start of the container
 		return err
 	}
-	if err := place(target, info.IsDir()); err != nil {
+	if err := makeTarget(target, info.IsDir()); err != nil {
 		return err
 	}
 	return unix.Mount(fmt.Sprintf("/proc/thread-self/fd/%d", file.Fd()), target, "", unix.MS_BIND|unix.MS_REC, "")
 }
 
-// makePart makes the directory of a part that is not there, for every user to write.
-func makePart(root *os.Root, below string) error {
+// makeSubPath makes the directory of a part that is not there, for every user to write.
+func makeSubPath(root *os.Root, below string) error {
 	if err := root.MkdirAll(below, 0o750); err != nil {
 		return err
 	}
 	return root.Chmod(below, 0o777)
 }
 
-// unbind takes a mount away, if there is one.
-func unbind(target string) error {
+// unmount takes a mount away, if there is one.
+func unmount(target string) error {
 	err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 		return nil
@@ -95,8 +95,8 @@ func unbind(target string) error {
 	return err
 }
 
-// place makes an empty directory or file to mount on.
-func place(target string, dir bool) error {
+// makeTarget makes an empty directory or file to mount on.
+func makeTarget(target string, dir bool) error {
 	if err := os.RemoveAll(target); err != nil {
 		return err
 	}
@@ -109,16 +109,16 @@ func place(target string, dir bool) error {
 	return os.WriteFile(target, nil, 0o644)
 }
 
-// nesting is a mount that lies in another one, at the path below it.
-type nesting struct {
+// nestedMount is a mount that lies in another one, at the path below it.
+type nestedMount struct {
 	mount, parent *runtimeapi.Mount
 	below         string
 }
 
 // nested finds the mounts that lie in another one whose files are the node's: those of volumes below the directory. The runtime makes
 // the places of mounts itself, but not in what it has mounted for reading only.
-func nested(mounts []*runtimeapi.Mount, volumes string) []nesting {
-	var out []nesting
+func nested(mounts []*runtimeapi.Mount, volumes string) []nestedMount {
+	var out []nestedMount
 	for _, m := range mounts {
 		var parent *runtimeapi.Mount
 		for _, p := range mounts {
@@ -128,7 +128,7 @@ func nested(mounts []*runtimeapi.Mount, volumes string) []nesting {
 		}
 		if parent != nil && parent.Readonly && contains(volumes, parent.HostPath) {
 			below := strings.TrimPrefix(filepath.Clean(m.ContainerPath), filepath.Clean(parent.ContainerPath))
-			out = append(out, nesting{m, parent, strings.TrimPrefix(below, "/")})
+			out = append(out, nestedMount{m, parent, strings.TrimPrefix(below, "/")})
 		}
 	}
 	return out
@@ -164,8 +164,8 @@ func makeMountPoint(volume, below, source string) error {
 	return root.WriteFile(below, nil, 0o644)
 }
 
-// order puts the mounts that others lie in first.
-func order(mounts []*runtimeapi.Mount) {
+// sortByDepth puts the mounts that others lie in first.
+func sortByDepth(mounts []*runtimeapi.Mount) {
 	slices.SortStableFunc(mounts, func(a, b *runtimeapi.Mount) int {
 		return strings.Count(filepath.Clean(a.ContainerPath), "/") - strings.Count(filepath.Clean(b.ContainerPath), "/")
 	})

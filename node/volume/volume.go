@@ -81,14 +81,14 @@ func (mgr *Manager) TearDown(pod *corev1.Pod) error {
 	if err != nil {
 		return err
 	}
-	parts, err := filepath.Glob(filepath.Join(podDir, "subpaths", "*", "*"))
-	if err != nil || len(dirs)+len(parts) == 0 {
+	subPaths, err := filepath.Glob(filepath.Join(podDir, "subpaths", "*", "*"))
+	if err != nil || len(dirs)+len(subPaths) == 0 {
 		return err
 	}
 	return mgr.Runtime.InMounts(func() error {
 		var failed []error
-		for _, part := range parts {
-			failed = append(failed, unbind(part))
+		for _, subPath := range subPaths {
+			failed = append(failed, unmount(subPath))
 		}
 		for _, dir := range dirs {
 			if mounted(dir) {
