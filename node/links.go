@@ -18,9 +18,25 @@ import (
 // settle is how long a look waits after a link has gone: links of pods that end go in numbers, together with their sandboxes.
 const settle = 200 * time.Millisecond
 
+// resubscribe is the wait before links are watched anew, after more of them changed at once than the kernel keeps for a reader.
+const resubscribe = time.Second
+
 // watchLinks looks, at the start and whenever a link of the kind that pods have has gone, whether every pod still has its own.
 // The kernel tells of the link; no look is taken otherwise.
 func (a *Agent) watchLinks(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := a.followLinks(ctx); ctx.Err() == nil {
+			a.log.Warn("links of pods are watched anew", "err", err)
+			kube.Sleep(ctx, resubscribe)
+		}
+	}
+	return ctx.Err()
+}
+
+// followLinks is watchLinks as long as the kernel tells of links.
+func (a *Agent) followLinks(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	updates := make(chan netlink.LinkUpdate, 64)
 	if err := netlink.LinkSubscribe(updates, ctx.Done()); err != nil {
 		return fmt.Errorf("watch links: %w", err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,21 @@ func TestPodLife(t *testing.T) {
 		}
 		if out := b.exec("web", nil, "/app", "id"); out != "0 0\nweb\n" {
 			t.Errorf("exec printed %q", out)
+		}
+	})
+	t.Run("exec has what the container has, and no more", func(t *testing.T) {
+		if own, first := b.exec("web", nil, "/app", "cat", "/proc/self/environ"), b.exec("web", nil, "/app", "cat", "/proc/1/environ"); own != first || !strings.Contains(own, "KUBERNETES_SERVICE_HOST=") {
+			t.Errorf("environment %q, that of the container is %q", own, first)
+		}
+		own, first := b.exec("web", nil, "/app", "cat", "/proc/self/status"), b.exec("web", nil, "/app", "cat", "/proc/1/status")
+		for _, key := range []string{"Umask", "Uid", "Gid", "Groups", "SigIgn", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"} {
+			line := regexp.MustCompile(`(?m)^` + key + `:.*$`)
+			if a, b := line.FindString(own), line.FindString(first); a != b || a == "" {
+				t.Errorf("%q, of the container %q", a, b)
+			}
+		}
+		if own, first := b.exec("web", nil, "/app", "cat", "/proc/self/limits"), b.exec("web", nil, "/app", "cat", "/proc/1/limits"); own != first {
+			t.Errorf("limits\n%sof the container\n%s", own, first)
 		}
 	})
 	t.Run("readiness flips", func(t *testing.T) {
