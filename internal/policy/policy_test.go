@@ -114,7 +114,7 @@ var pure = []string{
 	"controller/why/reported.go",
 	"controller/workload/deployment.go", "controller/workload/replicaset.go", "controller/workload/rollout.go", "controller/workload/order.go",
 	"controller/scheduler/place.go",
-	"node/life/*.go", "node/spec/*.go", "node/nodestatus/status.go",
+	"node/nodestatus/status.go",
 	"network/nft/encode.go", "network/nft/rules.go", "network/nft/classes.go",
 	"network/dns/derive.go", "network/dns/zone.go", "network/dns/record.go", "network/dns/name.go", "network/dns/message.go", "network/dns/respond.go", "network/dns/response.go", "network/dns/table.go",
 }
