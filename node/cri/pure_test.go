@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	"github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/api/types"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 func TestConfigKeepsEverythingBelowDir(t *testing.T) {
@@ -99,25 +102,23 @@ func TestConflist(t *testing.T) {
 }
 
 func TestExitedContainer(t *testing.T) {
-	envelope := func(container, process string) []byte {
-		bytesField := func(b []byte, n protowire.Number, v []byte) []byte {
-			return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), v)
+	exit := func(container, process string) *types.Envelope {
+		text, err := proto.Marshal(&events.TaskExit{ContainerID: container, ID: process, Pid: 4711})
+		if err != nil {
+			t.Fatal(err)
 		}
-		exit := bytesField(nil, 1, []byte(container))
-		exit = bytesField(exit, 2, []byte(process))
-		exit = protowire.AppendVarint(protowire.AppendTag(exit, 3, protowire.VarintType), 4711)
-		any := bytesField(nil, 1, []byte("containerd.events.TaskExit"))
-		any = bytesField(any, 2, exit)
-		return bytesField(bytesField(nil, 3, []byte("/tasks/exit")), 4, any)
+		return &types.Envelope{Topic: "/tasks/exit", Event: &anypb.Any{TypeUrl: "containerd.events.TaskExit", Value: text}}
 	}
-	if got := exitedContainer(envelope("abc", "abc")); got != "abc" {
+	if got := exitedContainer(exit("abc", "abc")); got != "abc" {
 		t.Errorf("got %q", got)
 	}
-	if got := exitedContainer(envelope("abc", "probe")); got != "" {
+	if got := exitedContainer(exit("abc", "probe")); got != "" {
 		t.Errorf("the end of an exec is reported as the end of its container: %q", got)
 	}
-	if got := exitedContainer([]byte{0xff, 1}); got != "" {
-		t.Errorf("garbage gives %q", got)
+	for _, garbage := range []*types.Envelope{nil, {}, {Event: &anypb.Any{Value: []byte{0xff, 1}}}} {
+		if got := exitedContainer(garbage); got != "" {
+			t.Errorf("garbage gives %q", got)
+		}
 	}
 }
 
