@@ -1,22 +1,15 @@
 package cri
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,155 +17,10 @@ import (
 	"github.com/containerd/containerd/api/services/images/v1"
 	"github.com/containerd/containerd/api/services/leases/v1"
 	"github.com/containerd/containerd/api/services/snapshots/v1"
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/metadata"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"fairlead.dev/fairlead/node/image"
 )
-
-// layer is a layer of an image as an archive has it, and without its compression.
-type layer struct{ stored, plain []byte }
-
-// layerOf is a layer of one file.
-func layerOf(t *testing.T, name, text string) layer {
-	t.Helper()
-	plain := tarOf(t, map[string][]byte{name: []byte(text)})
-	return layer{plain, plain}
-}
-
-func tarOf(t *testing.T, files map[string][]byte) []byte {
-	t.Helper()
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	for name, text := range files {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(text))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return buf.Bytes()
-}
-
-// pauseLayer has the program /pause.
-func pauseLayer(t *testing.T) layer {
-	t.Helper()
-	text, err := image.Pause()
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := image.Open(bytes.NewReader(text), int64(len(text)), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain, err := io.ReadAll(archive.Images[0].Variants[0].Layers[0].Open())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return layer{plain, plain}
-}
-
-func packed(t *testing.T, l layer, through func(io.Writer) (io.WriteCloser, error)) layer {
-	t.Helper()
-	var buf bytes.Buffer
-	w, err := through(&buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write(l.plain); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return layer{buf.Bytes(), l.plain}
-}
-
-func gzipped(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }
-
-func zstandard(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }
-
-// saved is what docker saves of images that run /pause: each has a name and layers.
-func saved(t *testing.T, all map[string][]layer) []byte {
-	t.Helper()
-	type listed struct {
-		Config           string
-		RepoTags, Layers []string
-	}
-	var list []listed
-	files := map[string][]byte{}
-	for name, layers := range all {
-		one := listed{Config: name + ".json", RepoTags: []string{name}}
-		var ids []string
-		for _, l := range layers {
-			file := fmt.Sprintf("%x.tar", sha256.Sum256(l.stored))
-			files[file] = l.stored
-			one.Layers, ids = append(one.Layers, file), append(ids, digestOf(l.plain))
-		}
-		config, err := json.Marshal(map[string]any{"architecture": runtime.GOARCH, "os": "linux",
-			"config": map[string]any{"Entrypoint": []string{"/pause"}}, "rootfs": map[string]any{"type": "layers", "diff_ids": ids}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[one.Config], list = config, append(list, one)
-	}
-	slices.SortFunc(list, func(a, b listed) int { return strings.Compare(a.Config, b.Config) })
-	text, err := json.Marshal(list)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files["manifest.json"] = text
-	return tarOf(t, files)
-}
-
-func digestOf(text []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(text)) }
-
-func open(t *testing.T, text io.ReaderAt, size int) *image.Archive {
-	t.Helper()
-	archive, err := image.Open(text, int64(size), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return archive
-}
-
-func opened(t *testing.T, text []byte) *image.Archive {
-	return open(t, bytes.NewReader(text), len(text))
-}
-
-// stall is an archive whose reader hangs, once armed, at a layer: an import that is half way.
-type stall struct {
-	io.ReaderAt
-	from, to int64
-	armed    atomic.Bool
-	at, free chan struct{}
-}
-
-func (s *stall) ReadAt(p []byte, offset int64) (int, error) {
-	if offset >= s.from && offset < s.to && s.armed.CompareAndSwap(true, false) {
-		close(s.at)
-		<-s.free
-	}
-	return s.ReaderAt.ReadAt(p, offset)
-}
-
-// half is an archive of the images a:1, which runs, and b:1, at whose last layer its reader hangs.
-func half(t *testing.T) (*image.Archive, *stall) {
-	t.Helper()
-	last := layerOf(t, "last", strings.Repeat("long ", 1<<20))
-	text := saved(t, map[string][]layer{"a:1": {pauseLayer(t)}, "b:1": {pauseLayer(t), last}})
-	from := int64(bytes.Index(text, last.stored))
-	s := &stall{ReaderAt: bytes.NewReader(text), from: from, to: from + int64(len(last.stored)), at: make(chan struct{}), free: make(chan struct{})}
-	archive := open(t, s, len(text))
-	s.armed.Store(true)
-	return archive, s
-}
 
 // has is all that containerd has, a line each: blobs, unfinished ones, snapshots, names, leases.
 func has(ctx context.Context, t *testing.T, r *Runtime) []string {
@@ -299,6 +147,19 @@ func TestImportedImagesRun(t *testing.T) {
 	if len(list) != 4 { // with the sandbox's
 		t.Errorf("images are %v", list)
 	}
+}
+
+func TestAnImageOfManyKindsRuns(t *testing.T) {
+	ctx, r := start(t)
+	if err := r.Import(ctx, opened(t, ofManyKinds(t, "many:1"))); err != nil {
+		t.Fatal(err)
+	}
+	killDaemon(t, r)
+	if err := r.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	collect(ctx, t, r)
+	runsIn(ctx, t, r, sandbox(ctx, t, r, "box"), "box", "many:1")
 }
 
 // TestImportSurvivesARestart: what is unpacked and named is still an image after containerd has read its store anew.

@@ -1,3 +1,5 @@
+// The containerd that `make newer` builds for the tests: the newest of 2.x. It is a module of its own, so that nothing of it comes near
+// the program. For a newer one: go get -tool github.com/containerd/containerd/v2/cmd/containerd@latest and the shim beside it.
 module fairlead.dev/fairlead/setup/containerd2
 
 go 1.26.6
