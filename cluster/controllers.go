@@ -36,7 +36,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if w != nil {
 		w.Share(shared)
 	}
-	collector, err := garbage.New(cfg, shared, ca.CertPEM(), log.With("part", "garbage"))
+	collector, err := garbage.New(cfg, shared, ca.CertPEM(), metrics, log.With("part", "garbage"))
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +48,8 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"workload":  workload.New(client, shared, log.With("part", "workload")).Run,
 		"scheduler": scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
 		"endpoints": endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,
-		"nodes":     nodes.New(client, shared, s.Pods, log.With("part", "nodes")).Run,
-		"external":  external.New(client, shared, external.Agents(caller, ca.Pool()), log.With("part", "external")).Run,
+		"nodes":     nodes.New(client, shared, s.Pods, metrics, log.With("part", "nodes")).Run,
+		"external":  external.New(client, shared, external.Agents(caller, ca.Pool()), metrics, log.With("part", "external")).Run,
 		"garbage":   collector.Run,
 		"why":       why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}

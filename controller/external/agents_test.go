@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
@@ -93,7 +94,7 @@ func TestThousand(t *testing.T) {
 func (l *lab) asked(t *testing.T, ask Asker) (c *Controller, stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(l.client, 0)
-	c = New(l.client, shared, ask, slog.New(slog.DiscardHandler))
+	c = New(l.client, shared, ask, nil, slog.New(slog.DiscardHandler))
 	return c, apitest.Control(t, shared, c.Run)
 }
 
@@ -182,7 +183,7 @@ func TestSecondOpinion(t *testing.T) {
 		defer mu.Unlock()
 		return tries["n1"], tries["n2"]
 	}
-	l.asked(t, func(_ context.Context, node *corev1.Node, _ probe.Request) (probe.Reply, error) {
+	c, _ := l.asked(t, func(_ context.Context, node *corev1.Node, _ probe.Request) (probe.Reply, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		tries[node.Name]++
@@ -215,8 +216,21 @@ func TestSecondOpinion(t *testing.T) {
 	if a, b := asked(); a == 0 || b == 0 {
 		t.Errorf("taken out without a second opinion: %d and %d questions", a, b)
 	}
+	metrics := prometheus.NewRegistry()
+	c.register(metrics)
+	until(t, func() (bool, string) { // what is written is counted a moment later
+		n := apitest.Metrics(t, metrics)["fairlead_external_ejections_total"]
+		return n == 1, fmt.Sprint(n)
+	})
+	apitest.Counts(t, metrics, map[string]float64{"fairlead_external_services": 1, "fairlead_external_targets": 1, "fairlead_external_ejections_active": 1,
+		"fairlead_external_restorations_total": 0, "fairlead_external_probes_deferred": 0})
 	set(true, true)
 	until(t, func() (bool, string) { now := s.now(t); return now == "4 |", now })
+	until(t, func() (bool, string) {
+		all := apitest.Metrics(t, metrics)
+		return all["fairlead_external_restorations_total"] == 1 && all["fairlead_external_ejections_active"] == 0 &&
+			all[`fairlead_external_probes_total{result="failed"}`] >= 2 && all[`fairlead_external_probes_total{result="successful"}`] >= 2, fmt.Sprint(all)
+	})
 	if err := l.client.CoreV1().Nodes().Delete(t.Context(), first, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

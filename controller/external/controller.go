@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,11 +31,12 @@ const workers = 4
 
 // Controller keeps addresses outside of the cluster that fail their probe from being ready.
 type Controller struct {
-	client kubernetes.Interface
-	asker  Asker
-	log    *slog.Logger
-	queue  *kube.Queue[types.NamespacedName]
-	events record.EventRecorder // set by Run
+	client  kubernetes.Interface
+	asker   Asker
+	log     *slog.Logger
+	metrics *metrics
+	queue   *kube.Queue[types.NamespacedName]
+	events  record.EventRecorder // set by Run
 
 	// The caches. Objects in them are shared and never mutated.
 	services, endpoints, slices cache.SharedIndexInformer
@@ -49,10 +51,10 @@ type Controller struct {
 }
 
 // New returns a Controller over the shared informers, which the caller starts, that writes with client and has nodes probe
-// by ask. It starts nothing itself.
-func New(client kubernetes.Interface, shared informers.SharedInformerFactory, ask Asker, log *slog.Logger) *Controller {
+// by ask. What it counts is registered with metrics, unless that is nil. It starts nothing itself.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, ask Asker, metrics prometheus.Registerer, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, asker: ask, log: log,
+		client: client, asker: ask, log: log, metrics: newMetrics(),
 		services:  shared.Core().V1().Services().Informer(),
 		endpoints: shared.Core().V1().Endpoints().Informer(),
 		slices:    shared.Discovery().V1().EndpointSlices().Informer(),
@@ -83,6 +85,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, as
 		}),
 		kube.Watch(shared.Core().V1().Nodes().Informer(), c.nodeChanged),
 	}
+	c.register(metrics)
 	return c
 }
 

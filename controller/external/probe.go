@@ -57,10 +57,12 @@ func (c *Controller) startDue(ctx context.Context) bool {
 
 // ask has a node make one probe, and takes in its reply.
 func (c *Controller) ask(ctx context.Context, try healthcheck.Try) {
+	begin := time.Now()
 	reply, err := c.asker(ctx, try.Node, try.Request)
 	if ctx.Err() != nil {
 		return
 	}
+	c.metrics.probed(reply, err, time.Since(begin))
 	if err != nil {
 		c.log.Debug("a probe could not be made", "service", try.Service, "endpoint", netip.AddrPortFrom(try.Request.Address, uint16(try.Request.Port)), "err", err)
 	}

@@ -25,7 +25,9 @@ func (c *Controller) sync(ctx context.Context, key types.NamespacedName) (again 
 	if verdict.Wait > 0 {
 		return verdict.Wait, nil
 	}
-	err = c.write(ctx, verdict.Writes)
+	if err = c.write(ctx, verdict.Writes); err == nil {
+		c.metrics.wrote(verdict.Writes)
+	}
 	for _, e := range verdict.Events {
 		if err == nil || !e.Written {
 			c.events.Event(v.Service, e.Type, e.Reason, e.Message)

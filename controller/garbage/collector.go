@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,15 +32,16 @@ const (
 
 // Collector is the garbage collector and the namespace controller.
 type Collector struct {
-	client   kubernetes.Interface
-	metadata metadata.Interface
-	caPEM    string
-	log      *slog.Logger
+	client     kubernetes.Interface
+	metadata   metadata.Interface
+	caPEM      string
+	log        *slog.Logger
+	syncErrors prometheus.Counter // of discovery
 
-	namespaces cache.SharedIndexInformer
-	resources  *resources
-	garbage    *kube.Queue[item]
-	spaces     *kube.Queue[string] // namespaces by name
+	namespaces     cache.SharedIndexInformer
+	resources      *resources
+	objects        *kube.Queue[item]
+	namespaceQueue *kube.Queue[string] // by name
 
 	discovering sync.Mutex    // one discovery at a time
 	defined     chan struct{} // a custom resource definition changed; holds one notice
@@ -72,23 +74,28 @@ func kind(group, kind string) schema.GroupKind { return schema.GroupKind{Group: 
 
 // New returns a Collector. It registers with the shared informers, which the
 // caller starts, and starts nothing itself. caPEM is published to every namespace
-// as ConfigMap kube-root-ca.crt.
-func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte, log *slog.Logger) (*Collector, error) {
+// as ConfigMap kube-root-ca.crt. What the Collector counts is registered with metrics, unless that is nil.
+func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte, metrics prometheus.Registerer, log *slog.Logger) (*Collector, error) {
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("collect: %w", err)
+		return nil, fmt.Errorf("garbage: %w", err)
 	}
 	meta, err := metadata.NewForConfig(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("collect: %w", err)
+		return nil, fmt.Errorf("garbage: %w", err)
 	}
 	c := &Collector{
 		client: client, metadata: meta, caPEM: string(caPEM), log: log,
-		namespaces: shared.Core().V1().Namespaces().Informer(),
-		resources:  newResources(),
-		garbage:    kube.NewQueue[item]("garbage", lastRetry, log),
-		spaces:     kube.NewQueue[string]("namespace", lastRetry, log),
-		defined:    make(chan struct{}, 1),
+		syncErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "garbagecollector_controller_resources_sync_error_total",
+			Help: "How often it was not known completely which resources are served."}),
+		namespaces:     shared.Core().V1().Namespaces().Informer(),
+		resources:      newResources(),
+		objects:        kube.NewQueue[item]("garbage", lastRetry, log),
+		namespaceQueue: kube.NewQueue[string]("namespace", lastRetry, log),
+		defined:        make(chan struct{}, 1),
+	}
+	if metrics != nil {
+		metrics.MustRegister(c.syncErrors)
 	}
 	for _, r := range sharedKinds(shared) {
 		r.collection = true
@@ -99,7 +106,7 @@ func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte,
 	}
 	kube.Watch(c.namespaces, func(_, ns *corev1.Namespace, _ bool) {
 		if ns != nil {
-			c.spaces.Add(ns.Name)
+			c.namespaceQueue.Add(ns.Name)
 		}
 	})
 	return c, nil
@@ -120,8 +127,8 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 	}
 	var queues sync.WaitGroup
-	queues.Go(func() { c.garbage.Work(ctx, workers, c.process) })
-	queues.Go(func() { c.spaces.Work(ctx, workers, c.syncNamespace) })
+	queues.Go(func() { c.objects.Work(ctx, workers, c.process) })
+	queues.Go(func() { c.namespaceQueue.Work(ctx, workers, c.syncNamespace) })
 	tick := time.NewTicker(rediscover)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -144,7 +151,8 @@ func (c *Collector) discover(ctx context.Context) bool {
 	defer c.discovering.Unlock()
 	lists, err := c.client.Discovery().ServerPreferredResources()
 	if err != nil && ctx.Err() == nil {
-		c.log.Warn("collect: discovery", "err", err)
+		c.log.Warn("discovery", "err", err)
+		c.syncErrors.Inc()
 	}
 	found := map[schema.GroupResource]bool{}
 	for _, list := range lists {
@@ -198,11 +206,11 @@ func (c *Collector) start(ctx context.Context, r *resource) {
 	}
 	informer := metadatainformer.NewFilteredMetadataInformer(c.metadata, r.gvr, corev1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
 	if err := informer.SetTransform(ownershipOnly); err != nil {
-		c.log.Error("BUG: collect", "err", err)
+		c.log.Error("BUG", "err", err)
 	}
 	r.informer = informer
 	if err := c.watch(r); err != nil {
-		c.log.Error("BUG: collect", "err", err)
+		c.log.Error("BUG", "err", err)
 		return
 	}
 	c.resources.add(r)

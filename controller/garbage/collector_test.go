@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,7 +24,7 @@ import (
 func start(t *testing.T, cfg *rest.Config, client kubernetes.Interface) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	c, err := garbage.New(cfg, shared, []byte("the CA"), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	c, err := garbage.New(cfg, shared, []byte("the CA"), prometheus.NewRegistry(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestCollector(t *testing.T) {
 	start(t, cfg, client)
 	for name, test := range map[string]func(*yard){
 		"background": background, "late": lateDependent, "foreground": foreground, "orphan": orphan,
-		"twoowners": twoOwners, "recreated": recreatedOwner, "furnished": furnished, "namespace": namespaceDeletion, "pods": podsFirst,
+		"twoowners": twoOwners, "recreated": recreatedOwner, "defaults": defaults, "namespace": namespaceDeletion, "pods": podsFirst,
 	} {
 		t.Run(name, func(t *testing.T) {
 			y := &yard{T: t, client: client, ns: name}
@@ -215,7 +216,7 @@ func recreatedOwner(y *yard) {
 
 // Rule D53: every namespace has its ServiceAccount and the CA, also after they were
 // deleted or changed.
-func furnished(y *yard) {
+func defaults(y *yard) {
 	check := func() string {
 		if _, err := y.client.CoreV1().ServiceAccounts(y.ns).Get(y.Context(), "default", metav1.GetOptions{}); err != nil {
 			return err.Error()

@@ -20,9 +20,10 @@ const (
 	rootCAName         = "kube-root-ca.crt"
 	// soon collects the deletions of a namespace's objects into one look at it.
 	soon = 20 * time.Millisecond
-	// look is how often a namespace that still has content is looked at without
-	// an event.
-	look = 5 * time.Second
+	// firstLook is after what time a namespace that still has content is looked at
+	// without an event; one that is older, with content that does not go, less often, up
+	// to lastLook.
+	firstLook, lastLook = 5 * time.Second, time.Minute
 )
 
 // contentGone queues the namespace of a deleted object if that waits to be empty.
@@ -31,35 +32,35 @@ func (c *Collector) contentGone(name string) {
 		return
 	}
 	if ns := kube.Cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: name}); ns != nil && ns.DeletionTimestamp != nil {
-		c.spaces.AddAfter(name, soon)
+		c.namespaceQueue.AddAfter(name, soon)
 	}
 }
 
-// furnishingChanged queues a namespace whose default ServiceAccount or CA
+// defaultsChanged queues a namespace whose default ServiceAccount or CA
 // ConfigMap appeared, changed or went.
-func (c *Collector) furnishingChanged(r *resource, obj metav1.Object) {
+func (c *Collector) defaultsChanged(r *resource, obj metav1.Object) {
 	if r.gvr.Group == "" && (r.gvr.Resource == "serviceaccounts" && obj.GetName() == serviceAccountName ||
 		r.gvr.Resource == "configmaps" && obj.GetName() == rootCAName) {
-		c.spaces.Add(obj.GetNamespace())
+		c.namespaceQueue.Add(obj.GetNamespace())
 	}
 }
 
-// syncNamespace furnishes an active namespace and empties a deleted one.
+// syncNamespace gives an active namespace its defaults and empties a deleted one.
 func (c *Collector) syncNamespace(ctx context.Context, name string) (time.Duration, error) {
 	ns := kube.Cached[corev1.Namespace](c.namespaces, types.NamespacedName{Name: name})
 	switch {
 	case ns == nil:
 		return 0, nil
 	case ns.DeletionTimestamp == nil:
-		return 0, c.furnish(ctx, name)
+		return 0, c.ensureDefaults(ctx, name)
 	case !slices.Contains(ns.Spec.Finalizers, corev1.FinalizerKubernetes):
 		return 0, nil
 	}
 	return c.empty(ctx, ns)
 }
 
-// furnish gives the namespace what pods in it rely on (rule D53).
-func (c *Collector) furnish(ctx context.Context, name string) error {
+// ensureDefaults gives the namespace what pods in it rely on (rule D53).
+func (c *Collector) ensureDefaults(ctx context.Context, name string) error {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: serviceAccountName, Namespace: name}}
 	_, err := c.client.CoreV1().ServiceAccounts(name).Create(ctx, account, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
@@ -104,7 +105,7 @@ func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) (again time
 	if !c.discover(ctx) {
 		return 0, fmt.Errorf("namespace %s: not all served kinds are known", ns.Name)
 	}
-	var rest remains
+	var rest content
 	pods := func(r *resource) bool { return r.gvr.Group == "" && r.gvr.Resource == "pods" }
 	for _, r := range c.resources.all() {
 		if r.namespaced && pods(r) {
@@ -126,7 +127,7 @@ func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) (again time
 		if len(rest.failures) > 0 {
 			return 0, fmt.Errorf("namespace %s: %s", ns.Name, rest.failures[0])
 		}
-		return look, nil
+		return nextLook(time.Since(ns.DeletionTimestamp.Time)), nil
 	}
 	next := ns.DeepCopy()
 	next.Spec.Finalizers = slices.DeleteFunc(next.Spec.Finalizers, func(f corev1.FinalizerName) bool { return f == corev1.FinalizerKubernetes })
@@ -134,9 +135,14 @@ func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) (again time
 	return 0, ignoreNotFound(err)
 }
 
+// nextLook is when to look again at a namespace that has been deleted for a time.
+func nextLook(deletedFor time.Duration) time.Duration {
+	return min(max(deletedFor/4, firstLook), lastLook)
+}
+
 // deleteAll deletes the resource's objects in the namespace and adds what is left
 // to rest.
-func (c *Collector) deleteAll(ctx context.Context, r *resource, namespace string, rest *remains) {
+func (c *Collector) deleteAll(ctx context.Context, r *resource, namespace string, rest *content) {
 	at := c.metadata.Resource(r.gvr).Namespace(namespace)
 	background := metav1.DeletePropagationBackground
 	opts := metav1.DeleteOptions{PropagationPolicy: &background}
@@ -165,7 +171,7 @@ func (c *Collector) deleteAll(ctx context.Context, r *resource, namespace string
 	rest.add(r.gvr, left)
 }
 
-func (c *Collector) writeConditions(ctx context.Context, ns *corev1.Namespace, rest remains) error {
+func (c *Collector) writeConditions(ctx context.Context, ns *corev1.Namespace, rest content) error {
 	next := ns.DeepCopy()
 	next.Status.Conditions = rest.conditions(ns.Status.Conditions, time.Now())
 	if apiequality.Semantic.DeepEqual(ns.Status.Conditions, next.Status.Conditions) {

@@ -85,7 +85,7 @@ func (s *resources) dependents(uid types.UID) []dependent {
 		}
 		objs, err := r.informer.GetIndexer().ByIndex(ownersIndex, string(uid))
 		if err != nil {
-			panic(fmt.Sprintf("BUG: collect: %v", err)) // the index is added with the informer
+			panic(fmt.Sprintf("BUG: garbage: %v", err)) // the index is added with the informer
 		}
 		for _, obj := range objs {
 			out = append(out, dependent{resource: r, object: obj.(metav1.Object)})

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
@@ -34,6 +35,7 @@ const everyNode = ""
 type Controller struct {
 	client   kubernetes.Interface
 	podCIDRs []netip.Prefix
+	metrics  *metrics
 	log      *slog.Logger
 
 	nodes, leases, pods cache.SharedIndexInformer
@@ -55,10 +57,10 @@ type Controller struct {
 
 // New returns a Controller over the shared informers, which the caller starts.
 // podCIDRs are the ranges all nodes' CIDRs are cut from, the primary family
-// first. It starts nothing itself.
-func New(client kubernetes.Interface, shared informers.SharedInformerFactory, podCIDRs []netip.Prefix, log *slog.Logger) *Controller {
+// first. What it counts is registered with metrics, unless that is nil. It starts nothing itself.
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, podCIDRs []netip.Prefix, metrics prometheus.Registerer, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, podCIDRs: podCIDRs, log: log,
+		client: client, podCIDRs: podCIDRs, log: log, metrics: newMetrics(),
 		nodes:     shared.Core().V1().Nodes().Informer(),
 		leases:    shared.Coordination().V1().Leases().Informer(),
 		pods:      shared.Core().V1().Pods().Informer(),
@@ -77,6 +79,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 	c.listed = []cache.DoneChecker{
 		kube.Watch(c.nodes, c.nodeChanged), kube.Watch(c.leases, c.leaseChanged), kube.Watch(c.pods, c.podChanged),
 	}
+	c.register(metrics)
 	return c
 }
 

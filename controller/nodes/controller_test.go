@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,7 +30,7 @@ import (
 func start(t *testing.T, client kubernetes.Interface) (c *Controller, stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	c = New(client, shared, []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/56")}, slog.New(slog.DiscardHandler))
+	c = New(client, shared, []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/56")}, nil, slog.New(slog.DiscardHandler))
 	return c, apitest.Control(t, shared, c.Run)
 }
 
@@ -184,7 +185,7 @@ func TestACIDRWithoutAnAnswerIsNobodyElses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := New(client, informers.NewSharedInformerFactory(client, 0), []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, slog.New(slog.DiscardHandler))
+	c := New(client, informers.NewSharedInformerFactory(client, 0), []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, nil, slog.New(slog.DiscardHandler))
 	for _, name := range []string{"a", "b"} { // the cache shows them as they are now, and nothing later
 		addNode(t, client, name)
 		if err := c.nodes.GetStore().Add(getNode(t, client, name)); err != nil {
@@ -274,6 +275,15 @@ func TestR35_SilentNodeAndBack(t *testing.T) {
 		return ""
 	})
 	nodeIs(t, client, "node1", corev1.ConditionUnknown, "unreachable:NoSchedule unreachable:NoExecute")
+	metrics := prometheus.NewRegistry()
+	c.register(metrics)
+	apitest.Eventually(t, func() string { // its own write is counted a moment after it is seen
+		if n := apitest.Metrics(t, metrics)[`node_collector_evictions_total{zone=""}`]; n != 1 {
+			return fmt.Sprintf("%v evictions of nodes", n)
+		}
+		return ""
+	})
+	apitest.Counts(t, metrics, map[string]float64{`node_collector_zone_health{zone=""}`: 50, `node_collector_unhealthy_nodes_in_zone{zone=""}`: 1})
 	nodeIs(t, client, "node2", corev1.ConditionTrue, "")
 	apitest.Eventually(t, func() string {
 		p, err := client.CoreV1().Pods("default").Get(t.Context(), "web", metav1.GetOptions{})
@@ -356,6 +366,14 @@ func TestPodsLeave(t *testing.T) {
 		return fmt.Sprintf("conditions %+v", p.Status.Conditions)
 	})
 
+	metrics := prometheus.NewRegistry()
+	c.register(metrics)
+	apitest.Counts(t, metrics, map[string]float64{
+		"taint_eviction_controller_pod_deletions_total": 1, "taint_eviction_controller_pod_deletion_duration_seconds_count": 1,
+		`node_collector_zone_size{zone=""}`: 2, `node_collector_zone_health{zone=""}`: 100, `node_collector_unhealthy_nodes_in_zone{zone=""}`: 0,
+		`node_ipam_controller_cidrset_cidrs_allocations_total{clusterCIDR="10.244.0.0/16"}`: 2, `node_ipam_controller_cidrset_usage_cidrs{clusterCIDR="10.244.0.0/16"}`: 2. / 256,
+		`node_ipam_controller_cidrset_cidrs_allocations_total{clusterCIDR="fd00:10:244::/56"}`: 2,
+	})
 	if err := client.CoreV1().Nodes().Delete(t.Context(), "node2", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -371,5 +389,9 @@ func TestPodsLeave(t *testing.T) {
 			return ""
 		}
 		return fmt.Sprintf("the pod of the deleted node is still there (%d waiting)", waiting)
+	})
+	apitest.Counts(t, metrics, map[string]float64{
+		`pod_gc_collector_force_delete_pods_total{namespace="default",reason="orphaned"}`: 1, `node_collector_zone_size{zone=""}`: 1,
+		`node_ipam_controller_cidrset_cidrs_releases_total{clusterCIDR="10.244.0.0/16"}`: 1, `node_ipam_controller_cidrset_usage_cidrs{clusterCIDR="10.244.0.0/16"}`: 1. / 256,
 	})
 }

@@ -55,6 +55,7 @@ func (c *Controller) syncNode(ctx context.Context, name string) (time.Duration, 
 		if err := c.patchNode(ctx, n, patch, types.MergePatchType); err != nil {
 			return 0, fmt.Errorf("taints: %w", err)
 		}
+		c.metrics.evicted(n, plan.Taints)
 	}
 	if plan.Unreachable {
 		return lifecycle.MonitorGracePeriod, nil
@@ -96,6 +97,7 @@ func (c *Controller) allocateCIDRs(ctx context.Context, n *corev1.Node) error {
 	switch {
 	case err == nil:
 		c.own.Wrote(everyNode, answer)
+		c.countCIDRs(c.metrics.allocations, api.PodRanges(n), api.PodRanges(answer))
 		return nil
 	case kube.Refused(err):
 		c.own.Withdraw(everyNode, n.UID)
@@ -200,9 +202,12 @@ func (c *Controller) syncPod(ctx context.Context, key types.NamespacedName) (tim
 		return 0, nil
 	}
 	now := time.Now()
-	wait, stays := lifecycle.PlanEviction(p, n.Spec.Taints, c.anyReady(), c.observing(now), now)
-	if stays || wait > 0 {
-		return wait, nil
+	at, stays := lifecycle.PlanEviction(p, n.Spec.Taints, c.anyReady(), c.observing(now), now)
+	if stays {
+		return 0, nil
+	}
+	if at.After(now) {
+		return at.Sub(now), nil
 	}
 	c.events.Eventf(p, corev1.EventTypeNormal, "TaintManagerEviction", "Marking for deletion Pod %s", key)
 	if err := c.patchPod(ctx, p, corev1.PodCondition{
@@ -211,7 +216,11 @@ func (c *Controller) syncPod(ctx context.Context, key types.NamespacedName) (tim
 	}); err != nil {
 		return 0, err
 	}
-	return 0, c.deletePod(ctx, p, metav1.DeleteOptions{})
+	deleted, err := c.deletePod(ctx, p, metav1.DeleteOptions{})
+	if deleted {
+		c.metrics.deleted(at, time.Now())
+	}
+	return 0, err
 }
 
 func (c *Controller) anyReady() bool {
@@ -247,16 +256,19 @@ func (c *Controller) orphaned(ctx context.Context, p *corev1.Pod) (time.Duration
 	}
 	c.log.Info("pod removed, its node is gone", "pod", kube.Key(p).String(), "node", p.Spec.NodeName)
 	atOnce := int64(0)
-	return 0, c.deletePod(ctx, p, metav1.DeleteOptions{GracePeriodSeconds: &atOnce})
+	deleted, err := c.deletePod(ctx, p, metav1.DeleteOptions{GracePeriodSeconds: &atOnce})
+	c.metrics.removed(p.Namespace, deleted, err)
+	return 0, err
 }
 
-func (c *Controller) deletePod(ctx context.Context, p *corev1.Pod, opts metav1.DeleteOptions) error {
+// deletePod deletes exactly this pod; one that is gone already is no error.
+func (c *Controller) deletePod(ctx context.Context, p *corev1.Pod, opts metav1.DeleteOptions) (deleted bool, err error) {
 	opts.Preconditions = metav1.NewUIDPreconditions(string(p.UID))
-	err := c.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, opts)
+	err = c.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, opts)
 	if apierrors.IsNotFound(err) {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // later is the later of two times.

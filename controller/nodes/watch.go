@@ -85,6 +85,7 @@ func (c *Controller) nodeGone(n *corev1.Node) {
 	delete(c.unready, n.Name)
 	c.released[n.Name] = api.PodRanges(n)
 	c.mu.Unlock()
+	c.countCIDRs(c.metrics.releases, nil, api.PodRanges(n))
 	c.queuePods(n.Name)
 	c.dnsQueue.Add("")
 	for _, obj := range c.nodes.GetIndexer().List() {

@@ -60,7 +60,7 @@ func (c *cluster) run(t testing.TB) {
 	nobody := func(context.Context, *corev1.Node, probe.Request) (probe.Reply, error) {
 		return probe.Reply{}, errors.New("no node is asked")
 	}
-	apitest.Control(t, shared, endpoints.New(c.client, shared, nil, log).Run, external.New(c.client, shared, nobody, log).Run)
+	apitest.Control(t, shared, endpoints.New(c.client, shared, nil, log).Run, external.New(c.client, shared, nobody, nil, log).Run)
 }
 
 // report runs the one of this package, in a hurry, until the test ends or the returned function is called. The change is made to it

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"math"
 	"math/big"
 	"net/netip"
 	"slices"
@@ -54,6 +55,11 @@ func AllocateCIDRs(cluster, have, taken []netip.Prefix) (all []netip.Prefix, exh
 		all = append(all, free)
 	}
 	return all, netip.Prefix{}
+}
+
+// CIDRCount is how many CIDRs of a node's size a range has.
+func CIDRCount(cluster netip.Prefix) float64 {
+	return math.Exp2(float64(NodeBits(cluster) - cluster.Bits()))
 }
 
 // after is the range of the same size that follows p, if there is one.

@@ -19,13 +19,13 @@ const (
 	minimumStay = 5 * time.Second
 )
 
-// PlanEviction decides when the pod has to leave a node with these taints: now, after
-// wait, or (stays) not at all. aNodeIsReady guards against a mistake: while no node
+// PlanEviction decides when the pod has to leave a node with these taints (now or before: at
+// once), or (stays) not at all. aNodeIsReady guards against a mistake: while no node
 // is ready there is nowhere to go, and it may well be the control plane that is cut
 // off, so pods are not evicted for their node's silence (full disruption upstream).
 //
 // The taint's time counts only from when this process has been observing: the node may have recovered while nobody looked.
-func PlanEviction(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, observing, now time.Time) (wait time.Duration, stays bool) {
+func PlanEviction(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, observing, now time.Time) (at time.Time, stays bool) {
 	stays = true
 	for i := range taints {
 		t := &taints[i]
@@ -47,13 +47,15 @@ func PlanEviction(pod *corev1.Pod, taints []corev1.Taint, aNodeIsReady bool, obs
 		if since.After(now) || implied && since.Before(observing) {
 			since = observing
 		}
-		left := max(0, since.Add(limit).Sub(now), minimumStay-now.Sub(pod.CreationTimestamp.Time))
-		if stays || left < wait {
-			wait = left
+		if leaves := since.Add(limit); stays || leaves.Before(at) {
+			at = leaves
 		}
 		stays = false
 	}
-	return wait, stays
+	if earliest := pod.CreationTimestamp.Add(minimumStay); !stays && at.Before(earliest) {
+		at = earliest
+	}
+	return at, stays
 }
 
 // toleration is how long the pod tolerates the taint: the shortest of the

@@ -119,6 +119,13 @@ func taints(n *corev1.Node, conditions []corev1.NodeCondition, now time.Time) []
 	return joinTaints(n.Spec.Taints, want)
 }
 
+// Evicts reports whether taints make pods leave because their node is not ready or unreachable.
+func Evicts(taints []corev1.Taint) bool {
+	return slices.ContainsFunc(taints, func(t corev1.Taint) bool {
+		return t.Effect == corev1.TaintEffectNoExecute && (t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable)
+	})
+}
+
 // joinTaints keeps of have the user's taints and the wanted ones, and appends the
 // wanted ones that are missing, ordered by key.
 func joinTaints(have, want []corev1.Taint) []corev1.Taint {

@@ -155,7 +155,11 @@ func TestPlanEviction(t *testing.T) {
 		if c.observing != 0 {
 			observing = epoch.Add(-c.observing)
 		}
-		wait, stays := PlanEviction(p, c.taints, !c.noneReady, observing, epoch)
+		at, stays := PlanEviction(p, c.taints, !c.noneReady, observing, epoch)
+		wait := time.Duration(0)
+		if !stays {
+			wait = max(0, at.Sub(epoch))
+		}
 		if wait != c.wait || stays != c.stays {
 			t.Errorf("%s: wait %s, stays %v; want %s, %v", c.what, wait, stays, c.wait, c.stays)
 		}

@@ -1,4 +1,4 @@
-package garbage
+package ownership
 
 import (
 	"reflect"
@@ -29,11 +29,11 @@ func TestDecide(t *testing.T) {
 	}{
 		{"no owners", metav1.ObjectMeta{}, nil, Dependents{Any: true, Blocked: true}, Action{}},
 		{"owner there", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Solid}, Dependents{}, Action{}},
-		{"owner gone", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Gone}, Dependents{Any: true, Blocked: true},
+		{"owner gone", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Dangling}, Dependents{Any: true, Blocked: true},
 			Action{Verb: Delete, Policy: metav1.DeletePropagationBackground}},
-		{"all owners gone", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Gone, Gone}, Dependents{},
+		{"all owners gone", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Dangling, Dangling}, Dependents{},
 			Action{Verb: Delete, Policy: metav1.DeletePropagationBackground}},
-		{"one owner left", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Gone, Solid}, Dependents{},
+		{"one owner left", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Dangling, Solid}, Dependents{},
 			Action{Verb: DropOwners, Owners: []metav1.OwnerReference{b}}},
 		{"one owner left, the other waits", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a, b}}, []Owner{Solid, Waiting}, Dependents{Any: true, Blocked: true},
 			Action{Verb: DropOwners, Owners: []metav1.OwnerReference{a}}},
@@ -42,9 +42,9 @@ func TestDecide(t *testing.T) {
 		{"owner waits, dependents", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}}, []Owner{Waiting}, Dependents{Any: true},
 			Action{Verb: Delete, Policy: metav1.DeletePropagationForeground}},
 		{"owner gone, orphaning was wished", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{a}, Finalizers: []string{metav1.FinalizerOrphanDependents}},
-			[]Owner{Gone}, Dependents{Any: true}, Action{Verb: Delete, Policy: metav1.DeletePropagationOrphan}},
+			[]Owner{Dangling}, Dependents{Any: true}, Action{Verb: Delete, Policy: metav1.DeletePropagationOrphan}},
 		{"deleted, no finalizer of ours", metav1.ObjectMeta{DeletionTimestamp: deleted, Finalizers: []string{"x"}, OwnerReferences: []metav1.OwnerReference{a}},
-			[]Owner{Gone}, Dependents{Any: true, Blocked: true}, Action{}},
+			[]Owner{Dangling}, Dependents{Any: true, Blocked: true}, Action{}},
 		{"deleted in the foreground, blocked", metav1.ObjectMeta{DeletionTimestamp: deleted, Finalizers: []string{metav1.FinalizerDeleteDependents}},
 			nil, Dependents{Any: true, Blocked: true}, Action{Verb: DeleteDependents}},
 		{"deleted in the foreground, free", metav1.ObjectMeta{DeletionTimestamp: deleted, Finalizers: []string{metav1.FinalizerDeleteDependents}},
@@ -59,29 +59,5 @@ func TestDecide(t *testing.T) {
 		if got := Decide(&c.obj, c.owners, c.dependents); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.what, got, c.want)
 		}
-	}
-}
-
-func TestConditions(t *testing.T) {
-	var r remains
-	r.add(gvr("", "v1", "pods"), &metav1.PartialObjectMetadataList{Items: []metav1.PartialObjectMetadata{
-		{ObjectMeta: metav1.ObjectMeta{Finalizers: []string{"example.com/keep"}}}, {},
-	}})
-	first := r.conditions(nil, time.Unix(100, 0))
-	want := map[string]string{
-		"NamespaceDeletionDiscoveryFailure":           "False ResourcesDiscovered All resources successfully discovered",
-		"NamespaceDeletionGroupVersionParsingFailure": "False ParsedGroupVersions All legacy kube types successfully parsed",
-		"NamespaceDeletionContentFailure":             "False ContentDeleted All content successfully deleted, may be waiting on finalization",
-		"NamespaceContentRemaining":                   "True SomeResourcesRemain Some resources are remaining: pods. has 2 resource instances",
-		"NamespaceFinalizersRemaining":                "True SomeFinalizersRemain Some content in the namespace has finalizers remaining: example.com/keep in 1 resource instances",
-	}
-	for _, c := range first {
-		if got := string(c.Status) + " " + c.Reason + " " + c.Message; got != want[string(c.Type)] {
-			t.Errorf("%s: %q, want %q", c.Type, got, want[string(c.Type)])
-		}
-	}
-	again := r.conditions(first, time.Unix(200, 0))
-	if !reflect.DeepEqual(first, again) {
-		t.Errorf("conditions of the same state differ: %v, %v", first, again)
 	}
 }

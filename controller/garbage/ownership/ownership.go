@@ -1,4 +1,6 @@
-package garbage
+// Package ownership decides what becomes of an object by what became of its owners and dependents (garbage collector upstream). It
+// only computes.
+package ownership
 
 import (
 	"slices"
@@ -13,8 +15,8 @@ type Owner int
 const (
 	// Solid owners exist and keep their dependents.
 	Solid Owner = iota
-	// Gone owners do not exist: no object of that name, or one with another UID.
-	Gone
+	// Dangling owners do not exist: no object of that name, or one with another UID.
+	Dangling
 	// Waiting owners are being deleted in the foreground: they wait for their
 	// dependents to go first.
 	Waiting
@@ -75,7 +77,7 @@ func Decide(obj metav1.Object, owners []Owner, dependents Dependents) Action {
 			keep = append(keep, ref)
 		case Waiting:
 			waiting = true
-		case Gone:
+		case Dangling:
 		}
 	}
 	switch {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/controller/garbage/ownership"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -33,7 +34,7 @@ func itemOf(r *resource, obj metav1.Object) item {
 // owner in a cache and asks the server; one that arrived before is found by index.
 func (c *Collector) watch(r *resource) error {
 	if err := r.informer.AddIndexers(cache.Indexers{ownersIndex: indexOwners}); err != nil {
-		return fmt.Errorf("collect: %s: %w", r.gvr.Resource, err)
+		return fmt.Errorf("index %s: %w", r.gvr.Resource, err)
 	}
 	kube.Watch(r.informer, func(old, obj metav1.Object, _ bool) {
 		if obj == nil {
@@ -47,7 +48,7 @@ func (c *Collector) watch(r *resource) error {
 
 // seen queues a new or changed object if its owners or its deletion changed.
 func (c *Collector) seen(r *resource, old, obj metav1.Object) {
-	c.furnishingChanged(r, obj)
+	c.defaultsChanged(r, obj)
 	if r.gvr.Resource == "customresourcedefinitions" {
 		select {
 		case c.defined <- struct{}{}:
@@ -60,7 +61,7 @@ func (c *Collector) seen(r *resource, old, obj metav1.Object) {
 		c.ownersOf(old) // one of them may have waited for it
 	}
 	if deleting || changed || old == nil && len(obj.GetOwnerReferences()) > 0 {
-		c.garbage.Add(itemOf(r, obj))
+		c.objects.Add(itemOf(r, obj))
 	}
 }
 
@@ -71,10 +72,10 @@ func sameOwner(a, b metav1.OwnerReference) bool {
 // gone queues what depended on a deleted object, and what waited for its end.
 func (c *Collector) gone(r *resource, obj metav1.Object) {
 	for _, d := range c.resources.dependents(obj.GetUID()) {
-		c.garbage.Add(itemOf(d.resource, d.object))
+		c.objects.Add(itemOf(d.resource, d.object))
 	}
 	c.ownersOf(obj)
-	c.furnishingChanged(r, obj)
+	c.defaultsChanged(r, obj)
 	c.contentGone(obj.GetNamespace())
 }
 
@@ -86,7 +87,7 @@ func (c *Collector) ownersOf(obj metav1.Object) {
 			continue
 		}
 		if owner, ok := r.cached(namespace, ref.Name, ref.UID); ok && owner.GetDeletionTimestamp() != nil {
-			c.garbage.Add(itemOf(r, owner))
+			c.objects.Add(itemOf(r, owner))
 		}
 	}
 }
@@ -104,7 +105,7 @@ func (c *Collector) ownerResource(obj metav1.Object, ref metav1.OwnerReference) 
 	return r, obj.GetNamespace()
 }
 
-// process looks at one object and does what Decide says.
+// process looks at one object and does what package ownership says.
 func (c *Collector) process(ctx context.Context, it item) (time.Duration, error) {
 	r := c.resources.get(it.resource)
 	if r == nil {
@@ -114,7 +115,7 @@ func (c *Collector) process(ctx context.Context, it item) (time.Duration, error)
 	if !ok {
 		return 0, nil
 	}
-	owners := make([]Owner, len(obj.GetOwnerReferences()))
+	owners := make([]ownership.Owner, len(obj.GetOwnerReferences()))
 	if obj.GetDeletionTimestamp() == nil {
 		for i, ref := range obj.GetOwnerReferences() {
 			var err error
@@ -124,12 +125,12 @@ func (c *Collector) process(ctx context.Context, it item) (time.Duration, error)
 		}
 	}
 	dependents := c.resources.dependents(it.uid)
-	action := Decide(obj, owners, Dependents{
+	action := ownership.Decide(obj, owners, ownership.Dependents{
 		Any:     len(dependents) > 0,
 		Blocked: slices.ContainsFunc(dependents, func(d dependent) bool { return d.blocks(r, it.uid) }),
 		Circle:  c.resources.circle(r, obj),
 	})
-	if action.Verb == Leave {
+	if action.Verb == ownership.Leave {
 		return 0, nil
 	}
 	return 0, c.act(ctx, r, obj, action, dependents)
@@ -137,60 +138,60 @@ func (c *Collector) process(ctx context.Context, it item) (time.Duration, error)
 
 // owner finds out what became of an owner: from the cache if it is there, else
 // from the server.
-func (c *Collector) owner(ctx context.Context, obj metav1.Object, ref metav1.OwnerReference) (Owner, error) {
+func (c *Collector) owner(ctx context.Context, obj metav1.Object, ref metav1.OwnerReference) (ownership.Owner, error) {
 	r, namespace := c.ownerResource(obj, ref)
 	if r == nil {
-		return Solid, fmt.Errorf("%s %s/%s has an owner of a kind that is not served: %s %s %s", obj.GetUID(), obj.GetNamespace(), obj.GetName(), ref.APIVersion, ref.Kind, ref.Name)
+		return ownership.Solid, fmt.Errorf("%s %s/%s has an owner of a kind that is not served: %s %s %s", obj.GetUID(), obj.GetNamespace(), obj.GetName(), ref.APIVersion, ref.Kind, ref.Name)
 	}
 	if r.namespaced && namespace == "" {
-		return Solid, nil // a cluster-wide object cannot be owned from a namespace; never collected
+		return ownership.Solid, nil // a cluster-wide object cannot be owned from a namespace; never collected
 	}
 	owner, ok := r.cached(namespace, ref.Name, ref.UID)
 	if !ok {
 		live, err := c.at(r, namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) || err == nil && live.UID != ref.UID {
-			return Gone, nil
+			return ownership.Dangling, nil
 		}
 		if err != nil {
-			return Solid, fmt.Errorf("owner %s %s/%s: %w", ref.Kind, namespace, ref.Name, err)
+			return ownership.Solid, fmt.Errorf("owner %s %s/%s: %w", ref.Kind, namespace, ref.Name, err)
 		}
 		owner = live
 	}
 	if waits(owner) {
-		return Waiting, nil
+		return ownership.Waiting, nil
 	}
-	return Solid, nil
+	return ownership.Solid, nil
 }
 
 // act carries out one action. Every write names the object's UID and resource
 // version, so a decision on a stale copy is refused and made again.
-func (c *Collector) act(ctx context.Context, r *resource, obj metav1.Object, a Action, dependents []dependent) error {
+func (c *Collector) act(ctx context.Context, r *resource, obj metav1.Object, a ownership.Action, dependents []dependent) error {
 	at := c.at(r, obj.GetNamespace())
 	switch a.Verb {
-	case Delete:
+	case ownership.Delete:
 		uid, version := obj.GetUID(), obj.GetResourceVersion()
 		err := at.Delete(ctx, obj.GetName(), metav1.DeleteOptions{
 			Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}, PropagationPolicy: &a.Policy})
 		return ignoreNotFound(err)
-	case DropOwners, Unblock:
+	case ownership.DropOwners, ownership.Unblock:
 		return c.patch(ctx, at, obj, map[string]any{"ownerReferences": a.Owners})
-	case DeleteDependents:
+	case ownership.DeleteDependents:
 		for _, d := range dependents {
 			// One that is being deleted tells by itself when it changes; to look at it
 			// from here too, a circle would keep this queue busy for ever.
 			if d.object.GetDeletionTimestamp() == nil {
-				c.garbage.Add(itemOf(d.resource, d.object))
+				c.objects.Add(itemOf(d.resource, d.object))
 			}
 		}
 		return nil
-	case Orphan:
+	case ownership.Orphan:
 		for _, d := range dependents {
 			refs := slices.DeleteFunc(slices.Clone(d.object.GetOwnerReferences()), func(ref metav1.OwnerReference) bool { return ref.UID == obj.GetUID() })
 			if err := c.patch(ctx, c.at(d.resource, d.object.GetNamespace()), d.object, map[string]any{"ownerReferences": refs}); err != nil {
 				return err
 			}
 		}
-	case Leave, RemoveFinalizer:
+	case ownership.Leave, ownership.RemoveFinalizer:
 	}
 	rest := slices.DeleteFunc(slices.Clone(obj.GetFinalizers()), func(f string) bool { return f == a.Finalizer })
 	return c.patch(ctx, at, obj, map[string]any{"finalizers": rest})

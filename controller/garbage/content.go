@@ -12,31 +12,31 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// remains is what one look at a deleted namespace still found in it.
-type remains struct {
+// content is what one look at a deleted namespace still found in it.
+type content struct {
 	byResource  map[string]int // "pods." or "widgets.example.com" to a count
 	byFinalizer map[string]int
 	failures    []string
 }
 
-func (r *remains) add(gvr schema.GroupVersionResource, left *metav1.PartialObjectMetadataList) {
+func (c *content) add(gvr schema.GroupVersionResource, left *metav1.PartialObjectMetadataList) {
 	if len(left.Items) == 0 {
 		return
 	}
-	if r.byResource == nil {
-		r.byResource, r.byFinalizer = map[string]int{}, map[string]int{}
+	if c.byResource == nil {
+		c.byResource, c.byFinalizer = map[string]int{}, map[string]int{}
 	}
-	r.byResource[gvr.Resource+"."+gvr.Group] += len(left.Items)
+	c.byResource[gvr.Resource+"."+gvr.Group] += len(left.Items)
 	for i := range left.Items {
 		for _, f := range left.Items[i].Finalizers {
-			r.byFinalizer[f]++
+			c.byFinalizer[f]++
 		}
 	}
 }
 
-func (r *remains) total() int {
+func (c *content) total() int {
 	n := 0
-	for _, k := range r.byResource {
+	for _, k := range c.byResource {
 		n += k
 	}
 	return n
@@ -44,7 +44,7 @@ func (r *remains) total() int {
 
 // conditions are the namespace's conditions, in upstream's words, with have's
 // transition times where the status is the same.
-func (r *remains) conditions(have []corev1.NamespaceCondition, now time.Time) []corev1.NamespaceCondition {
+func (c *content) conditions(have []corev1.NamespaceCondition, now time.Time) []corev1.NamespaceCondition {
 	condition := func(t corev1.NamespaceConditionType, holds bool, yes, yesMessage, no, noMessage string) corev1.NamespaceCondition {
 		c := corev1.NamespaceCondition{Type: t, Status: corev1.ConditionFalse, Reason: no, Message: noMessage, LastTransitionTime: metav1.NewTime(now)}
 		if holds {
@@ -60,14 +60,14 @@ func (r *remains) conditions(have []corev1.NamespaceCondition, now time.Time) []
 	return []corev1.NamespaceCondition{
 		condition(corev1.NamespaceDeletionDiscoveryFailure, false, "", "", "ResourcesDiscovered", "All resources successfully discovered"),
 		condition(corev1.NamespaceDeletionGVParsingFailure, false, "", "", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
-		condition(corev1.NamespaceDeletionContentFailure, len(r.failures) > 0,
-			"ContentDeletionFailed", "Failed to delete all resource types, "+fmt.Sprint(len(r.failures))+" remaining: "+strings.Join(r.failures, ", "),
+		condition(corev1.NamespaceDeletionContentFailure, len(c.failures) > 0,
+			"ContentDeletionFailed", "Failed to delete all resource types, "+fmt.Sprint(len(c.failures))+" remaining: "+strings.Join(c.failures, ", "),
 			"ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
-		condition(corev1.NamespaceContentRemaining, len(r.byResource) > 0,
-			"SomeResourcesRemain", "Some resources are remaining: "+list(r.byResource, "%s has %d resource instances"),
+		condition(corev1.NamespaceContentRemaining, len(c.byResource) > 0,
+			"SomeResourcesRemain", "Some resources are remaining: "+list(c.byResource, "%s has %d resource instances"),
 			"ContentRemoved", "All content successfully removed"),
-		condition(corev1.NamespaceFinalizersRemaining, len(r.byFinalizer) > 0,
-			"SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: "+list(r.byFinalizer, "%s in %d resource instances"),
+		condition(corev1.NamespaceFinalizersRemaining, len(c.byFinalizer) > 0,
+			"SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: "+list(c.byFinalizer, "%s in %d resource instances"),
 			"ContentHasNoFinalizers", "All content-preserving finalizers finished"),
 	}
 }

@@ -1,0 +1,18 @@
+package external
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/informers"
+
+	"fairlead.dev/fairlead/internal/apitest"
+)
+
+// docs/metrics.md has what is counted here, and nothing else of these names.
+func TestMetricsDocumented(t *testing.T) {
+	apitest.MetricsDocumented(t, "fairlead_external_", func(r prometheus.Registerer) {
+		New(nil, informers.NewSharedInformerFactory(nil, 0), nil, r, slog.New(slog.DiscardHandler))
+	})
+}
