@@ -46,7 +46,7 @@ func metricsPage(r *prometheus.Registry) http.Handler {
 // newHealth is what tells load balancers about a node, and what counts the connections of its endpoints.
 func newHealth(cfg health.Config, metrics prometheus.Registerer, proxy *nft.Proxy, w *world.World, log *slog.Logger) *health.Server {
 	health.CollectConnections(metrics, func() ([]health.Connections, error) { return connectionsOf(proxy) })
-	cfg.Metrics, cfg.Freshness = metrics, func() health.Freshness { return freshness(proxy.Stats()) }
+	cfg.Metrics, cfg.SyncLag = metrics, func() health.SyncLag { return syncLag(proxy.Stats()) }
 	return health.New(cfg, w, log.With("part", "health"))
 }
 
@@ -55,8 +55,8 @@ func healthzAt(addrs []netip.Addr) []netip.AddrPort {
 	return onPort(healthzPort, slices.Concat(addrs, loopbacks(addrs))...)
 }
 
-func freshness(s nft.Stats) health.Freshness {
-	return health.Freshness{Updated: s.Updated, Pending: s.Pending}
+func syncLag(s nft.Stats) health.SyncLag {
+	return health.SyncLag{Updated: s.Updated, Pending: s.Pending}
 }
 
 // countUpTo bounds how many endpoints of a family have their connections counted on a node.
@@ -79,7 +79,7 @@ func connectionsOf(proxy *nft.Proxy) ([]health.Connections, error) {
 func reportPage(node string, proxy *nft.Proxy, w *world.World) http.Handler {
 	return health.ServeReport(func() (health.Report, error) {
 		s := proxy.Stats()
-		report := health.NewReport(node, freshness(s), s.Failure, w.Services(), proxy.Applied)
+		report := health.NewReport(node, syncLag(s), s.Failure, w.Services(), proxy.Applied)
 		connections, err := connectionsOf(proxy)
 		report.Count(connections)
 		return report, err

@@ -23,7 +23,7 @@ const nodePatience = 5 * time.Second
 
 // Services is every Service of a cluster with what the nodes' kernels have made of it. The second value tells which nodes did not
 // answer, and which cannot do what they should.
-func Services(ctx context.Context, inst instance.Instance) (all []health.Overview, unasked, err error) {
+func Services(ctx context.Context, inst instance.Instance) (all []health.ServiceSummary, unasked, err error) {
 	if _, running := inst.Running(); !running {
 		return nil, nil, fmt.Errorf("the cluster in %s is not running; 'fairlead up' starts it again", inst.Dir)
 	}
@@ -43,7 +43,7 @@ func Services(ctx context.Context, inst instance.Instance) (all []health.Overvie
 }
 
 // overview asks the API server, and through it the nodes.
-func overview(ctx context.Context, client kubernetes.Interface) ([]health.Overview, error, error) {
+func overview(ctx context.Context, client kubernetes.Interface) ([]health.ServiceSummary, error, error) {
 	services, err := client.CoreV1().Services("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, nil, err

@@ -34,7 +34,7 @@ func showAllServices(ctx context.Context, inst instance.Instance, format string,
 }
 
 // showServices prints a line for each Service and below it one for each of its endpoints.
-func showServices(out io.Writer, all []health.Overview, now time.Time) error {
+func showServices(out io.Writer, all []health.ServiceSummary, now time.Time) error {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "SERVICE\tADDRESS\tREADY\tCONNECTIONS\tPROGRAMMED")
@@ -69,7 +69,7 @@ func connections(needed bool, n uint64) string {
 }
 
 // programmed says in how many kernels a Service is, and since when as it is now.
-func programmed(o health.Overview, now time.Time) string {
+func programmed(o health.ServiceSummary, now time.Time) string {
 	total := len(o.Nodes) + len(o.Missing)
 	switch {
 	case o.ServedBy != "":

@@ -12,7 +12,7 @@ func TestShowServices(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	endpoints := []health.EndpointStatus{{Address: "10.244.1.2:80", Node: "n1", State: "ready", Connections: 12}, {Address: "10.244.2.2:80", State: "not ready"}}
 	var out bytes.Buffer
-	if err := showServices(&out, []health.Overview{
+	if err := showServices(&out, []health.ServiceSummary{
 		{Namespace: "default", Name: "web", Addresses: []string{"10.96.0.5"}, Ready: 1, Total: 2, Endpoints: endpoints, Connections: 12, Needed: true,
 			Since: now.Add(-5 * time.Minute), Nodes: []string{"n1", "n2"}},
 		{Namespace: "default", Name: "half", Addresses: []string{"10.96.0.6", "fd00::6"}, Needed: true, Nodes: []string{"n1"}, Missing: []string{"n2"}},

@@ -193,9 +193,9 @@ func (s *Server) later(network string) <-chan *miekg.Msg {
 
 // holding is how many questions are held.
 func (s *Server) holding() int {
-	s.hold.mu.Lock()
-	defer s.hold.mu.Unlock()
-	return len(s.hold.held)
+	s.barrier.mu.Lock()
+	defer s.barrier.mu.Unlock()
+	return len(s.barrier.held)
 }
 
 // TestHeldQuestions: a question about the zone waits for what is acknowledged; others, about other zones or about what
@@ -227,11 +227,11 @@ func TestHoldingInVain(t *testing.T) {
 	if got := rcodeOf(ask(t, s, "udp", "web.default.svc.cluster.local.", "A")); got != "NXDOMAIN" {
 		t.Errorf("without a watch: %s", got)
 	}
-	if !s.hold.vain.Load() || s.behind(s.zone.Load()) {
+	if !s.barrier.stuck.Load() || s.behind(s.zone.Load()) {
 		t.Error("questions still wait for a stuck watch")
 	}
 	w.Put(versioned(service("default", "web", "10.96.0.20"), "5"))
-	eventually(t, "hope", func() bool { return !s.hold.vain.Load() })
+	eventually(t, "the barrier to be back", func() bool { return !s.barrier.stuck.Load() })
 	if got := firstA(ask(t, s, "udp", "web.default.svc.cluster.local.", "A")); got != "10.96.0.20" {
 		t.Errorf("caught up: %q", got)
 	}
@@ -247,7 +247,7 @@ func TestStopAnswersHeldQuestions(t *testing.T) {
 	version.Store(5)
 	answer := s.later("udp")
 	eventually(t, "a question held", func() bool { return s.holding() == 1 })
-	s.hold.stop()
+	s.barrier.stop()
 	if got := <-answer; got == nil || rcodeOf(got) != "NXDOMAIN" {
 		t.Errorf("got %v", got)
 	}

@@ -9,10 +9,10 @@ import (
 // maxSearches bounds what is tried for one question: the limit of a pod's resolv.conf.
 const maxSearches = 32
 
-// candidates are the names a client will ask for next if the zone denies the one it asks for now: its search
+// searchList is the names a client will ask for next if the zone denies the one it asks for now: its search
 // list's other domains in their order, then the name itself. There are none when the client is not known, or
 // does not seem to search, or would not take an address for an answer.
-func (s *Server) candidates(r *request, w *response, peer netip.Addr) []name {
+func (s *Server) searchList(r *request, w *response, peer netip.Addr) []name {
 	if s.cfg.Searches == nil || !w.aa || w.buf[3]&0xf != rcodeNXDomain || r.typ != typeA && r.typ != typeAAAA {
 		return nil
 	}
@@ -49,10 +49,10 @@ func endsLabel(n name) bool {
 	return true
 }
 
-// walk asks for one candidate after the other, on behalf of a client that would do so itself, and sends the
+// completeSearch asks for one candidate after the other, on behalf of a client that would do so itself, and sends the
 // answer about the first that exists, as an alias of the name asked for. Without one it sends denial, and so
 // it does when upstream servers do not answer: the client walks then. (CoreDNS's autopath plugin.)
-func (s *Server) walk(asking context.Context, e *errand, list []name, denial []byte, send func([]byte)) {
+func (s *Server) completeSearch(asking context.Context, e *pendingQuery, list []name, denial []byte, send func([]byte)) {
 	for i, n := range list {
 		z := s.zone.Load()
 		alias := &node{alias: n, sets: []rrset{dataSet(typeCNAME, ttl, string(n))}}
@@ -80,7 +80,7 @@ func (s *Server) walk(asking context.Context, e *errand, list []name, denial []b
 			case answer == nil || !settles(answer):
 				send(denial)
 			case answer[3]&0xf == rcodeNXDomain:
-				s.walk(asking, e, rest, denial, send)
+				s.completeSearch(asking, e, rest, denial, send)
 			default:
 				send(e.append(answer))
 			}
@@ -90,8 +90,8 @@ func (s *Server) walk(asking context.Context, e *errand, list []name, denial []b
 	send(denial)
 }
 
-// question is the errand's question about another name.
-func (e *errand) question(n name) question {
+// question is the query's question about another name.
+func (e *pendingQuery) question(n name) question {
 	r := &e.request
 	return question{name: n, typ: r.typ, class: r.class, do: r.do, cd: r.flags()&flagCD != 0}
 }

@@ -40,9 +40,9 @@ func BenchmarkRespond(b *testing.B) {
 	w := large(5000)
 	w.Put(service("ns1", "db", "None"))
 	w.Put(slice("ns1", "db", "10.200.0.1", 10))
-	a := newAuthor(testDomain, nil)
+	a := newBuilder(testDomain, nil)
 	a.synced = true
-	z := a.revise(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
+	z := a.build(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 	for _, q := range []struct {
 		what, name string
 		typ        uint16
@@ -73,14 +73,14 @@ func BenchmarkChange(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			w := large(n)
 			changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
-			a := newAuthor(testDomain, nil)
-			a.revise(w, changes.Take(), 1)
+			a := newBuilder(testDomain, nil)
+			a.build(w, changes.Take(), 1)
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
 				i++
 				w.Put(slice("ns1", "svc-1", fmt.Sprintf("10.250.0.%d", i%200), 4))
-				a.revise(w, changes.Take(), 1)
+				a.build(w, changes.Take(), 1)
 			}
 		})
 	}
@@ -93,8 +93,8 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		a := newAuthor(testDomain, nil)
-		a.revise(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
+		a := newBuilder(testDomain, nil)
+		a.build(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MB")
@@ -131,7 +131,7 @@ func BenchmarkLoopback(b *testing.B) {
 
 // pump sends batches of 32 queries and waits for their answers until none are left.
 func pump(b *testing.B, c *net.UDPConn, queries [][]byte, left *atomic.Int64) {
-	m, err := newMailbox(c)
+	m, err := newBatchConn(c)
 	if err != nil {
 		b.Error(err)
 		return

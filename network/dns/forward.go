@@ -14,8 +14,8 @@ import (
 // Bounds on what waits for upstream servers. A query beyond them is told SERVFAIL at once: under
 // overload a fast failure is worth more than a slow one, and memory stays bounded.
 const (
-	maxFlights = 512  // different questions
-	maxWaiters = 4096 // queries, over all questions
+	maxInFlight = 512  // different questions
+	maxWaiters  = 4096 // queries, over all questions
 )
 
 const (
@@ -39,26 +39,26 @@ type question struct {
 
 // forwarder asks upstream servers. Equal questions asked while one is under way share its answer.
 type forwarder struct {
-	dial      func(ctx context.Context, network, address string) (net.Conn, error)
-	delegates []*delegate
-	loops     *loops
-	cache     *cache
-	stats     *forwardStats
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	groups []*upstreamGroup
+	loops  *loops
+	cache  *cache
+	stats  *forwardStats
 
-	mu      sync.Mutex
-	flights map[question][]func([]byte)
-	waiters int
-	flying  sync.WaitGroup
+	mu       sync.Mutex
+	inFlight map[question][]func([]byte)
+	waiters  int
+	flying   sync.WaitGroup
 }
 
 func newForwarder(cfg Config, log *slog.Logger) *forwarder {
 	return &forwarder{
-		dial:      cfg.Dial,
-		delegates: newDelegates(cfg),
-		loops:     newLoops(log),
-		cache:     newCache(),
-		stats:     newForwardStats(),
-		flights:   map[question][]func([]byte){},
+		dial:     cfg.Dial,
+		groups:   newUpstreamGroups(cfg),
+		loops:    newLoops(log),
+		cache:    newCache(),
+		stats:    newForwardStats(),
+		inFlight: map[question][]func([]byte){},
 	}
 }
 
@@ -70,15 +70,15 @@ func (f *forwarder) ask(ctx context.Context, q question, done func(answer []byte
 		return
 	}
 	f.mu.Lock()
-	waiting, under := f.flights[q]
-	if f.waiters >= maxWaiters || !under && len(f.flights) >= maxFlights {
+	waiting, under := f.inFlight[q]
+	if f.waiters >= maxWaiters || !under && len(f.inFlight) >= maxInFlight {
 		f.mu.Unlock()
 		f.stats.rejects.Add(1)
 		done(nil)
 		return
 	}
 	f.waiters++
-	f.flights[q] = append(waiting, done)
+	f.inFlight[q] = append(waiting, done)
 	if !under {
 		f.flying.Go(func() { f.fly(ctx, q) })
 	}
@@ -91,7 +91,7 @@ func (f *forwarder) wait() { f.flying.Wait() }
 // fly gets the answer for everybody who waits for it. When the servers take long, an answer that was
 // true a while ago is better than none, and the search goes on for the next askers (RFC 8767, section 5).
 func (f *forwarder) fly(ctx context.Context, q question) {
-	u := f.delegateOf(q.name)
+	u := f.groupOf(q.name)
 	servers := f.loops.without(u.servers.list(time.Now()), func(server string, q question) {
 		f.flying.Go(func() { f.probe(ctx, server, q) })
 	})
@@ -119,12 +119,12 @@ func (f *forwarder) fly(ctx context.Context, q question) {
 // land gives an answer to all who wait. With last, the question is not under way any more.
 func (f *forwarder) land(q question, answer []byte, last bool) {
 	f.mu.Lock()
-	waiting, under := f.flights[q]
+	waiting, under := f.inFlight[q]
 	f.waiters -= len(waiting)
 	if last {
-		delete(f.flights, q)
+		delete(f.inFlight, q)
 	} else if under {
-		f.flights[q] = nil
+		f.inFlight[q] = nil
 	}
 	f.mu.Unlock()
 	for _, done := range waiting {
@@ -132,20 +132,20 @@ func (f *forwarder) land(q question, answer []byte, last bool) {
 	}
 }
 
-// delegateOf returns the servers to ask about n: those of the longest stub zone that holds it.
-func (f *forwarder) delegateOf(n name) *delegate {
-	for _, u := range f.delegates {
+// groupOf returns the servers to ask about n: those of the longest stub zone that holds it.
+func (f *forwarder) groupOf(n name) *upstreamGroup {
+	for _, u := range f.groups {
 		if u.holds(n) {
 			return u
 		}
 	}
-	return f.delegates[len(f.delegates)-1] // not reached: the last one holds every name
+	return f.groups[len(f.groups)-1] // not reached: the last one holds every name
 }
 
 // exchange asks one server after the other, not waiting long before it asks the next as well, and
 // returns the first answer that settles the question. Failing that it returns a server's own failure,
 // which may say more than ours, or nil.
-func (f *forwarder) exchange(ctx context.Context, u *delegate, servers []string, q question) []byte {
+func (f *forwarder) exchange(ctx context.Context, u *upstreamGroup, servers []string, q question) []byte {
 	if len(servers) == 0 {
 		return nil
 	}
@@ -202,7 +202,7 @@ func settles(answer []byte) bool {
 	return rcode == rcodeSuccess || rcode == rcodeNXDomain
 }
 
-var errMismatch = errors.New("dns: the answer is to another question")
+var errMismatch = errors.New("the answer is to another question")
 
 // attempt asks one server over UDP, and over TCP when the answer did not fit. It returns nil for no
 // answer, and an answer without its OPT record, which concerns one hop only (RFC 6891, 6.1.1).

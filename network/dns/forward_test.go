@@ -401,8 +401,8 @@ func TestResolvConfChanges(t *testing.T) {
 // TestOverload: beyond the bounds a query fails at once and costs nothing that lasts.
 func TestOverload(t *testing.T) {
 	f := newForwarder(Config{}, slog.New(slog.DiscardHandler))
-	for i := range maxFlights {
-		f.flights[question{name: name(fmt.Sprint(i))}] = nil
+	for i := range maxInFlight {
+		f.inFlight[question{name: name(fmt.Sprint(i))}] = nil
 	}
 	failed := 0
 	f.ask(t.Context(), question{name: "one too many"}, func(answer []byte) {
@@ -416,7 +416,7 @@ func TestOverload(t *testing.T) {
 			failed++
 		}
 	})
-	if failed != 2 || len(f.flights) != maxFlights {
-		t.Errorf("%d failures, %d flights", failed, len(f.flights))
+	if failed != 2 || len(f.inFlight) != maxInFlight {
+		t.Errorf("%d failures, %d in flight", failed, len(f.inFlight))
 	}
 }

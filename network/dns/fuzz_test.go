@@ -16,9 +16,9 @@ import (
 func FuzzRespond(f *testing.F) {
 	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"), external("api", "web.default.svc.cluster.local"))
 	w.Put(slice("default", "db", "10.244.0.5", 40))
-	a := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
+	a := newBuilder(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
 	a.synced = true
-	z := a.revise(w, w.Subscribe(world.Services, world.Namespaces).Take(), 1)
+	z := a.build(w, w.Subscribe(world.Services, world.Namespaces).Take(), 1)
 	for _, name := range []string{".", "cluster.local.", "web.default.svc.cluster.local.", "db.default.svc.cluster.local.",
 		"_http._tcp.db.default.svc.cluster.local.", "api.default.svc.cluster.local.", "5.0.244.10.in-addr.arpa.",
 		"10-0-0-1.default.pod.cluster.local.", "example.com."} {
@@ -52,7 +52,7 @@ func FuzzRespond(f *testing.F) {
 				t.Fatalf("%v: %x", err, w.buf)
 			}
 		}
-		e := errand{request: r, limit: minUDP}
+		e := pendingQuery{request: r, limit: minUDP}
 		e.fail()
 		if r.qend > headerSize && len(msg) < maxTCP {
 			e.request.relay(bytes.Clone(msg), minUDP)
@@ -107,7 +107,7 @@ func FuzzUpstream(f *testing.F) {
 		if rcode, ok := r.parse(msg); rcode != rcodeSuccess || !ok {
 			t.Fatal("the query does not parse")
 		}
-		e := newErrand(&r, minUDP)
+		e := newPendingQuery(&r, minUDP)
 		check := func(b []byte) {
 			if len(b) > minUDP || [2]byte(b) != [2]byte(msg) || !bytes.HasPrefix(b[headerSize:], r.question()) {
 				t.Fatalf("%x", b)

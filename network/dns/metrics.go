@@ -78,9 +78,9 @@ func (h *histogram) observe(bounds []uint64, v, n uint64) {
 	h.sum.Add(v * n)
 }
 
-// tally counts what one socket did. Each belongs to one loop, so that counting costs a few nanoseconds: no
+// counters are what one socket did. Each belongs to one loop, so that counting costs a few nanoseconds: no
 // two processors write the same line of memory. Only answers that come later are counted from elsewhere.
-type tally struct {
+type counters struct {
 	network, family string
 
 	requests  [len(askedTypes)]atomic.Uint64
@@ -91,12 +91,12 @@ type tally struct {
 	sizeOut   histogram
 }
 
-func newTally(network string, at netip.Addr) *tally {
+func newCounters(network string, at netip.Addr) *counters {
 	family := "1"
 	if at.Is6() {
 		family = "2"
 	}
-	return &tally{network: network, family: family}
+	return &counters{network: network, family: family}
 }
 
 var (
@@ -113,7 +113,7 @@ func inUnits(bounds []float64, unit float64) []uint64 {
 }
 
 // asked counts a query.
-func (t *tally) asked(r *request) {
+func (t *counters) asked(r *request) {
 	t.requests[placeOf(r.typ)].Add(1)
 	if r.do {
 		t.dnssec.Add(1)
@@ -122,7 +122,7 @@ func (t *tally) asked(r *request) {
 }
 
 // answered counts a response.
-func (t *tally) answered(b []byte, by int) {
+func (t *counters) answered(b []byte, by int) {
 	t.responses[by][min(int(b[3]&0xf), len(rcodes))].Add(1)
 	t.sizeOut.observe(sizeBounds, uint64(len(b)), 1)
 }
@@ -136,7 +136,7 @@ func sender(b []byte) int {
 }
 
 // lasted counts how long n responses took.
-func (t *tally) lasted(d time.Duration, n int) {
+func (t *counters) lasted(d time.Duration, n int) {
 	t.took.observe(timeBounds, uint64(max(d, 0)), uint64(n))
 }
 

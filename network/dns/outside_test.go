@@ -293,7 +293,7 @@ func TestStrangers(t *testing.T) {
 		got := make(chan []byte, 1)
 		if why := s.zone.Load().respond(&r, rcode, &out, maxUDP); why == reply {
 			sent = out.buf
-		} else if sent = s.elsewhere(t.Context(), &r, &out, why, maxUDP, netip.MustParseAddr(c.peer), func(b []byte) { got <- b }); sent == nil {
+		} else if sent = s.askUpstream(t.Context(), &r, &out, why, maxUDP, netip.MustParseAddr(c.peer), func(b []byte) { got <- b }); sent == nil {
 			sent = <-got
 		}
 		m := new(miekg.Msg)
@@ -369,7 +369,7 @@ func TestCachedWithoutAllocation(t *testing.T) {
 	var reply []byte
 	if n := testing.AllocsPerRun(100, func() {
 		rcode, _ := r.parse(msg)
-		reply = s.elsewhere(ctx, &r, &w, zone.respond(&r, rcode, &w, maxUDP), maxUDP, peer, nil)
+		reply = s.askUpstream(ctx, &r, &w, zone.respond(&r, rcode, &w, maxUDP), maxUDP, peer, nil)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

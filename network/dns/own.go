@@ -38,13 +38,13 @@ func (s *Server) serveOwn(ctx, asking context.Context) {
 			addr := netip.AddrPortFrom(ip, s.cfg.Addrs[0].Port())
 			o, err := listen(own, addr, true)
 			if err != nil {
-				s.log.Error("dns: other nodes cannot use this node's server", "address", addr, "err", err)
+				s.log.Error("other nodes cannot use this node's server", "address", addr, "err", err)
 				continue
 			}
 			serving.Go(func() {
 				defer o.close()
 				if err := s.serveAt(own, asking, o); err != nil {
-					s.log.Error("dns: other nodes cannot use this node's server any more", "address", addr, "err", err)
+					s.log.Error("other nodes cannot use this node's server any more", "address", addr, "err", err)
 				}
 			})
 		}

@@ -63,10 +63,10 @@ type Server struct {
 	ready   chan struct{}
 	moved   chan []netip.Addr // the node's own addresses, the newest only
 
-	hold hold
+	barrier barrier
 
-	mu      sync.Mutex
-	tallies []*tally
+	mu       sync.Mutex
+	counters []*counters
 
 	// patience is how long to wait for the first full lists before answering without them, five
 	// seconds like CoreDNS's startup_timeout. Until then the sockets are closed rather than bad: on
@@ -99,48 +99,48 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 func (s *Server) Run(ctx context.Context) error {
 	domain, ok := parseName(s.cfg.Domain)
 	if !ok || domain == "\x00" {
-		return fmt.Errorf("dns: cluster domain %q is not a domain name", s.cfg.Domain)
+		return fmt.Errorf("cluster domain %q is not a domain name", s.cfg.Domain)
 	}
 	for zone, servers := range s.cfg.Stubs {
 		if n, ok := parseName(zone); !ok || n == "\x00" || (&Zone{domain: domain}).holds(n) || len(servers) == 0 {
-			return fmt.Errorf("dns: stub zone %q: want a zone outside of %s with at least one server", zone, s.cfg.Domain)
+			return fmt.Errorf("stub zone %q: want a zone outside of %s with at least one server", zone, s.cfg.Domain)
 		}
 	}
 	if s.cfg.Metrics != nil {
 		if err := s.cfg.Metrics.Register(collector{s}); err != nil {
-			return fmt.Errorf("dns: metrics: %w", err)
+			return fmt.Errorf("metrics: %w", err)
 		}
 		defer s.cfg.Metrics.Unregister(collector{s})
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	synced := make(chan struct{})
 	var following sync.WaitGroup
-	following.Go(func() { s.follow(ctx, newAuthor(domain, addrsOf(s.cfg.Addrs)), synced) })
+	following.Go(func() { s.follow(ctx, newBuilder(domain, addrsOf(s.cfg.Addrs)), synced) })
 	defer following.Wait()
 	defer cancel()
 	select {
 	case <-synced:
 	case <-time.After(s.patience):
-		s.log.Warn("dns: answering before the cluster's Services are known; unknown names get SERVFAIL")
+		s.log.Warn("answering before the cluster's Services are known; unknown names get SERVFAIL")
 	case <-ctx.Done():
 		return nil
 	}
 	return s.serve(ctx, synced)
 }
 
-// count returns a new tally for a socket.
-func (s *Server) count(network string, at netip.Addr) *tally {
+// count returns the counters of a socket.
+func (s *Server) count(network string, at netip.Addr) *counters {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tallies = append(s.tallies, newTally(network, at))
-	return s.tallies[len(s.tallies)-1]
+	s.counters = append(s.counters, newCounters(network, at))
+	return s.counters[len(s.counters)-1]
 }
 
-// counting returns the tallies of all sockets there were.
-func (s *Server) counting() []*tally {
+// counting returns the counters of all sockets there were.
+func (s *Server) counting() []*counters {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.tallies)
+	return slices.Clone(s.counters)
 }
 
 // isNode reports whether ip is a node's.
@@ -167,7 +167,7 @@ func nodeAddrs(w *world.World) *map[netip.Addr]struct{} {
 }
 
 // follow turns every change of the world into the next Zone, and closes synced once nothing is missing.
-func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) {
+func (s *Server) follow(ctx context.Context, a *builder, synced chan struct{}) {
 	s.zone.Store(a.now)
 	changes := s.world.Subscribe(world.Services, world.Namespaces, world.Nodes)
 	if s.cfg.Acknowledged != nil {
@@ -189,7 +189,7 @@ func (s *Server) follow(ctx context.Context, a *author, synced chan struct{}) {
 	}
 }
 
-func (s *Server) take(a *author, changes world.Changes) {
+func (s *Server) take(a *builder, changes world.Changes) {
 	if len(changes.Of(world.Nodes)) > 0 {
 		s.nodes.Store(nodeAddrs(s.world))
 		select {
@@ -198,13 +198,13 @@ func (s *Server) take(a *author, changes world.Changes) {
 		}
 		s.moved <- ownAddrs(s.world, s.cfg.NodeName)
 	}
-	next := a.revise(s.world, changes, uint32(time.Now().Unix()))
+	next := a.build(s.world, changes, uint32(time.Now().Unix()))
 	s.zone.Store(next)
 	s.caughtUp(next)
 }
 
-// lastWords is how long a server that was told to stop waits for upstream servers' answers.
-const lastWords = time.Second
+// drainTimeout is how long a server that was told to stop waits for upstream servers' answers.
+const drainTimeout = time.Second
 
 // serve opens the sockets and answers on them until ctx is done.
 func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
@@ -223,12 +223,12 @@ func (s *Server) serve(ctx context.Context, synced <-chan struct{}) error {
 	}
 	asking, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, cancel) })()
 	defer s.forward.wait()
-	defer s.hold.stop()
+	defer s.barrier.stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for i, o := range open {
-		g.Go(func() error { return beat(ctx, o.udp[0], s.cfg.Addrs[i]) })
+		g.Go(func() error { return heartbeat(ctx, o.udp[0], s.cfg.Addrs[i]) })
 		g.Go(func() error { return s.serveAt(ctx, asking, o) })
 	}
 	g.Go(func() error {
@@ -276,13 +276,13 @@ func addrsOf(list []netip.AddrPort) []netip.Addr {
 func explain(err error, addr netip.AddrPort) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("dns: %w: another program holds port %d on this address or on all addresses; "+
+		return fmt.Errorf("%w: another program holds port %d on this address or on all addresses; "+
 			"`ss -lnp sport = :%d` names it: stop it, or bind it to its own address only", err, addr.Port(), addr.Port())
 	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return fmt.Errorf("dns: %w: no interface holds %s: it belongs on link fairlead0, see `ip addr show fairlead0`",
+		return fmt.Errorf("%w: no interface holds %s: it belongs on link fairlead0, see `ip addr show fairlead0`",
 			err, addr.Addr())
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("dns: %w: port %d needs root or CAP_NET_BIND_SERVICE", err, addr.Port())
+		return fmt.Errorf("%w: port %d needs root or CAP_NET_BIND_SERVICE", err, addr.Port())
 	}
-	return fmt.Errorf("dns: %w", err)
+	return err
 }

@@ -25,7 +25,7 @@ func (s *Server) serveTCP(ctx, asking context.Context, l net.Listener) error {
 	var open sync.WaitGroup
 	defer open.Wait()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	places := newPlaces()
+	conns := newConnLimit()
 	t := s.count("tcp", addrOf(l.Addr()))
 	for {
 		c, err := l.Accept()
@@ -38,31 +38,31 @@ func (s *Server) serveTCP(ctx, asking context.Context, l net.Listener) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("dns: %w", err)
+			return err
 		}
 		client := addrOf(c.RemoteAddr())
-		if !places.take(client) {
+		if !conns.take(client) {
 			c.Close()
 			continue
 		}
 		open.Go(func() {
-			defer places.leave(client)
+			defer conns.leave(client)
 			s.serveConn(ctx, asking, c, t)
 		})
 	}
 }
 
-// places are the connections there may be at once. No client can take them from all others.
-type places struct {
+// connLimit is the connections there may be at once. No client can take them from all others.
+type connLimit struct {
 	mu    sync.Mutex
 	taken int
 	of    map[netip.Addr]int // by client
 }
 
-func newPlaces() *places { return &places{of: map[netip.Addr]int{}} }
+func newConnLimit() *connLimit { return &connLimit{of: map[netip.Addr]int{}} }
 
 // take reports whether there was a place for the client.
-func (p *places) take(client netip.Addr) bool {
+func (p *connLimit) take(client netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken >= maxConns || p.of[client] >= maxConnsOf {
@@ -73,7 +73,7 @@ func (p *places) take(client netip.Addr) bool {
 	return true
 }
 
-func (p *places) leave(client netip.Addr) {
+func (p *connLimit) leave(client netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken--
@@ -91,7 +91,7 @@ type stream struct {
 
 // serveConn answers the queries of a connection until the client or ctx ends it, and closes it when those
 // it has read are answered.
-func (s *Server) serveConn(ctx, asking context.Context, c net.Conn, t *tally) {
+func (s *Server) serveConn(ctx, asking context.Context, c net.Conn, t *counters) {
 	defer c.Close()
 	st := &stream{Conn: c, waiting: make(chan struct{}, maxPipeline)}
 	defer func() {

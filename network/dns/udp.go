@@ -3,7 +3,6 @@ package dns
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -24,9 +23,9 @@ type mmsghdr struct {
 	length uint32
 }
 
-// mailbox receives and sends up to batchSize messages with one system call each. Everything it needs
+// batchConn receives and sends up to batchSize messages with one system call each. Everything it needs
 // is allocated once.
-type mailbox struct {
+type batchConn struct {
 	raw   syscall.RawConn
 	count int   // messages received
 	err   error // of the last system call
@@ -42,12 +41,12 @@ type mailbox struct {
 	flushed  func(fd uintptr) bool
 }
 
-func newMailbox(c *net.UDPConn) (*mailbox, error) {
+func newBatchConn(c *net.UDPConn) (*batchConn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	m := &mailbox{raw: raw}
+	m := &batchConn{raw: raw}
 	m.received, m.flushed = m.recv, m.send
 	for i := range m.in {
 		m.inVecs[i].Base = &m.inputs[i][0]
@@ -62,7 +61,7 @@ func newMailbox(c *net.UDPConn) (*mailbox, error) {
 }
 
 // receive blocks until there are messages: message(i) for i below count.
-func (m *mailbox) receive() error {
+func (m *batchConn) receive() error {
 	m.queued, m.count = 0, 0
 	if err := m.raw.Read(m.received); err != nil {
 		return err
@@ -70,7 +69,7 @@ func (m *mailbox) receive() error {
 	return m.err
 }
 
-func (m *mailbox) recv(fd uintptr) bool {
+func (m *batchConn) recv(fd uintptr) bool {
 	for i := range m.in {
 		m.in[i].Namelen = unix.SizeofSockaddrInet6
 	}
@@ -89,10 +88,10 @@ func (m *mailbox) recv(fd uintptr) bool {
 	return true
 }
 
-func (m *mailbox) message(i int) []byte { return m.inputs[i][:m.in[i].length] }
+func (m *batchConn) message(i int) []byte { return m.inputs[i][:m.in[i].length] }
 
 // peer is the sender of message i.
-func (m *mailbox) peer(i int) netip.AddrPort {
+func (m *batchConn) peer(i int) netip.AddrPort {
 	p := &m.peers[i]
 	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&p.Port))[:])
 	if p.Family == unix.AF_INET {
@@ -103,7 +102,7 @@ func (m *mailbox) peer(i int) netip.AddrPort {
 }
 
 // queue has b sent to the sender of message i by the next flush. b must stay as it is until then.
-func (m *mailbox) queue(i int, b []byte) {
+func (m *batchConn) queue(i int, b []byte) {
 	h := &m.out[m.queued]
 	h.Name, h.Namelen = m.in[i].Name, m.in[i].Namelen
 	m.outVecs[m.queued].Base = &b[0]
@@ -112,7 +111,7 @@ func (m *mailbox) queue(i int, b []byte) {
 }
 
 // flush sends what is queued. A reply the kernel refuses is lost, as on any network.
-func (m *mailbox) flush() error {
+func (m *batchConn) flush() error {
 	if m.queued == 0 {
 		return nil
 	}
@@ -120,7 +119,7 @@ func (m *mailbox) flush() error {
 	return m.raw.Write(m.flushed)
 }
 
-func (m *mailbox) send(fd uintptr) bool {
+func (m *batchConn) send(fd uintptr) bool {
 	for m.count < m.queued {
 		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&m.out[m.count])), uintptr(m.queued-m.count), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
@@ -136,25 +135,25 @@ func (m *mailbox) send(fd uintptr) bool {
 	return true
 }
 
-// mouth is one UDP socket being answered on.
-type mouth struct {
-	*mailbox
-	s       *Server
-	c       *net.UDPConn
-	tally   *tally
-	request request
-	outputs []response
+// udpSocket is one UDP socket being answered on.
+type udpSocket struct {
+	*batchConn
+	s        *Server
+	c        *net.UDPConn
+	counters *counters
+	request  request
+	outputs  []response
 }
 
 // serveUDP answers on one socket until ctx is done. Questions for upstream servers are asked under asking,
 // which ends later.
 func (s *Server) serveUDP(ctx, asking context.Context, c *net.UDPConn) error {
-	m, err := newMailbox(c)
+	m, err := newBatchConn(c)
 	if err != nil {
-		return fmt.Errorf("dns: %w", err)
+		return err
 	}
 	defer context.AfterFunc(ctx, func() { m.retire(c) })()
-	u := &mouth{mailbox: m, s: s, c: c, tally: s.count("udp", addrOf(c.LocalAddr())), outputs: make([]response, batchSize)}
+	u := &udpSocket{batchConn: m, s: s, c: c, counters: s.count("udp", addrOf(c.LocalAddr())), outputs: make([]response, batchSize)}
 	for i := range u.outputs {
 		u.outputs[i] = response{buf: make([]byte, 0, maxUDP), turn: uint32(i)}
 	}
@@ -167,13 +166,13 @@ func (s *Server) serveUDP(ctx, asking context.Context, c *net.UDPConn) error {
 			return u.drain(asking)
 		}
 		if err != nil {
-			return fmt.Errorf("dns: %w", err)
+			return err
 		}
 	}
 }
 
 // drain answers what the retired socket was given before.
-func (u *mouth) drain(asking context.Context) error {
+func (u *udpSocket) drain(asking context.Context) error {
 	for {
 		u.queued, u.count = 0, 0
 		if err := u.raw.Control(func(fd uintptr) { u.recv(fd) }); err != nil || u.err != nil || u.count == 0 {
@@ -186,7 +185,7 @@ func (u *mouth) drain(asking context.Context) error {
 }
 
 // answer replies to the messages received.
-func (u *mouth) answer(asking context.Context) error {
+func (u *udpSocket) answer(asking context.Context) error {
 	begin, zone, r := time.Now(), u.s.zone.Load(), &u.request
 	behind := u.s.behind(zone)
 	for i := range u.count {
@@ -194,7 +193,7 @@ func (u *mouth) answer(asking context.Context) error {
 		if !ok {
 			continue
 		}
-		u.tally.asked(r)
+		u.counters.asked(r)
 		w, by := &u.outputs[i], byZone
 		out := zone.respond(r, rcode, w, r.limit())
 		if behind && rcode == rcodeSuccess && zone.concerns(r) {
@@ -204,8 +203,8 @@ func (u *mouth) answer(asking context.Context) error {
 			peer := u.peer(i)
 			send := func(b []byte) {
 				u.c.WriteToUDPAddrPort(b, peer)
-				u.tally.answered(b, sender(b))
-				u.tally.lasted(time.Since(begin), 1)
+				u.counters.answered(b, sender(b))
+				u.counters.lasted(time.Since(begin), 1)
 			}
 			if u.s.complete(asking, r, w, out, r.limit(), peer.Addr(), send) == nil {
 				continue
@@ -214,11 +213,11 @@ func (u *mouth) answer(asking context.Context) error {
 				by = byCache
 			}
 		}
-		u.tally.answered(w.buf, by)
+		u.counters.answered(w.buf, by)
 		u.queue(i, w.buf)
 	}
 	if u.queued > 0 {
-		u.tally.lasted(time.Since(begin), u.queued)
+		u.counters.lasted(time.Since(begin), u.queued)
 	}
 	return u.flush()
 }
@@ -226,7 +225,7 @@ func (u *mouth) answer(asking context.Context) error {
 // retire takes the socket out of the group that shares the address, so that a restart loses nothing: a
 // connected socket is given nothing but its peer's messages, and this one is connected to itself. What
 // it was given before is still there to be read, also what a processor is about to put there.
-func (m *mailbox) retire(c *net.UDPConn) {
+func (m *batchConn) retire(c *net.UDPConn) {
 	m.raw.Control(func(fd uintptr) {
 		if self, err := unix.Getsockname(int(fd)); err == nil {
 			unix.Connect(int(fd), self)

@@ -13,27 +13,27 @@ import (
 	"time"
 )
 
-// delegate is the servers that are asked about one part of the names: a stub zone, or everything that is
+// upstreamGroup is the servers that are asked about one part of the names: a stub zone, or everything that is
 // in none.
-type delegate struct {
+type upstreamGroup struct {
 	zone    name
 	servers *servers
 	first   atomic.Uint32 // index of the server that answered last: it is asked first
 }
 
-// newDelegates returns the delegates by their zones, the longest first, so that the first that holds a
+// newUpstreamGroups returns the groups by their zones, the longest first, so that the first that holds a
 // name is the one to ask. The last holds every name.
-func newDelegates(cfg Config) []*delegate {
-	var list []*delegate
+func newUpstreamGroups(cfg Config) []*upstreamGroup {
+	var list []*upstreamGroup
 	for zone, at := range cfg.Stubs {
 		n, ok := parseName(zone)
 		if !ok {
 			continue // Run refuses it
 		}
-		list = append(list, &delegate{zone: n, servers: &servers{now: stubServers(at, cfg.Addrs)}})
+		list = append(list, &upstreamGroup{zone: n, servers: &servers{now: stubServers(at, cfg.Addrs)}})
 	}
-	slices.SortFunc(list, func(a, b *delegate) int { return len(b.zone) - len(a.zone) })
-	return append(list, &delegate{zone: "\x00", servers: &servers{path: cfg.ResolvConf, self: cfg.Addrs}})
+	slices.SortFunc(list, func(a, b *upstreamGroup) int { return len(b.zone) - len(a.zone) })
+	return append(list, &upstreamGroup{zone: "\x00", servers: &servers{path: cfg.ResolvConf, self: cfg.Addrs}})
 }
 
 func stubServers(at, self []netip.AddrPort) []string {
@@ -47,7 +47,7 @@ func stubServers(at, self []netip.AddrPort) []string {
 }
 
 // holds reports whether n is the zone or below it.
-func (u *delegate) holds(n name) bool {
+func (u *upstreamGroup) holds(n name) bool {
 	for len(n) > len(u.zone) {
 		n = n.parent()
 	}
@@ -117,7 +117,7 @@ func (l *loops) returned(n []byte) bool {
 	}
 	if _, known := l.leads[server]; !known {
 		l.leads[server] = struct{}{}
-		l.log.Error("dns: an upstream server asks this server what it is asked, a loop; it is not asked any more. "+
+		l.log.Error("an upstream server asks this server what it is asked, a loop; it is not asked any more. "+
 			"Name another one in resolv.conf, or start the program again when it is set right", "server", server)
 	}
 	return true

@@ -60,15 +60,15 @@ func TestIncremental(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := world.New()
 		changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
-		a := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
+		a := newBuilder(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
 		for range 200 {
 			for range 1 + r.IntN(3) {
 				disturb(r, w)
 			}
-			a.revise(w, changes.Take(), 1)
+			a.build(w, changes.Take(), 1)
 		}
-		whole := newAuthor(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
-		whole.revise(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
+		whole := newBuilder(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
+		whole.build(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 		if got, want := a.now.dump(), whole.now.dump(); got != want {
 			t.Fatalf("seed %d:\nfollowed:\n%s\n\nat once:\n%s", seed, got, want)
 		}
@@ -115,14 +115,14 @@ func TestZoneIsImmutable(t *testing.T) {
 	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"))
 	w.Put(slice("default", "db", "10.244.0.5", 3))
 	changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
-	a := newAuthor(testDomain, nil)
-	old := a.revise(w, changes.Take(), 1)
+	a := newBuilder(testDomain, nil)
+	old := a.build(w, changes.Take(), 1)
 	before := old.dump()
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 300 {
 		disturb(r, w)
 		w.Put(slice("default", "db", "10.244.0.5", r.IntN(9)))
-		a.revise(w, changes.Take(), 2)
+		a.build(w, changes.Take(), 2)
 	}
 	if old.dump() != before {
 		t.Error("a published zone changed")
@@ -136,9 +136,9 @@ func TestZoneIsImmutable(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"))
 	w.Put(slice("default", "db", "10.244.0.5", 3))
-	a := newAuthor(testDomain, nil)
+	a := newBuilder(testDomain, nil)
 	a.synced = true
-	z := a.revise(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
+	z := a.build(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 	for _, q := range []struct {
 		name string
 		typ  uint16

@@ -38,9 +38,9 @@ func (s *Server) Livez(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) answerNode(w http.ResponseWriter, allowed bool, eligible *bool) (code int) {
-	now, fresh := time.Now(), s.cfg.Freshness()
-	a := nodeAnswer{LastUpdated: fresh.Updated, CurrentTime: now, NodeEligible: eligible}
-	healthy := fresh.Healthy(now)
+	now, lag := time.Now(), s.cfg.SyncLag()
+	a := nodeAnswer{LastUpdated: lag.Updated, CurrentTime: now, NodeEligible: eligible}
+	healthy := lag.Healthy(now)
 	if healthy {
 		a.LastUpdated = now // as kube-proxy: rules that need no change are as good as new
 	}
@@ -54,7 +54,7 @@ func (s *Server) answerService(name types.NamespacedName, ipv6 bool) http.Handle
 		var a serviceAnswer
 		a.Service.Namespace, a.Service.Name = name.Namespace, name.Name
 		a.LocalEndpoints = LocalEndpoints(slices, s.cfg.NodeName, ipv6)
-		a.ServiceProxyHealthy = s.cfg.Freshness().Healthy(time.Now())
+		a.ServiceProxyHealthy = s.cfg.SyncLag().Healthy(time.Now())
 		w.Header().Set("X-Load-Balancing-Endpoint-Weight", strconv.Itoa(a.LocalEndpoints))
 		answer(w, a.LocalEndpoints > 0 && a.ServiceProxyHealthy, a)
 	}

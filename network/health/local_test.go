@@ -93,16 +93,16 @@ func TestS70_OnlyLoadBalancersWithLocalPolicyHaveAPort(t *testing.T) {
 func TestP93_FreshRules(t *testing.T) {
 	now := time.Now()
 	for name, c := range map[string]struct {
-		fresh Freshness
-		want  bool
+		lag  SyncLag
+		want bool
 	}{
-		"never written":            {Freshness{}, false},
-		"never written, pending":   {Freshness{Pending: now}, false},
-		"written long ago":         {Freshness{Updated: now.Add(-24 * time.Hour)}, true},
-		"something is on its way":  {Freshness{Updated: now.Add(-time.Hour), Pending: now.Add(-59 * time.Second)}, true},
-		"something waits too long": {Freshness{Updated: now.Add(-time.Hour), Pending: now.Add(-61 * time.Second)}, false},
+		"never written":            {SyncLag{}, false},
+		"never written, pending":   {SyncLag{Pending: now}, false},
+		"written long ago":         {SyncLag{Updated: now.Add(-24 * time.Hour)}, true},
+		"something is on its way":  {SyncLag{Updated: now.Add(-time.Hour), Pending: now.Add(-59 * time.Second)}, true},
+		"something waits too long": {SyncLag{Updated: now.Add(-time.Hour), Pending: now.Add(-61 * time.Second)}, false},
 	} {
-		if got := c.fresh.Healthy(now); got != c.want {
+		if got := c.lag.Healthy(now); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

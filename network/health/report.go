@@ -47,8 +47,8 @@ type Connections struct {
 }
 
 // NewReport is the Report of a node without its Services' connections.
-func NewReport(node string, fresh Freshness, failure error, services []types.NamespacedName, programmed func(types.NamespacedName) time.Time) Report {
-	r := Report{Node: node, Updated: fresh.Updated, Pending: fresh.Pending, Services: make([]ServiceReport, len(services))}
+func NewReport(node string, lag SyncLag, failure error, services []types.NamespacedName, programmed func(types.NamespacedName) time.Time) Report {
+	r := Report{Node: node, Updated: lag.Updated, Pending: lag.Pending, Services: make([]ServiceReport, len(services))}
 	if failure != nil {
 		r.Failure = failure.Error()
 	}

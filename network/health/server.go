@@ -18,13 +18,13 @@ import (
 
 // Config says which node this is and where it answers.
 type Config struct {
-	NodeName  string
-	NodeIPs   []netip.Addr                    // where health check node ports answer
-	Listen    []netip.AddrPort                // where /healthz and /livez answer; kube-proxy's port is 10256
-	Pages     map[netip.AddrPort]http.Handler // what else to serve, where; may be nil
-	Freshness func() Freshness                // of this node's rules
-	Events    record.EventRecorder            // told about ports that cannot be opened; may be nil
-	Metrics   prometheus.Registerer           // may be nil
+	NodeName string
+	NodeIPs  []netip.Addr                    // where health check node ports answer
+	Listen   []netip.AddrPort                // where /healthz and /livez answer; kube-proxy's port is 10256
+	Pages    map[netip.AddrPort]http.Handler // what else to serve, where; may be nil
+	SyncLag  func() SyncLag                  // of this node's rules
+	Events   record.EventRecorder            // told about ports that cannot be opened; may be nil
+	Metrics  prometheus.Registerer           // may be nil
 }
 
 // Server answers for one node. Make one with New.
@@ -53,7 +53,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	subscription := s.world.Subscribe(world.Services)
 	defer subscription.Close()
-	d := newDoors(s.log, s.complain)
+	d := newListeners(s.log, s.complain)
 	defer d.closeAll()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", s.Healthz)
@@ -63,7 +63,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
-	ports := map[types.NamespacedName]uint16{} // of Services that have doors
+	ports := map[types.NamespacedName]uint16{} // of Services that have listeners
 	for at, page := range s.cfg.Pages {
 		d.want(at, types.NamespacedName{}, page)
 	}
@@ -81,8 +81,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// follow wants the doors that a Service needs now, and no longer those it needed before (rule P92).
-func (s *Server) follow(name types.NamespacedName, ports map[types.NamespacedName]uint16, d *doors) {
+// follow wants the listeners that a Service needs now, and no longer those it needed before (rule P92).
+func (s *Server) follow(name types.NamespacedName, ports map[types.NamespacedName]uint16, d *listeners) {
 	svc, _ := s.world.Service(name)
 	port := Port(svc)
 	for _, ip := range s.cfg.NodeIPs {

@@ -37,7 +37,7 @@ type node struct {
 	t           testing.TB
 	host, asker *netlab.Netns
 	world       *world.World
-	fresh       atomic.Pointer[health.Freshness]
+	lag         atomic.Pointer[health.SyncLag]
 }
 
 func newNode(t testing.TB) *node {
@@ -46,7 +46,7 @@ func newNode(t testing.TB) *node {
 	netlab.Connect(n.host, netip.MustParsePrefix("192.0.2.1/24"), n.asker, netip.MustParsePrefix("192.0.2.9/24"))
 	n.host.Address(netip.MustParsePrefix("198.51.100.1/32"))
 	n.asker.Route("198.51.100.1/32", "via", nodeIP.String())
-	n.fresh.Store(&health.Freshness{Updated: time.Now()})
+	n.lag.Store(&health.SyncLag{Updated: time.Now()})
 	n.world.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
 	n.world.MarkSynced()
 	return n
@@ -55,7 +55,7 @@ func newNode(t testing.TB) *node {
 func (n *node) start(cfg health.Config) {
 	n.t.Helper()
 	cfg.NodeName, cfg.NodeIPs = "n1", []netip.Addr{nodeIP}
-	cfg.Freshness = func() health.Freshness { return *n.fresh.Load() }
+	cfg.SyncLag = func() health.SyncLag { return *n.lag.Load() }
 	run(n.t, n.host.Do, health.New(cfg, n.world, slog.New(slog.DiscardHandler)))
 }
 
@@ -170,7 +170,7 @@ func TestP90_HealthCheckNodePort(t *testing.T) {
 	}
 	n.world.Put(endpoints("n1"))
 	n.answers("http://192.0.2.1:32123/", 200)
-	n.fresh.Store(&health.Freshness{Updated: time.Now().Add(-time.Hour), Pending: time.Now().Add(-2 * time.Minute)})
+	n.lag.Store(&health.SyncLag{Updated: time.Now().Add(-time.Hour), Pending: time.Now().Add(-2 * time.Minute)})
 	if r := n.answers("http://192.0.2.1:32123/", 503); r.body["serviceProxyHealthy"] != false || r.body["localEndpoints"] != 1.0 {
 		t.Errorf("with stale rules: %v", r.body)
 	}
@@ -226,7 +226,7 @@ func TestP92_TakenPort(t *testing.T) {
 	w.MarkSynced()
 	events := record.NewFakeRecorder(10)
 	run(t, func(f func()) { f() }, health.New(health.Config{NodeName: "n1", NodeIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Events: events,
-		Freshness: func() health.Freshness { return health.Freshness{Updated: time.Now()} }}, w, slog.New(slog.DiscardHandler)))
+		SyncLag: func() health.SyncLag { return health.SyncLag{Updated: time.Now()} }}, w, slog.New(slog.DiscardHandler)))
 	select {
 	case e := <-events.Events:
 		start := fmt.Sprintf(`Warning FailedToStartServiceHealthcheck node n1 failed to start healthcheck "default/web" on port %d: `, port)
@@ -254,13 +254,13 @@ func TestP92_TakenPort(t *testing.T) {
 
 func TestP93_HealthzAndLivez(t *testing.T) {
 	n := newNode(t)
-	n.fresh.Store(&health.Freshness{})
+	n.lag.Store(&health.SyncLag{})
 	registry := prometheus.NewRegistry()
 	n.start(health.Config{Listen: []netip.AddrPort{netip.AddrPortFrom(nodeIP, 10256)}, Metrics: registry})
 	const healthz, livez = "http://192.0.2.1:10256/healthz", "http://192.0.2.1:10256/livez"
 	n.answers(healthz, 503) // nothing is written yet
 	n.answers(livez, 503)
-	n.fresh.Store(&health.Freshness{Updated: time.Now().Add(-time.Hour)})
+	n.lag.Store(&health.SyncLag{Updated: time.Now().Add(-time.Hour)})
 	r := n.answers(healthz, 200)
 	for _, key := range []string{"lastUpdated", "currentTime"} {
 		at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(r.body[key]))
@@ -282,7 +282,7 @@ func TestP93_HealthzAndLivez(t *testing.T) {
 	n.answers(healthz, 503)
 	n.answers(livez, 200)
 	stale := time.Now().Add(-2 * time.Minute)
-	n.fresh.Store(&health.Freshness{Updated: stale, Pending: stale})
+	n.lag.Store(&health.SyncLag{Updated: stale, Pending: stale})
 	if r := n.answers(livez, 503); r.body["lastUpdated"] != stale.Format(time.RFC3339Nano) {
 		t.Errorf("livez with stale rules: %v, want lastUpdated %v", r.body, stale.Format(time.RFC3339Nano))
 	}
@@ -307,7 +307,7 @@ func TestP92_FromTheAPI(t *testing.T) {
 	defer func() { stop(); <-ended }()
 	home := netip.MustParseAddr("127.0.0.1")
 	run(t, func(f func()) { f() }, health.New(health.Config{NodeName: "n1", NodeIPs: []netip.Addr{home},
-		Freshness: func() health.Freshness { return health.Freshness{Updated: time.Now()} }}, w, slog.New(slog.DiscardHandler)))
+		SyncLag: func() health.SyncLag { return health.SyncLag{Updated: time.Now()} }}, w, slog.New(slog.DiscardHandler)))
 	svc := balancer(0)
 	services := client.CoreV1().Services("default")
 	if svc, err = services.Create(ctx, svc, metav1.CreateOptions{}); err != nil {

@@ -10,9 +10,9 @@ import (
 	"fairlead.dev/fairlead/network/world"
 )
 
-// author writes Zones: it turns changes of the world into the next Zone. It remembers which names each
+// builder writes Zones: it turns changes of the world into the next Zone. It remembers which names each
 // Service contributed, so that they can be taken back. It belongs to one goroutine.
-type author struct {
+type builder struct {
 	svc, pod name // the branches of the zone
 	self     []netip.Addr
 	synced   bool // the world holds everything
@@ -27,42 +27,42 @@ type written struct {
 	owner name
 }
 
-func newAuthor(domain name, self []netip.Addr) *author {
-	a := &author{self: self, services: map[types.NamespacedName]written{}, now: newZone(domain, self)}
-	a.svc, _ = domain.child("svc")
-	a.pod, _ = domain.child("pod")
-	return a
+func newBuilder(domain name, self []netip.Addr) *builder {
+	b := &builder{self: self, services: map[types.NamespacedName]written{}, now: newZone(domain, self)}
+	b.svc, _ = domain.child("svc")
+	b.pod, _ = domain.child("pod")
+	return b
 }
 
-// revision is a Zone being written.
-type revision struct {
+// draft is a Zone being written.
+type draft struct {
 	names *edit[name, *node]
 	addrs *edit[netip.Addr, []belongs]
 }
 
-// revise returns the Zone after changes, with the given SOA serial. It reads the state of each changed
+// build returns the Zone after changes, with the given SOA serial. It reads the state of each changed
 // thing rather than the kind of its change, so changes may be repeated or merged.
-func (a *author) revise(w *world.World, changes world.Changes, serial uint32) *Zone {
-	r := revision{names: a.now.names.edit(), addrs: a.now.addrs.edit()}
+func (b *builder) build(w *world.World, changes world.Changes, serial uint32) *Zone {
+	r := draft{names: b.now.names.edit(), addrs: b.now.addrs.edit()}
 	for ns := range changes.Of(world.Namespaces) {
-		a.namespace(r, ns.Name, w.HasNamespace(ns.Name))
+		b.namespace(r, ns.Name, w.HasNamespace(ns.Name))
 	}
 	for svc := range changes.Of(world.Services) {
-		a.service(r, svc, w)
+		b.service(r, svc, w)
 	}
-	next := &Zone{domain: a.now.domain, upTo: changes.UpTo, synced: a.synced, soa: soaData(a.now.domain, serial)}
-	r.names.set(hashName(next.domain), next.domain, apex(next.domain, next.soa, a.self))
+	next := &Zone{domain: b.now.domain, upTo: changes.UpTo, synced: b.synced, soa: soaData(b.now.domain, serial)}
+	r.names.set(hashName(next.domain), next.domain, apex(next.domain, next.soa, b.self))
 	next.names, next.addrs = r.names.publish(), r.addrs.publish()
-	a.now = next
+	b.now = next
 	return next
 }
 
 // namespace is rule N32: a namespace's own names exist and have no records.
-func (a *author) namespace(r revision, ns string, exists bool) {
+func (b *builder) namespace(r draft, ns string, exists bool) {
 	for _, at := range []struct {
 		branch name
 		node   *node
-	}{{a.svc, emptyNode}, {a.pod, podsNode}} {
+	}{{b.svc, emptyNode}, {b.pod, podsNode}} {
 		n, ok := at.branch.child(ns)
 		switch {
 		case !ok:
@@ -77,20 +77,20 @@ func (a *author) namespace(r revision, ns string, exists bool) {
 // podsNode is <namespace>.pod.<zone>.
 var podsNode = &node{pods: true}
 
-func (a *author) service(r revision, svc types.NamespacedName, w *world.World) {
-	old := a.services[svc]
+func (b *builder) service(r draft, svc types.NamespacedName, w *world.World) {
+	old := b.services[svc]
 	for _, n := range old.names {
 		r.names.delete(hashName(n), n)
 	}
 	for _, ip := range old.addrs {
 		r.unpoint(ip, old.owner)
 	}
-	delete(a.services, svc)
+	delete(b.services, svc)
 	obj, slices := w.Service(svc)
 	if obj == nil {
 		return
 	}
-	next := derive(a.svc, obj, slices)
+	next := derive(b.svc, obj, slices)
 	if len(next.names) == 0 {
 		return
 	}
@@ -103,12 +103,12 @@ func (a *author) service(r revision, svc types.NamespacedName, w *world.World) {
 		r.point(p)
 		now.addrs = append(now.addrs, p.addr)
 	}
-	a.services[svc] = now
+	b.services[svc] = now
 }
 
 // point adds p to what is said of its address. An address can belong to several Services, and the
 // order is fixed so that equal worlds give equal Zones.
-func (r revision) point(p pointer) {
+func (r draft) point(p pointer) {
 	h := hashAddr(p.addr)
 	old, _ := r.addrs.get(h, p.addr)
 	next := append(slices.Clone(old), p.belongs)
@@ -122,7 +122,7 @@ func (r revision) point(p pointer) {
 }
 
 // unpoint takes back everything a Service says of an address.
-func (r revision) unpoint(ip netip.Addr, service name) {
+func (r draft) unpoint(ip netip.Addr, service name) {
 	h := hashAddr(ip)
 	old, ok := r.addrs.get(h, ip)
 	if !ok {

@@ -31,7 +31,7 @@ func web() corev1.Service {
 
 // reportOf is what a node says about web: when it was programmed, and connections to an endpoint.
 func reportOf(node string, programmed time.Time, connections map[string]uint64) Report {
-	r := NewReport(node, Freshness{Updated: then}, nil, []types.NamespacedName{{Namespace: "default", Name: "web"}},
+	r := NewReport(node, SyncLag{Updated: then}, nil, []types.NamespacedName{{Namespace: "default", Name: "web"}},
 		func(types.NamespacedName) time.Time { return programmed })
 	var all []Connections
 	for at, n := range connections {
@@ -120,7 +120,7 @@ func TestServeReport(t *testing.T) {
 	if w.Code != http.StatusInternalServerError || w.Body.String() != "no counters: why\n" {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}
-	failing := NewReport("n1", Freshness{}, errors.New("refused"), nil, nil)
+	failing := NewReport("n1", SyncLag{}, errors.New("refused"), nil, nil)
 	if failing.Failure != "refused" {
 		t.Errorf("failure %q", failing.Failure)
 	}

@@ -13,8 +13,8 @@ import (
 	"fairlead.dev/fairlead/api"
 )
 
-// Overview is one Service as the whole cluster has it.
-type Overview struct {
+// ServiceSummary is one Service as the whole cluster has it.
+type ServiceSummary struct {
 	Namespace   string           `json:"namespace"`
 	Name        string           `json:"name"`
 	Type        string           `json:"type"`
@@ -39,7 +39,7 @@ type EndpointStatus struct {
 }
 
 // Summarize puts together what the API and the nodes say. Nodes that could not be asked are in unasked.
-func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, reports []Report, unasked []string) []Overview {
+func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, reports []Report, unasked []string) []ServiceSummary {
 	slicesOf := map[types.NamespacedName][]*discoveryv1.EndpointSlice{}
 	for i := range all {
 		name := api.ServiceOf(&all[i])
@@ -55,7 +55,7 @@ func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, repor
 			said[name][r.Node] = s
 		}
 	}
-	overviews := make([]Overview, 0, len(services))
+	summaries := make([]ServiceSummary, 0, len(services))
 	for i := range services {
 		name := api.Name(&services[i])
 		o := summarize(&services[i], slicesOf[name], said[name])
@@ -69,16 +69,16 @@ func Summarize(services []corev1.Service, all []discoveryv1.EndpointSlice, repor
 		if o.Needed {
 			o.Missing = append(o.Missing, unasked...)
 		}
-		overviews = append(overviews, o)
+		summaries = append(summaries, o)
 	}
-	slices.SortFunc(overviews, func(a, b Overview) int {
+	slices.SortFunc(summaries, func(a, b ServiceSummary) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	return overviews
+	return summaries
 }
 
-func summarize(svc *corev1.Service, all []*discoveryv1.EndpointSlice, said map[string]ServiceReport) Overview {
-	o := Overview{Namespace: svc.Namespace, Name: svc.Name, Type: string(svc.Spec.Type), Addresses: addresses(svc), Nodes: []string{}, Missing: []string{},
+func summarize(svc *corev1.Service, all []*discoveryv1.EndpointSlice, said map[string]ServiceReport) ServiceSummary {
+	o := ServiceSummary{Namespace: svc.Namespace, Name: svc.Name, Type: string(svc.Spec.Type), Addresses: addresses(svc), Nodes: []string{}, Missing: []string{},
 		Needed: svc.Spec.Type != corev1.ServiceTypeExternalName && !api.Headless(svc)}
 	if by, other := svc.Labels[api.LabelServiceProxyName]; other { // rule P1
 		o.Needed, o.ServedBy = false, by

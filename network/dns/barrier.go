@@ -24,9 +24,9 @@ const (
 	maxHeld = 4096
 )
 
-// hold is the questions held.
-type hold struct {
-	vain   atomic.Bool // holding did not help lately
+// barrier is where questions wait that come between a write and the Zone that shows it: the questions held.
+type barrier struct {
+	stuck  atomic.Bool // holding did not help lately
 	resume sync.WaitGroup
 
 	mu     sync.Mutex
@@ -44,7 +44,7 @@ type held struct {
 
 // behind reports whether z lacks something acknowledged that is worth waiting for.
 func (s *Server) behind(z *Zone) bool {
-	return s.cfg.Acknowledged != nil && !z.upTo.Cover(s.cfg.Acknowledged()) && !s.hold.vain.Load()
+	return s.cfg.Acknowledged != nil && !z.upTo.Cover(s.cfg.Acknowledged()) && !s.barrier.stuck.Load()
 }
 
 // concerns reports whether a change of the cluster can change the answer to r: about a name of the zone, or the reverse
@@ -63,17 +63,17 @@ func (z *Zone) concerns(r *request) bool {
 
 // wait has e answered by send when the Zone has caught up with what is acknowledged now, or could not in time. It
 // returns false if there is nothing to wait for.
-func (s *Server) wait(asking context.Context, e *errand, peer netip.Addr, send func([]byte)) bool {
-	h := &s.hold
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed || len(h.held) >= maxHeld || !s.behind(s.zone.Load()) {
+func (s *Server) wait(asking context.Context, e *pendingQuery, peer netip.Addr, send func([]byte)) bool {
+	b := &s.barrier
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || len(b.held) >= maxHeld || !s.behind(s.zone.Load()) {
 		return false
 	}
-	if len(h.held) == 0 {
-		h.timer = time.AfterFunc(s.catchUp, s.loseHope)
+	if len(b.held) == 0 {
+		b.timer = time.AfterFunc(s.catchUp, s.expire)
 	}
-	h.held = append(h.held, held{upTo: s.cfg.Acknowledged(), until: time.Now().Add(s.catchUp), answer: func() {
+	b.held = append(b.held, held{upTo: s.cfg.Acknowledged(), until: time.Now().Add(s.catchUp), answer: func() {
 		r := &e.request
 		r.parse(r.msg)
 		w := response{buf: make([]byte, 0, minUDP), turn: rand.Uint32()}
@@ -90,57 +90,57 @@ func (s *Server) caughtUp(z *Zone) {
 	if s.cfg.Acknowledged == nil {
 		return
 	}
-	h := &s.hold
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	b := &s.barrier
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if z.upTo.Cover(s.cfg.Acknowledged()) {
-		h.vain.Store(false)
+		b.stuck.Store(false)
 	}
 	n := 0
-	for n < len(h.held) && z.upTo.Cover(h.held[n].upTo) {
+	for n < len(b.held) && z.upTo.Cover(b.held[n].upTo) {
 		n++
 	}
-	h.release(n)
+	b.release(n)
 }
 
-// loseHope answers everything held, if the oldest has waited long enough.
-func (s *Server) loseHope() {
-	h := &s.hold
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.held) == 0 || time.Now().Before(h.held[0].until) {
-		h.release(0)
+// expire answers everything held, if the oldest has waited long enough.
+func (s *Server) expire() {
+	b := &s.barrier
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.held) == 0 || time.Now().Before(b.held[0].until) {
+		b.release(0)
 		return
 	}
-	s.log.Warn("dns: names are behind the API server; until they have caught up answers may be old", "waited", s.catchUp)
-	h.vain.Store(true)
-	h.release(len(h.held))
+	s.log.Warn("names are behind the API server; until they have caught up answers may be old", "waited", s.catchUp)
+	b.stuck.Store(true)
+	b.release(len(b.held))
 }
 
 // stop answers everything held, and holds nothing any more.
-func (h *hold) stop() {
-	h.mu.Lock()
-	h.closed = true
-	h.release(len(h.held))
-	h.mu.Unlock()
-	h.resume.Wait()
+func (b *barrier) stop() {
+	b.mu.Lock()
+	b.closed = true
+	b.release(len(b.held))
+	b.mu.Unlock()
+	b.resume.Wait()
 }
 
 // release answers the n oldest questions, not waiting for their replies to be taken, and waits for the next. The caller
 // holds mu.
-func (h *hold) release(n int) {
-	ready := h.held[:n:n]
-	h.held = h.held[n:]
-	if len(h.held) > 0 {
-		h.timer.Reset(time.Until(h.held[0].until))
-	} else if h.timer != nil {
-		h.timer.Stop()
-		h.held = nil
+func (b *barrier) release(n int) {
+	ready := b.held[:n:n]
+	b.held = b.held[n:]
+	if len(b.held) > 0 {
+		b.timer.Reset(time.Until(b.held[0].until))
+	} else if b.timer != nil {
+		b.timer.Stop()
+		b.held = nil
 	}
 	if len(ready) == 0 {
 		return
 	}
-	h.resume.Go(func() {
+	b.resume.Go(func() {
 		for _, q := range ready {
 			q.answer()
 		}

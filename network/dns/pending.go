@@ -10,43 +10,43 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// errand is a query whose answer another server has: what is kept of it meanwhile.
-type errand struct {
+// pendingQuery is a query whose answer another server has: what is kept of it meanwhile.
+type pendingQuery struct {
 	request  request  // msg is a copy of its own
 	response response // what the zone already said (an alias), else empty
 	limit    int
 }
 
-// newErrand keeps a copy of r, whose memory is used again.
-func newErrand(r *request, limit int) *errand {
-	e := &errand{request: *r, limit: limit}
+// newPendingQuery keeps a copy of r, whose memory is used again.
+func newPendingQuery(r *request, limit int) *pendingQuery {
+	e := &pendingQuery{request: *r, limit: limit}
 	e.request.msg, e.request.name = slices.Clone(r.msg), nil
 	return e
 }
 
-// complete finishes what respond began, as elsewhere does, when the zone is up to date; a denial it looks at once more, for a
+// complete finishes what respond began, as askUpstream does, when the zone is up to date; a denial it looks at once more, for a
 // client whose search list is known.
 func (s *Server) complete(ctx context.Context, r *request, w *response, out outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
 	if out == outdated {
-		if s.wait(ctx, newErrand(r, limit), peer, send) {
+		if s.wait(ctx, newPendingQuery(r, limit), peer, send) {
 			return nil
 		}
 		out = s.zone.Load().respond(r, rcodeSuccess, w, limit)
 	}
 	if out != reply {
-		return s.elsewhere(ctx, r, w, out, limit, peer, send)
+		return s.askUpstream(ctx, r, w, out, limit, peer, send)
 	}
-	if list := s.candidates(r, w, peer); list != nil {
-		s.walk(ctx, newErrand(r, limit), list, slices.Clone(w.buf), send)
+	if list := s.searchList(r, w, peer); list != nil {
+		s.completeSearch(ctx, newPendingQuery(r, limit), list, slices.Clone(w.buf), send)
 		return nil
 	}
 	return w.buf
 }
 
-// elsewhere answers what respond could not: from what upstream servers said before, or by asking them.
+// askUpstream answers what respond could not: from what upstream servers said before, or by asking them.
 // It returns at once. The result is the reply, in w; or nil, and then send is called with it exactly once,
-// possibly before elsewhere returns.
-func (s *Server) elsewhere(ctx context.Context, r *request, w *response, why outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
+// possibly before askUpstream returns.
+func (s *Server) askUpstream(ctx context.Context, r *request, w *response, why outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
 	if s.forward.loops.returned(r.name) || !s.clients.include(peer, s.isNode) {
 		w.begin(r, limit)
 		w.finish(r, rcodeRefused)
@@ -70,7 +70,7 @@ func (s *Server) elsewhere(ctx context.Context, r *request, w *response, why out
 			return w.buf
 		}
 	}
-	e := newErrand(r, limit)
+	e := newPendingQuery(r, limit)
 	q.name = name(r.name)
 	finish := e.relay
 	if why == chase {
@@ -84,7 +84,7 @@ func (s *Server) elsewhere(ctx context.Context, r *request, w *response, why out
 
 // relay turns an upstream answer into the reply. Besides identity, question and EDNS, it is passed on
 // as it came.
-func (e *errand) relay(answer []byte) []byte {
+func (e *pendingQuery) relay(answer []byte) []byte {
 	if answer == nil {
 		return e.fail()
 	}
@@ -144,7 +144,7 @@ func cut(b []byte, off, limit int, signed bool) []byte {
 
 // fail is the reply when no upstream server could say anything: SERVFAIL, after the alias if there was
 // one, so that a client tries again rather than believe that the name has no address.
-func (e *errand) fail() []byte {
+func (e *pendingQuery) fail() []byte {
 	if e.response.buf == nil {
 		e.response.begin(&e.request, e.limit)
 	}
@@ -155,7 +155,7 @@ func (e *errand) fail() []byte {
 // append adds to an alias what upstream said about the name it leads to. The response code becomes
 // upstream's: it is about the last name of the chain (RFC 6604). Names in upstream's message are
 // compressed against that message, so it is taken apart and put together anew.
-func (e *errand) append(answer []byte) []byte {
+func (e *pendingQuery) append(answer []byte) []byte {
 	if answer == nil {
 		return e.fail()
 	}

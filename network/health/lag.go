@@ -6,8 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Freshness says how far the kernel's rules are behind what this node knows.
-type Freshness struct {
+// SyncLag says how far the kernel's rules are behind what this node knows.
+type SyncLag struct {
 	Updated time.Time // when they last were what they should be; zero: never
 	Pending time.Time // since when something is not in them; zero: nothing is
 }
@@ -17,7 +17,7 @@ const patience = time.Minute
 
 // Healthy reports whether the rules forward what they should: they were written once, and nothing has been waiting
 // for longer than a minute (rule P93).
-func (f Freshness) Healthy(now time.Time) bool {
+func (f SyncLag) Healthy(now time.Time) bool {
 	return !f.Updated.IsZero() && (f.Pending.IsZero() || now.Sub(f.Pending) < patience)
 }
 

@@ -16,17 +16,17 @@ import (
 	"fairlead.dev/fairlead/host"
 )
 
-// doors are the addresses on which a Server wants to answer, and the listeners it has. One goroutine has them.
-type doors struct {
+// listeners are the addresses on which a Server wants to answer, and the listeners it has. One goroutine has them.
+type listeners struct {
 	log      *slog.Logger
 	complain func(types.NamespacedName, netip.AddrPort, error)
-	wanted   map[netip.AddrPort]door
+	wanted   map[netip.AddrPort]listener
 	open     map[netip.AddrPort]opened
 	refused  map[netip.AddrPort]error // why a wanted one is not open; each is complained about once
 }
 
-// door is who answers at an address: a Service's health, or with an empty name the node's.
-type door struct {
+// listener is who answers at an address: a Service's health, or with an empty name the node's.
+type listener struct {
 	of      types.NamespacedName
 	handler http.Handler
 }
@@ -36,25 +36,25 @@ type opened struct {
 	server *http.Server
 }
 
-func newDoors(log *slog.Logger, complain func(types.NamespacedName, netip.AddrPort, error)) *doors {
-	return &doors{log: log, complain: complain, wanted: map[netip.AddrPort]door{}, open: map[netip.AddrPort]opened{},
+func newListeners(log *slog.Logger, complain func(types.NamespacedName, netip.AddrPort, error)) *listeners {
+	return &listeners{log: log, complain: complain, wanted: map[netip.AddrPort]listener{}, open: map[netip.AddrPort]opened{},
 		refused: map[netip.AddrPort]error{}}
 }
 
 // want asks for a listener; settle makes it. Of two Services that want the same address the later one gets it.
-func (d *doors) want(at netip.AddrPort, of types.NamespacedName, handler http.Handler) {
-	d.wanted[at] = door{of, handler}
+func (d *listeners) want(at netip.AddrPort, of types.NamespacedName, handler http.Handler) {
+	d.wanted[at] = listener{of, handler}
 }
 
 // unwant takes back what the Service wanted.
-func (d *doors) unwant(at netip.AddrPort, of types.NamespacedName) {
+func (d *listeners) unwant(at netip.AddrPort, of types.NamespacedName) {
 	if d.wanted[at].of == of {
 		delete(d.wanted, at)
 	}
 }
 
 // settle closes what is not wanted any more and opens what is.
-func (d *doors) settle(ctx context.Context) {
+func (d *listeners) settle(ctx context.Context) {
 	for at, o := range d.open {
 		if w, ok := d.wanted[at]; !ok || w.of != o.of {
 			o.server.Close()
@@ -90,7 +90,7 @@ func (d *doors) settle(ctx context.Context) {
 	}
 }
 
-// about is what a door is, for the log.
+// about is what a listener is, for the log.
 func about(of types.NamespacedName, at netip.AddrPort) []any {
 	if of.Name == "" {
 		return []any{"address", at}
@@ -98,7 +98,7 @@ func about(of types.NamespacedName, at netip.AddrPort) []any {
 	return []any{"address", at, "service", of}
 }
 
-func (d *doors) closeAll() {
+func (d *listeners) closeAll() {
 	for _, o := range d.open {
 		o.server.Close()
 	}
