@@ -3,6 +3,8 @@ package metrics
 import (
 	"errors"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -68,5 +70,40 @@ func TestProbesOfADeletedPod(t *testing.T) {
 	want := `prober_probe_total{container="c",namespace="default",pod="b",pod_uid="u-y",probe_type="Readiness",result="successful"} 1`
 	if !strings.Contains(got, want) || strings.Contains(got, "u-x") {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// TestDocs: docs/metrics.md names each metric with its labels, and none that there is not.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, m := range regexp.MustCompile("`((?:kubelet|prober)_[a-z_]+(?:\\{[a-z_,]+\\})?)`").FindAllStringSubmatch(string(text), -1) {
+		documented[m[1]] = true
+	}
+	m := New("n1")
+	descs := make(chan *prometheus.Desc, 100)
+	for _, c := range append(m.collectors(), m.probes, running{}) {
+		c.Describe(descs)
+	}
+	close(descs)
+	for d := range descs {
+		found := regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
+		if found == nil {
+			t.Fatalf("%s: not understood", d)
+		}
+		name := found[1]
+		if found[2] != "" {
+			name += "{" + found[2] + "}"
+		}
+		if !documented[name] {
+			t.Errorf("docs/metrics.md does not have `%s`", name)
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("docs/metrics.md has `%s`, which there is not", name)
 	}
 }
