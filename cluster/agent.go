@@ -74,6 +74,9 @@ func runAgent(ctx context.Context, p Process, a Agent, s config.Settings, st *st
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	go heap.Tend(ctx)
+	if err := serveProfiles(ctx, g, p.Pprof); err != nil {
+		return err
+	}
 	if a.Lab == nil { // a lab's addresses are the lab's own
 		if err := watchAddrs(ctx, g, spec.Settings, spec.addrs, log); err != nil {
 			return err

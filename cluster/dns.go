@@ -39,6 +39,9 @@ func RunDNS(ctx context.Context, p Process, d DNS) error {
 	d.Metrics = metrics
 	names := dns.New(d.Config, w, log.With("part", "dns"))
 	g, ctx := errgroup.WithContext(ctx)
+	if err := serveProfiles(ctx, g, p.Pprof); err != nil {
+		return err
+	}
 	g.Go(named("world", ctx, func(ctx context.Context) error {
 		return w.Follow(ctx, client, world.Services, world.EndpointSlices, world.Namespaces)
 	}))

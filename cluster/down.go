@@ -54,8 +54,8 @@ func Down(ctx context.Context, inst instance.Instance, s config.Settings, keep b
 // stopContainers ends the containers and the containerd of every node of the instance, in parallel.
 func stopContainers(ctx context.Context, inst instance.Instance, s config.Settings, keep bool) error {
 	var g errgroup.Group
-	for _, name := range NodesOf(inst) {
-		r := RuntimeOf(inst, s.Name, name)
+	for _, name := range nodesOf(inst) {
+		r := runtimeOf(inst, s.Name, name)
 		g.Go(func() error {
 			if err := r.Stop(ctx); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
@@ -69,8 +69,8 @@ func stopContainers(ctx context.Context, inst instance.Instance, s config.Settin
 	return g.Wait()
 }
 
-// NodesOf lists the nodes that an instance has on this host.
-func NodesOf(inst instance.Instance) []string {
+// nodesOf lists the nodes that an instance has on this host.
+func nodesOf(inst instance.Instance) []string {
 	entries, _ := os.ReadDir(inst.Path("nodes")) // none yet: no nodes
 	var names []string
 	for _, e := range entries {
@@ -79,7 +79,7 @@ func NodesOf(inst instance.Instance) []string {
 	return names
 }
 
-// RuntimeOf is the containerd of one of an instance's nodes.
-func RuntimeOf(inst instance.Instance, cluster, node string) *cri.Runtime {
+// runtimeOf is the containerd of one of an instance's nodes.
+func runtimeOf(inst instance.Instance, cluster, node string) *cri.Runtime {
 	return &cri.Runtime{Dir: inst.Path("nodes", node, "containerd"), CgroupRoot: nodeCgroup(cluster, node)}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ import (
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/cluster/instance"
 	"fairlead.dev/fairlead/cluster/lab"
+	"fairlead.dev/fairlead/host/netns"
 	"fairlead.dev/fairlead/internal/durable"
 )
 
@@ -34,7 +36,7 @@ func startLab(ctx context.Context, g *errgroup.Group, p Process, inst instance.I
 	}
 	nodes := l.Nodes(s.Nodes)
 	if err := startAgents(ctx, g, nodes, log, func(ctx context.Context, n lab.Node, did func(report)) error {
-		return runLabAgent(ctx, inst, s, cp, l.Host(), n, did)
+		return runLabAgent(ctx, p, inst, s, cp, l.Host(), n, did)
 	}); err != nil {
 		return err
 	}
@@ -105,4 +107,16 @@ func chooseNumber(inst instance.Instance) (uint8, error) {
 		return 0, err
 	}
 	return uint8(number), durable.WriteFile(inst.Path("lab.json"), fmt.Append(nil, number), 0o600)
+}
+
+// StartOnNode starts a command inside the network namespace of a lab's node.
+func StartOnNode(inst instance.Instance, s config.Settings, name string, cmd *exec.Cmd) error {
+	if s.Nodes == 0 {
+		return fmt.Errorf("cluster %q is no lab: its node is this host, run the command itself", s.Name)
+	}
+	path := inst.Path("netns", name)
+	if _, err := os.Stat(path); err != nil || name == "fabric" {
+		return fmt.Errorf("no node %q in cluster %q; there are %s", name, s.Name, strings.Join(nodesOf(inst), ", "))
+	}
+	return netns.Start(path, cmd)
 }

@@ -103,7 +103,7 @@ func keepLabAgent(ctx context.Context, complete <-chan struct{}, log *slog.Logge
 }
 
 // runLabAgent runs the agent of one lab node in a process inside its namespace. It ends when ctx does.
-func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings, cp *controlPlane, host []netip.Addr, n lab.Node, did func(report)) error {
+func runLabAgent(ctx context.Context, p Process, inst instance.Instance, s config.Settings, cp *controlPlane, host []netip.Addr, n lab.Node, did func(report)) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -117,7 +117,10 @@ func runLabAgent(ctx context.Context, inst instance.Instance, s config.Settings,
 		"--node-name", n.Name, "--node-ip", joinAddrs(n.Addrs), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
 		"--data-dir", inst.Dir, "--lab-dir", nodeDir(inst, n.Name), "--lab-host", joinAddrs(host),
 		"--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()), "--report-fd", "3")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if p.Pprof != "" {
+		cmd.Args = append(cmd.Args, "--pprof", p.Pprof) // of the node's own loopback
+	}
+	cmd.Stdout, cmd.Stderr = p.Out, p.Err
 	cmd.ExtraFiles = []*os.File{childEnd}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	input, err := cmd.StdinPipe()

@@ -69,6 +69,9 @@ func RunProxy(ctx context.Context, p Process, x Proxy) error {
 	go heap.Tend(ctx)
 	w := world.New()
 	g, ctx := errgroup.WithContext(ctx)
+	if err := serveProfiles(ctx, g, p.Pprof); err != nil {
+		return err
+	}
 	g.Go(named("world", ctx, func(ctx context.Context) error {
 		return w.Follow(ctx, client, world.Services, world.EndpointSlices, world.Nodes)
 	}))

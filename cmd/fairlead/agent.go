@@ -10,6 +10,7 @@ import (
 func agentCommand() *cobra.Command {
 	var a cluster.Agent
 	var l labFlags
+	var pprof string
 	c := &cobra.Command{
 		Use:   "agent --server URL --token-file FILE",
 		Short: "Make this machine a node of a cluster, in the foreground",
@@ -25,7 +26,7 @@ func agentCommand() *cobra.Command {
 			if a.Lab, err = l.node(); err != nil {
 				return err
 			}
-			return cluster.RunAgent(c.Context(), processOf(c, ""), a)
+			return cluster.RunAgent(c.Context(), processOf(c, pprof), a)
 		},
 	}
 	whereFlags(c, &a.Config)
@@ -36,6 +37,7 @@ func agentCommand() *cobra.Command {
 	c.Flags().StringVar(&a.NodeIP, "node-ip", "", "address of the node, one of each family (default: those of the default routes)")
 	c.Flags().IntVar(&a.AgentPort, "agent-port", 0, "port of the agent (default 10250)")
 	c.Flags().StringVar(&a.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
+	pprofFlag(c.Flags(), &pprof)
 	l.bind(c)
 	c.MarkFlagRequired("server")
 	c.MarkFlagsOneRequired("token", "token-file")

@@ -14,6 +14,7 @@ func dnsCommand() *cobra.Command {
 	// Private networks (RFC 1918, 6598, 4193): whoever asks from elsewhere could be a forged victim.
 	private := []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"}
 	var d cluster.DNS
+	var pprof string
 	var listen, clients []string
 	c := &cobra.Command{
 		Use: "dns --kubeconfig FILE --listen ADDR:53",
@@ -32,7 +33,7 @@ func dnsCommand() *cobra.Command {
 				}
 				d.Clients = append(d.Clients, network)
 			}
-			return cluster.RunDNS(c.Context(), processOf(c, ""), d)
+			return cluster.RunDNS(c.Context(), processOf(c, pprof), d)
 		},
 	}
 	apiFlags(c, &d.API, &d.LogLevel)
@@ -41,6 +42,7 @@ func dnsCommand() *cobra.Command {
 	c.Flags().StringVar(&d.Domain, "domain", "cluster.local", "the zone of the cluster")
 	c.Flags().StringVar(&d.ResolvConf, "resolv-conf", "/etc/resolv.conf", "names the servers that are asked about all other names")
 	c.Flags().StringVar(&d.MetricsAddr, "metrics-bind-address", "", "where to serve /metrics, such as 127.0.0.1:9153 (default: nowhere)")
+	pprofFlag(c.Flags(), &pprof)
 	c.MarkFlagRequired("listen")
 	return c
 }

@@ -45,10 +45,9 @@ func apiFlags(c *cobra.Command, api *cluster.API, logLevel *string) {
 	c.Flags().StringVar(logLevel, "log-level", "info", "debug, info, warn or error")
 }
 
-// pprofFlag is the hidden flag of the commands that can be profiled: where to serve Go's profiles.
+// pprofFlag is where a process serves Go's profiles.
 func pprofFlag(f *pflag.FlagSet, addr *string) {
-	f.StringVar(addr, "pprof", "", "")
-	f.MarkHidden("pprof")
+	f.StringVar(addr, "pprof", "", "serve Go's profiles, below /debug/pprof/, at a port of loopback such as 127.0.0.1:6060 (default: nowhere)")
 }
 
 // choiceFlag is the flag of a choice: --it, --it=true or --it=false.

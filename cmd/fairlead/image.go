@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"fairlead.dev/fairlead/cluster"
 	"fairlead.dev/fairlead/cluster/config"
-	"fairlead.dev/fairlead/node/cri"
-	"fairlead.dev/fairlead/node/image"
 )
 
 func imageCommand() *cobra.Command {
@@ -46,55 +42,23 @@ func imageImportCommand() *cobra.Command {
 
 // importImages reads one archive and loads it into the nodes, whose names and images it prints.
 func importImages(ctx context.Context, flags config.Config, stdin io.Reader, out io.Writer, file string) error {
-	stream, unnamed := stdin, "imported"
+	if err := needRoot(); err != nil {
+		return err
+	}
+	inst, s, err := cluster.Locate(flags)
+	if err != nil {
+		return err
+	}
+	archive := stdin
 	if file != "-" {
 		opened, err := os.Open(file)
 		if err != nil {
 			return err
 		}
 		defer opened.Close()
-		stream, unnamed = opened, image.NameOf(file)
+		archive = opened
 	}
-	plain, size, err := spool(stream)
-	if err != nil {
-		return err
-	}
-	defer plain.Close()
-	archive, err := image.Open(plain, size, unnamed)
-	if err != nil {
-		return err
-	}
-	return eachRuntime(flags, func(node string, r *cri.Runtime) error {
-		if err := r.Import(ctx, archive); err != nil {
-			return err
-		}
-		for _, packed := range archive.Images {
-			for _, name := range packed.Names {
-				fmt.Fprintf(out, "%s: %s\n", node, name)
-			}
-		}
-		return nil
-	})
-}
-
-// spool keeps an archive, without its compression, in a temporary file that goes with the program.
-func spool(archive io.Reader) (file *os.File, size int64, err error) {
-	plain, err := image.Plain(archive)
-	if err != nil {
-		return nil, 0, err
-	}
-	file, err = os.CreateTemp("", "fairlead-image-")
-	if err != nil {
-		return nil, 0, err
-	}
-	err = os.Remove(file.Name())
-	if err == nil {
-		size, err = io.Copy(file, plain)
-	}
-	if err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("image archive: %w", err), file.Close())
-	}
-	return file, size, nil
+	return cluster.ImportImages(ctx, inst, s, archive, file, func(node, name string) { fmt.Fprintf(out, "%s: %s\n", node, name) })
 }
 
 func imageListCommand() *cobra.Command {
@@ -104,48 +68,21 @@ func imageListCommand() *cobra.Command {
 		Short: "List the images of every node",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := needRoot(); err != nil {
+				return err
+			}
+			inst, s, err := cluster.Locate(flags)
+			if err != nil {
+				return err
+			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 3, ' ', 0)
 			defer w.Flush()
 			fmt.Fprintln(w, "NODE\tIMAGE\tSIZE")
-			return eachRuntime(flags, func(node string, r *cri.Runtime) error {
-				images, err := r.Images(c.Context())
-				if err != nil {
-					return err
-				}
-				for _, i := range images {
-					for _, ref := range i.RepoTags {
-						fmt.Fprintf(w, "%s\t%s\t%.1f MB\n", node, ref, float64(i.Size)/1e6)
-					}
-				}
-				return nil
+			return cluster.Images(c.Context(), inst, s, func(node, name string, size uint64) {
+				fmt.Fprintf(w, "%s\t%s\t%.1f MB\n", node, name, float64(size)/1e6)
 			})
 		},
 	}
 	whereFlags(c, &flags)
 	return c
-}
-
-// eachRuntime calls f for the containerd of every node that a cluster has on this host.
-func eachRuntime(flags config.Config, f func(node string, r *cri.Runtime) error) error {
-	if err := needRoot(); err != nil {
-		return err
-	}
-	inst, s, err := cluster.Locate(flags)
-	if err != nil {
-		return err
-	}
-	if _, running := inst.Running(); !running {
-		return fmt.Errorf("cluster %q does not run; 'fairlead up' starts it", s.Name)
-	}
-	names := cluster.NodesOf(inst)
-	if len(names) == 0 {
-		return errors.New("this host has no node of the cluster; import the image on the nodes")
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if err := f(name, cluster.RuntimeOf(inst, s.Name, name)); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
 }

@@ -17,6 +17,7 @@ type proxyFlags struct {
 	healthz, metrics                    string
 	nodeIPs, clusterCIDRs, serviceCIDRs []string
 	cleanup                             bool
+	pprof                               string
 }
 
 func proxyCommand() *cobra.Command {
@@ -42,6 +43,7 @@ them there when it ends; the next start takes them over. --cleanup removes them.
 	flags.BoolVar(&f.MasqueradeAll, "masquerade-all", false, "show Services an address of this node in place of a pod's")
 	flags.StringVar(&f.healthz, "healthz-bind-address", "", "where /healthz and /livez answer (default: port 10256 of the node's addresses and of loopback)")
 	flags.StringVar(&f.metrics, "metrics-bind-address", "127.0.0.1:10249", "where /metrics, /healthz and /proxyMode answer")
+	pprofFlag(flags, &f.pprof)
 	flags.BoolVar(&f.cleanup, "cleanup", false, "remove all rules of this program and end")
 	return c
 }
@@ -61,7 +63,7 @@ func runProxy(c *cobra.Command, f proxyFlags) error {
 	if err != nil {
 		return err
 	}
-	return cluster.RunProxy(c.Context(), processOf(c, ""), x)
+	return cluster.RunProxy(c.Context(), processOf(c, f.pprof), x)
 }
 
 // check is the proxy that the flags describe.

@@ -82,7 +82,7 @@ var importRules = []struct {
 	{"go.etcd.io/etcd", []string{"apiserver"}, true, "the store is the API server's"},
 	{"k8s.io/kubectl", []string{"cmd/fairlead"}, false, "kubectl is a command of the program, not a library"},
 	{"github.com/spf13/cobra", []string{"cmd/fairlead"}, false, "flags in, text out: commands are in one package"},
-	{"github.com/spf13/pflag", []string{"cmd/fairlead", "cluster/config"}, true, "what may be set is one table, for flags and for config.yaml"},
+	{"github.com/spf13/pflag", []string{"cmd/fairlead"}, false, "flags are read by the commands"},
 	{"k8s.io/cri-api", []string{"node"}, false, "containers belong to the node"},
 	{"github.com/containerd/containerd", []string{"node/cri"}, false, "one package speaks with containerd below the CRI service"},
 	{"github.com/mdlayher/netlink", []string{"network/nft", "host", "test/bench"}, true, "one package writes the kernel's rules"},
@@ -374,6 +374,28 @@ func TestEnvironment(t *testing.T) {
 		if slices.Contains(f.Imports(), "flag") {
 			t.Errorf("%s has flags: only package main has", f.Path)
 		}
+	}
+}
+
+// TestCommandsStartNothing: a command reads flags and prints; what it starts is cluster's, which a test can start as well. Of other parts
+// it knows what it shows: findings about the host, what the nodes have programmed, the release of Kubernetes.
+func TestCommandsStartNothing(t *testing.T) {
+	known := []string{module + "/cluster", module + "/host", module + "/network/health", module + "/apiserver", module + "/internal/keeper"}
+	for _, f := range goFiles(t) {
+		if f.Test() || f.Package() != "cmd/fairlead" {
+			continue
+		}
+		for _, imported := range f.Imports() {
+			if within(imported, module) && !within(imported, known[0]) && !slices.Contains(known, imported) {
+				t.Errorf("%s imports %s: what a command does with that belongs to cluster", f.Path, imported)
+			}
+		}
+		ast.Inspect(f.AST, func(n ast.Node) bool {
+			if _, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%s: a command starts a goroutine", f.At(n))
+			}
+			return true
+		})
 	}
 }
 
