@@ -115,8 +115,11 @@ func (v View) noneListedReady(all []listed) Finding {
 	if v.Service.Annotations[api.AnnotationProbe] != "" {
 		remedy = "See what their probe says in the Events of the Service"
 	}
-	return Finding{Code: "NoReadyEndpoints", After: written, Remedy: remedy,
-		Sentence: fmt.Sprintf("none of the %s listed in %s is ready", count(len(all), "address"), several(objects(all)))}
+	sentence := fmt.Sprintf("none of the %d addresses listed in %s is ready", len(all), several(objects(all)))
+	if len(all) == 1 {
+		sentence = fmt.Sprintf("the only address listed in %s is not ready", several(objects(all)))
+	}
+	return Finding{Code: "NoReadyEndpoints", After: written, Remedy: remedy, Sentence: sentence}
 }
 
 // objects are those that list endpoints, each once.

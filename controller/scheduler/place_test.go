@@ -98,6 +98,8 @@ func TestPlaceRefuses(t *testing.T) {
 		{"not ready", pod("p", ""), []*Node{on(node("a", notReady))}, "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."},
 		{"tainted", pod("p", ""), []*Node{on(node("a", taint("dedicated", "db", corev1.TaintEffectNoSchedule)))},
 			"0/1 nodes are available: 1 node(s) had untolerated taint {dedicated: db}."},
+		{"pods are evicted from it", pod("p", ""), []*Node{on(node("a", taint("drain", "", corev1.TaintEffectNoExecute)))},
+			"0/1 nodes are available: 1 node(s) had untolerated taint {drain: }."},
 		{"selector", pod("p", "", selector("disk", "ssd")), []*Node{on(node("a")), on(node("b"))},
 			"0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."},
 		{"required affinity", pod("p", "", affinity(&corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{zone("z")}}})),
