@@ -6,51 +6,12 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"fairlead.dev/fairlead/controller/endpoints/sample"
 )
-
-// A Service with 1 000 pods of which one flips: what the plan costs, before any write.
-func BenchmarkPlanSlices(b *testing.B) {
-	pods := webPods(0, 1000)
-	existing := stored(webService(), pods)
-	flipped := slices.Clone(pods)
-	flipped[500] = webPod(pods[500].Name, pods[500].Status.PodIP, unready)
-	for name, pods := range map[string][]*corev1.Pod{"unchanged": pods, "one-flip": flipped} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				planSlices(webService(), pods, someNodes(), existing)
-			}
-		})
-	}
-}
-
-func BenchmarkPlanEndpoints(b *testing.B) {
-	pods := webPods(0, 1000)
-	existing := planEndpoints(webService(), pods, nil)
-	flipped := slices.Clone(pods)
-	flipped[500] = webPod(pods[500].Name, pods[500].Status.PodIP, unready)
-	for name, pods := range map[string][]*corev1.Pod{"unchanged": pods, "one-flip": flipped} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				planEndpoints(webService(), pods, existing)
-			}
-		})
-	}
-}
-
-// stored returns the slices that a plan creates, as the API would return them.
-func stored(svc *corev1.Service, pods []*corev1.Pod) []*discoveryv1.EndpointSlice {
-	plan, _ := planSlices(svc, pods, someNodes(), nil)
-	for i, slice := range plan.create {
-		slice.Name, slice.ResourceVersion = fmt.Sprint("web-", i), "1"
-	}
-	return plan.create
-}
 
 // What a pod event costs before anything is planned, with 50 000 Services around: in other
 // namespaces, and in the pod's own.
@@ -84,7 +45,7 @@ func BenchmarkFlip(b *testing.B) {
 		b.Run(fmt.Sprint(size, "-pods"), func(b *testing.B) {
 			s := c.space(b)
 			s.createService(b)
-			s.createPods(b, webPods(0, size)...)
+			s.createPods(b, sample.Pods(0, size)...)
 			until(b, func() bool {
 				total := 0
 				for _, slice := range s.slices(b, "web") {
@@ -112,7 +73,7 @@ func measureFlips(b *testing.B, s *space, w *wire) {
 	ready := true
 	for b.Loop() {
 		ready = !ready
-		setReady(pod, ready, time.Now())
+		sample.SetReady(pod, ready, time.Now())
 		called := time.Now()
 		if pod, err = api.UpdateStatus(b.Context(), pod, metav1.UpdateOptions{}); err != nil {
 			b.Fatal(err)

@@ -12,12 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"fairlead.dev/fairlead/controller/endpoints/sample"
 )
 
 func TestE33_EndpointsEditedOrDeletedByHandComeBack(t *testing.T) {
 	s := alone(t)
 	s.createService(t)
-	s.createPods(t, webPod("a", "10.0.0.1"))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
 	settle(t, s.wire) // nothing is pending that would correct it by chance
 	api := s.client.CoreV1().Endpoints(s.name)
@@ -43,7 +45,7 @@ func TestE33_EndpointsEditedOrDeletedByHandComeBack(t *testing.T) {
 		ep, err := api.Get(t.Context(), "web", metav1.GetOptions{})
 		return err == nil && ep.Labels["mine"] == ""
 	}, func() string { return "the label stays" })
-	s.updatePod(t, "a", unready)
+	s.updatePod(t, "a", sample.Unready)
 	eventually(t, s.objectLines, "web", "!10.0.0.1 : http:8080/TCP")
 	const rest = " by hand and is put back: it follows the selector of the Service. To write it by hand remove spec.selector"
 	eventually(t, s.events, "web", "1 EndpointsRestored Endpoints web was deleted"+rest, "2 EndpointsRestored Endpoints web was changed"+rest)
@@ -53,7 +55,7 @@ func TestE33_EndpointsEditedOrDeletedByHandComeBack(t *testing.T) {
 func TestE68_ASliceThatCannotGoHoldsUpNothing(t *testing.T) {
 	s := alone(t)
 	s.createService(t)
-	s.createPods(t, webPod("a", "10.0.0.1"))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"))
 	eventually(t, s.sliceLines, "web", "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
 	api := s.client.DiscoveryV1().EndpointSlices(s.name)
 	held := s.slices(t, "web")[0].Name
@@ -80,7 +82,7 @@ func TestE68_ASliceThatCannotGoHoldsUpNothing(t *testing.T) {
 		return names
 	}
 	until(t, func() bool { return slices.Equal(following(), []string{"atrue"}) }, func() string { return fmt.Sprint(following()) })
-	s.updatePod(t, "a", unready)
+	s.updatePod(t, "a", sample.Unready)
 	until(t, func() bool { return slices.Equal(following(), []string{"afalse"}) }, func() string { return fmt.Sprint(following()) })
 	finalizers("null")
 	until(t, func() bool { return len(s.slices(t, "web")) == 1 && len(following()) == 1 }, func() string { return fmt.Sprint(s.sliceLines(t, "web")) })
@@ -90,7 +92,7 @@ func TestE67_SlicesEditedOrDeletedByHandComeBack(t *testing.T) {
 	s := alone(t)
 	const want = "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)"
 	s.createService(t)
-	s.createPods(t, webPod("a", "10.0.0.1"))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"))
 	eventually(t, s.sliceLines, "web", want)
 	settle(t, s.wire) // nothing is pending that would correct it by chance
 	api := s.client.DiscoveryV1().EndpointSlices(s.name)
@@ -122,7 +124,7 @@ func TestE67_SlicesEditedOrDeletedByHandComeBack(t *testing.T) {
 func TestE87_SlicesMadeByHandAreLeftAlone(t *testing.T) {
 	s := alone(t)
 	s.createService(t)
-	s.createPods(t, webPod("a", "10.0.0.1"))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"))
 	api := s.client.DiscoveryV1().EndpointSlices(s.name)
 	versions := map[string]string{}
 	for i, keeper := range []string{"", "staff", "endpoints.example.com"} {
@@ -142,7 +144,7 @@ func TestE87_SlicesMadeByHandAreLeftAlone(t *testing.T) {
 	}
 	const mine = "IPv4 -> 10.9.9.9()"
 	eventually(t, s.sliceLines, "web", mine, mine, mine, "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
-	s.updatePod(t, "a", unready)
+	s.updatePod(t, "a", sample.Unready)
 	eventually(t, s.sliceLines, "web", mine, mine, mine, "IPv4 http:8080/TCP -> 10.0.0.1()")
 	s.updateService(t, "web", func(svc *corev1.Service) { svc.Spec.Ports[0].TargetPort = intstr.FromInt32(9090) })
 	eventually(t, s.sliceLines, "web", mine, mine, mine, "IPv4 http:9090/TCP -> 10.0.0.1()")
@@ -158,7 +160,7 @@ func TestE34_EndpointsWrittenBeforeTheirServiceStay(t *testing.T) {
 	api := s.client.CoreV1().Endpoints(s.name)
 	s.createService(t)
 	eventually(t, s.objectLines, "web")
-	early := handWritten(subset([]string{"10.5.0.1"}, 80))
+	early := sample.HandWritten(sample.Subset([]string{"10.5.0.1"}, 80))
 	early.ObjectMeta = metav1.ObjectMeta{Name: "early"}
 	if _, err := api.Create(t.Context(), early, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -181,7 +183,7 @@ func TestE34_EndpointsWrittenBeforeTheirServiceStay(t *testing.T) {
 func TestE1_WithoutSelectorNothingIsTouched(t *testing.T) {
 	s := alone(t)
 	s.createService(t)
-	s.createPods(t, webPod("a", "10.0.0.1"))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
 	eventually(t, s.sliceLines, "web", "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
 	s.createService(t, func(svc *corev1.Service) { svc.Name, svc.Spec.Selector = "never", nil })
@@ -202,7 +204,7 @@ func TestE107_MirrorsFollowTheirEndpoints(t *testing.T) {
 	s := alone(t)
 	api := s.client.CoreV1().Endpoints(s.name)
 	s.createService(t, func(svc *corev1.Service) { svc.Spec.Selector = nil })
-	ep := handWritten(subset([]string{"10.5.0.1", "!10.5.0.2"}, 2379))
+	ep := sample.HandWritten(sample.Subset([]string{"10.5.0.1", "!10.5.0.2"}, 2379))
 	ep.ObjectMeta = metav1.ObjectMeta{Name: "web"}
 	ep, err := api.Create(t.Context(), ep, metav1.CreateOptions{})
 	if err != nil {
@@ -210,7 +212,7 @@ func TestE107_MirrorsFollowTheirEndpoints(t *testing.T) {
 	}
 	eventually(t, s.sliceLines, "web", "IPv4 p2379:2379/TCP -> 10.5.0.1(ready) 10.5.0.2()")
 
-	ep.Subsets[0] = subset([]string{"10.5.0.1", "10.5.0.2", "10.5.0.3"}, 2379)
+	ep.Subsets[0] = sample.Subset([]string{"10.5.0.1", "10.5.0.2", "10.5.0.3"}, 2379)
 	if ep, err = api.Update(t.Context(), ep, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +243,7 @@ func TestE107_MirrorsFollowTheirEndpoints(t *testing.T) {
 func TestE108_ASelectorTakesOver(t *testing.T) {
 	s := alone(t)
 	s.createService(t, func(svc *corev1.Service) { svc.Spec.Selector = nil })
-	ep := handWritten(subset([]string{"10.5.0.1"}, 2379))
+	ep := sample.HandWritten(sample.Subset([]string{"10.5.0.1"}, 2379))
 	ep.ObjectMeta = metav1.ObjectMeta{Name: "web"}
 	if _, err := s.client.CoreV1().Endpoints(s.name).Create(t.Context(), ep, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

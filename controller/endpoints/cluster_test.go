@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 
+	"fairlead.dev/fairlead/controller/endpoints/sample"
 	"fairlead.dev/fairlead/internal/apitest"
 )
 
@@ -154,7 +155,7 @@ func (c *cluster) space(t testing.TB) *space {
 
 func (s *space) createService(t testing.TB, changes ...func(*corev1.Service)) *corev1.Service {
 	t.Helper()
-	svc := webService(changes...)
+	svc := sample.Service(changes...)
 	svc.ObjectMeta = metav1.ObjectMeta{Namespace: s.name, Name: svc.Name, Labels: svc.Labels}
 	svc.Spec.ClusterIP = ""
 	svc, err := s.client.CoreV1().Services(s.name).Create(t.Context(), svc, metav1.CreateOptions{})
@@ -252,7 +253,7 @@ func (s *space) sliceLines(t testing.TB, service string) []string {
 	t.Helper()
 	var lines []string
 	for _, slice := range s.slices(t, service) {
-		lines = append(lines, describeSlice(&slice))
+		lines = append(lines, sample.SliceText(&slice))
 	}
 	slices.Sort(lines)
 	return lines
@@ -268,7 +269,7 @@ func (s *space) objectLines(t testing.TB, service string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return describeSubsets(ep.Subsets)
+	return sample.SubsetsText(ep.Subsets)
 }
 
 // events returns what people are told about a Service: how often, reason and message.

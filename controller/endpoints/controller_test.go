@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"fairlead.dev/fairlead/controller/endpoints/sample"
 )
 
 // alone is a namespace in a cluster of its own, in which the controller runs.
@@ -29,12 +31,12 @@ func TestPodsComeFlipAndGo(t *testing.T) {
 	eventually(t, s.objectLines, "web")
 	eventually(t, s.sliceLines, "web", "IPv4 ->")
 	held := func(p *corev1.Pod) { p.Finalizers = []string{"example.com/hold"} }
-	s.createPods(t, webPod("a", "10.0.0.1"), webPod("b", "10.0.0.2", unready, onNode("n2"), held))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"), sample.Pod("b", "10.0.0.2", sample.Unready, sample.OnNode("n2"), held))
 	eventually(t, s.objectLines, "web", "10.0.0.1 !10.0.0.2 : http:8080/TCP")
 	until(t, func() bool { return len(s.slices(t, "web")[0].Endpoints) == 2 }, func() string { return "no two endpoints" })
 
-	s.updatePod(t, "b", func(p *corev1.Pod) { setReady(p, true, epoch) })
-	s.updatePod(t, "a", unready)
+	s.updatePod(t, "b", func(p *corev1.Pod) { sample.SetReady(p, true, sample.Epoch) })
+	s.updatePod(t, "a", sample.Unready)
 	eventually(t, s.objectLines, "web", "10.0.0.2 !10.0.0.1 : http:8080/TCP")
 	until(t, func() bool {
 		for _, ep := range s.slices(t, "web")[0].Endpoints {
@@ -59,7 +61,7 @@ func TestPodsComeFlipAndGo(t *testing.T) {
 func TestE4_OneUnusableAddressFreezesNobody(t *testing.T) {
 	s := alone(t)
 	s.createService(t)
-	s.createPods(t, webPod("a", "127.0.0.1"), webPod("b", "10.0.0.2"), webPod("c", "169.254.169.254"))
+	s.createPods(t, sample.Pod("a", "127.0.0.1"), sample.Pod("b", "10.0.0.2"), sample.Pod("c", "169.254.169.254"))
 	eventually(t, s.objectLines, "web", "10.0.0.2 : http:8080/TCP")
 	eventually(t, s.sliceLines, "web", "IPv4 http:8080/TCP -> 10.0.0.2(ready,serving)")
 }
@@ -70,7 +72,7 @@ func TestE14_PodsMoveByTheirLabels(t *testing.T) {
 	s.createService(t, func(svc *corev1.Service) {
 		svc.Name, svc.Spec.Selector = "db", map[string]string{"app": "db"}
 	})
-	s.createPods(t, webPod("a", "10.0.0.1"))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
 	s.updatePod(t, "a", func(p *corev1.Pod) { p.Labels = map[string]string{"app": "db"} })
 	for _, read := range []func(testing.TB, string) []string{s.objectLines, s.sliceLines} {
@@ -90,12 +92,12 @@ func TestE16_APodStandsBehindEveryServiceThatSelectsIt(t *testing.T) {
 		svc.Spec.Ports[0].TargetPort = intstr.FromInt32(9090)
 	})
 	s.createPods(t,
-		webPod("a", "10.0.0.1", func(p *corev1.Pod) { p.Labels["tier"] = "front" }),
-		webPod("b", "10.0.0.2", func(p *corev1.Pod) { p.Labels = map[string]string{"tier": "front"} }))
+		sample.Pod("a", "10.0.0.1", func(p *corev1.Pod) { p.Labels["tier"] = "front" }),
+		sample.Pod("b", "10.0.0.2", func(p *corev1.Pod) { p.Labels = map[string]string{"tier": "front"} }))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
 	eventually(t, s.objectLines, "all", "10.0.0.1 10.0.0.2 : http:9090/TCP")
 	settle(t, s.wire)
-	s.updatePod(t, "a", unready)
+	s.updatePod(t, "a", sample.Unready)
 	eventually(t, s.objectLines, "web", "!10.0.0.1 : http:8080/TCP")
 	eventually(t, s.objectLines, "all", "10.0.0.2 !10.0.0.1 : http:9090/TCP")
 }
@@ -139,7 +141,7 @@ func TestE32_EndpointsGoWithTheirService(t *testing.T) {
 func TestE53_AServiceOfTheSameNameGetsItsOwnSlices(t *testing.T) {
 	s := alone(t)
 	first := s.createService(t)
-	s.createPods(t, webPod("a", "10.0.0.1"))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"))
 	eventually(t, s.sliceLines, "web", "IPv4 http:8080/TCP -> 10.0.0.1(ready,serving)")
 	if err := s.client.CoreV1().Services(s.name).Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -154,7 +156,7 @@ func TestE53_AServiceOfTheSameNameGetsItsOwnSlices(t *testing.T) {
 func TestE57_APodWaitsForItsNode(t *testing.T) {
 	s := alone(t)
 	s.createService(t)
-	s.createPods(t, webPod("a", "10.0.0.1", onNode("late")))
+	s.createPods(t, sample.Pod("a", "10.0.0.1", sample.OnNode("late")))
 	eventually(t, s.objectLines, "web", "10.0.0.1 : http:8080/TCP")
 	eventually(t, s.sliceLines, "web", "IPv4 ->")
 	s.createNode(t, "late", "c")
@@ -172,7 +174,7 @@ func TestE57_APodWaitsForItsNode(t *testing.T) {
 func TestE30_MoreThanAThousandAddresses(t *testing.T) {
 	s := alone(t)
 	s.createService(t)
-	s.createPods(t, webPods(0, 1030)...)
+	s.createPods(t, sample.Pods(0, 1030)...)
 	until(t, func() bool {
 		total := 0
 		for _, slice := range s.slices(t, "web") {

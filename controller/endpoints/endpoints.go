@@ -40,7 +40,7 @@ type Controller struct {
 	listed    []cache.DoneChecker
 
 	selectors  Selectors
-	topologies sync.Map // types.NamespacedName -> topology: what the events of a Service said last
+	topologies sync.Map // types.NamespacedName -> plan.Topology: what the events of a Service said last
 
 	slicesLoop    *loop[*discoveryv1.EndpointSlice] // Services and pods -> EndpointSlices
 	endpointsLoop *loop[*corev1.Endpoints]          // Services and pods -> Endpoints

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"fairlead.dev/fairlead/controller/endpoints/sample"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/pki"
 )
@@ -29,7 +30,7 @@ func TestR37_OneFlipIsOneWrite(t *testing.T) {
 	w, _ := c.run(t)
 	s := c.space(t)
 	s.createService(t)
-	s.createPods(t, webPods(0, 150)...)
+	s.createPods(t, sample.Pods(0, 150)...)
 	until(t, func() bool { lines := s.objectLines(t, "web"); return len(lines) == 1 && len(s.slices(t, "web")) == 2 }, func() string { return "not settled" })
 	until(t, func() bool {
 		total := 0
@@ -42,7 +43,7 @@ func TestR37_OneFlipIsOneWrite(t *testing.T) {
 	settle(t, w)
 	before := w.writes.Load()
 	s.updatePod(t, "p0007", func(p *corev1.Pod) { p.Status.Message = "nothing that matters" })
-	s.updatePod(t, "p0007", unready)
+	s.updatePod(t, "p0007", sample.Unready)
 	until(t, func() bool { return w.writes.Load() >= before+2 }, func() string { return "no write" })
 	settle(t, w)
 	if n := w.writes.Load() - before; n != 2 {
@@ -68,7 +69,7 @@ func TestRestartBetweenTwoWrites(t *testing.T) {
 	c := startCluster(t)
 	s := c.space(t)
 	s.createService(t)
-	s.createPods(t, webPods(0, 250)...)
+	s.createPods(t, sample.Pods(0, 250)...)
 	for _, allowed := range []int32{1, 1, 0, 3} {
 		w, stop := c.run(t)
 		var count atomic.Int32
@@ -117,7 +118,7 @@ func flipLate(t *testing.T) (s *space, ready map[string]bool) {
 	w, _ := c.run(t)
 	s = c.space(t)
 	s.createService(t)
-	pods := webPods(0, 120)
+	pods := sample.Pods(0, 120)
 	s.createPods(t, pods...)
 	w.lag.Store(int64(30 * time.Millisecond))
 	random := rand.New(rand.NewPCG(1, 1))
@@ -128,7 +129,7 @@ func flipLate(t *testing.T) (s *space, ready map[string]bool) {
 	for range 150 {
 		name := pods[random.IntN(len(pods))].Name
 		ready[name] = random.IntN(2) == 0
-		s.updatePod(t, name, func(p *corev1.Pod) { setReady(p, ready[name], epoch) })
+		s.updatePod(t, name, func(p *corev1.Pod) { sample.SetReady(p, ready[name], sample.Epoch) })
 	}
 	return s, ready
 }
@@ -224,7 +225,7 @@ func TestE109_MirrorsAreTriedAgain(t *testing.T) {
 		return nil
 	})
 	s.createService(t, func(svc *corev1.Service) { svc.Spec.Selector = nil })
-	ep := handWritten(subset([]string{"10.5.0.1"}, 2379))
+	ep := sample.HandWritten(sample.Subset([]string{"10.5.0.1"}, 2379))
 	ep.ObjectMeta = metav1.ObjectMeta{Name: "web"}
 	if _, err := s.client.CoreV1().Endpoints(s.name).Create(t.Context(), ep, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -251,13 +252,13 @@ func TestAPIServerRestarts(t *testing.T) {
 	c.run(t)
 	s := c.space(t)
 	s.createService(t)
-	s.createPods(t, webPod("a", "10.0.0.1"), webPod("b", "10.0.0.2"))
+	s.createPods(t, sample.Pod("a", "10.0.0.1"), sample.Pod("b", "10.0.0.2"))
 	eventually(t, s.objectLines, "web", "10.0.0.1 10.0.0.2 : http:8080/TCP")
 	stop()
 	apitest.Run(t, cfg)
-	s.updatePod(t, "a", unready)
+	s.updatePod(t, "a", sample.Unready)
 	s.deletePods(t, "b")
-	s.createPods(t, webPod("c", "10.0.0.3"))
+	s.createPods(t, sample.Pod("c", "10.0.0.3"))
 	eventually(t, s.objectLines, "web", "10.0.0.3 !10.0.0.1 : http:8080/TCP")
 	until(t, func() bool {
 		seen := map[string]bool{}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/controller/endpoints/plan"
 )
 
 // metrics are those of Kubernetes' endpointslice controller, by its names. Slices that mirror Endpoints do not count.
@@ -15,7 +17,7 @@ type metrics struct {
 	syncs                       *prometheus.CounterVec // result
 
 	mu   sync.Mutex // guards last
-	last map[types.NamespacedName]tally
+	last map[types.NamespacedName]plan.Tally
 }
 
 func newMetrics() *metrics {
@@ -37,7 +39,7 @@ func newMetrics() *metrics {
 		sufficient: gauge("desired_endpoint_slices", "Slices that would be enough for the endpoints of all Services."),
 		changes:    counter("changes", "Writes of slices, by operation: create, update or delete.", "operation"),
 		syncs:      counter("syncs", "Syncs of Services, by result: success or error.", "result"),
-		last:       map[types.NamespacedName]tally{},
+		last:       map[types.NamespacedName]plan.Tally{},
 	}
 }
 
@@ -48,14 +50,14 @@ func (m *metrics) register(r prometheus.Registerer) {
 }
 
 // synced counts a sync of a Service.
-func (m *metrics) synced(key types.NamespacedName, now tally, err error) {
+func (m *metrics) synced(key types.NamespacedName, now plan.Tally, err error) {
 	result := "success"
 	if err != nil {
 		result = "error"
 	}
 	m.syncs.WithLabelValues(result).Inc()
-	m.added.Observe(float64(now.added))
-	m.removed.Observe(float64(now.removed))
+	m.added.Observe(float64(now.Added))
+	m.removed.Observe(float64(now.Removed))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.replace(m.last[key], now)
@@ -66,13 +68,13 @@ func (m *metrics) synced(key types.NamespacedName, now tally, err error) {
 func (m *metrics) gone(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.replace(m.last[key], tally{})
+	m.replace(m.last[key], plan.Tally{})
 	delete(m.last, key)
 }
 
 // replace corrects the sums. The caller holds mu.
-func (m *metrics) replace(before, now tally) {
-	m.desired.Add(float64(now.endpoints - before.endpoints))
-	m.slices.Add(float64(now.slices - before.slices))
-	m.sufficient.Add(float64(now.sufficient - before.sufficient))
+func (m *metrics) replace(before, now plan.Tally) {
+	m.desired.Add(float64(now.Endpoints - before.Endpoints))
+	m.slices.Add(float64(now.Slices - before.Slices))
+	m.sufficient.Add(float64(now.Sufficient - before.Sufficient))
 }

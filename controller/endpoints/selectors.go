@@ -5,30 +5,32 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Selectors finds the Services that select a pod, without looking at the others. Each Service is
-// filed under one pair of its selector, the anchor; a pod can only match Services that are
-// anchored at one of its own labels. The anchor is the pair with the fewest Services, so that a
-// pair which all Services of a namespace share costs nothing.
+// filed under one pair of its selector; a pod can only match Services that are filed under one of
+// its own labels. It is the pair with the fewest Services, so that one which all Services of a
+// namespace share costs nothing.
 //
 // The zero value is empty and ready.
 type Selectors struct {
 	mu         sync.RWMutex // guards below
-	namespaces map[string]*shelf
+	namespaces map[string]*namespaceIndex
 }
 
 // label is one label, or one requirement of a selector.
 type label struct{ key, value string }
 
-// shelf holds the selectors of one namespace.
-type shelf struct {
-	anchored map[label][]filed // by anchor
-	anchors  map[string]label  // of each Service, by its name
+// namespaceIndex holds the selectors of one namespace.
+type namespaceIndex struct {
+	byPair map[label][]indexed
+	pairs  map[string]label // of each Service, by its name
 }
 
-// filed is one Service. Its selector is that of the cached object, which nobody changes.
-type filed struct {
+// indexed is one Service. Its selector is that of the cached object, which nobody changes.
+type indexed struct {
 	name     string
 	selector map[string]string
 }
@@ -37,38 +39,38 @@ type filed struct {
 func (s *Selectors) Set(svc types.NamespacedName, selector map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sh := s.namespaces[svc.Namespace]
-	if sh != nil {
-		sh.remove(svc.Name)
+	index := s.namespaces[svc.Namespace]
+	if index != nil {
+		index.remove(svc.Name)
 	}
 	if len(selector) == 0 {
-		if sh != nil && len(sh.anchors) == 0 {
+		if index != nil && len(index.pairs) == 0 {
 			delete(s.namespaces, svc.Namespace)
 		}
 		return
 	}
-	if sh == nil {
-		sh = &shelf{anchored: map[label][]filed{}, anchors: map[string]label{}}
+	if index == nil {
+		index = &namespaceIndex{byPair: map[label][]indexed{}, pairs: map[string]label{}}
 		if s.namespaces == nil {
-			s.namespaces = map[string]*shelf{}
+			s.namespaces = map[string]*namespaceIndex{}
 		}
-		s.namespaces[svc.Namespace] = sh
+		s.namespaces[svc.Namespace] = index
 	}
-	sh.put(svc.Name, selector)
+	index.put(svc.Name, selector)
 }
 
 // Matching returns the names of the Services of a namespace that select a pod with these labels.
 func (s *Selectors) Matching(namespace string, labels map[string]string) map[string]struct{} {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	sh := s.namespaces[namespace]
-	if sh == nil {
+	index := s.namespaces[namespace]
+	if index == nil {
 		return nil
 	}
 	names := map[string]struct{}{}
 	for key, value := range labels {
-		for _, svc := range sh.anchored[label{key, value}] {
-			if matches(svc.selector, labels) {
+		for _, svc := range index.byPair[label{key, value}] {
+			if api.Matches(svc.selector, labels) {
 				names[svc.name] = struct{}{}
 			}
 		}
@@ -76,38 +78,28 @@ func (s *Selectors) Matching(namespace string, labels map[string]string) map[str
 	return names
 }
 
-func (sh *shelf) put(name string, selector map[string]string) {
-	var anchor label
+func (index *namespaceIndex) put(name string, selector map[string]string) {
+	var pair label
 	fewest := -1
 	for key, value := range selector {
-		if n := len(sh.anchored[label{key, value}]); fewest < 0 || n < fewest {
-			anchor, fewest = label{key, value}, n
+		if n := len(index.byPair[label{key, value}]); fewest < 0 || n < fewest {
+			pair, fewest = label{key, value}, n
 		}
 	}
-	sh.anchored[anchor] = append(sh.anchored[anchor], filed{name, selector})
-	sh.anchors[name] = anchor
+	index.byPair[pair] = append(index.byPair[pair], indexed{name, selector})
+	index.pairs[name] = pair
 }
 
-func (sh *shelf) remove(name string) {
-	anchor, ok := sh.anchors[name]
+func (index *namespaceIndex) remove(name string) {
+	pair, ok := index.pairs[name]
 	if !ok {
 		return
 	}
-	delete(sh.anchors, name)
-	rest := slices.DeleteFunc(sh.anchored[anchor], func(svc filed) bool { return svc.name == name })
+	delete(index.pairs, name)
+	rest := slices.DeleteFunc(index.byPair[pair], func(svc indexed) bool { return svc.name == name })
 	if len(rest) == 0 {
-		delete(sh.anchored, anchor)
+		delete(index.byPair, pair)
 		return
 	}
-	sh.anchored[anchor] = rest
-}
-
-// matches reports whether labels satisfy every pair of a selector.
-func matches(selector, labels map[string]string) bool {
-	for key, value := range selector {
-		if have, ok := labels[key]; !ok || have != value {
-			return false
-		}
-	}
-	return true
+	index.byPair[pair] = rest
 }

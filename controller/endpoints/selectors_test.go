@@ -10,6 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
+
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/endpoints/sample"
 )
 
 func key(namespace, name string) types.NamespacedName {
@@ -17,7 +20,7 @@ func key(namespace, name string) types.NamespacedName {
 }
 
 func TestE2_NoSelectorMatchesNoPod(t *testing.T) {
-	pod := webPod("a", "10.0.0.1")
+	pod := sample.Pod("a", "10.0.0.1")
 	pods := informers.NewSharedInformerFactory(nil, 0).Core().V1().Pods().Informer()
 	slices := informers.NewSharedInformerFactory(nil, 0).Discovery().V1().EndpointSlices().Informer()
 	if err := Index(pods, slices); err != nil {
@@ -29,7 +32,7 @@ func TestE2_NoSelectorMatchesNoPod(t *testing.T) {
 	var s Selectors
 	s.Set(key("default", "web"), map[string]string{"app": "web"})
 	for _, none := range []map[string]string{nil, {}} {
-		if Selects(webService(func(s *corev1.Service) { s.Spec.Selector = none })) {
+		if api.Selects(sample.Service(func(s *corev1.Service) { s.Spec.Selector = none })) {
 			t.Errorf("a Service with the selector %#v selects", none)
 		}
 		if got := Pods(pods.GetIndexer(), "default", none); len(got) != 0 {
@@ -40,7 +43,7 @@ func TestE2_NoSelectorMatchesNoPod(t *testing.T) {
 			t.Errorf("%#v: the pod belongs to %v", none, got)
 		}
 		if len(s.namespaces) != 0 {
-			t.Errorf("%#v: the Service stays filed", none)
+			t.Errorf("%#v: the Service stays in the index", none)
 		}
 	}
 }
@@ -69,7 +72,7 @@ func TestSelectorsAgreeWithAScan(t *testing.T) {
 		namespace, pod := fmt.Sprint("ns", random.IntN(2)), labels(4)
 		var want []string
 		for k, selector := range all {
-			if k.Namespace == namespace && matches(selector, pod) {
+			if k.Namespace == namespace && api.Matches(selector, pod) {
 				want = append(want, k.Name)
 			}
 		}
@@ -86,14 +89,14 @@ func TestSelectorsAgreeWithAScan(t *testing.T) {
 	}
 }
 
-// A pod event looks only at the Services that are anchored at one of the pod's labels.
-func TestSelectorsAnchorAtTheRarestLabel(t *testing.T) {
+// A pod event looks only at the Services that are filed under one of the pod's labels.
+func TestSelectorsAreFiledUnderTheRarestLabel(t *testing.T) {
 	var s Selectors
 	for i := range 1000 {
 		s.Set(key("a", fmt.Sprint("svc", i)), map[string]string{"app": "shop", "component": fmt.Sprint(i)})
 	}
-	common := len(s.namespaces["a"].anchored[label{"app", "shop"}])
+	common := len(s.namespaces["a"].byPair[label{"app", "shop"}])
 	if common > 1 {
-		t.Errorf("%d of 1000 Services are anchored at the label they all share", common)
+		t.Errorf("%d of 1000 Services are filed under the label they all share", common)
 	}
 }

@@ -15,10 +15,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/endpoints/plan"
 	"fairlead.dev/fairlead/kube"
 )
 
-// syncSlices brings the EndpointSlices of one Service into the state that planSlices asks for.
+// syncSlices brings the EndpointSlices of one Service into the state that plan.Slices asks for.
 func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) error {
 	svc := kube.Cached[corev1.Service](c.services, key)
 	if svc == nil {
@@ -27,45 +29,45 @@ func (c *Controller) syncSlices(ctx context.Context, key types.NamespacedName) e
 		c.topologies.Delete(key)
 		return nil
 	}
-	if !Selects(svc) {
+	if !api.Selects(svc) {
 		c.metrics.gone(key)
 		return nil
 	}
 	pods := c.podsOf(svc)
-	plan, remarks := planSlices(svc, pods, c.nodesFor(svc, pods), c.slicesOf(c.slicesLoop, SlicesManager, key))
-	err := c.apply(ctx, c.slicesLoop, key, plan)
-	c.metrics.synced(key, remarks.tally, err)
+	changes, remarks := plan.Slices(svc, pods, c.nodesFor(svc, pods), c.slicesOf(c.slicesLoop, api.SlicesManager, key))
+	err := c.apply(ctx, c.slicesLoop, key, changes)
+	c.metrics.synced(key, remarks.Tally, err)
 	if err != nil {
 		c.failed(svc, err, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service")
 		return fmt.Errorf("endpointslices of service %s: %w", key, err)
 	}
-	c.tellTopology(svc, remarks.topology)
-	if len(remarks.waiting) > 0 {
+	c.tellTopology(svc, remarks.Topology)
+	if len(remarks.Waiting) > 0 {
 		return fmt.Errorf("endpointslices of service %s: %w for the nodes of pods %s",
-			key, kube.ErrWaiting, strings.Join(remarks.waiting, ", "))
+			key, kube.ErrWaiting, strings.Join(remarks.Waiting, ", "))
 	}
 	return nil
 }
 
-// syncMirror brings the slices that mirror one Endpoints object into the state that planMirror
+// syncMirror brings the slices that mirror one Endpoints object into the state that plan.Mirror
 // asks for.
 func (c *Controller) syncMirror(ctx context.Context, key types.NamespacedName) error {
-	existing := c.slicesOf(c.mirrorLoop, mirrorManager, key)
+	existing := c.slicesOf(c.mirrorLoop, api.MirrorManager, key)
 	ep := kube.Cached[corev1.Endpoints](c.endpoints, key)
-	plan, left := planMirror(ep, kube.Cached[corev1.Service](c.services, key), existing)
-	if len(plan.create)+len(plan.update)+len(plan.delete) == 0 {
+	changes, left := plan.Mirror(ep, kube.Cached[corev1.Service](c.services, key), existing)
+	if len(changes.Create)+len(changes.Update)+len(changes.Delete) == 0 {
 		return nil
 	}
-	if left.invalid > 0 {
+	if left.Invalid > 0 {
 		c.events.Eventf(ep, corev1.EventTypeWarning, "InvalidIPAddress",
-			"Skipping %d invalid IP addresses when mirroring to EndpointSlices", left.invalid)
+			"Skipping %d invalid IP addresses when mirroring to EndpointSlices", left.Invalid)
 	}
-	if left.surplus > 0 {
+	if left.Surplus > 0 {
 		c.events.Eventf(ep, corev1.EventTypeWarning, "TooManyAddressesToMirror",
 			"A max of %d addresses can be mirrored to EndpointSlices per Endpoints subset. %d addresses were skipped",
-			MirrorLimit, left.surplus)
+			api.MirrorLimit, left.Surplus)
 	}
-	if err := c.apply(ctx, c.mirrorLoop, key, plan); err != nil {
+	if err := c.apply(ctx, c.mirrorLoop, key, changes); err != nil {
 		return fmt.Errorf("mirror of endpoints %s: %w", key, err)
 	}
 	return nil
@@ -81,10 +83,10 @@ func (c *Controller) slicesOf(l *loop[*discoveryv1.EndpointSlice], manager strin
 
 // apply carries out a plan: what adds endpoints before what removes them. It stops at the first
 // write that fails; the next sync plans afresh.
-func (c *Controller) apply(ctx context.Context, l *loop[*discoveryv1.EndpointSlice], key types.NamespacedName, plan changes) error {
-	api := c.client.DiscoveryV1().EndpointSlices(key.Namespace)
-	for _, slice := range plan.create {
-		written, err := api.Create(ctx, slice, metav1.CreateOptions{})
+func (c *Controller) apply(ctx context.Context, l *loop[*discoveryv1.EndpointSlice], key types.NamespacedName, changes plan.Changes) error {
+	client := c.client.DiscoveryV1().EndpointSlices(key.Namespace)
+	for _, slice := range changes.Create {
+		written, err := client.Create(ctx, slice, metav1.CreateOptions{})
 		if namespaceGone(err) {
 			return nil
 		}
@@ -94,16 +96,16 @@ func (c *Controller) apply(ctx context.Context, l *loop[*discoveryv1.EndpointSli
 		l.own.Wrote(key, written)
 		c.count(l, "create")
 	}
-	for _, slice := range plan.update {
-		written, err := api.Update(ctx, slice, metav1.UpdateOptions{})
+	for _, slice := range changes.Update {
+		written, err := client.Update(ctx, slice, metav1.UpdateOptions{})
 		if err != nil {
 			return fmt.Errorf("update slice %s: %w", slice.Name, err)
 		}
 		l.own.Wrote(key, written)
 		c.count(l, "update")
 	}
-	for _, slice := range plan.delete {
-		err := api.Delete(ctx, slice.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &slice.UID}})
+	for _, slice := range changes.Delete {
+		err := client.Delete(ctx, slice.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &slice.UID}})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete slice %s: %w", slice.Name, err)
 		}
@@ -126,7 +128,7 @@ func namespaceGone(err error) bool {
 	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || apierrors.IsNotFound(err)
 }
 
-// syncEndpoints brings the Endpoints object of one Service into the state that planEndpoints asks
+// syncEndpoints brings the Endpoints object of one Service into the state that plan.Endpoints asks
 // for, or removes it when there is no Service.
 func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName) error {
 	svc := kube.Cached[corev1.Service](c.services, key)
@@ -134,10 +136,10 @@ func (c *Controller) syncEndpoints(ctx context.Context, key types.NamespacedName
 	if svc == nil {
 		return c.removeOrphan(ctx, key)
 	}
-	if !Selects(svc) {
+	if !api.Selects(svc) {
 		return nil
 	}
-	want := planEndpoints(svc, c.podsOf(svc), existing)
+	want := plan.Endpoints(svc, c.podsOf(svc), existing)
 	if want == nil {
 		return nil
 	}
@@ -175,11 +177,11 @@ func (c *Controller) endpointsOf(key types.NamespacedName) (existing *corev1.End
 // writeEndpoints creates or updates the object of a Service.
 func (c *Controller) writeEndpoints(ctx context.Context, svc *corev1.Service, want *corev1.Endpoints) error {
 	key := kube.Key(svc)
-	api := c.client.CoreV1().Endpoints(key.Namespace)
-	write, reason, message := api.Update, "FailedToUpdateEndpoint", "Failed to update endpoint for service"
+	client := c.client.CoreV1().Endpoints(key.Namespace)
+	write, reason, message := client.Update, "FailedToUpdateEndpoint", "Failed to update endpoint for service"
 	if want.ResourceVersion == "" {
 		write = func(ctx context.Context, want *corev1.Endpoints, _ metav1.UpdateOptions) (*corev1.Endpoints, error) {
-			return api.Create(ctx, want, metav1.CreateOptions{})
+			return client.Create(ctx, want, metav1.CreateOptions{})
 		}
 		reason, message = "FailedToCreateEndpoint", "Failed to create endpoint for service"
 	}
@@ -216,7 +218,7 @@ func (c *Controller) removeOrphan(ctx context.Context, key types.NamespacedName)
 	if ep == nil {
 		return nil
 	}
-	if _, lock := ep.Annotations[AnnotationLeader]; lock {
+	if api.Lock(ep) {
 		return nil
 	}
 	if uid, err := c.serviceUID(ctx, key); uid != "" || err != nil {
@@ -241,10 +243,10 @@ func (c *Controller) failed(svc *corev1.Service, err error, reason, message stri
 
 // tellTopology tells the people who asked for hints in mode Auto what became of it, when that has
 // changed (rule E94).
-func (c *Controller) tellTopology(svc *corev1.Service, outcome topology) {
+func (c *Controller) tellTopology(svc *corev1.Service, outcome plan.Topology) {
 	key := kube.Key(svc)
 	told, _ := c.topologies.Load(key)
-	before, _ := told.(topology)
+	before, _ := told.(plan.Topology)
 	if outcome == nil {
 		c.topologies.Delete(key)
 		return

@@ -4,13 +4,14 @@ package endpoints
 
 import (
 	"maps"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/endpoints/plan"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -24,7 +25,7 @@ func (c *Controller) watch() []cache.DoneChecker {
 
 func (c *Controller) serviceChanged(before, after *corev1.Service, _ bool) {
 	key := kube.Key(kube.Versions(before, after)[0])
-	if after != nil && Selects(after) {
+	if after != nil && api.Selects(after) {
 		c.selectors.Set(key, after.Spec.Selector)
 	} else {
 		c.selectors.Set(key, nil)
@@ -48,7 +49,7 @@ func (c *Controller) podChanged(before, after *corev1.Pod, _ bool) {
 		collect(before)
 	case before == nil:
 		collect(after)
-	case !sameToServices(before, after):
+	case !plan.SamePod(before, after):
 		collect(after)
 		if !maps.Equal(before.Labels, after.Labels) {
 			collect(before)
@@ -64,22 +65,6 @@ func (c *Controller) podChanged(before, after *corev1.Pod, _ bool) {
 		c.slicesLoop.wanted(key)
 		c.endpointsLoop.wanted(key)
 	}
-}
-
-// sameToServices reports whether two versions of a pod, apart from their labels, give the same
-// endpoints: it compares everything that the plans read and that can change.
-func sameToServices(a, b *corev1.Pod) bool {
-	aReady, _ := Readiness(a)
-	bReady, _ := Readiness(b)
-	return a.UID == b.UID &&
-		aReady == bReady &&
-		Running(a) == Running(b) &&
-		(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil) &&
-		a.Spec.NodeName == b.Spec.NodeName &&
-		a.Spec.Hostname == b.Spec.Hostname &&
-		a.Spec.Subdomain == b.Spec.Subdomain &&
-		a.Status.PodIP == b.Status.PodIP &&
-		slices.Equal(a.Status.PodIPs, b.Status.PodIPs)
 }
 
 // symmetricDifference returns what is in exactly one of two sets.
@@ -105,7 +90,7 @@ func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
 	if first {
 		return
 	}
-	if after != nil && (before == nil || zoneOf(before) != zoneOf(after)) {
+	if after != nil && (before == nil || plan.Zone(before) != plan.Zone(after)) {
 		pods, err := c.pods.GetIndexer().ByIndex(podsByNode, after.Name)
 		if err != nil {
 			return // New has called Index
@@ -114,11 +99,11 @@ func (c *Controller) nodeChanged(before, after *corev1.Node, first bool) {
 			c.podChanged(nil, obj.(*corev1.Pod), false)
 		}
 	}
-	if before != nil && after != nil && capacityOf(before) == capacityOf(after) {
+	if before != nil && after != nil && plan.CapacityOf(before) == plan.CapacityOf(after) {
 		return
 	}
 	for _, obj := range c.services.GetStore().List() {
-		if svc := obj.(*corev1.Service); automatic(svc) {
+		if svc := obj.(*corev1.Service); plan.Automatic(svc) {
 			c.slicesLoop.wanted(kube.Key(svc))
 		}
 	}
@@ -140,8 +125,8 @@ func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first boo
 	}
 	key := kube.Key(after)
 	c.mirrorLoop.wanted(key)
-	ours := after.Labels[LabelManagedBy] == EndpointsManager
-	if before != nil && (ours || before.Labels[LabelManagedBy] == EndpointsManager) && !sameContent(before, after) {
+	ours := after.Labels[api.LabelEndpointsManagedBy] == api.EndpointsManager
+	if before != nil && (ours || before.Labels[api.LabelEndpointsManagedBy] == api.EndpointsManager) && !plan.SameContent(before, after) {
 		c.endpointsLoop.own.Changed(key, after)
 	}
 	switch {
@@ -152,11 +137,6 @@ func (c *Controller) endpointsChanged(before, after *corev1.Endpoints, first boo
 	}
 }
 
-// sameContent reports whether two versions of an Endpoints object agree in everything that the loop decides.
-func sameContent(a, b *corev1.Endpoints) bool {
-	return maps.Equal(a.Labels, b.Labels) && slices.EqualFunc(a.Subsets, b.Subsets, sameSubset)
-}
-
 // sliceChanged looks after slices that somebody may have edited or deleted (rule E67). A slice
 // whose labels now name another Service or controller concerns both.
 func (c *Controller) sliceChanged(before, after *discoveryv1.EndpointSlice, first bool) {
@@ -165,12 +145,12 @@ func (c *Controller) sliceChanged(before, after *discoveryv1.EndpointSlice, firs
 	}
 	if before != nil && (after == nil || !sameKeeper(before, after)) {
 		if l := c.keeper(before); l != nil {
-			l.wanted(serviceOf(before))
+			l.wanted(api.ServiceOf(before))
 		}
 	}
 	if after != nil {
 		if l := c.keeper(after); l != nil {
-			l.written(serviceOf(after))
+			l.written(api.ServiceOf(after))
 		}
 	}
 }
@@ -178,21 +158,14 @@ func (c *Controller) sliceChanged(before, after *discoveryv1.EndpointSlice, firs
 // keeper returns the loop that keeps a slice, nil when it is none of ours (rule E87).
 func (c *Controller) keeper(slice *discoveryv1.EndpointSlice) *loop[*discoveryv1.EndpointSlice] {
 	switch slice.Labels[discoveryv1.LabelManagedBy] {
-	case SlicesManager:
+	case api.SlicesManager:
 		return c.slicesLoop
-	case mirrorManager:
+	case api.MirrorManager:
 		return c.mirrorLoop
 	}
 	return nil
 }
 
 func sameKeeper(a, b *discoveryv1.EndpointSlice) bool {
-	return a.Labels[discoveryv1.LabelManagedBy] == b.Labels[discoveryv1.LabelManagedBy] && serviceOf(a) == serviceOf(b)
+	return a.Labels[discoveryv1.LabelManagedBy] == b.Labels[discoveryv1.LabelManagedBy] && api.ServiceOf(a) == api.ServiceOf(b)
 }
-
-// serviceOf returns the Service that a slice names in its label.
-func serviceOf(slice *discoveryv1.EndpointSlice) types.NamespacedName {
-	return types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
-}
-
-func zoneOf(node *corev1.Node) string { return node.Labels[corev1.LabelTopologyZone] }

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"fairlead.dev/fairlead/controller/endpoints/sample"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -49,25 +50,25 @@ func TestE14_WhichPodChangesMatter(t *testing.T) {
 	}{
 		{"nothing", nil, nil, ""},
 		{"an annotation", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }}, ""},
-		{"when it became ready", nil, []func(*corev1.Pod){func(p *corev1.Pod) { setReady(p, true, epoch.Add(time.Hour)) }}, ""},
+		{"when it became ready", nil, []func(*corev1.Pod){func(p *corev1.Pod) { sample.SetReady(p, true, sample.Epoch.Add(time.Hour)) }}, ""},
 		{"a container starts", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.ContainerStatuses = []corev1.ContainerStatus{{}} }}, ""},
-		{"readiness", nil, []func(*corev1.Pod){unready}, "web"},
-		{"deletion", nil, []func(*corev1.Pod){terminating}, "web"},
+		{"readiness", nil, []func(*corev1.Pod){sample.Unready}, "web"},
+		{"deletion", nil, []func(*corev1.Pod){sample.Terminating}, "web"},
 		{"the end", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }}, "web"},
 		{"an address", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.PodIPs = nil }}, "web"},
 		{"the host name", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Hostname = "h" }}, "web"},
 		{"the subdomain", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Subdomain = "web" }}, "web"},
 		{"another pod of the same name", nil, []func(*corev1.Pod){func(p *corev1.Pod) { p.UID = "other" }}, "web"},
 		{"labels alone: those that it enters and leaves", []func(*corev1.Pod){blue}, []func(*corev1.Pod){green}, "blue green"},
-		{"labels and readiness: all of them", []func(*corev1.Pod){blue}, []func(*corev1.Pod){green, unready}, "blue green web"},
+		{"labels and readiness: all of them", []func(*corev1.Pod){blue}, []func(*corev1.Pod){green, sample.Unready}, "blue green web"},
 	} {
-		before, after := webPod("a", "10.0.0.1", e.before...), webPod("a", "10.0.0.1", e.after...)
+		before, after := sample.Pod("a", "10.0.0.1", e.before...), sample.Pod("a", "10.0.0.1", e.after...)
 		c.podChanged(before, after, false)
 		if slices, endpoints := queued(c.slicesLoop), queued(c.endpointsLoop); slices != e.want || endpoints != e.want {
 			t.Errorf("%s: slices of %q, Endpoints of %q, want %q", e.name, slices, endpoints, e.want)
 		}
 	}
-	same := webPod("a", "10.0.0.1", unready)
+	same := sample.Pod("a", "10.0.0.1", sample.Unready)
 	c.podChanged(nil, same, true)
 	c.podChanged(same, nil, false)
 	if got := queued(c.slicesLoop); got != "web" {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/controller/scheduler/placement"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -17,24 +18,24 @@ type cluster struct {
 	// assumed are the pods, each by itself, that have a node by decision, until the cache shows it.
 	assumed kube.OwnWrites[types.UID, *corev1.Pod]
 
-	mu    sync.Mutex           // guards below
-	nodes map[string]*Node     // a node with a nil Object is not known (yet), but has pods
-	where map[types.UID]string // the node each pod is counted on
-	list  []*Node              // the known nodes by name; nil when out of date
+	mu    sync.Mutex                 // guards below
+	nodes map[string]*placement.Node // a node with a nil Object is not known (yet), but has pods
+	where map[types.UID]string       // the node each pod is counted on
+	list  []*placement.Node          // the known nodes by name; nil when out of date
 }
 
 func newCluster() *cluster {
 	return &cluster{
 		assumed: kube.OwnWrites[types.UID, *corev1.Pod]{Shows: func(cached, _ *corev1.Pod) bool { return cached.Spec.NodeName != "" }},
-		nodes:   map[string]*Node{}, where: map[types.UID]string{},
+		nodes:   map[string]*placement.Node{}, where: map[types.UID]string{},
 	}
 }
 
 // node returns the named node, creating it. The caller holds mu.
-func (c *cluster) node(name string) *Node {
+func (c *cluster) node(name string) *placement.Node {
 	n := c.nodes[name]
 	if n == nil {
-		n = NewNode(nil)
+		n = placement.NewNode(nil)
 		c.nodes[name] = n
 	}
 	return n
@@ -51,7 +52,7 @@ func (c *cluster) removeNode(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.node(name).Object = nil
-	if len(c.nodes[name].pods) == 0 {
+	if c.nodes[name].Empty() {
 		delete(c.nodes, name)
 	}
 	c.list = nil
@@ -100,7 +101,7 @@ func (c *cluster) take(uid types.UID) bool {
 	delete(c.where, uid)
 	n := c.nodes[name]
 	n.Remove(uid)
-	if n.Object == nil && len(n.pods) == 0 {
+	if n.Object == nil && n.Empty() {
 		delete(c.nodes, name)
 	}
 	return true
@@ -127,15 +128,15 @@ func (c *cluster) place(p *corev1.Pod) (node, message string) {
 	}
 	c.take(p.UID)
 	if c.list == nil {
-		c.list = make([]*Node, 0, len(c.nodes))
+		c.list = make([]*placement.Node, 0, len(c.nodes))
 		for _, n := range c.nodes {
 			if n.Object != nil {
 				c.list = append(c.list, n)
 			}
 		}
-		slices.SortFunc(c.list, func(a, b *Node) int { return cmp.Compare(a.Object.Name, b.Object.Name) })
+		slices.SortFunc(c.list, func(a, b *placement.Node) int { return cmp.Compare(a.Object.Name, b.Object.Name) })
 	}
-	node, reasons := Place(p, c.list)
+	node, reasons := placement.Place(p, c.list)
 	if node == "" {
 		return "", reasons.Message(len(c.list))
 	}

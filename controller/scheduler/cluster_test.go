@@ -5,12 +5,15 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // A pod counts on its node from the decision on, whatever becomes of the binding and in whatever order one hears of it: no node
 // is ever given more than it has.
 func TestAPodCountsFromTheDecisionOn(t *testing.T) {
-	p := pod("p", "", requests("1", "1Gi"))
+	p := pod("p")
 	on := func(node string) *corev1.Pod {
 		bound := p.DeepCopy()
 		bound.Spec.NodeName = node
@@ -30,7 +33,7 @@ func TestAPodCountsFromTheDecisionOn(t *testing.T) {
 		{"no answer, then the cache shows it", func(c *cluster) { c.unsure(p.UID); c.put(on("n1")) }, "n1", ""},
 		{"the cache shows it, then no answer", func(c *cluster) { c.put(on("n1")); c.unsure(p.UID) }, "n1", ""},
 		{"the cache shows it, then refused", func(c *cluster) { c.put(on("n1")); c.refused(p.UID) }, "n1", ""},
-		{"no answer, and another node is better now", func(c *cluster) { c.unsure(p.UID); c.put(withNode(pod("q", ""), "n1")) }, "n1", "n1"},
+		{"no answer, and another node is better now", func(c *cluster) { c.unsure(p.UID); c.put(withNode(pod("q"), "n1")) }, "n1", "n1"},
 		{"no answer, and the node is gone", func(c *cluster) { c.unsure(p.UID); c.removeNode("n1") }, "n1", "n2"},
 		{"gone", func(c *cluster) { c.remove(p.UID) }, "", "n1"},
 		{"gone, then no answer", func(c *cluster) { c.remove(p.UID); c.unsure(p.UID) }, "", "n1"},
@@ -44,7 +47,7 @@ func TestAPodCountsFromTheDecisionOn(t *testing.T) {
 		test.then(c)
 		at := ""
 		for name, n := range c.nodes {
-			if _, counted := n.pods[p.UID]; counted {
+			if n.Has(p.UID) {
 				at += name
 			}
 		}
@@ -61,6 +64,21 @@ func TestAPodCountsFromTheDecisionOn(t *testing.T) {
 	}
 }
 
+// node is a ready node with room for ten pods.
+func node(name string) *corev1.Node {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	n.Status.Allocatable = corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("4Gi"), corev1.ResourcePods: resource.MustParse("10"),
+	}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	return n
+}
+
+func pod(name string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: types.UID(name)},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}}}
+}
+
 func withNode(p *corev1.Pod, node string) *corev1.Pod {
 	p.Spec.NodeName = node
 	return p
@@ -71,7 +89,7 @@ func TestNothingIsAssumedOfWhatTheCacheShows(t *testing.T) {
 	c := newCluster()
 	c.setNode(node("n1"))
 	for i := range 10 {
-		p := pod(fmt.Sprint("p", i), "")
+		p := pod(fmt.Sprint("p", i))
 		if at, message := c.place(p); at == "" {
 			t.Fatal(message)
 		}
@@ -79,5 +97,48 @@ func TestNothingIsAssumedOfWhatTheCacheShows(t *testing.T) {
 		if _, repeat := c.assumed.Unanswered(p.UID, p.UID); repeat || c.assumed.NoAnswer(p.UID, p.UID) {
 			t.Errorf("%s is still assumed", p.Name)
 		}
+	}
+}
+
+// replica is a pod of a ReplicaSet that takes nearly half of a node's processors.
+func replica(name string) *corev1.Pod {
+	p := pod(name)
+	p.OwnerReferences = []metav1.OwnerReference{{UID: "rs", Controller: new(true)}}
+	p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("900m")}
+	return p
+}
+
+// A pod decided for a node counts there at once: two replicas land on two nodes, and
+// a node is never overcommitted, whatever the informer knows.
+func TestDecisionsCountAtOnce(t *testing.T) {
+	c := newCluster()
+	c.setNode(node("a"))
+	c.setNode(node("b"))
+	got := map[string]int{}
+	for i := range 4 {
+		n, message := c.place(replica(fmt.Sprint("p", i)))
+		if message != "" {
+			t.Fatal(message)
+		}
+		got[n]++
+	}
+	if got["a"] != 2 || got["b"] != 2 {
+		t.Errorf("placed %v", got)
+	}
+	if n, message := c.place(replica("p9")); n != "" || message != "0/2 nodes are available: 2 Insufficient cpu." {
+		t.Errorf("overcommitted: %q, %q", n, message)
+	}
+	c.removeNode("b")
+	if !c.remove("p0") || c.remove("p0") {
+		t.Error("a pod is counted once")
+	}
+	if n, _ := c.place(replica("p10")); n != "a" {
+		t.Errorf("placed on %q", n)
+	}
+	for _, uid := range []types.UID{"p1", "p2", "p3"} {
+		c.remove(uid)
+	}
+	if len(c.nodes) != 1 {
+		t.Errorf("nodes %v are kept without object and pods", c.nodes)
 	}
 }

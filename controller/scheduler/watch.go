@@ -6,6 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/controller/scheduler/placement"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -15,12 +17,7 @@ func mine(p *corev1.Pod) bool { return ours(p) && len(p.Spec.SchedulingGates) ==
 // ours reports whether it will have to, once the pod has no gates.
 func ours(p *corev1.Pod) bool {
 	return p.Spec.NodeName == "" && p.DeletionTimestamp == nil &&
-		(p.Spec.SchedulerName == "" || p.Spec.SchedulerName == corev1.DefaultSchedulerName) && !finished(p)
-}
-
-// finished pods have given back what they used.
-func finished(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+		(p.Spec.SchedulerName == "" || p.Spec.SchedulerName == corev1.DefaultSchedulerName) && !api.Finished(p)
 }
 
 // podChanged counts the pod where it is, or queues it if it has to find its place.
@@ -31,7 +28,7 @@ func (s *Scheduler) podChanged(old, p *corev1.Pod, _ bool) {
 		if s.cluster.remove(old.UID) {
 			s.retry()
 		}
-	case finished(p):
+	case api.Finished(p):
 		s.leave(kube.Key(p))
 		if s.cluster.remove(p.UID) {
 			s.retry()
@@ -51,7 +48,7 @@ func (s *Scheduler) podChanged(old, p *corev1.Pod, _ bool) {
 // costChanged reports whether the pod must be counted anew.
 func costChanged(old, p *corev1.Pod) bool {
 	return (old.DeletionTimestamp == nil) != (p.DeletionTimestamp == nil) ||
-		old.Generation != p.Generation || groupOf(old) != groupOf(p)
+		old.Generation != p.Generation || placement.GroupOf(old) != placement.GroupOf(p)
 }
 
 // nodeChanged lets waiting pods try again if the node may now take more: a
@@ -62,7 +59,7 @@ func (s *Scheduler) nodeChanged(old, n *corev1.Node, _ bool) {
 		return
 	}
 	s.cluster.setNode(n)
-	if old != nil && ready(old) == ready(n) && old.Spec.Unschedulable == n.Spec.Unschedulable &&
+	if old != nil && api.NodeReady(old) == api.NodeReady(n) && old.Spec.Unschedulable == n.Spec.Unschedulable &&
 		maps.Equal(old.Labels, n.Labels) && apiequality.Semantic.DeepEqual(old.Spec.Taints, n.Spec.Taints) &&
 		apiequality.Semantic.DeepEqual(old.Status.Allocatable, n.Status.Allocatable) {
 		return

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/controller/workload/plan"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -34,17 +35,17 @@ func (c *Controller) syncDeployment(ctx context.Context, key types.NamespacedNam
 	if err != nil {
 		return 0, err
 	}
-	plan, err := PlanDeployment(d, sets, pods, time.Now())
+	changes, err := plan.Deployment(d, sets, pods, time.Now())
 	if err != nil {
 		return 0, err
 	}
-	if err := c.applyDeployment(ctx, d, plan); err != nil {
+	if err := c.applyDeployment(ctx, d, changes); err != nil {
 		return 0, err
 	}
-	if d, err = c.writeRevision(ctx, d, plan.Revision); err != nil {
+	if d, err = c.writeRevision(ctx, d, changes.Revision); err != nil {
 		return 0, err
 	}
-	return plan.Recheck, c.writeDeploymentStatus(ctx, d, plan.Status)
+	return changes.Recheck, c.writeDeploymentStatus(ctx, d, changes.Status)
 }
 
 // podsOf reads the pods that a Recreate Deployment waits for.
@@ -65,16 +66,16 @@ func (c *Controller) podsOf(d *appsv1.Deployment, sets []*appsv1.ReplicaSet) ([]
 
 // applyDeployment does what the plan says; everything accepted by the server is
 // noted in ownSets.
-func (c *Controller) applyDeployment(ctx context.Context, d *appsv1.Deployment, plan DeploymentPlan) error {
-	if err := c.claimSets(ctx, d, plan); err != nil {
+func (c *Controller) applyDeployment(ctx context.Context, d *appsv1.Deployment, changes plan.DeploymentChanges) error {
+	if err := c.claimSets(ctx, d, changes); err != nil {
 		return err
 	}
-	if plan.Create != nil {
-		if err := c.createSet(ctx, d, plan); err != nil {
+	if changes.Create != nil {
+		if err := c.createSet(ctx, d, changes); err != nil {
 			return err
 		}
 	}
-	for _, u := range plan.Update {
+	for _, u := range changes.Update {
 		got, err := c.client.AppsV1().ReplicaSets(d.Namespace).Update(ctx, u.Set, metav1.UpdateOptions{})
 		if err != nil {
 			return fmt.Errorf("replicaset %s: %w", u.Set.Name, err)
@@ -83,7 +84,7 @@ func (c *Controller) applyDeployment(ctx context.Context, d *appsv1.Deployment, 
 		c.ownSetSelf.Wrote(got.UID, got)
 		c.noteScale(d, got, u.From)
 	}
-	for _, rs := range plan.Delete {
+	for _, rs := range changes.Delete {
 		err := c.client.AppsV1().ReplicaSets(d.Namespace).Delete(ctx, rs.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(rs.UID))})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete replicaset %s: %w", rs.Name, err)
@@ -95,8 +96,8 @@ func (c *Controller) applyDeployment(ctx context.Context, d *appsv1.Deployment, 
 
 // claimSets adopts and releases. Adoption asks the server first whether d is
 // still there.
-func (c *Controller) claimSets(ctx context.Context, d *appsv1.Deployment, plan DeploymentPlan) error {
-	if len(plan.Adopt) > 0 {
+func (c *Controller) claimSets(ctx context.Context, d *appsv1.Deployment, changes plan.DeploymentChanges) error {
+	if len(changes.Adopt) > 0 {
 		live, err := c.client.AppsV1().Deployments(d.Namespace).Get(ctx, d.Name, metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("adopt: %w", err)
@@ -105,13 +106,13 @@ func (c *Controller) claimSets(ctx context.Context, d *appsv1.Deployment, plan D
 			return fmt.Errorf("adopt: original Deployment %s/%s is gone", d.Namespace, d.Name)
 		}
 	}
-	for _, rs := range plan.Adopt {
-		if err := c.patchSet(ctx, d, rs, adoptPatch(d, deploymentKind, rs.UID)); err != nil {
+	for _, rs := range changes.Adopt {
+		if err := c.patchSet(ctx, d, rs, plan.AdoptPatch(d, plan.DeploymentKind, rs.UID)); err != nil {
 			return fmt.Errorf("adopt replicaset %s: %w", rs.Name, err)
 		}
 	}
-	for _, rs := range plan.Release {
-		if err := c.patchSet(ctx, d, rs, releasePatch(d.UID, rs.UID)); err != nil {
+	for _, rs := range changes.Release {
+		if err := c.patchSet(ctx, d, rs, plan.ReleasePatch(d.UID, rs.UID)); err != nil {
 			return fmt.Errorf("release replicaset %s: %w", rs.Name, err)
 		}
 	}
@@ -133,8 +134,8 @@ func (c *Controller) patchSet(ctx context.Context, d *appsv1.Deployment, rs *app
 // createSet creates the ReplicaSet of the present template. Its name is a hash of
 // the template, so a second create meets the first one; the same name with
 // another template is a collision, counted so that the next hash differs.
-func (c *Controller) createSet(ctx context.Context, d *appsv1.Deployment, plan DeploymentPlan) error {
-	got, err := c.client.AppsV1().ReplicaSets(d.Namespace).Create(ctx, plan.Create, metav1.CreateOptions{})
+func (c *Controller) createSet(ctx context.Context, d *appsv1.Deployment, changes plan.DeploymentChanges) error {
+	got, err := c.client.AppsV1().ReplicaSets(d.Namespace).Create(ctx, changes.Create, metav1.CreateOptions{})
 	switch {
 	case err == nil:
 		c.ownSets.Wrote(d.UID, got)
@@ -143,23 +144,23 @@ func (c *Controller) createSet(ctx context.Context, d *appsv1.Deployment, plan D
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return nil
 	case apierrors.IsAlreadyExists(err):
-		return c.resolveCollision(ctx, d, plan)
+		return c.resolveCollision(ctx, d, changes)
 	}
-	status := plan.Status
-	status.Conditions = withCreateError(status.Conditions, plan.Create.Name, err, time.Now())
+	status := changes.Status
+	status.Conditions = withCreateError(status.Conditions, changes.Create.Name, err, time.Now())
 	if werr := c.writeDeploymentStatus(ctx, d, status); werr != nil {
 		return fmt.Errorf("%w (and %w)", err, werr)
 	}
-	c.deploymentEvents.Eventf(d, corev1.EventTypeWarning, reasonCreateError, "Failed to create new replica set %q: %v", plan.Create.Name, err)
+	c.deploymentEvents.Eventf(d, corev1.EventTypeWarning, plan.ReasonCreateError, "Failed to create new replica set %q: %v", changes.Create.Name, err)
 	return err
 }
 
-func (c *Controller) resolveCollision(ctx context.Context, d *appsv1.Deployment, plan DeploymentPlan) error {
-	there, err := c.client.AppsV1().ReplicaSets(d.Namespace).Get(ctx, plan.Create.Name, metav1.GetOptions{})
+func (c *Controller) resolveCollision(ctx context.Context, d *appsv1.Deployment, changes plan.DeploymentChanges) error {
+	there, err := c.client.AppsV1().ReplicaSets(d.Namespace).Get(ctx, changes.Create.Name, metav1.GetOptions{})
 	if err != nil {
-		return fmt.Errorf("replicaset %s: %w", plan.Create.Name, err)
+		return fmt.Errorf("replicaset %s: %w", changes.Create.Name, err)
 	}
-	if metav1.IsControlledBy(there, d) && sameTemplate(&there.Spec.Template, &d.Spec.Template) {
+	if metav1.IsControlledBy(there, d) && plan.SameTemplate(&there.Spec.Template, &d.Spec.Template) {
 		c.ownSets.Wrote(d.UID, there)
 		return nil
 	}
@@ -171,7 +172,7 @@ func (c *Controller) resolveCollision(ctx context.Context, d *appsv1.Deployment,
 	if err := c.writeDeploymentStatus(ctx, d, status); err != nil {
 		return err
 	}
-	return fmt.Errorf("replicaset %s already exists with another template or owner: the next name differs", plan.Create.Name)
+	return fmt.Errorf("replicaset %s already exists with another template or owner: the next name differs", changes.Create.Name)
 }
 
 // withCreateError replaces the Progressing condition by one that says why the new
@@ -185,14 +186,14 @@ func withCreateError(conditions []appsv1.DeploymentCondition, name string, err e
 		}
 	}
 	return append(out, appsv1.DeploymentCondition{
-		Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: reasonCreateError,
+		Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: plan.ReasonCreateError,
 		Message: fmt.Sprintf("Failed to create new replica set %q: %v", name, err), LastUpdateTime: at, LastTransitionTime: at,
 	})
 }
 
 // noteScale records a changed size as an event, in the words of kubectl describe.
 func (c *Controller) noteScale(d *appsv1.Deployment, rs *appsv1.ReplicaSet, from int32) {
-	to, direction := replicasOf(rs), "up"
+	to, direction := plan.Replicas(rs), "up"
 	switch {
 	case to == from:
 		return
@@ -205,11 +206,11 @@ func (c *Controller) noteScale(d *appsv1.Deployment, rs *appsv1.ReplicaSet, from
 // writeRevision keeps the Deployment's revision annotation; it returns the newest
 // version of d.
 func (c *Controller) writeRevision(ctx context.Context, d *appsv1.Deployment, revision string) (*appsv1.Deployment, error) {
-	if revision == "" || d.Annotations[revisionKey] == revision {
+	if revision == "" || d.Annotations[plan.RevisionKey] == revision {
 		return d, nil
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": d.UID, "annotations": map[string]string{revisionKey: revision},
+		"uid": d.UID, "annotations": map[string]string{plan.RevisionKey: revision},
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("revision: %w", err)

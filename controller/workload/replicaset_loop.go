@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/controller/workload/plan"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -27,35 +28,35 @@ func (c *Controller) syncReplicaSet(ctx context.Context, key types.NamespacedNam
 		return 0, nil
 	}
 	rs = kube.Latest(&c.ownSetSelf, rs)
-	plan, err := c.planReplicaSet(rs)
+	changes, err := c.planReplicaSet(rs)
 	if err != nil {
 		return 0, err
 	}
-	failed := c.applyReplicaSet(ctx, rs, plan)
+	failed := c.applyReplicaSet(ctx, rs, changes)
 	reason := "FailedCreate"
-	if len(plan.Delete) > 0 {
+	if len(changes.Delete) > 0 {
 		reason = "FailedDelete"
 	}
-	if plan, err = c.planReplicaSet(rs); err != nil {
+	if changes, err = c.planReplicaSet(rs); err != nil {
 		return 0, err
 	}
-	plan.Status.Conditions = withReplicaFailure(plan.Status.Conditions, reason, failed, time.Now())
-	if err := c.writeSetStatus(ctx, rs, plan.Status); err != nil {
+	changes.Status.Conditions = plan.WithReplicaFailure(changes.Status.Conditions, reason, failed, time.Now())
+	if err := c.writeSetStatus(ctx, rs, changes.Status); err != nil {
 		return 0, errors.Join(failed, err)
 	}
-	return plan.Recheck, failed
+	return changes.Recheck, failed
 }
 
-func (c *Controller) planReplicaSet(rs *appsv1.ReplicaSet) (ReplicaSetPlan, error) {
+func (c *Controller) planReplicaSet(rs *appsv1.ReplicaSet) (plan.ReplicaSetChanges, error) {
 	pods, err := view(c.pods, &c.ownPods, rs)
 	if err != nil {
-		return ReplicaSetPlan{}, err
+		return plan.ReplicaSetChanges{}, err
 	}
 	related, err := c.relatedPods(rs)
 	if err != nil {
-		return ReplicaSetPlan{}, err
+		return plan.ReplicaSetChanges{}, err
 	}
-	return PlanReplicaSet(rs, pods, related, time.Now())
+	return plan.ReplicaSet(rs, pods, related, time.Now())
 }
 
 // relatedPods are the pods of all ReplicaSets of the same Deployment.
@@ -81,30 +82,30 @@ func (c *Controller) relatedPods(rs *appsv1.ReplicaSet) ([]*corev1.Pod, error) {
 
 // applyReplicaSet does what the plan says. Everything accepted by the server is
 // noted in ownPods.
-func (c *Controller) applyReplicaSet(ctx context.Context, rs *appsv1.ReplicaSet, plan ReplicaSetPlan) error {
-	if len(plan.Adopt) > 0 {
+func (c *Controller) applyReplicaSet(ctx context.Context, rs *appsv1.ReplicaSet, changes plan.ReplicaSetChanges) error {
+	if len(changes.Adopt) > 0 {
 		if err := c.stillThere(ctx, rs); err != nil {
 			return err
 		}
 	}
-	for _, p := range plan.Adopt {
-		if err := c.patchPod(ctx, rs, p, adoptPatch(rs, replicaSetKind, p.UID)); err != nil {
+	for _, p := range changes.Adopt {
+		if err := c.patchPod(ctx, rs, p, plan.AdoptPatch(rs, plan.ReplicaSetKind, p.UID)); err != nil {
 			return fmt.Errorf("adopt pod %s: %w", p.Name, err)
 		}
 	}
-	for _, p := range plan.Release {
-		if err := c.patchPod(ctx, rs, p, releasePatch(rs.UID, p.UID)); err != nil {
+	for _, p := range changes.Release {
+		if err := c.patchPod(ctx, rs, p, plan.ReleasePatch(rs.UID, p.UID)); err != nil {
 			return fmt.Errorf("release pod %s: %w", p.Name, err)
 		}
 	}
-	if err := slowStart(plan.Create, func() error { return c.createPod(ctx, rs) }); err != nil {
+	if err := slowStart(changes.Create, func() error { return c.createPod(ctx, rs) }); err != nil {
 		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			return nil // everything here is about to go
 		}
 		return err
 	}
 	var failed error
-	for _, p := range plan.Delete {
+	for _, p := range changes.Delete {
 		failed = errors.Join(failed, c.deletePod(ctx, rs, p))
 	}
 	return failed
@@ -139,7 +140,7 @@ func (c *Controller) patchPod(ctx context.Context, rs *appsv1.ReplicaSet, p *cor
 }
 
 func (c *Controller) createPod(ctx context.Context, rs *appsv1.ReplicaSet) error {
-	p, err := c.client.CoreV1().Pods(rs.Namespace).Create(ctx, newPod(rs), metav1.CreateOptions{})
+	p, err := c.client.CoreV1().Pods(rs.Namespace).Create(ctx, plan.NewPod(rs), metav1.CreateOptions{})
 	if err != nil {
 		if !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			c.setEvents.Eventf(rs, corev1.EventTypeWarning, "FailedCreate", "Error creating: %v", err)

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -87,7 +88,7 @@ func (c *Controller) podChanged(old, p *corev1.Pod, _ bool) {
 			}
 		}
 	}
-	if gone || finished(p) && old != nil && !finished(old) {
+	if gone || api.Finished(p) && old != nil && !api.Finished(old) {
 		c.podGone(p)
 	}
 }

@@ -110,10 +110,7 @@ func TestImports(t *testing.T) {
 
 // pure are the files that only compute in packages that do more: they must not be able to do anything else.
 var pure = []string{
-	"controller/endpoints/slices.go", "controller/endpoints/subsets.go", "controller/endpoints/pack.go", "controller/endpoints/hints.go", "controller/endpoints/mirror.go",
 	"controller/why/reported.go", "controller/garbage/content.go",
-	"controller/workload/deployment.go", "controller/workload/replicaset.go", "controller/workload/rollout.go", "controller/workload/order.go",
-	"controller/scheduler/place.go",
 	"node/nodestatus/status.go",
 	"network/nft/encode.go", "network/nft/rules.go", "network/nft/classes.go",
 	"network/dns/derive.go", "network/dns/zone.go", "network/dns/record.go", "network/dns/name.go", "network/dns/message.go", "network/dns/respond.go", "network/dns/response.go", "network/dns/table.go",

@@ -40,7 +40,8 @@ var rooms = []struct {
 // this repository is pure as well.
 var purePackages = []string{
 	"api", "api/claim", "api/podrefs", "api/probe", "alloc", "why", "network/lb",
-	"controller/external/healthcheck", "controller/garbage/ownership", "controller/nodes/lifecycle", "node/life", "node/spec",
+	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/ownership", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/workload/plan",
+	"node/life", "node/spec",
 }
 
 // clients are the rooms of which only some packages may be clients of the API by themselves.
