@@ -16,30 +16,26 @@ import (
 )
 
 // containerConfig gathers what the container's configuration needs from API, image and disk.
-func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, image *runtimeapi.Image, attempt uint32) (*runtimeapi.ContainerConfig, error) {
+func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, in spec.Inputs) (*runtimeapi.ContainerConfig, error) {
 	node := a.node()
 	envSources, err := a.envSources(ctx, pod, c)
 	if err != nil {
 		return nil, err
 	}
-	env, err := spec.Env(pod, c, node, envSources)
-	if err != nil {
+	if in.Env, err = spec.Env(pod, c, node, envSources); err != nil {
 		return nil, err
 	}
-	message := spec.MessageFile(a.podsDir(), pod, c.Name, attempt)
-	if err := writeMessageFile(message); err != nil {
+	in.MessageFile, in.MemoryNode = spec.MessageFile(a.podsDir(), pod, c.Name, in.Attempt), node.Capacity[1]
+	if err := writeMessageFile(in.MessageFile); err != nil {
 		return nil, err
 	}
-	mounts, err := a.volumes.Mounts(pod, c, sandbox.IPs, env, message)
-	if err != nil {
+	if in.Mounts, err = a.volumes.Mounts(pod, c, sandbox.IPs, in.Env, in.MessageFile); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(a.logDir(pod), c.Name), 0o755); err != nil {
 		return nil, err
 	}
-	return spec.Container(pod, c, spec.Inputs{
-		Attempt: attempt, ImageID: image.Id, User: spec.ImageUser(image), Env: env, Mounts: mounts, MessageFile: message, MemoryNode: node.Capacity[1],
-	})
+	return spec.Container(pod, c, in)
 }
 
 // envSources reads the Services, config maps and secrets a container's environment needs. Services are read at the very start of a

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,10 +34,14 @@ func (w *worker) beginStart(ctx context.Context, action life.Action) {
 	sandbox := *w.seen.Ready()
 	pod := w.current()
 	pull := w.pulls[c.Image]
+	target, missing := w.target(c.Name)
 	w.async(func() func() {
 		kind := containerType(pod, c.Name)
 		w.a.metrics.StartedContainers.WithLabelValues(kind).Inc()
-		err := w.start(ctx, pod, c, sandbox, action.Attempt, pull)
+		var err error = &startError{life.CreateContainerConfigError, missing}
+		if missing == nil {
+			err = w.start(ctx, pod, c, sandbox, spec.Inputs{Attempt: action.Attempt, Target: target}, pull)
+		}
 		if failed := (*startError)(nil); errors.As(err, &failed) {
 			w.a.metrics.StartedContainerErrors.WithLabelValues(kind, failed.reason).Inc()
 		}
@@ -55,17 +60,36 @@ func containerType(pod *corev1.Pod, name string) string {
 	if slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name }) {
 		return metrics.InitContainer
 	}
+	if slices.ContainsFunc(pod.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == name }) {
+		return metrics.EphemeralContainer
+	}
 	return metrics.Container
 }
 
+// target is the id of the container whose processes a container is to see, or "": of its own only.
+func (w *worker) target(name string) (string, error) {
+	for i := range w.pod.Spec.EphemeralContainers {
+		e := &w.pod.Spec.EphemeralContainers[i]
+		if e.Name != name || e.TargetContainerName == "" {
+			continue
+		}
+		if c := w.seen.Newest(e.TargetContainerName); c != nil && c.State == life.Running {
+			return c.ID, nil
+		}
+		return "", fmt.Errorf("unable to find target container %q", e.TargetContainerName)
+	}
+	return "", nil
+}
+
 // start brings up one container: image, environment, creation, start and postStart hook.
-func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, attempt uint32, pull life.Failure) error {
+func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container, sandbox life.Sandbox, in spec.Inputs, pull life.Failure) error {
 	a := w.a
 	image, err := w.ensureImage(ctx, pod, c, pull)
 	if err != nil {
 		return err
 	}
-	config, err := a.containerConfig(ctx, pod, c, sandbox, image, attempt)
+	in.ImageID, in.User = image.Id, spec.ImageUser(image)
+	config, err := a.containerConfig(ctx, pod, c, sandbox, in)
 	if err != nil {
 		return &startError{life.CreateContainerConfigError, err}
 	}

@@ -24,7 +24,12 @@ func (w *worker) event(kind, reason, message string) {
 // containerEvent records an event about a container of the pod.
 func (w *worker) containerEvent(name, kind, reason, message string) {
 	pod := w.object()
-	field := "spec.containers{" + name + "}"
+	field := "spec.ephemeralContainers{" + name + "}" // those alone are added later
+	for i := range pod.Spec.Containers {
+		if pod.Spec.Containers[i].Name == name {
+			field = "spec.containers{" + name + "}"
+		}
+	}
 	for i := range pod.Spec.InitContainers {
 		if pod.Spec.InitContainers[i].Name == name {
 			field = "spec.initContainers{" + name + "}"

@@ -34,16 +34,16 @@ func validateEphemeral(_ context.Context, pod, old *corev1.Pod) field.ErrorList 
 	for i := range was {
 		before[was[i].Name] = &was[i]
 	}
-	names, volumes := map[string]bool{}, map[string]bool{}
+	names, others, volumes := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i := range pod.Spec.Volumes {
 		volumes[pod.Spec.Volumes[i].Name] = true
 	}
 	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range containers {
-			names[containers[i].Name] = true
+			names[containers[i].Name], others[containers[i].Name] = true, true
 		}
 	}
-	var errs field.ErrorList
+	errs := refuseUndone(&corev1.PodSpec{EphemeralContainers: now}, field.NewPath("spec"))
 	for i := range now {
 		c, at := corev1.Container(now[i].EphemeralContainerCommon), path.Index(i)
 		errs = append(errs, validateContainer(&pod.Spec, &c, volumes, at)...)
@@ -55,6 +55,9 @@ func validateEphemeral(_ context.Context, pod, old *corev1.Pod) field.ErrorList 
 			errs = append(errs, field.Forbidden(path, "existing ephemeral containers \""+c.Name+"\" may not be changed\n"))
 		}
 		delete(before, c.Name)
+		if target := now[i].TargetContainerName; target != "" && !others[target] {
+			errs = append(errs, field.NotFound(at.Child("targetContainerName"), target))
+		}
 		errs = append(errs, refuseForEphemeral(&c, at)...)
 	}
 	for i := range was {
@@ -74,9 +77,18 @@ func refuseForEphemeral(c *corev1.Container, path *field.Path) field.ErrorList {
 	}{
 		{"ports", len(c.Ports) > 0}, {"resources", len(c.Resources.Limits)+len(c.Resources.Requests) > 0}, {"lifecycle", c.Lifecycle != nil},
 		{"livenessProbe", c.LivenessProbe != nil}, {"readinessProbe", c.ReadinessProbe != nil}, {"startupProbe", c.StartupProbe != nil},
+		{"restartPolicy", c.RestartPolicy != nil}, {"resizePolicy", len(c.ResizePolicy) > 0},
 	} {
 		if f.set {
 			errs = append(errs, field.Forbidden(path.Child(f.name), "cannot be set for an Ephemeral Container"))
+		}
+	}
+	for i, m := range c.VolumeMounts {
+		if m.SubPath != "" {
+			errs = append(errs, field.Forbidden(path.Child("volumeMounts").Index(i).Child("subPath"), "cannot be set for an Ephemeral Container"))
+		}
+		if m.SubPathExpr != "" {
+			errs = append(errs, field.Forbidden(path.Child("volumeMounts").Index(i).Child("subPathExpr"), "cannot be set for an Ephemeral Container"))
 		}
 	}
 	return errs

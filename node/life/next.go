@@ -182,6 +182,7 @@ func (v View) run(p *Plan) {
 		return
 	}
 	v.killForRestart(p)
+	v.startEphemeral(p)
 	if !v.mainStarted() {
 		for i := range v.Pod.Spec.InitContainers {
 			spec := &v.Pod.Spec.InitContainers[i]

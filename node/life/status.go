@@ -16,6 +16,7 @@ func Status(v View) corev1.PodStatus {
 	s := *old.DeepCopy()
 	s.InitContainerStatuses = v.containerStatuses(v.Pod.Spec.InitContainers, old.InitContainerStatuses, true)
 	s.ContainerStatuses = v.containerStatuses(v.Pod.Spec.Containers, old.ContainerStatuses, false)
+	s.EphemeralContainerStatuses = v.containerStatuses(Ephemeral(v.Pod), old.EphemeralContainerStatuses, false)
 	s.Phase = v.phase(&s)
 	s.Reason, s.Message = "", ""
 	if v.Mem.Rejected != nil {
@@ -121,7 +122,7 @@ func (v View) kept(old *corev1.ContainerStatus) bool {
 }
 
 func (v View) willRestart(spec *corev1.Container, init bool, c *Container) bool {
-	return !v.terminating() && !v.finished() && v.restarts(spec, init, c)
+	return !v.terminating() && !v.finished() && !v.ephemeral(spec.Name) && v.restarts(spec, init, c)
 }
 
 // waiting tells why a container does not run. For one that has ended (last) without a reason to wait it is empty.

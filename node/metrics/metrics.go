@@ -26,8 +26,9 @@ const (
 
 // Types of container, the label container_type.
 const (
-	Container     = "container"
-	InitContainer = "init_container"
+	Container          = "container"
+	InitContainer      = "init_container"
+	EphemeralContainer = "ephemeral_container"
 )
 
 // Metrics are the counters of one node. Times are in seconds.

@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -28,77 +26,55 @@ const (
 const userAgent = "kube-probe/1.37"
 
 // HTTP checks with a GET request; 200 up to 399 is a success, certificates are not verified, redirects are followed on the same
-// host only (rules R4-R7). Every try is one new connection, read and written by the calling goroutine alone: a node asks many
-// times a second, and what net/http keeps around a connection would cost more than the question.
+// host only (rules R4-R7). Every try is one new connection.
 func HTTP(h *corev1.HTTPGetAction, t Target) (Check, error) {
 	port, err := t.port(h.Port)
 	if err != nil {
 		return nil, err
 	}
-	first := probeURL(h, net.JoinHostPort(either(h.Host, t.IP), port))
-	header, host := probeHeader(h.HTTPHeaders)
+	request := &http.Request{Method: http.MethodGet, URL: probeURL(h, net.JoinHostPort(either(h.Host, t.IP), port))}
+	request.Header, request.Host = probeHeader(h.HTTPHeaders)
+	client := &http.Client{CheckRedirect: sameHost, Transport: &http.Transport{
+		DialContext:        func(ctx context.Context, _, address string) (net.Conn, error) { return dial(ctx, address) },
+		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
+		DisableKeepAlives:  true,
+		DisableCompression: true,
+	}}
 	return func(ctx context.Context) Answer {
-		target := first
-		for range maxRedirects {
-			response, body, err := get(ctx, target, header, host)
-			if err != nil {
-				return failed(&url.Error{Op: "Get", URL: target.String(), Err: err})
-			}
-			if response.StatusCode < 200 || response.StatusCode >= 400 {
-				return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("HTTP probe failed with statuscode: %d", response.StatusCode)}
-			}
-			next, err := response.Location()
-			if response.StatusCode < 300 || err != nil || next.Hostname() != target.Hostname() {
-				return Answer{Text: string(body)}
-			}
-			target = next
+		response, err := client.Do(request.Clone(ctx))
+		if err != nil {
+			return failed(awaited(err))
 		}
-		return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("Get %q: stopped after %d redirects", first, maxRedirects)}
+		defer response.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
+		switch {
+		case err != nil:
+			return failed(awaited(err))
+		case response.StatusCode < 200 || response.StatusCode >= 400:
+			return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("HTTP probe failed with statuscode: %d", response.StatusCode)}
+		}
+		return Answer{Text: string(body)}
 	}, nil
 }
 
-// get makes one request on a connection of its own.
-func get(ctx context.Context, target *url.URL, header http.Header, host string) (*http.Response, []byte, error) {
-	address := target.Host
-	if target.Port() == "" {
-		address = net.JoinHostPort(target.Hostname(), map[string]string{"http": "80", "https": "443"}[target.Scheme])
+// sameHost follows redirects to the host that was asked first; the answer that leads elsewhere is the last one.
+func sameHost(next *http.Request, so []*http.Request) error {
+	if next.URL.Hostname() != so[0].URL.Hostname() {
+		return http.ErrUseLastResponse
 	}
-	conn, err := dial(ctx, address)
-	if err != nil {
-		return nil, nil, err
+	if len(so) >= maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return nil, nil, err
-		}
-	}
-	if target.Scheme == "https" {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: target.Hostname()})
-	}
-	request := &http.Request{Method: http.MethodGet, URL: target, Header: header, Host: host, Close: true}
-	if err := request.Write(conn); err != nil {
-		return nil, nil, awaited(err)
-	}
-	response, err := http.ReadResponse(bufio.NewReaderSize(conn, 1024), request)
-	if err != nil {
-		return nil, nil, awaited(err)
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
-	if err != nil {
-		return nil, nil, awaited(err)
-	}
-	return response, body, nil
+	return nil
 }
 
 // awaited gives a timeout the words of upstream's client.
 func awaited(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errors.New("context deadline exceeded (Client.Timeout exceeded while awaiting headers)")
+	var about *url.Error
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &about) {
+		return err
 	}
-	return err
+	return &url.Error{Op: about.Op, URL: about.URL, Err: errors.New("context deadline exceeded (Client.Timeout exceeded while awaiting headers)")}
 }
 
 func probeURL(h *corev1.HTTPGetAction, hostPort string) *url.URL {
@@ -130,6 +106,8 @@ func probeHeader(own []corev1.HTTPHeader) (http.Header, string) {
 	}
 	if _, ok := header["Accept"]; !ok {
 		header.Set("Accept", "*/*")
+	} else if header.Get("Accept") == "" {
+		header.Del("Accept") // set to nothing: not sent
 	}
 	return header, host
 }

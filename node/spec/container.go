@@ -35,6 +35,7 @@ type Inputs struct {
 	Mounts      []*runtimeapi.Mount
 	MessageFile string // where the container's termination message will be found on the node
 	MemoryNode  int64  // the node's memory in bytes
+	Target      string // the container whose processes this one sees, by its id
 }
 
 // Container is the configuration of one container.
@@ -42,6 +43,9 @@ func Container(pod *corev1.Pod, c *corev1.Container, in Inputs) (*runtimeapi.Con
 	security, err := Security(pod, c, in.User)
 	if err != nil {
 		return nil, err
+	}
+	if processes := security.NamespaceOptions; in.Target != "" && processes.Pid == runtimeapi.NamespaceMode_CONTAINER {
+		processes.Pid, processes.TargetId = runtimeapi.NamespaceMode_TARGET, in.Target
 	}
 	values := make(map[string]string, len(in.Env))
 	for _, kv := range in.Env {

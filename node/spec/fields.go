@@ -117,13 +117,18 @@ func ResourceField(pod *corev1.Pod, container string, ref *corev1.ResourceFieldS
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
-// FindContainer finds a container or init container of a pod by its name, or gives nil.
+// FindContainer finds a container of a pod, of whatever kind, by its name, or gives nil.
 func FindContainer(pod *corev1.Pod, name string) *corev1.Container {
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
 			if list[i].Name == name {
 				return &list[i]
 			}
+		}
+	}
+	for i := range pod.Spec.EphemeralContainers {
+		if added := &pod.Spec.EphemeralContainers[i].EphemeralContainerCommon; added.Name == name {
+			return (*corev1.Container)(added)
 		}
 	}
 	return nil
