@@ -10,7 +10,7 @@ export GOFLAGS = -mod=readonly -trimpath
 
 # Packages whose tests need neither root, nor a kernel feature, nor a running API server.
 QUICK = ./alloc/... ./test/chaos/history ./cluster/config/... ./kube ./test/demoapp/... ./network/dns ./cluster/instance/... ./internal/policy/... ./cluster/join/... \
-	./cluster/kubeconfig/... ./network/lb/... ./pki/... ./network/world/...
+	./cluster/kubeconfig/... ./network/lb/... ./network/nft/plan ./network/nft/wire ./pki/... ./network/world/...
 
 # Packages in which much runs at once.
 RACE = ./kube ./network/dns ./controller/endpoints ./controller/external ./network/lb ./network/nft ./node ./network/route ./network/world

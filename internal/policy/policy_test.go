@@ -112,7 +112,6 @@ func TestImports(t *testing.T) {
 var pure = []string{
 	"controller/why/reported.go", "controller/garbage/content.go",
 	"node/nodestatus/status.go",
-	"network/nft/encode.go", "network/nft/rules.go", "network/nft/classes.go",
 	"network/dns/derive.go", "network/dns/zone.go", "network/dns/record.go", "network/dns/name.go", "network/dns/message.go", "network/dns/respond.go", "network/dns/response.go", "network/dns/table.go",
 }
 

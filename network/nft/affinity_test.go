@@ -12,6 +12,7 @@ import (
 
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
 func withAffinity(s *corev1.Service, seconds int32) *corev1.Service {
@@ -68,7 +69,7 @@ func checkP71_AffinityEndsWithTheTimeout(t *testing.T, l *lab) {
 	l.until("another endpoint after the timeout", func() bool {
 		gone := time.Now().Add(10 * time.Second)
 		for out := l.ip(podA).String(); strings.Contains(out, l.ip(podA).String()); {
-			out, _ = l.node.Command("nft", "list", "map", newFamily(l.six).String(), tableName, affinityMap)
+			out, _ = l.node.Command("nft", "list", "map", plan.NewFamily(l.six).String(), plan.TableName, plan.AffinityMap)
 			if time.Now().After(gone) {
 				t.Fatalf("the entry outlives its timeout:\n%s", out)
 			}

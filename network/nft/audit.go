@@ -5,6 +5,9 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/network/nft/plan"
+	"fairlead.dev/fairlead/network/nft/wire"
 )
 
 // Rule P100: what others do to the tables is noticed within a second, and
@@ -39,31 +42,15 @@ const probes = 4
 // verify returns an error if the table has not as many rules as were written,
 // or lacks one of some elements.
 func (t *table) verify() error {
-	n, err := t.kernel.socket.countRules(t.family)
+	n, err := t.applied.socket.countRules(t.family)
 	if err != nil {
 		return err
 	}
-	if n != t.kernel.rules {
-		return fmt.Errorf("%d rules instead of %d", n, t.kernel.rules)
+	if n != t.applied.rules {
+		return fmt.Errorf("%d rules instead of %d", n, t.applied.rules)
 	}
-	var taken [mapCount][]key
-	looked := 0
-	for _, s := range t.book.services { // in no order: others each time
-		for i := range s.entries {
-			k := s.entries[i].key
-			if !t.book.has(s, k) { // another Service has its way there
-				continue
-			}
-			if len(taken[k.in]) < probes {
-				taken[k.in] = append(taken[k.in], k)
-			}
-		}
-		if looked++; looked == 10*probes {
-			break
-		}
-	}
-	for in, keys := range taken {
-		if err := t.kernel.socket.look(t.family, mapID(in), keys, func(element) error { return nil }); err != nil {
+	for in, keys := range t.desired.Sample(probes) {
+		if err := t.applied.socket.look(t.family, plan.Map(in), keys, func(element) error { return nil }); err != nil {
 			return err
 		}
 	}
@@ -75,9 +62,9 @@ func (s *socket) generation() (uint32, error) {
 	const genID = 1 // NFTA_GEN_ID
 	var id uint32
 	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0, unix.AF_UNSPEC, func(m message) error {
-		for a := range attributes(m.body) {
-			if a.kind == genID && len(a.data) == 4 {
-				id = be(a.data)
+		for a := range wire.Attributes(m.body) {
+			if a.Kind == genID && len(a.Data) == 4 {
+				id = wire.Number(a.Data)
 			}
 		}
 		return nil
@@ -89,16 +76,16 @@ func (s *socket) generation() (uint32, error) {
 }
 
 // countRules returns how many rules the family's table has, in all chains.
-func (s *socket) countRules(f *family) (int, error) {
+func (s *socket) countRules(f *plan.Family) (int, error) {
 	n := 0
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, f.protocol, func(m message) error {
-		for a := range attributes(m.body) {
-			if a.kind == unix.NFTA_RULE_TABLE && string(a.data) == tableName+"\x00" {
+	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, f.Protocol, func(m message) error {
+		for a := range wire.Attributes(m.body) {
+			if a.Kind == unix.NFTA_RULE_TABLE && string(a.Data) == plan.TableName+"\x00" {
 				n++
 			}
 		}
 		return nil
-	}, text(unix.NFTA_RULE_TABLE, tableName))
+	}, wire.Text(unix.NFTA_RULE_TABLE, plan.TableName))
 	if err != nil {
 		return 0, fmt.Errorf("count rules: %w", err)
 	}
@@ -111,18 +98,18 @@ const maxLook = 500
 
 // look passes the elements with the given keys to each. The error is
 // unix.ENOENT if one is not there.
-func (s *socket) look(f *family, in mapID, keys []key, each func(element) error) error {
+func (s *socket) look(f *plan.Family, in plan.Map, keys []plan.Key, each func(element) error) error {
 	for len(keys) > 0 {
 		part := keys[:min(maxLook, len(keys))]
 		keys = keys[len(part):]
-		list := nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
+		list := wire.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
 		for i := range part {
-			list.nested = append(list.nested, nest(unix.NFTA_LIST_ELEM,
-				nest(unix.NFTA_SET_ELEM_KEY, raw(unix.NFTA_DATA_VALUE, f.appendKey(nil, &part[i])))))
+			list.Nested = append(list.Nested, wire.Nest(unix.NFTA_LIST_ELEM,
+				wire.Nest(unix.NFTA_SET_ELEM_KEY, wire.Raw(unix.NFTA_DATA_VALUE, f.Key(&part[i])))))
 		}
-		err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, 0, f.protocol,
+		err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, 0, f.Protocol,
 			func(m message) error { return parseElements(m, each) },
-			text(unix.NFTA_SET_ELEM_LIST_TABLE, tableName), text(unix.NFTA_SET_ELEM_LIST_SET, in.String()), list)
+			wire.Text(unix.NFTA_SET_ELEM_LIST_TABLE, plan.TableName), wire.Text(unix.NFTA_SET_ELEM_LIST_SET, in.String()), list)
 		if errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("an element of %s is missing: %w", in, err)
 		}

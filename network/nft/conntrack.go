@@ -12,92 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/plan"
+	"fairlead.dev/fairlead/network/nft/wire"
 )
-
-// flows is a UDP frontend and the endpoints its existing flows may stay on.
-//
-// TCP connections end by themselves and are left alone (rule P84). A UDP flow
-// lasts as long as its client keeps sending, and conntrack keeps sending it to
-// where the first packet went, so flows to endpoints that are gone, and flows
-// that began before there was anything to translate, have to be cut.
-type flows struct {
-	at      netip.AddrPort
-	serving []netip.AddrPort // by address
-}
-
-func flowsOf(rows *lb.Rows) []flows {
-	var all []flows
-	for _, f := range rows.Frontends {
-		if f.Proto != lb.UDP {
-			continue
-		}
-		i := slices.IndexFunc(rows.Serving, func(s lb.Serving) bool { return s.Port == f.Port })
-		if i >= 0 {
-			all = append(all, flows{at: f.Addr, serving: rows.Serving[i].Endpoints})
-		}
-	}
-	return all
-}
-
-// ownFlows are those of the frontends that a Service has itself: flows to an
-// address that an elder has are none of its business.
-func (b *book) ownFlows(s *service) []flows {
-	if s == nil {
-		return nil
-	}
-	if !b.claims.Contested() {
-		return s.flows
-	}
-	var own []flows
-	for _, f := range s.flows {
-		if b.ownerOf(lb.Address{Addr: f.at, Proto: lb.UDP}) == s {
-			own = append(own, f)
-		}
-	}
-	return own
-}
-
-// inheritedFlows are those of addresses that went from one Service to another:
-// they may stay where the new owner has them only.
-func (b *book) inheritedFlows(moved []lb.Transfer) []flows {
-	var all []flows
-	for _, m := range moved {
-		if m.Address.Proto != lb.UDP {
-			continue
-		}
-		of := b.services[m.To].flows
-		if i := slices.IndexFunc(of, func(f flows) bool { return f.at == m.Address.Addr }); i >= 0 {
-			all = append(all, of[i])
-		}
-	}
-	return all
-}
-
-// toCut returns the frontends some of whose flows may be wrong now. An endpoint
-// added beside others makes no flow wrong.
-func toCut(before, after []flows) []flows {
-	var cut []flows
-	find := func(all []flows, at netip.AddrPort) *flows {
-		if i := slices.IndexFunc(all, func(f flows) bool { return f.at == at }); i >= 0 {
-			return &all[i]
-		}
-		return nil
-	}
-	for _, b := range before {
-		if find(after, b.at) == nil {
-			cut = append(cut, flows{at: b.at}) // rule P83: a deleted Service as well
-		}
-	}
-	for _, a := range after {
-		b := find(before, a.at)
-		if b == nil || len(b.serving) == 0 || slices.ContainsFunc(b.serving, func(e netip.AddrPort) bool {
-			return !slices.Contains(a.serving, e)
-		}) {
-			cut = append(cut, a)
-		}
-	}
-	return cut
-}
 
 // cleaner cuts UDP flows beside the loop that writes rules: reading conntrack
 // takes milliseconds on a busy node.
@@ -115,14 +32,14 @@ func newCleaner(s *socket) *cleaner {
 
 // add asks for a look at the flows of these frontends. Of two that are the same
 // the later counts.
-func (c *cleaner) add(all []flows) {
+func (c *cleaner) add(all []plan.Flows) {
 	if len(all) == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range all {
-		c.pending[f.at] = f.serving
+		c.pending[f.At] = f.Serving
 	}
 	select {
 	case c.wake <- struct{}{}:
@@ -148,9 +65,9 @@ func (c *cleaner) next(ctx context.Context) (int, error) {
 // endpoints given for them.
 func (c *cleaner) cut(allowed map[netip.AddrPort][]netip.AddrPort) (int, error) {
 	total := 0
-	for _, f := range []*family{newFamily(false), newFamily(true)} {
+	for _, f := range []*plan.Family{plan.NewFamily(false), plan.NewFamily(true)} {
 		for at := range allowed {
-			if !f.has(at.Addr()) {
+			if !f.Has(at.Addr()) {
 				continue
 			}
 			n, err := c.cutFamily(f, allowed)
@@ -163,7 +80,7 @@ func (c *cleaner) cut(allowed map[netip.AddrPort][]netip.AddrPort) (int, error) 
 	return total, nil
 }
 
-func (c *cleaner) cutFamily(family *family, allowed map[netip.AddrPort][]netip.AddrPort) (int, error) {
+func (c *cleaner) cutFamily(family *plan.Family, allowed map[netip.AddrPort][]netip.AddrPort) (int, error) {
 	var wrong [][]byte // the original tuples
 	err := c.socket.dumpUDP(family, func(f flow) {
 		if endpoints, ours := allowed[f.dest]; ours && !slices.Contains(endpoints, f.replySource) {
@@ -175,8 +92,8 @@ func (c *cleaner) cutFamily(family *family, allowed map[netip.AddrPort][]netip.A
 	}
 	cut := 0
 	for _, tuple := range wrong {
-		err := c.socket.request(unix.NFNL_SUBSYS_CTNETLINK<<8|ctDelete, 0, family.protocol,
-			func(message) error { return nil }, raw(ctaTupleOrig|unix.NLA_F_NESTED, tuple))
+		err := c.socket.request(unix.NFNL_SUBSYS_CTNETLINK<<8|ctDelete, 0, family.Protocol,
+			func(message) error { return nil }, wire.Raw(ctaTupleOrig|unix.NLA_F_NESTED, tuple))
 		switch {
 		case err == nil:
 			cut++
@@ -213,21 +130,21 @@ type flow struct {
 // dumpUDP passes every UDP flow of a family to each. The kernel is asked for UDP only;
 // one before 5.8 does not listen and sends everything, so the protocol is
 // checked here too.
-func (s *socket) dumpUDP(family *family, each func(flow)) error {
-	host32 := func(kind uint16, v uint32) attr {
-		return attr{kind: kind, data: binary.NativeEndian.AppendUint32(nil, v)}
+func (s *socket) dumpUDP(family *plan.Family, each func(flow)) error {
+	host32 := func(kind uint16, v uint32) wire.Attr {
+		return wire.Attr{Kind: kind, Data: binary.NativeEndian.AppendUint32(nil, v)}
 	}
-	return s.request(unix.NFNL_SUBSYS_CTNETLINK<<8|ctGet, unix.NLM_F_DUMP, family.protocol, func(m message) error {
+	return s.request(unix.NFNL_SUBSYS_CTNETLINK<<8|ctGet, unix.NLM_F_DUMP, family.Protocol, func(m message) error {
 		var f flow
 		udp := false
-		for a := range attributes(m.body) {
-			switch a.kind {
+		for a := range wire.Attributes(m.body) {
+			switch a.Kind {
 			case ctaTupleOrig:
-				t := family.parseTuple(a.data)
+				t := parseTuple(family, a.Data)
 				udp = t.proto == byte(lb.UDP)
-				f.dest, f.tuple = t.dest, a.data
+				f.dest, f.tuple = t.dest, a.Data
 			case ctaTupleReply:
-				f.replySource = family.parseTuple(a.data).source
+				f.replySource = parseTuple(family, a.Data).source
 			}
 		}
 		if udp {
@@ -235,8 +152,8 @@ func (s *socket) dumpUDP(family *family, each func(flow)) error {
 		}
 		return nil
 	},
-		nest(ctaTupleOrig, nest(ctaTupleProto, raw(ctaProtoNum, []byte{byte(lb.UDP)}))),
-		nest(ctaFilter, host32(ctaFilterOrig, filterProtoNum), host32(ctaFilterReply, 0)))
+		wire.Nest(ctaTupleOrig, wire.Nest(ctaTupleProto, wire.Raw(ctaProtoNum, []byte{byte(lb.UDP)}))),
+		wire.Nest(ctaFilter, host32(ctaFilterOrig, filterProtoNum), host32(ctaFilterReply, 0)))
 }
 
 type tuple struct {
@@ -244,23 +161,27 @@ type tuple struct {
 	proto        byte
 }
 
-func (f *family) parseTuple(p []byte) tuple {
+func parseTuple(f *plan.Family, p []byte) tuple {
+	source, dest := uint16(1), uint16(2) // CTA_IP_V4_SRC, CTA_IP_V4_DST
+	if f.V6 {
+		source, dest = 3, 4
+	}
 	var t tuple
 	var src, dst netip.Addr
 	var sport, dport uint16
-	for group := range nestedAttributes(p) {
-		for a := range nestedAttributes(group.data) {
+	for group := range wire.Nested(p) {
+		for a := range wire.Nested(group.Data) {
 			switch {
-			case group.kind == ctaTupleIP && a.kind == f.ctSource:
-				src, _ = netip.AddrFromSlice(a.data)
-			case group.kind == ctaTupleIP && a.kind == f.ctDest:
-				dst, _ = netip.AddrFromSlice(a.data)
-			case group.kind == ctaTupleProto && a.kind == ctaProtoNum && len(a.data) == 1:
-				t.proto = a.data[0]
-			case group.kind == ctaTupleProto && a.kind == ctaProtoSrc && len(a.data) == 2:
-				sport = binary.BigEndian.Uint16(a.data)
-			case group.kind == ctaTupleProto && a.kind == ctaProtoDst && len(a.data) == 2:
-				dport = binary.BigEndian.Uint16(a.data)
+			case group.Kind == ctaTupleIP && a.Kind == source:
+				src, _ = netip.AddrFromSlice(a.Data)
+			case group.Kind == ctaTupleIP && a.Kind == dest:
+				dst, _ = netip.AddrFromSlice(a.Data)
+			case group.Kind == ctaTupleProto && a.Kind == ctaProtoNum && len(a.Data) == 1:
+				t.proto = a.Data[0]
+			case group.Kind == ctaTupleProto && a.Kind == ctaProtoSrc && len(a.Data) == 2:
+				sport = binary.BigEndian.Uint16(a.Data)
+			case group.Kind == ctaTupleProto && a.Kind == ctaProtoDst && len(a.Data) == 2:
+				dport = binary.BigEndian.Uint16(a.Data)
 			}
 		}
 	}

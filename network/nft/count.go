@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/network/nft/wire"
 )
 
 // EndpointCount is how many connections an endpoint of a Service got from this
@@ -34,7 +36,7 @@ func (p *Proxy) Connections(name types.NamespacedName) ([]EndpointCount, error) 
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
 		p.mu.Lock()
-		a, s := p.applied[name], p.asking
+		a, s := p.taken[name], p.asking
 		p.mu.Unlock()
 		if s == nil {
 			return nil, fmt.Errorf("%w: the proxy does not run", ErrNotCounted)
@@ -56,8 +58,8 @@ func (p *Proxy) Connections(name types.NamespacedName) ([]EndpointCount, error) 
 // than it can be asked about is left out.
 func (p *Proxy) AllConnections() ([]EndpointCount, error) {
 	p.mu.Lock()
-	names := make([]types.NamespacedName, 0, len(p.applied))
-	for name := range p.applied {
+	names := make([]types.NamespacedName, 0, len(p.taken))
+	for name := range p.taken {
 		names = append(names, name)
 	}
 	p.mu.Unlock()
@@ -80,7 +82,7 @@ func compareNames(a, b types.NamespacedName) int {
 	return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
 }
 
-func (p *Proxy) count(s *socket, name types.NamespacedName, a applied) ([]EndpointCount, error) {
+func (p *Proxy) count(s *socket, name types.NamespacedName, a taken) ([]EndpointCount, error) {
 	type endpoint struct {
 		port string
 		at   netip.AddrPort
@@ -91,14 +93,14 @@ func (p *Proxy) count(s *socket, name types.NamespacedName, a applied) ([]Endpoi
 			continue
 		}
 		f := p.families[i]
-		for j := range service.sets {
-			set := &service.sets[j]
-			err := s.look(f, set.home(), set.places(), func(e element) error {
-				at, ok := f.parseBackend(e.data)
+		for j := range service.Sets() {
+			set := &service.Sets()[j]
+			err := s.look(f, set.Home(), set.Places(), func(e element) error {
+				at, ok := f.ParseBackend(e.data)
 				if !ok || !e.counted {
 					return ErrNotCounted
 				}
-				sums[endpoint{set.port, at}] += e.packets
+				sums[endpoint{set.Port, at}] += e.packets
 				return nil
 			})
 			if err != nil {
@@ -119,43 +121,19 @@ func (p *Proxy) count(s *socket, name types.NamespacedName, a applied) ([]Endpoi
 	return counts, nil
 }
 
-// home is the map with the addresses of a set's endpoints.
-func (s *set) home() mapID {
-	if len(s.slots) > 0 && s.slots[0].id != 0 {
-		return stickyTargets
-	}
-	return endpoints
-}
-
-// places are the keys of a set's endpoints at home.
-func (s *set) places() []key {
-	keys := make([]key, 0, len(s.slots))
-	known := map[uint32]bool{}
-	for i, p := range s.slots {
-		switch {
-		case p.id == 0:
-			keys = append(keys, slotOf(endpoints, s.id, i))
-		case !known[p.id]:
-			known[p.id] = true // it may be in several places
-			keys = append(keys, numberKey(stickyTargets, p.id))
-		}
-	}
-	return keys
-}
-
 // conntracked asks how many connections are tracked, and how many may be.
 func (s *socket) conntracked() (entries, limit uint32, err error) {
 	const getStats, globalEntries, globalMax = 5, 1, 2 // IPCTNL_MSG_CT_GET_STATS, CTA_STATS_GLOBAL_*
 	err = s.request(unix.NFNL_SUBSYS_CTNETLINK<<8|getStats, 0, unix.AF_UNSPEC, func(m message) error {
-		for a := range attributes(m.body) {
-			if len(a.data) != 4 {
+		for a := range wire.Attributes(m.body) {
+			if len(a.Data) != 4 {
 				continue
 			}
-			switch a.kind {
+			switch a.Kind {
 			case globalEntries:
-				entries = binary.BigEndian.Uint32(a.data)
+				entries = binary.BigEndian.Uint32(a.Data)
 			case globalMax:
-				limit = binary.BigEndian.Uint32(a.data)
+				limit = binary.BigEndian.Uint32(a.Data)
 			}
 		}
 		return nil

@@ -21,6 +21,7 @@ import (
 
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
 func (l *lab) counting() {
@@ -88,7 +89,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 			t.Errorf("all counts: %v, %v", all, err)
 		}
 		// What a client printed by hand can read.
-		out, err := l.node.Command("nft", "list", "map", newFamily(l.six).String(), tableName, endpoints.String())
+		out, err := l.node.Command("nft", "list", "map", plan.NewFamily(l.six).String(), plan.TableName, plan.MapEndpoints.String())
 		if err != nil || !strings.Contains(out, "counter packets") {
 			t.Errorf("%v: %s", err, out)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
 const dnsAt = "10.96.0.10:53"
@@ -125,7 +126,7 @@ func checkDNSIsNotTracked(t *testing.T, l *lab) {
 
 // answering reports whether the node's own queries go to its own server.
 func (l *lab) answering() bool {
-	out, err := l.node.Command("nft", "list", "set", newFamily(l.six).String(), "fairlead", answeringSet)
+	out, err := l.node.Command("nft", "list", "set", plan.NewFamily(l.six).String(), "fairlead", plan.AnsweringSet)
 	if err != nil {
 		l.t.Fatal(err, out)
 	}

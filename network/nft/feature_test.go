@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
 func TestThisKernelHasAll(t *testing.T) {
@@ -16,9 +18,8 @@ func TestThisKernelHasAll(t *testing.T) {
 
 // A kernel that lacks something is told what, and which Linux has it.
 func TestWhatAKernelLacksIsNamed(t *testing.T) {
-	all := append(features(), feature{what: "flying", since: "9.9", option: "NFT_FLY",
-		rule: func(*family) rule { return join([]expr{{name: "fly"}}) }})
-	err := explain(newFamily(true), all)
+	all := append(plan.Features(), plan.Feature{What: "flying", Since: "9.9", Option: "NFT_FLY"}.Expression("fly"))
+	err := explain(plan.NewFamily(true), all)
 	want := regexp.MustCompile(`^this kernel, Linux \S+, lacks for table ip6: flying \(Linux 9\.9 or newer with NFT_FLY\)$`)
 	if err == nil || !want.MatchString(err.Error()) {
 		t.Errorf("%v, want %s", err, want)
@@ -30,10 +31,10 @@ func TestWhatAKernelLacksIsNamed(t *testing.T) {
 func TestRefusalIsExplained(t *testing.T) {
 	l := newLab(t)
 	byHand := stepped(t, l.node, testConfig, l.world)
-	tx := newTransaction(newFamily(false), 0)
-	tx.ruleMessage("nowhere", join(notrack()))
-	err := explained(newFamily(false), byHand.socket.commit(tx))
+	f := plan.NewFamily(false)
+	tx := plan.RemoveElements(f, []plan.Key{plan.AddrKey(plan.MapNodes, nodeIP)})
+	err := explained(f, byHand.socket.commit(&tx.Batch))
 	if err == nil || strings.Contains(err.Error(), "lacks") {
-		t.Errorf("a rule in a table that is not there: %v", err)
+		t.Errorf("an element in a table that is not there: %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
 // walk is a random sequence of objects in a lab's World.
@@ -210,7 +211,7 @@ func checkRulesetPrints(t *testing.T, l *lab) {
 	if err != nil {
 		t.Fatalf("%v\n%.3000s", err, out)
 	}
-	ip := newFamily(l.six).String()
+	ip := plan.NewFamily(l.six).String()
 	for _, want := range []string{
 		l.text("10.100.0.4") + ` . tcp . 80 comment "default/s3:tcp"`,
 		"dnat " + ip + " to ct mark . numgen random mod 3 map @endpoints",
@@ -284,7 +285,7 @@ func checkClassesComeAndGo(t *testing.T, l *lab) {
 		l.put(withAffinity(newService("aff", "10.96.0.2"), int32(1000+i)), newSlice("aff", podB, podFar))
 	}
 	l.reaches(l.a, "tcp", "10.96.0.2:80", podA, l.sticks(l.a, "tcp", "10.96.0.2:80", 1))
-	if n := l.proxy.Stats().Classes; n > maxIdle+10 {
+	if n := l.proxy.Stats().Classes; n > plan.MaxIdle+10 {
 		t.Errorf("%d classes are known", n)
 	}
 }

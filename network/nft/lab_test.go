@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/route"
 	"fairlead.dev/fairlead/network/world"
 )
@@ -120,7 +121,7 @@ func (l *lab) pods() map[string]labPod {
 // inBothFamilies runs a test with IPv4 and with IPv6 addresses.
 func inBothFamilies(t *testing.T, test func(*testing.T, *lab)) {
 	for _, six := range []bool{false, true} {
-		t.Run(newFamily(six).String(), func(t *testing.T) {
+		t.Run(plan.NewFamily(six).String(), func(t *testing.T) {
 			l := newLab(t)
 			l.six = six
 			test(t, l)

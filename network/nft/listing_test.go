@@ -1,150 +1,156 @@
 package nft
 
 import (
-	"encoding/json"
-	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/lb/lbtest"
+	"fairlead.dev/fairlead/network/nft/plan"
+	"fairlead.dev/fairlead/network/world"
 )
 
-// TestKernelHasWhatTheBookMeans writes random Services, whole and by differences, and
-// compares what the nft command lists with what the book wants.
-func TestKernelHasWhatTheBookMeans(t *testing.T) {
+// TestKernelListsThePlan writes random Services, whole and by differences, and
+// compares what the nft command lists with the text of what is desired; nft also
+// reads that text.
+func TestKernelListsThePlan(t *testing.T) {
 	ns := netlab.New(t, "listed")
-	var s *socket
-	var err error
-	ns.Do(func() { s, err = dial() })
-	if err != nil {
-		t.Fatal(err)
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for round := range 6 {
+		cfg := testConfig
+		if round%2 == 0 { // what not every node has
+			cfg.ClusterDNS, cfg.Host, cfg.MasqueradeAll = nil, two(outsideIP), round == 0
+			cfg.APIServers = []netip.AddrPort{netip.AddrPortFrom(outsideIP, 6443)}
+			cfg.ClusterCIDRs = []netip.Prefix{prefix("10.240.0.0/12"), prefix("fd00:10:244::/47")}
+		}
+		w := world.New()
+		w.Put(newNode("n1", prefix("10.244.1.0/24"), nodeIP))
+		w.MarkSynced()
+		l := stepped(t, ns, cfg, w)
+		subscription := w.Subscribe()
+		for step := range 5 {
+			populate(rnd, w)
+			if err := l.step(subscription.Take()); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			for _, table := range l.tables {
+				compareListing(t, ns, plan.NewTable(table.applied.layout, table.desired))
+			}
+			if t.Failed() {
+				t.Fatalf("seed %d, round %d, step %d", seed, round, step)
+			}
+		}
+		subscription.Close()
+		l.socket.close() // and with it the tables' owner goes
+		ns.Do(func() { _ = Clean() })
 	}
-	defer s.close()
-	first := rand.Uint64()
-	for n := range uint64(12) {
-		i := invent(first+n, n%2 == 1)
-		k := &kernel{socket: s, layout: i.layout}
-		for step := range 4 {
-			if err := i.step(); err != nil {
-				t.Fatal(err)
-			}
-			if d := i.book.take(); step == 0 || !k.fits(i.book.size()) {
-				err = k.rewrite(i.book, false)
-			} else {
-				err = k.update(i.book, d)
-			}
-			if err != nil {
-				t.Fatalf("seed %d step %d: %v", first+n, step, err)
-			}
-			got, want := listed(t, ns, i.layout.family), meant(i.book, i.node.IPv6)
-			if !maps.Equal(got, want) {
-				t.Fatalf("seed %d step %d: %s", first+n, step, unlike(got, want))
-			}
+}
+
+// populate replaces some of the Services of both families.
+func populate(rnd *rand.Rand, w *world.World) {
+	v4 := lbtest.Universe{Services: prefix("10.96.0.0/16"), Nodes: []string{"n1", "n2"}, Zones: []string{"a", ""}, Ports: []int32{8080, 65535},
+		Here: []netip.Addr{podA, podB}, Away: []netip.Addr{podFar, podFar2}, Abroad: []netip.Addr{outsideIP}, External: []netip.Addr{outerIP, netip.MustParseAddr("203.0.113.1")},
+		Sources: []netip.Prefix{prefix("10.0.0.0/8"), prefix("10.244.1.0/24"), prefix("198.51.100.7/32")}}
+	v6 := v4
+	v6.Services = sixPrefix(v4.Services)
+	for _, list := range []*[]netip.Addr{&v6.Here, &v6.Away, &v6.Abroad, &v6.External} {
+		*list = slices.Clone(*list)
+		for i, a := range *list {
+			(*list)[i] = six(a)
+		}
+	}
+	v6.Sources = []netip.Prefix{prefix("fd00::/16"), prefix("2001:db8::1/128")}
+	for range 12 {
+		n, u := rnd.IntN(30), v4
+		if n%2 == 1 {
+			u = v6
+		}
+		s := u.Service(rnd, n)
+		if how := rnd.IntN(4); how > 1 {
+			s.Annotations = map[string]string{"fairlead.dev/balance": []string{"round-robin", "client-hash"}[how-2]}
+		}
+		if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+			withAffinity(s, int32(1+rnd.IntN(200000)))
+		}
+		w.Put(s)
+		for _, old := range slicesOf(w, s) {
+			w.Delete(old)
+		}
+		for _, sl := range u.Slices(rnd, n) {
+			w.Put(sl)
 		}
 	}
 }
 
-// listed is what the nft command says of the maps, as text like that of meant.
-func listed(t *testing.T, ns *netlab.Netns, f *family) map[string]string {
-	t.Helper()
-	var listing struct {
-		Nftables []struct{ Map, Set *listedMap }
-	}
-	text, err := ns.Command("nft", "-j", "list", "table", f.String(), tableName)
-	if err == nil {
-		text = text[max(0, strings.Index(text, `{"nftables"`)):] // it may warn before of statements that it has no JSON for
-		err = json.Unmarshal([]byte(text), &listing)
-	}
-	if err != nil {
-		t.Fatalf("%v: %.300s", err, text)
-	}
-	all := map[string]string{}
-	for _, item := range listing.Nftables {
-		m, isMap := item.Set, false
-		if item.Map != nil {
-			m, isMap = item.Map, true
-		}
-		if m == nil || m.Name == dispatchMap || m.Name == affinityMap || m.Name == answeringSet {
-			continue
-		}
-		for _, e := range m.Elem {
-			value := json.RawMessage(`""`)
-			if isMap {
-				var pair [2]json.RawMessage
-				if err := json.Unmarshal(e, &pair); err != nil {
-					t.Fatalf("%v: %s", err, e)
-				}
-				e, value = pair[0], pair[1]
-			}
-			words, comment := spelled(t, e)
-			v, _ := spelled(t, value)
-			key := strings.Join(words, " ")
-			if m.Name == allowed.String() {
-				key = span(strings.Join(words[:3], " "), words[3])
-			}
-			all[m.Name+": "+key] = strings.Join(v, " ") + " #" + comment
-		}
-	}
+func slicesOf(w *world.World, s *corev1.Service) []*discoveryv1.EndpointSlice {
+	_, all := w.Service(types.NamespacedName{Namespace: s.Namespace, Name: s.Name})
 	return all
 }
 
-type listedMap struct {
-	Name string
-	Elem []json.RawMessage
-}
-
-// spelled returns the parts of a key or value, and the element's comment.
-func spelled(t *testing.T, raw json.RawMessage) (words []string, comment string) {
+// compareListing holds a table's text against what nft lists, and has nft read it.
+func compareListing(t *testing.T, ns *netlab.Netns, table *plan.Table) {
 	t.Helper()
-	var object struct {
-		Elem *struct {
-			Val     json.RawMessage
-			Comment string
+	out, err := ns.Command("nft", "list", "table", table.Family.String(), plan.TableName)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	got, want := normal(out), normal(table.String())
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			t.Errorf("nft lists  %s\nthe plan is %s", got[i], want[i])
+			return
 		}
-		Concat []json.RawMessage
-		Prefix *struct {
-			Addr string
-			Len  int
-		}
 	}
-	if raw[0] != '{' {
-		return []string{strings.Trim(string(raw), `"`)}, ""
+	if len(got) != len(want) {
+		t.Errorf("nft lists %d lines, the plan has %d", len(got), len(want))
 	}
-	if err := json.Unmarshal(raw, &object); err != nil {
-		t.Fatalf("%v: %s", err, raw)
+	file := filepath.Join(t.TempDir(), "plan.nft")
+	if err := os.WriteFile(file, []byte(table.String()), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	switch {
-	case object.Elem != nil:
-		words, _ = spelled(t, object.Elem.Val)
-		return words, object.Elem.Comment
-	case object.Prefix != nil:
-		return []string{fmt.Sprintf("%s/%d", object.Prefix.Addr, object.Prefix.Len)}, ""
+	if out, err := ns.Command("unshare", "--net", "nft", "-c", "-f", file); err != nil {
+		t.Errorf("nft does not read the plan: %v: %.1000s", err, out)
 	}
-	for _, part := range object.Concat {
-		w, _ := spelled(t, part)
-		words = append(words, w...)
-	}
-	return words, ""
 }
 
-// span is how meant writes a range of clients.
-func span(frontend, clients string) string {
-	p, err := netip.ParsePrefix(clients)
-	if err != nil {
-		a := netip.MustParseAddr(clients)
-		p = netip.PrefixFrom(a, a.BitLen())
-	}
-	last := p.Addr().AsSlice()
-	for i := range last {
-		for bit := range 8 {
-			if i*8+bit >= p.Bits() {
-				last[i] |= 128 >> bit
+var (
+	unlisted = regexp.MustCompile(`(?m)^\s*(size \d+|flags owner.*|counter)$|\s*counter packets \d+ bytes \d+|\s*expires \S+| # progname \S+`)
+	listed   = regexp.MustCompile(`(?s)elements = \{ (.*?) \}\n`)
+	oneEach  = regexp.MustCompile(`(?:[^",]|"[^"]*")+`)
+)
+
+// normal is a listing without what the plan cannot know, an element a line, in blocks by name.
+func normal(listing string) []string {
+	listing = unlisted.ReplaceAllString(listing, "")
+	listing = listed.ReplaceAllStringFunc(listing, func(all string) string {
+		var each []string
+		for _, e := range oneEach.FindAllString(listed.FindStringSubmatch(all)[1], -1) {
+			each = append(each, strings.Join(strings.Fields(e), " "))
+		}
+		slices.Sort(each)
+		return strings.Join(each, "\n") + "\n"
+	})
+	var blocks []string
+	for _, b := range regexp.MustCompile(`(?s)\t(map|set|chain) .*?\n\t\}`).FindAllString(listing, -1) {
+		var lines []string
+		for line := range strings.Lines(b) {
+			if line = strings.Join(strings.Fields(line), " "); line != "" {
+				lines = append(lines, line)
 			}
 		}
+		blocks = append(blocks, strings.Join(lines, "\n"))
 	}
-	to, _ := netip.AddrFromSlice(last)
-	return fmt.Sprintf("%s %s-%s %s", frontend, p.Addr(), frontend, to)
+	slices.Sort(blocks)
+	return strings.Split(strings.Join(blocks, "\n"), "\n")
 }

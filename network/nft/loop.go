@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -66,7 +67,7 @@ func (l *loop) run(ctx context.Context) error {
 	}
 }
 
-// step takes the changes into the books and the books into the kernel.
+// step takes in the changes and brings what is desired into the kernel.
 func (l *loop) step(changes world.Changes) error {
 	started := time.Now()
 	l.proxy.begin(started)
@@ -115,27 +116,25 @@ func (l *loop) record(started time.Time, written bool, err error) {
 	}
 	s.Services, s.Classes, s.Elements, s.Transactions, s.Rewrites = 0, 0, 0, 0, 0
 	for _, t := range l.tables {
-		s.Services += len(t.book.services)
-		s.Classes += len(t.book.classes.known)
+		s.Services += t.desired.Len()
+		s.Classes += t.desired.Classes()
 		s.Transactions += t.transactions
 		s.Rewrites += t.rewrites
-		for _, n := range t.book.counts {
-			s.Elements += n
-		}
+		s.Elements += t.desired.Elements()
 	}
 	if !written {
 		s.Failures++
 		return
 	}
-	if len(p.applied) == 0 {
-		p.applied = make(map[types.NamespacedName]applied, len(l.changed))
+	if len(p.taken) == 0 {
+		p.taken = make(map[types.NamespacedName]taken, len(l.changed))
 	}
 	for name := range l.changed {
-		if a := l.has(name); a.services != [2]*service{} {
+		if a := l.has(name); a.services != [2]*plan.Service{} {
 			a.at = now
-			p.applied[name] = a
+			p.taken[name] = a
 		} else {
-			delete(p.applied, name)
+			delete(p.taken, name)
 		}
 	}
 	if len(l.changed) > 0 {
@@ -144,9 +143,9 @@ func (l *loop) record(started time.Time, written bool, err error) {
 }
 
 // has returns what the tables have of a Service.
-func (l *loop) has(name types.NamespacedName) (a applied) {
+func (l *loop) has(name types.NamespacedName) (a taken) {
 	for i, t := range l.tables {
-		a.services[i] = t.book.services[name]
+		a.services[i] = t.desired.Service(name)
 	}
 	return a
 }
@@ -172,9 +171,9 @@ func (l *loop) measure(started time.Time, written bool) {
 			m.latency.Observe(now.Sub(at).Seconds())
 		}
 		t.triggers = t.triggers[:0]
-		for i := range without {
-			without[i] += t.book.excluded[i]
-		}
+		internal, external := t.desired.Excluded()
+		without[0] += internal
+		without[1] += external
 	}
 	m.noLocal.WithLabelValues("internal").Set(float64(without[0]))
 	m.noLocal.WithLabelValues("external").Set(float64(without[1]))

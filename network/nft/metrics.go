@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
-	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
 // metrics are what a Proxy shows to Prometheus: kube-proxy's names and meanings,
@@ -106,11 +106,11 @@ func (c onDemand) Collect(to chan<- prometheus.Metric) {
 // triggers returns when the pods or the Service changed that a Service's slices
 // are about, for changes later than the given time. The annotation is the
 // EndpointSlice controller's; each slice has the time of its own last change.
-func triggers(f *family, all []*discoveryv1.EndpointSlice, after time.Time) []time.Time {
+func triggers(f *plan.Family, all []*discoveryv1.EndpointSlice, after time.Time) []time.Time {
 	var found []time.Time
 	for _, s := range all {
 		text, ok := s.Annotations[corev1.EndpointsLastChangeTriggerTime]
-		if !ok || (s.AddressType == discoveryv1.AddressTypeIPv6) != f.v6 {
+		if !ok || (s.AddressType == discoveryv1.AddressTypeIPv6) != f.V6 {
 			continue
 		}
 		if at, err := time.Parse(time.RFC3339Nano, text); err == nil && at.After(after) {
@@ -118,30 +118,4 @@ func triggers(f *family, all []*discoveryv1.EndpointSlice, after time.Time) []ti
 		}
 	}
 	return found
-}
-
-// excluded counts a Service's ports that a Local policy leaves without an
-// endpoint here although there are some elsewhere: behind the cluster address,
-// and behind addresses for the outside.
-func excluded(rows *lb.Rows) (internal, external int) {
-	for i := range rows.Sets {
-		s := &rows.Sets[i]
-		if s.Scope != lb.Local || s.Verdict != lb.Drop {
-			continue
-		}
-		inside, outside := false, false
-		for _, f := range rows.Frontends {
-			if f.Port == s.Port && f.Scope == lb.Local {
-				inside = inside || f.Kind == lb.ClusterIP
-				outside = outside || f.Kind != lb.ClusterIP
-			}
-		}
-		if inside {
-			internal++
-		}
-		if outside {
-			external++
-		}
-	}
-	return internal, external
 }

@@ -15,6 +15,7 @@ import (
 
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -50,24 +51,24 @@ type Config struct {
 // Proxy keeps the kernel's tables what the World says. Make one with New.
 type Proxy struct {
 	cfg      Config
-	families []*family
+	families []*plan.Family
 	dns      []string // the cluster addresses of the DNS Service
 	world    *world.World
 	log      *slog.Logger
 
 	metrics *metrics
 
-	mu      sync.Mutex // guards below
-	stats   Stats
-	applied map[types.NamespacedName]applied
-	asking  *socket // for questions from outside the loop; nil unless Run runs
+	mu     sync.Mutex // guards below
+	stats  Stats
+	taken  map[types.NamespacedName]taken
+	asking *socket // for questions from outside the loop; nil unless Run runs
 }
 
-// applied is when the kernel took over a Service, and what it has of it in each
+// taken is when the kernel took over a Service, and what it has of it in each
 // family.
-type applied struct {
+type taken struct {
 	at       time.Time
-	services [2]*service
+	services [2]*plan.Service
 }
 
 // Stats counts what a Proxy has done, over both IP versions.
@@ -87,7 +88,7 @@ type Stats struct {
 
 // New returns a Proxy for the World. It does nothing until Run.
 func New(cfg Config, w *world.World, log *slog.Logger) *Proxy {
-	p := &Proxy{cfg: cfg, families: familiesOf(cfg), world: w, log: log, applied: map[types.NamespacedName]applied{}, metrics: newMetrics(time.Now())}
+	p := &Proxy{cfg: cfg, families: familiesOf(cfg), world: w, log: log, taken: map[types.NamespacedName]taken{}, metrics: newMetrics(time.Now())}
 	if cfg.Metrics != nil {
 		p.register(cfg.Metrics)
 	}
@@ -109,7 +110,7 @@ func (p *Proxy) Stats() Stats {
 func (p *Proxy) Applied(name types.NamespacedName) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.applied[name].at
+	return p.taken[name].at
 }
 
 // patience is how long a Proxy may fail to write a change until it counts as ill.
@@ -144,27 +145,27 @@ func (p *Proxy) Rows() []lb.Rows {
 
 // node returns what this node is, and which addresses the rules of a family
 // need.
-func (p *Proxy) node(f *family) (lb.Node, layout) {
-	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs, IPv6: f.v6, Reserved: p.reserved()}
-	l := layout{family: f, clusterCIDR: f.prefix(p.cfg.ClusterCIDRs), serviceCIDR: f.prefix(p.cfg.ServiceCIDRs), dns: f.addr(p.cfg.ClusterDNS), host: f.addr(p.cfg.Host), api: p.apiPort(f),
-		outbound: !p.cfg.ServicesOnly, countUpTo: p.cfg.CountUpTo, masquerade: p.cfg.MasqueradeAll}
-	l.localPods = l.clusterCIDR
+func (p *Proxy) node(f *plan.Family) (lb.Node, plan.Layout) {
+	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs, IPv6: f.V6, Reserved: p.reserved()}
+	l := plan.Layout{Family: f, ClusterCIDR: f.Prefix(p.cfg.ClusterCIDRs), ServiceCIDR: f.Prefix(p.cfg.ServiceCIDRs), DNS: f.Addr(p.cfg.ClusterDNS), Host: f.Addr(p.cfg.Host), API: p.apiPort(f),
+		Outbound: !p.cfg.ServicesOnly, CountUpTo: p.cfg.CountUpTo, Masquerade: p.cfg.MasqueradeAll}
+	l.LocalPods = l.ClusterCIDR
 	if n := p.world.Node(p.cfg.NodeName); n != nil {
 		node.Zone = n.Labels[corev1.LabelTopologyZone]
-		if r := slices.IndexFunc(api.PodRanges(n), func(r netip.Prefix) bool { return f.has(r.Addr()) }); r >= 0 {
-			l.localPods = api.PodRanges(n)[r]
+		if r := slices.IndexFunc(api.PodRanges(n), func(r netip.Prefix) bool { return f.Has(r.Addr()) }); r >= 0 {
+			l.LocalPods = api.PodRanges(n)[r]
 		}
 	}
-	if !l.clusterCIDR.IsValid() {
-		l.clusterCIDR = l.localPods
+	if !l.ClusterCIDR.IsValid() {
+		l.ClusterCIDR = l.LocalPods
 	}
 	return node, l
 }
 
 // apiPort is where the host that is otherwise shut serves the API, zero if it does not in this family.
-func (p *Proxy) apiPort(f *family) uint16 {
+func (p *Proxy) apiPort(f *plan.Family) uint16 {
 	for _, at := range p.cfg.APIServers {
-		if at.Addr() == f.addr(p.cfg.Host) {
+		if at.Addr() == f.Addr(p.cfg.Host) {
 			return at.Port()
 		}
 	}
@@ -188,16 +189,16 @@ func (p *Proxy) reserved() lb.Reserved {
 
 // nodeAddresses returns the addresses of all nodes: pods keep their own address
 // towards them.
-func (p *Proxy) nodeAddresses(f *family) map[netip.Addr]struct{} {
+func (p *Proxy) nodeAddresses(f *plan.Family) map[netip.Addr]struct{} {
 	all := map[netip.Addr]struct{}{}
 	for _, a := range p.cfg.NodeIPs {
-		if f.has(a) {
+		if f.Has(a) {
 			all[a] = struct{}{}
 		}
 	}
 	for _, n := range p.world.Nodes() {
 		for _, a := range api.NodeIPs(n) {
-			if f.has(a) {
+			if f.Has(a) {
 				all[a] = struct{}{}
 			}
 		}
@@ -235,8 +236,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	l := newLoop(p, rules, newCleaner(flows))
 	for _, t := range l.tables {
-		if h, err := rules.inherit(t.family); err == nil {
-			t.book.adopt(h)
+		if from, err := rules.restored(t.family); err == nil {
+			t.desired.Restore(from)
 			t.intact = true
 		} // else there is no table yet, or none to take over
 	}
@@ -267,4 +268,24 @@ func (p *Proxy) clean(ctx context.Context, c *cleaner) {
 		p.stats.Flows += n
 		p.mu.Unlock()
 	}
+}
+
+// familiesOf returns a family for each IP version that is configured, in that
+// order.
+func familiesOf(cfg Config) []*plan.Family {
+	addrs := cfg.NodeIPs
+	if len(cfg.ServiceCIDRs) > 0 {
+		addrs = nil
+		for _, p := range cfg.ServiceCIDRs {
+			addrs = append(addrs, p.Addr())
+		}
+	}
+	var all []*plan.Family
+	for _, a := range addrs {
+		known := slices.ContainsFunc(all, func(f *plan.Family) bool { return f.Has(a) })
+		if a.IsValid() && !known {
+			all = append(all, plan.NewFamily(a.Is6()))
+		}
+	}
+	return all
 }

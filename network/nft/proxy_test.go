@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -210,7 +211,8 @@ func checkP33_WithoutHairpinThereIsNoAnswer(t *testing.T, l *lab) {
 	}
 	l.reaches(l.a, "tcp", "10.96.0.1:80", gateway, "a")
 	table := byHand.tables[map[bool]int{false: 0, true: 1}[l.six]]
-	if err := table.kernel.update(table.book, difference{removed: []*entry{{key: addrKey(hairpins, l.ip(podA))}}}); err != nil {
+	tx := plan.RemoveElements(table.family, []plan.Key{plan.AddrKey(plan.MapHairpins, l.ip(podA))})
+	if err := table.applied.socket.commit(&tx.Batch); err != nil {
 		t.Fatal(err)
 	}
 	l.silent(l.a, "10.96.0.1:80")
@@ -398,7 +400,7 @@ func TestOneFamilyOnly(t *testing.T) {
 		l.put(newService("web", "10.96.0.1"), newSlice("web", podB))
 		l.reaches(l.a, "tcp", "10.96.0.1:80", podA, "b")
 		out, err := l.node.Command("nft", "list", "tables")
-		if want := "table " + newFamily(l.six).String() + " fairlead\n"; err != nil || out != want {
+		if want := "table " + plan.NewFamily(l.six).String() + " fairlead\n"; err != nil || out != want {
 			t.Errorf("tables: %q, %v; want %q", out, err, want)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
 // Release takes addresses out of the tables that a Proxy left behind in the
@@ -24,9 +25,9 @@ func Release(at []netip.AddrPort) error {
 	}
 	defer s.close()
 	for _, v6 := range []bool{false, true} {
-		f := newFamily(v6)
+		f := plan.NewFamily(v6)
 		for _, a := range at {
-			if !f.has(a.Addr()) || s.holds(f, addrKey(clusterIPs, a.Addr())) {
+			if !f.Has(a.Addr()) || s.holds(f, plan.AddrKey(plan.MapClusterIPs, a.Addr())) {
 				continue
 			}
 			if err := s.release(f, a); err != nil {
@@ -38,21 +39,17 @@ func Release(at []netip.AddrPort) error {
 }
 
 // release removes the frontends at a TCP address and port.
-func (s *socket) release(f *family, at netip.AddrPort) error {
-	tx := newTransaction(f, 0)
-	for _, in := range []mapID{services, shortcuts, restricted} {
-		k := frontendKey(in, at, lb.TCP)
-		if !s.holds(f, k) {
-			continue
+func (s *socket) release(f *plan.Family, at netip.AddrPort) error {
+	var keys []plan.Key
+	for _, in := range plan.FrontendMaps {
+		if k := plan.FrontendKey(in, at, lb.TCP); s.holds(f, k) {
+			keys = append(keys, k)
 		}
-		w := &elementWriter{b: tx, kind: unix.NFT_MSG_DELSETELEM, set: in.String()}
-		w.put(&entry{key: k}, false)
-		w.flush()
 	}
-	if tx.isEmpty() {
+	if len(keys) == 0 {
 		return nil
 	}
-	if err := s.commit(tx); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := s.commit(&plan.RemoveElements(f, keys).Batch); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	return nil
@@ -60,8 +57,8 @@ func (s *socket) release(f *family, at netip.AddrPort) error {
 
 // holds reports whether the table in the kernel has an element. An error says
 // that there is none, or no table of ours.
-func (s *socket) holds(f *family, k key) bool {
+func (s *socket) holds(f *plan.Family, k plan.Key) bool {
 	found := false
-	_ = s.look(f, k.in, []key{k}, func(element) error { found = true; return nil })
+	_ = s.look(f, k.Map(), []plan.Key{k}, func(element) error { found = true; return nil })
 	return found
 }

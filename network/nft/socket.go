@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/network/nft/wire"
 )
 
 // socket is a netfilter netlink socket. A whole batch of nf_tables messages
@@ -127,14 +129,14 @@ func (m message) errno() error {
 
 // commit sends a batch and returns nil if the kernel has committed all of it.
 // After an error none of it is in effect.
-func (s *socket) commit(b *batch) error {
+func (s *socket) commit(b *wire.Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first := s.seq + 1
-	last := b.finish(first)
+	last := b.Finish(first)
 	s.seq = last + 1
-	if err := s.send(b.buf); err != nil {
-		return fmt.Errorf("nf_tables transaction of %d bytes: %w", len(b.buf), err)
+	if err := s.send(b.Bytes()); err != nil {
+		return fmt.Errorf("nf_tables transaction of %d bytes: %w", b.Len(), err)
 	}
 	var failed error
 	for {
@@ -147,7 +149,7 @@ func (s *socket) commit(b *batch) error {
 				continue
 			}
 			if err := m.errno(); err != nil && failed == nil {
-				failed = fmt.Errorf("nf_tables: %s: %w", b.describe(m.seq-first), err)
+				failed = fmt.Errorf("nf_tables: %s: %w", b.Describe(m.seq-first), err)
 			}
 			if m.seq == last || (m.seq == first && failed != nil) {
 				return errors.Join(failed, s.drain())
@@ -171,17 +173,17 @@ func (s *socket) drain() error {
 
 // request sends one message outside any batch and passes the messages of the
 // answer to each, which must not keep them.
-func (s *socket) request(kind, flags uint16, family uint8, each func(message) error, attrs ...attr) error {
+func (s *socket) request(kind, flags uint16, family uint8, each func(message) error, attrs ...wire.Attr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seq++
 	seq := s.seq
-	b := &batch{}
-	b.begin(kind, flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK, family, 0)
-	b.put(attrs...)
-	b.end()
-	binary.NativeEndian.PutUint32(b.buf[8:], seq)
-	if err := s.send(b.buf); err != nil {
+	b := &wire.Batch{}
+	b.Begin(kind, flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK, family, 0)
+	b.Put(attrs...)
+	b.End()
+	b.SetSequence(seq)
+	if err := s.send(b.Bytes()); err != nil {
 		return err
 	}
 	for {

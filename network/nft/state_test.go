@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -211,7 +212,7 @@ func checkP100_WithoutOwnershipTheTableIsRestored(t *testing.T, l *lab) {
 	l.set(external(newService("b", "10.96.0.3"), "203.0.113.1", localPolicy))
 	byHand := stepped(t, l.node, testConfig, l.world)
 	for _, t := range byHand.tables {
-		t.kernel.flags = 0
+		t.applied.flags = 0
 	}
 	if err := byHand.step(world.Changes{}); err != nil {
 		t.Fatal(err)
@@ -223,7 +224,7 @@ func checkP100_WithoutOwnershipTheTableIsRestored(t *testing.T, l *lab) {
 	if byHand.audit() {
 		t.Error("stale without a reason")
 	}
-	for _, harm := range [][]string{{"flush", "map", newFamily(l.six).String(), tableName, "services"}, {"delete", "table", newFamily(l.six).String(), tableName}} {
+	for _, harm := range [][]string{{"flush", "map", plan.NewFamily(l.six).String(), plan.TableName, "services"}, {"delete", "table", plan.NewFamily(l.six).String(), plan.TableName}} {
 		if out, err := l.node.Command("nft", harm...); err != nil {
 			t.Fatal(err, out)
 		}

@@ -12,22 +12,23 @@ import (
 
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/world"
 )
 
 // table is what a loop has of each IP version: what the kernel should have, and
 // what it has.
 type table struct {
-	proxy  *Proxy
-	family *family
-	book   *book
-	kernel *kernel
+	proxy   *Proxy
+	family  *plan.Family
+	desired *plan.Desired
+	applied *applied
 
 	node   lb.Node
-	stale  bool // the kernel may differ from the book: write everything
+	stale  bool // the kernel may differ from what is desired: write everything
 	intact bool // the table is as this Proxy or its predecessor left it
 
-	cut     []flows                           // what the next transaction makes wrong
+	cut     []plan.Flows                      // what the next transaction makes wrong
 	skipped map[types.NamespacedName]struct{} // could not be taken in; to be tried again
 
 	explained bool        // why the kernel refuses the table was said
@@ -36,14 +37,14 @@ type table struct {
 	transactions, rewrites int
 }
 
-func newTable(p *Proxy, f *family, s *socket) *table {
-	return &table{proxy: p, family: f, book: newBook(), stale: true, kernel: &kernel{socket: s, flags: tableOwner | tablePersist}}
+func newTable(p *Proxy, f *plan.Family, s *socket) *table {
+	return &table{proxy: p, family: f, desired: plan.NewDesired(), stale: true, applied: &applied{socket: s, flags: plan.TableOwner | plan.TablePersist}}
 }
 
-// takeIn takes changes into the book and adds the names of Services that are
+// takeIn takes in changes and adds the names of Services that are
 // not as before.
 func (t *table) takeIn(changes world.Changes, changed map[types.NamespacedName]struct{}) error {
-	t.book.unstaged = t.stale
+	t.desired.Unstaged = t.stale
 	services := changes.Of(world.Services)
 	names := slices.AppendSeq(make([]types.NamespacedName, 0, len(services)+len(t.skipped)), maps.Keys(services))
 	for name := range t.skipped {
@@ -53,10 +54,10 @@ func (t *table) takeIn(changes world.Changes, changed map[types.NamespacedName]s
 	}
 	t.skipped = nil
 	_, api := services[api.APIService]
-	if len(changes.Of(world.Nodes)) > 0 || api || t.kernel.sizes[0] == 0 {
+	if len(changes.Of(world.Nodes)) > 0 || api || t.applied.sizes[0] == 0 {
 		names = t.lookAtNodes(names)
 	}
-	t.book.expect(len(names))
+	t.desired.Reserve(len(names))
 	return t.derive(names, changed)
 }
 
@@ -67,11 +68,11 @@ func (t *table) lookAtNodes(names []types.NamespacedName) []types.NamespacedName
 	node, layout := t.proxy.node(t.family)
 	moved := node.Zone != t.node.Zone || node.Name != t.node.Name
 	reserved := !node.Reserved.Equal(t.node.Reserved)
-	if layout != t.kernel.layout {
-		t.kernel.layout, t.book.localPods = layout, layout.localPods
+	if layout != t.applied.layout {
+		t.applied.layout, t.desired.LocalPods = layout, layout.LocalPods
 		t.stale, moved = true, true
 	}
-	t.book.setNodes(t.proxy.nodeAddresses(t.family))
+	t.desired.SetNodes(t.proxy.nodeAddresses(t.family))
 	t.node = node
 	switch {
 	case !moved && reserved:
@@ -81,7 +82,7 @@ func (t *table) lookAtNodes(names []types.NamespacedName) []types.NamespacedName
 	}
 	all := t.proxy.world.Services()
 	for _, name := range names { // those that are gone
-		if t.book.services[name] != nil {
+		if t.desired.Service(name) != nil {
 			all = append(all, name)
 		}
 	}
@@ -141,17 +142,14 @@ func (t *table) derivedAhead(names []types.NamespacedName, each func(*derived)) 
 	}
 }
 
-// derive brings the named Services into the book. A Service that cannot be
+// derive takes in the named Services. A Service that cannot be
 // expressed keeps its previous state and is tried again.
 func (t *table) derive(names []types.NamespacedName, changed map[types.NamespacedName]struct{}) error {
 	var failed error
 	t.derivedAhead(names, func(d *derived) {
-		var before service
-		if s := t.book.services[d.name]; s != nil {
-			before = *s
-			before.flows = t.book.ownFlows(s)
-		}
-		differs, moved, err := t.book.update(d.rows)
+		before := t.desired.Service(d.name)
+		flows := t.desired.OwnFlows(before)
+		differs, moved, err := t.desired.Update(d.rows)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			if t.skipped == nil {
@@ -163,35 +161,38 @@ func (t *table) derive(names []types.NamespacedName, changed map[types.Namespace
 		if differs {
 			changed[d.name] = struct{}{}
 		}
-		t.cut = append(t.cut, toCut(before.flows, t.book.ownFlows(t.book.services[d.name]))...)
-		t.cut = append(t.cut, t.book.inheritedFlows(moved)...)
+		t.cut = append(t.cut, plan.ToCut(flows, t.desired.OwnFlows(t.desired.Service(d.name)))...)
+		t.cut = append(t.cut, t.desired.InheritedFlows(moved)...)
 		t.note(before, d)
 	})
 	return failed
 }
 
 // note measures a change for the metrics: what kind it is, and what started it.
-func (t *table) note(before service, d *derived) {
+func (t *table) note(before *plan.Service, d *derived) {
 	m := t.proxy.metrics
 	if t.proxy.cfg.Metrics == nil {
 		return
 	}
+	if before == nil {
+		before = &plan.Service{}
+	}
 	if t.family == t.proxy.families[0] {
 		kind := &m.endpoints
-		if before.object != d.object {
+		if before.Object != d.object {
 			kind = &m.services
 		}
 		kind.total.Inc()
 		kind.pending.Inc()
 	}
-	s := t.book.services[d.name]
+	s := t.desired.Service(d.name)
 	if s == nil {
 		return
 	}
-	s.object, s.triggered = d.object, before.triggered
-	for _, at := range triggers(t.family, d.slices, latest(before.triggered, m.since)) {
+	s.Object, s.Triggered = d.object, before.Triggered
+	for _, at := range triggers(t.family, d.slices, latest(before.Triggered, m.since)) {
 		t.triggers = append(t.triggers, at)
-		s.triggered = latest(s.triggered, at)
+		s.Triggered = latest(s.Triggered, at)
 	}
 }
 
@@ -202,15 +203,15 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// write brings the book into the kernel, by the difference if that is known.
+// write brings what is desired into the kernel, by the difference if that is known.
 func (t *table) write() error {
-	if !t.stale && t.kernel.fits(t.book.size()) && t.book.classes.idle <= maxIdle {
-		d := t.book.take()
-		if d.isEmpty() {
+	if !t.stale && t.desired.Fits(t.applied.sizes) {
+		d := t.desired.Take()
+		if d.IsEmpty() {
 			return nil
 		}
 		t.transactions++
-		if err := t.kernel.update(t.book, d); err == nil {
+		if err := t.applied.update(t.desired, d); err == nil {
 			return nil
 		}
 		// The kernel is not what we think it is. Writing everything does not
@@ -218,11 +219,11 @@ func (t *table) write() error {
 		t.intact = false
 	}
 	t.stale = true
-	t.book.settleHeritage()
+	t.desired.EndRestore()
 	if t.rewrites == 0 {
 		t.takeOver()
 	}
-	if err := t.kernel.rewrite(t.book, t.intact); err != nil {
+	if err := t.applied.rewrite(t.desired, t.intact); err != nil {
 		t.intact = false
 		if !t.explained {
 			t.explained, err = true, explained(t.family, err)

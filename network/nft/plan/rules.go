@@ -1,4 +1,4 @@
-package nft
+package plan
 
 import (
 	"encoding/binary"
@@ -22,11 +22,14 @@ const (
 	markOurs  = markOther | markKeep
 )
 
-// A word is what the services map says about a frontend: the class in the upper
-// bits, the set id in the lower ones.
+// MaxSetID is the largest set id. Those of endpoints are larger.
+const MaxSetID = 1<<setBits - 1
+
+// A packed verdict is what the services map says about a frontend: the class in
+// the upper bits, the set id in the lower ones.
 const (
 	setBits   = 20
-	setMask   = 1<<setBits - 1
+	setMask   = MaxSetID
 	classMask = ^uint32(setMask)
 )
 
@@ -39,19 +42,19 @@ type chain struct {
 	rules    []rule
 }
 
-// layout is what the fixed rules depend on. It changes when a node gets its pod
+// Layout is what the fixed rules depend on. It changes when a node gets its pod
 // range, and then the table is written anew.
-type layout struct {
-	family      *family
-	clusterCIDR netip.Prefix // all pods; may be invalid
-	localPods   netip.Prefix // the pods of this node; may be invalid
-	serviceCIDR netip.Prefix // invalid if not known
-	countUpTo   int          // how many endpoints' connections are counted
-	outbound    bool         // pods leave the cluster with this node's address
-	masquerade  bool         // rule P51: no client's address is kept where a policy does not demand it
-	host        netip.Addr   // shut but for the API server; may be invalid
-	api         uint16       // its port there
-	dns         netip.Addr   // where the node's own DNS server listens; may be invalid
+type Layout struct {
+	Family      *Family
+	ClusterCIDR netip.Prefix // all pods; may be invalid
+	LocalPods   netip.Prefix // the pods of this node; may be invalid
+	ServiceCIDR netip.Prefix // invalid if not known
+	CountUpTo   int          // how many endpoints' connections are counted
+	Outbound    bool         // pods leave the cluster with this node's address
+	Masquerade  bool         // rule P51: no client's address is kept where a policy does not demand it
+	Host        netip.Addr   // shut but for the API server; may be invalid
+	API         uint16       // its port there
+	DNS         netip.Addr   // where the node's own DNS server listens; may be invalid
 }
 
 const (
@@ -64,10 +67,10 @@ const (
 )
 
 // frontend is the key under which a Service is looked up.
-func (f *family) frontend() []field { return []field{f.daddr(), l4proto(), dport()} }
+func (f *Family) frontend() []field { return []field{f.daddr(), l4proto(), dport()} }
 
 // fixedChains returns every chain except those of the classes.
-func fixedChains(l layout) []chain {
+func fixedChains(l Layout) []chain {
 	const (
 		raw         = -300
 		dstnat      = -100
@@ -76,16 +79,16 @@ func fixedChains(l layout) []chain {
 		tableNat    = "nat"
 		tableFilter = "filter"
 	)
-	f := l.family
+	f := l.Family
 	// Load balancer addresses that are open to some sources only (rule P45).
-	closed := join(inSet(restricted.String(), false, f.frontend()...),
-		inSet(allowed.String(), true, append(f.frontend(), f.saddr())...), drop())
+	closed := join(inSet(MapRestricted.String(), false, f.frontend()...),
+		inSet(MapAllowed.String(), true, append(f.frontend(), f.saddr())...), drop())
 	return append([]chain{
 		{name: "untracked-in", kind: tableFilter, hook: unix.NF_INET_PRE_ROUTING, priority: raw, rules: l.untrackedIn()},
 		{name: "untracked-out", kind: tableFilter, hook: unix.NF_INET_LOCAL_OUT, priority: raw, rules: l.untrackedOut()},
 		{name: "prerouting", kind: tableNat, hook: unix.NF_INET_PRE_ROUTING, priority: dstnat, rules: slices.Concat(
 			[]rule{closed},
-			where(l.localPods.IsValid(), f.saddrIn(l.localPods), jump(chainShortcuts)),
+			where(l.LocalPods.IsValid(), f.saddrIn(l.LocalPods), jump(chainShortcuts)),
 			[]rule{join(jump(chainServices))},
 		)},
 		{name: "output", kind: tableNat, hook: unix.NF_INET_LOCAL_OUT, priority: dstnat, rules: []rule{
@@ -104,27 +107,27 @@ func fixedChains(l layout) []chain {
 }
 
 // outgoing is where what the node itself begins is refused, if it is to be.
-func (l layout) outgoing() []chain {
-	if !l.host.IsValid() {
+func (l Layout) outgoing() []chain {
+	if !l.Host.IsValid() {
 		return nil
 	}
 	return []chain{{name: "outgoing", kind: "filter", hook: unix.NF_INET_LOCAL_OUT, rules: l.shut()}}
 }
 
-func regularChains(l layout) []chain {
-	f := l.family
-	foreign := f.saddrNotIn(l.localPods)
-	if l.masquerade {
+func regularChains(l Layout) []chain {
+	f := l.Family
+	foreign := f.saddrNotIn(l.LocalPods)
+	if l.Masquerade {
 		foreign = nil
 	}
 	return []chain{
-		{name: chainShortcuts, rules: []rule{f.dispatchBy(shortcuts)}},
-		{name: chainServices, rules: slices.Concat([]rule{f.dispatchBy(services)}, l.dnsUnanswered(), []rule{
+		{name: chainShortcuts, rules: []rule{f.dispatchBy(MapShortcuts)}},
+		{name: chainServices, rules: slices.Concat([]rule{f.dispatchBy(MapServices)}, l.dnsUnanswered(), []rule{
 			// An address that is a Service's, but not on this port (rules P48, P50).
-			join(inSet(clusterIPs.String(), false, f.daddr()), gotoChain(chainRefuse)),
+			join(inSet(MapClusterIPs.String(), false, f.daddr()), gotoChain(chainRefuse)),
 		},
 			// An address that could be a Service's and is nobody's (rule P49).
-			where(l.serviceCIDR.IsValid(), f.daddrIn(l.serviceCIDR), drop()),
+			where(l.ServiceCIDR.IsValid(), f.daddrIn(l.ServiceCIDR), drop()),
 		)},
 		{name: chainRefuse, rules: []rule{join(rejectTCP()), join(f.rejectICMP())}},
 		{name: chainDrop, rules: []rule{join(drop())}},
@@ -132,7 +135,7 @@ func regularChains(l layout) []chain {
 			join(setCtMark(number(0))),
 			// A pod that was balanced to itself has to see an answer from
 			// somewhere else (rule P33).
-			join(inSet(hairpins.String(), false, f.saddr(), f.daddr()), gotoChain(chainMasquerade)),
+			join(inSet(MapHairpins.String(), false, f.saddr(), f.daddr()), gotoChain(chainMasquerade)),
 			join(hasBit(mark(), markOther), foreign, gotoChain(chainMasquerade)),
 		},
 			l.leavesCluster(gotoChain(chainMasquerade)),
@@ -145,25 +148,25 @@ func regularChains(l layout) []chain {
 // misplaced drops what conntrack cannot place of a pod's TCP connection: it
 // would leave with the pod's own address, and the client would reset a healthy
 // connection (rule P62). ICMP is never touched.
-func (l layout) misplaced() []rule {
+func (l Layout) misplaced() []rule {
 	const invalidBit = 1
-	return where(l.clusterCIDR.IsValid(), l.family.saddrIn(l.clusterCIDR), is(l4proto(), []byte{byte(lb.TCP)}), hasBit(ctState(), invalidBit), drop())
+	return where(l.ClusterCIDR.IsValid(), l.Family.saddrIn(l.ClusterCIDR), is(l4proto(), []byte{byte(lb.TCP)}), hasBit(ctState(), invalidBit), drop())
 }
 
 // shut refuses what nodes and pods begin towards a host that they are to be kept
 // from. The host may begin what it likes, and its API server is for everybody.
-func (l layout) shut() []rule {
-	if !l.host.IsValid() {
+func (l Layout) shut() []rule {
+	if !l.Host.IsValid() {
 		return nil
 	}
 	const known = 2 | 4 // established, related
-	there := func() []expr { return is(l.family.daddr(), l.host.AsSlice()) }
+	there := func() []expr { return is(l.Family.daddr(), l.Host.AsSlice()) }
 	leave := func() []expr { return verdict(unix.NFT_RETURN, "") }
 	rules := []rule{join(there(), hasBit(ctState(), known), leave())}
-	if l.api != 0 {
-		rules = append(rules, join(there(), is(l4proto(), []byte{byte(lb.TCP)}), is(dport(), binary.BigEndian.AppendUint16(nil, l.api)), leave()))
+	if l.API != 0 {
+		rules = append(rules, join(there(), is(l4proto(), []byte{byte(lb.TCP)}), is(dport(), binary.BigEndian.AppendUint16(nil, l.API)), leave()))
 	}
-	if l.family.v6 { // neighbours ask for each other's link addresses
+	if l.Family.V6 { // neighbours ask for each other's link addresses
 		const icmp, solicitation, advertisement = 58, 135, 136
 		for _, kind := range []byte{solicitation, advertisement} {
 			rules = append(rules, join(there(), is(l4proto(), []byte{icmp}), is(payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1), []byte{kind}), leave()))
@@ -177,8 +180,8 @@ const labLinks = "fl-"
 
 // labs keeps the pods of this node and the labs on its host apart: neither
 // side's connections are passed on to the other.
-func (l layout) labs() []rule {
-	if !l.outbound || !l.clusterCIDR.IsValid() {
+func (l Layout) labs() []rule {
+	if !l.Outbound || !l.ClusterCIDR.IsValid() {
 		return nil
 	}
 	in, out := meta(unix.NFT_META_IIFNAME, 16), meta(unix.NFT_META_OIFNAME, 16)
@@ -204,16 +207,16 @@ func clearMark() []expr { return setMark(append(load(mark()), and(native(^uint32
 
 // leavesCluster does something to pods' connections to the world, where pod
 // addresses mean nothing.
-func (l layout) leavesCluster(do []expr) []rule {
-	f := l.family
-	return where(l.outbound && l.clusterCIDR.IsValid(),
-		f.saddrIn(l.clusterCIDR), f.daddrNotIn(l.clusterCIDR), inSet(nodes.String(), true, f.daddr()), do)
+func (l Layout) leavesCluster(do []expr) []rule {
+	f := l.Family
+	return where(l.Outbound && l.ClusterCIDR.IsValid(),
+		f.saddrIn(l.ClusterCIDR), f.daddrNotIn(l.ClusterCIDR), inSet(MapNodes.String(), true, f.daddr()), do)
 }
 
-// dispatchBy finds the frontend's word, keeps its set id in the conntrack mark
+// dispatchBy finds the frontend's packed verdict, keeps its set id in the conntrack mark
 // and goes to the chain of its class. It does nothing for an address that is in
 // no Service.
-func (f *family) dispatchBy(m mapID) rule {
+func (f *Family) dispatchBy(m Map) rule {
 	return join(
 		setMark(lookup(m.String(), reg1, f.frontend()...)),
 		setCtMark(append(load(mark()), and(native(setMask)))),
@@ -257,13 +260,13 @@ func (c class) chainName() string {
 }
 
 // rules returns the class's chain. The set id arrives in the conntrack mark.
-func (c class) rules(f *family) []rule {
+func (c class) rules(f *Family) []rule {
 	leave := uint32(markOther)
 	if c.keep {
 		leave = markKeep
 	}
 	anyPort := transport(lb.TCP, lb.UDP, lb.SCTP)
-	// A packet may find a word from before a transaction and endpoints from
+	// A packet may find a verdict from before a transaction and endpoints from
 	// after it. The first slot is there as long as the set has any backend.
 	sizes := []int{c.size, 1}
 	if c.size == 1 {
@@ -272,27 +275,27 @@ func (c class) rules(f *family) []rule {
 	var rules []rule
 	if c.affinity > 0 {
 		remember := func(op uint32, timeout time.Duration) []expr {
-			return dynset(op, affinityMap, timeout, mark(), ctMark(), f.saddr())
+			return dynset(op, AffinityMap, timeout, mark(), ctMark(), f.saddr())
 		}
-		exists := inSet(sticky.String(), false, mark())
+		exists := inSet(MapSticky.String(), false, mark())
 		goThere := join(setCtMark(load(mark())), setMark(number(leave)), anyPort,
-			lookup(stickyTargets.String(), reg1, ctMark()), f.dnat())
+			lookup(MapStickyTargets.String(), reg1, ctMark()), f.dnat())
 		// An update never changes the value of an entry that exists, so an
 		// entry for an endpoint that is gone has to be deleted first.
 		replace := join(remember(dynsetDelete, 0), remember(dynsetUpdate, c.affinity))
-		twin := func(of field) []expr { return setMark(lookup(stickyTwins.String(), reg1, of)) }
+		twin := func(of field) []expr { return setMark(lookup(MapStickyTwins.String(), reg1, of)) }
 		rules = append(rules,
 			// The endpoint this client had, if it still exists (rules P70-P72).
-			join(setMark(lookup(affinityMap, reg1, ctMark(), f.saddr())), exists, remember(dynsetUpdate, c.affinity), goThere),
+			join(setMark(lookup(AffinityMap, reg1, ctMark(), f.saddr())), exists, remember(dynsetUpdate, c.affinity), goThere),
 			// The one it has under the other policy, if this one admits it.
-			join(twin(ctMark()), setMark(lookup(affinityMap, reg1, mark(), f.saddr())), twin(mark()), replace, goThere))
+			join(twin(ctMark()), setMark(lookup(AffinityMap, reg1, mark(), f.saddr())), twin(mark()), replace, goThere))
 		for _, n := range sizes {
-			rules = append(rules, join(setMark(lookup(stickySlots.String(), reg1, ctMark(), c.number(f, n))), exists, replace, goThere))
+			rules = append(rules, join(setMark(lookup(MapStickySlots.String(), reg1, ctMark(), c.number(f, n))), exists, replace, goThere))
 		}
 	} else {
 		for _, n := range sizes {
 			rules = append(rules, join(setMark(number(leave)), anyPort,
-				lookup(endpoints.String(), reg1, ctMark(), c.number(f, n)), f.dnat()))
+				lookup(MapEndpoints.String(), reg1, ctMark(), c.number(f, n)), f.dnat()))
 		}
 	}
 	// Between two generations nothing may fit. The client sends again.
@@ -301,7 +304,7 @@ func (c class) rules(f *family) []rule {
 
 // number picks one of n slots. The counter of a rule that goes round is the
 // rule's own, so a set that goes round has a class of its own.
-func (c class) number(f *family, n int) field {
+func (c class) number(f *Family, n int) field {
 	if c.turns > 0 {
 		return numgen(unix.NFT_NG_INCREMENTAL, n)
 	}

@@ -1,4 +1,4 @@
-package nft
+package plan
 
 import (
 	"net/netip"
@@ -9,7 +9,7 @@ import (
 
 // stage records the entries in which old and next differ. It runs while the
 // claims are still those of old.
-func (b *book) stage(old, next *service) bool {
+func (b *Desired) stage(old, next *Service) bool {
 	changed := false
 	i, j := 0, 0
 	for i < len(old.entries) || j < len(next.entries) {
@@ -34,13 +34,13 @@ func (b *book) stage(old, next *service) bool {
 // stageTransfers records that the elements of frontends are from now on what
 // another Service wants them to be. It runs when the claims have moved, and while
 // the Services are still as they were.
-func (b *book) stageTransfers(moved []lb.Transfer) {
-	if b.unstaged {
+func (b *Desired) stageTransfers(moved []lb.Transfer) {
+	if b.Unstaged {
 		return
 	}
 	for _, m := range moved {
-		for _, in := range []mapID{services, shortcuts, restricted} {
-			k := frontendKey(in, m.Address.Addr, m.Address.Proto)
+		for _, in := range FrontendMaps {
+			k := FrontendKey(in, m.Address.Addr, m.Address.Proto)
 			if _, again := b.staged[k]; !again {
 				b.staged[k] = delta{before: b.services[m.From].find(k)}
 			}
@@ -56,16 +56,16 @@ func order(a, b []entry, i, j int) int {
 	case j == len(b):
 		return -1
 	}
-	return compareKeys(a[i].key, b[j].key)
+	return compareKeys(a[i].Key, b[j].Key)
 }
 
-func (b *book) stageOne(was, will *entry) {
-	k := either(was, will).key
+func (b *Desired) stageOne(was, will *entry) {
+	k := either(was, will).Key
 	if !k.in.isShared() { // frontends that others have are counted, too, which is never too few
 		b.counts[k.in] += count(will) - count(was)
-		b.counts[allowed] += len(will.sources()) - len(was.sources())
+		b.counts[MapAllowed] += len(will.sources()) - len(was.sources())
 	}
-	if b.unstaged {
+	if b.Unstaged {
 		return
 	}
 	d, again := b.staged[k]
@@ -96,14 +96,14 @@ func count(e *entry) int {
 	return 0
 }
 
-func (b *book) want(k key) {
+func (b *Desired) want(k Key) {
 	n := b.wanted[k]
 	if b.wanted[k] = n + 1; n == 0 {
 		b.counts[k.in]++
 	}
 }
 
-func (b *book) unwant(k key) {
+func (b *Desired) unwant(k Key) {
 	if n := b.wanted[k]; n > 1 {
 		b.wanted[k] = n - 1
 		return
@@ -112,8 +112,8 @@ func (b *book) unwant(k key) {
 	b.counts[k.in]--
 }
 
-func (s *service) find(k key) *entry {
-	at, found := slices.BinarySearchFunc(s.entries, k, func(e entry, k key) int { return compareKeys(e.key, k) })
+func (s *Service) find(k Key) *entry {
+	at, found := slices.BinarySearchFunc(s.entries, k, func(e entry, k Key) int { return compareKeys(e.Key, k) })
 	if !found {
 		return nil
 	}
@@ -122,23 +122,23 @@ func (s *service) find(k key) *entry {
 
 // owner returns the Service that has the address of a frontend's element, nil if
 // nobody claims it.
-func (b *book) owner(k key) *service {
+func (b *Desired) owner(k Key) *Service {
 	return b.ownerOf(lb.Address{Addr: netip.AddrPortFrom(netip.AddrFrom16(k.addr).Unmap(), k.port), Proto: k.proto})
 }
 
-func (b *book) ownerOf(a lb.Address) *service {
+func (b *Desired) ownerOf(a lb.Address) *Service {
 	name, _ := b.claims.Owner(a)
 	return b.services[name]
 }
 
 // due returns what an element that several Services may want is to be, nil if
 // it is not to be.
-func (b *book) due(k key) *entry {
+func (b *Desired) due(k Key) *entry {
 	if k.in.isShared() {
 		if b.wanted[k] == 0 {
 			return nil
 		}
-		return &entry{key: k}
+		return &entry{Key: k}
 	}
 	s := b.owner(k)
 	if s == nil {
@@ -148,45 +148,46 @@ func (b *book) due(k key) *entry {
 }
 
 // has reports whether a Service has its way with one of its entries.
-func (b *book) has(s *service, k key) bool {
+func (b *Desired) has(s *Service, k Key) bool {
 	return !k.in.isFrontends() || !b.claims.Contested() || b.owner(k) == s
 }
 
-// setNodes makes the set of node addresses the one given.
-func (b *book) setNodes(addrs map[netip.Addr]struct{}) {
-	for a := range b.nodes {
+// SetNodes makes the set of node addresses the one given.
+func (b *Desired) SetNodes(addrs map[netip.Addr]struct{}) {
+	for a := range b.nodeAddrs {
 		if _, ok := addrs[a]; !ok {
-			b.stageOne(&entry{key: addrKey(nodes, a)}, nil)
+			b.stageOne(&entry{Key: AddrKey(MapNodes, a)}, nil)
 		}
 	}
 	for a := range addrs {
-		if _, ok := b.nodes[a]; !ok {
-			b.stageOne(nil, &entry{key: addrKey(nodes, a)})
+		if _, ok := b.nodeAddrs[a]; !ok {
+			b.stageOne(nil, &entry{Key: AddrKey(MapNodes, a)})
 		}
 	}
-	b.nodes = addrs
+	b.nodeAddrs = addrs
 }
 
-// difference is what a transaction has to do to the elements: first delete,
+// Difference is what a transaction has to do to the elements: first delete,
 // then add. An element whose value changes is in both.
-type difference struct {
+type Difference struct {
 	removed, added []*entry
 	classes        []class // whose chains are new
 }
 
-func (d difference) isEmpty() bool {
+// IsEmpty reports whether there is nothing to do.
+func (d Difference) IsEmpty() bool {
 	return len(d.removed) == 0 && len(d.added) == 0 && len(d.classes) == 0
 }
 
-// take returns the difference and forgets it: the caller either brings it into
+// Take returns the Difference and forgets it: the caller either brings it into
 // the kernel or writes everything.
-func (b *book) take() difference {
-	d := difference{classes: b.classes.takeNew()}
-	if len(b.lingering) > maxLingering {
-		for _, e := range b.lingering {
+func (b *Desired) Take() Difference {
+	d := Difference{classes: b.classes.takeNew()}
+	if len(b.delayed) > maxDelayed {
+		for _, e := range b.delayed {
 			d.removed = append(d.removed, e)
 		}
-		clear(b.lingering)
+		clear(b.delayed)
 	}
 	for k, change := range b.staged {
 		if k.in.isShared() || k.in.isFrontends() {
@@ -195,7 +196,7 @@ func (b *book) take() difference {
 		if change.before != nil && change.after != nil && change.before.equal(change.after) {
 			continue
 		}
-		if k.in == hairpins && b.linger(k, change) {
+		if k.in == MapHairpins && b.delay(k, change) {
 			continue
 		}
 		if change.before != nil {
@@ -205,57 +206,50 @@ func (b *book) take() difference {
 			d.added = append(d.added, change.after)
 		}
 	}
-	b.staged = map[key]delta{} // a large one, emptied, would stay as slow to walk
+	b.staged = map[Key]delta{} // a large one, emptied, would stay as slow to walk
 	return d
 }
 
-// maxLingering is how many hairpins may stay beyond their time.
-const maxLingering = 256
+// maxDelayed is how many hairpins may stay beyond their time.
+const maxDelayed = 256
 
-// linger keeps a hairpin that is no longer wanted for a later transaction, and
+// delay keeps a hairpin that is no longer wanted for a later transaction, and
 // reports whether the change needs nothing now. A packet may have been sent to
 // an endpoint before the transaction that removes it and leave after; without
 // its hairpin it would be lost, and so would all its retransmissions.
-func (b *book) linger(k key, change delta) bool {
+func (b *Desired) delay(k Key, change delta) bool {
 	if change.after == nil {
 		if change.before != nil {
-			b.lingering[k] = change.before
+			b.delayed[k] = change.before
 		}
 		return true
 	}
-	if _, there := b.lingering[k]; there {
-		delete(b.lingering, k)
+	if _, there := b.delayed[k]; there {
+		delete(b.delayed, k)
 		return true
 	}
 	return false
 }
 
-// size returns how many elements of each map the kernel will have.
-func (b *book) size() [mapCount]int {
-	n := b.counts
-	n[hairpins] += len(b.lingering)
-	return n
-}
-
-// committed releases what only the previous state of the kernel still used.
-func (b *book) committed() {
+// Committed releases what only the previous state of the kernel still used.
+func (b *Desired) Committed() {
 	b.setIDs.free = append(b.setIDs.free, b.retired...)
 	b.retired = b.retired[:0]
 }
 
 // all calls each for every element the kernel should have.
-func (b *book) all(each func(*entry)) {
+func (b *Desired) all(each func(*entry)) {
 	for _, s := range b.services {
 		for i := range s.entries {
-			if e := &s.entries[i]; !e.in.isShared() && b.has(s, e.key) {
+			if e := &s.entries[i]; !e.in.isShared() && b.has(s, e.Key) {
 				each(e)
 			}
 		}
 	}
 	for k := range b.wanted {
-		each(&entry{key: k})
+		each(&entry{Key: k})
 	}
-	for a := range b.nodes {
-		each(&entry{key: addrKey(nodes, a)})
+	for a := range b.nodeAddrs {
+		each(&entry{Key: AddrKey(MapNodes, a)})
 	}
 }

@@ -1,4 +1,4 @@
-package nft
+package plan
 
 import (
 	"encoding/binary"
@@ -15,55 +15,55 @@ import (
 	"fairlead.dev/fairlead/network/lb/lbtest"
 )
 
-// model is a kernel as far as a book can tell: elements, and the complaints the
+// model is a kernel as far as a state can tell: elements, and the complaints the
 // real one would have.
-type model map[key]*entry
+type model map[Key]*entry
 
-func (m model) apply(d difference) error {
+func (m model) apply(d Difference) error {
 	for _, e := range d.removed {
-		if _, ok := m[e.key]; !ok {
-			return fmt.Errorf("remove %v, which is not there", e.key)
+		if _, ok := m[e.Key]; !ok {
+			return fmt.Errorf("remove %v, which is not there", e.Key)
 		}
-		delete(m, e.key)
+		delete(m, e.Key)
 	}
 	for _, e := range d.added {
-		if _, ok := m[e.key]; ok {
-			return fmt.Errorf("add %v, which is there", e.key)
+		if _, ok := m[e.Key]; ok {
+			return fmt.Errorf("add %v, which is there", e.Key)
 		}
-		m[e.key] = e
+		m[e.Key] = e
 	}
 	return nil
 }
 
-// check compares the model with all the book wants, and looks at what must hold
+// check compares the model with all the state wants, and looks at what must hold
 // for every packet.
-func (m model) check(b *book) error {
+func (m model) check(b *Desired) error {
 	want := model{}
-	b.all(func(e *entry) { want[e.key] = e })
+	b.all(func(e *entry) { want[e.Key] = e })
 	for k, v := range want {
 		if got, ok := m[k]; !ok || !got.equal(v) {
 			return fmt.Errorf("%v is %v, should be %v", k, got, v)
 		}
 	}
 	for k := range m {
-		if _, ok := want[k]; !ok && b.lingering[k] == nil {
+		if _, ok := want[k]; !ok && b.delayed[k] == nil {
 			return fmt.Errorf("%v is there and should not be", k)
 		}
 	}
-	sizes := b.size()
-	counts := [mapCount]int{}
+	sizes := b.Size()
+	counts := [MapCount]int{}
 	for k, e := range m {
 		counts[k.in]++
-		counts[allowed] += len(e.sources())
+		counts[MapAllowed] += len(e.sources())
 	}
-	for _, in := range []mapID{allowed, services, shortcuts, restricted} { // it counts those of losing claims, too
+	for _, in := range []Map{MapAllowed, MapServices, MapShortcuts, MapRestricted} { // it counts those of losing claims, too
 		if counts[in] > sizes[in] {
-			return fmt.Errorf("the book counts %d %s, there are %d", sizes[in], in, counts[in])
+			return fmt.Errorf("the state counts %d %s, there are %d", sizes[in], in, counts[in])
 		}
 		sizes[in] = counts[in]
 	}
 	if counts != sizes {
-		return fmt.Errorf("the book counts %v, there are %v", sizes, counts)
+		return fmt.Errorf("the state counts %v, there are %v", sizes, counts)
 	}
 	if err := m.disjoint(); err != nil {
 		return err
@@ -86,37 +86,37 @@ func (m model) disjoint() error {
 	return nil
 }
 
-// complete checks that every word leads to a full row of slots.
-func (m model) complete(b *book) error {
+// complete checks that every packed verdict leads to a full row of slots.
+func (m model) complete(b *Desired) error {
 	byIndex := map[uint32]class{}
 	for c, n := range b.classes.known {
 		byIndex[n.index] = c
 	}
 	for k, v := range m {
-		if k.in != services && k.in != shortcuts {
+		if k.in != MapServices && k.in != MapShortcuts {
 			continue
 		}
-		word := v.value.number
-		c, ok := byIndex[word>>setBits]
+		packed := v.value.number
+		c, ok := byIndex[packed>>setBits]
 		if !ok {
-			return fmt.Errorf("%v has the unknown class %#x", k, word>>setBits)
+			return fmt.Errorf("%v has the unknown class %#x", k, packed>>setBits)
 		}
 		for slot := range c.size {
-			in := endpoints
+			in := MapEndpoints
 			if c.affinity > 0 {
-				in = stickySlots
+				in = MapStickySlots
 			}
-			id, ok := m[slotOf(in, word&setMask, slot)]
+			id, ok := m[slotOf(in, packed&setMask, slot)]
 			if !ok {
 				return fmt.Errorf("%v: slot %d of %d is empty", k, slot, c.size)
 			}
-			if in == stickySlots {
+			if in == MapStickySlots {
 				n := id.value.number
 				if n <= setMask {
 					return fmt.Errorf("%v: endpoint %d could be a set", k, n)
 				}
-				_, alive := m[numberKey(sticky, n)]
-				if _, target := m[numberKey(stickyTargets, n)]; !alive || !target {
+				_, alive := m[numberKey(MapSticky, n)]
+				if _, target := m[numberKey(MapStickyTargets, n)]; !alive || !target {
 					return fmt.Errorf("%v: endpoint %d leads nowhere", k, n)
 				}
 			}
@@ -127,13 +127,13 @@ func (m model) complete(b *book) error {
 
 // twinned checks that the sets and endpoints of a port have their twins, to and
 // fro, and that nothing else has.
-func (m model) twinned(b *book) error {
+func (m model) twinned(b *Desired) error {
 	want := map[uint32]uint32{}
 	both := func(x, y uint32) { want[x], want[y] = y, x }
 	for _, s := range b.services {
 		for _, x := range s.sets {
 			for _, y := range s.sets {
-				if x.port != y.port || x.scope == y.scope || m[slotOf(stickySlots, x.id, 0)] == nil {
+				if x.Port != y.Port || x.scope == y.scope || m[slotOf(MapStickySlots, x.id, 0)] == nil {
 					continue
 				}
 				for _, p := range x.slots {
@@ -149,7 +149,7 @@ func (m model) twinned(b *book) error {
 	}
 	n := 0
 	for k, e := range m {
-		if k.in != stickyTwins {
+		if k.in != MapStickyTwins {
 			continue
 		}
 		n++
@@ -164,8 +164,8 @@ func (m model) twinned(b *book) error {
 }
 
 // However Services and endpoints change, and in whatever batches, the
-// differences bring the kernel to what the book wants.
-func TestBookDifferencesConverge(t *testing.T) {
+// differences bring the kernel to what the state wants.
+func TestDesiredDifferencesConverge(t *testing.T) {
 	u := lbtest.Universe{Services: netip.MustParsePrefix("10.96.0.0/16"), Nodes: []string{"n1", "n2"}, Zones: []string{"a", "b"}, Here: []netip.Addr{podA, podB},
 		Away: []netip.Addr{podFar, podFar2}, Ports: []int32{8080, 8081},
 		// One external address for all: it will be claimed several times.
@@ -173,8 +173,8 @@ func TestBookDifferencesConverge(t *testing.T) {
 	node := lb.Node{Name: "n1", Zone: "a", Addrs: []netip.Addr{nodeIP}}
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	b, kernel := newBook(), model{}
-	b.localPods = prefix("10.244.1.0/24")
+	b, kernel := NewDesired(), model{}
+	b.LocalPods = prefix("10.244.1.0/24")
 	for step := range 5000 {
 		n := rnd.IntN(8)
 		rows := lb.Rows{Service: types.NamespacedName{Namespace: "default", Name: fmt.Sprint("s", n)}}
@@ -188,33 +188,33 @@ func TestBookDifferencesConverge(t *testing.T) {
 			}
 			rows = lb.Derive(s, u.Slices(rnd, n), node)
 		}
-		if _, _, err := b.update(rows); err != nil {
+		if _, _, err := b.Update(rows); err != nil {
 			t.Fatal(err)
 		}
 		if rnd.IntN(10) == 0 {
-			b.setNodes(map[netip.Addr]struct{}{nodeIP: {}, netip.AddrFrom4([4]byte{192, 0, 2, byte(rnd.IntN(4))}): {}})
+			b.SetNodes(map[netip.Addr]struct{}{nodeIP: {}, netip.AddrFrom4([4]byte{192, 0, 2, byte(rnd.IntN(4))}): {}})
 		}
 		if rnd.IntN(3) > 0 {
 			continue // more changes go into the same transaction
 		}
-		if err := kernel.apply(b.take()); err != nil {
+		if err := kernel.apply(b.Take()); err != nil {
 			t.Fatalf("seed %d step %d: %v", seed, step, err)
 		}
-		b.committed()
+		b.Committed()
 		if err := kernel.check(b); err != nil {
 			t.Fatalf("seed %d step %d: %v", seed, step, err)
 		}
 	}
 	for name := range b.services {
-		if _, _, err := b.update(lb.Rows{Service: name}); err != nil {
+		if _, _, err := b.Update(lb.Rows{Service: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := kernel.apply(b.take()); err != nil {
+	if err := kernel.apply(b.Take()); err != nil {
 		t.Fatal(err)
 	}
-	b.committed()
-	if n := len(kernel) - len(b.nodes) - len(b.lingering); n != 0 {
+	b.Committed()
+	if n := len(kernel) - len(b.nodeAddrs) - len(b.delayed); n != 0 {
 		t.Errorf("seed %d: %d elements outlive their Services", seed, n)
 	}
 	if free := len(b.setIDs.free); free != int(b.setIDs.last) {
@@ -228,7 +228,7 @@ func TestBookDifferencesConverge(t *testing.T) {
 }
 
 // One endpoint more or less is a handful of elements, however many there are.
-func TestBookChangeIsSmall(t *testing.T) {
+func TestDesiredChangeIsSmall(t *testing.T) {
 	endpoint := func(n int) lb.Backend {
 		return lb.Backend{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 244, byte(n / 250), byte(n % 250)}), 8080)}
 	}
@@ -242,7 +242,7 @@ func TestBookChangeIsSmall(t *testing.T) {
 		f := lb.Frontend{Addr: at("10.96.0.1:80"), Proto: lb.TCP, Port: "http"}
 		return lb.Rows{Service: types.NamespacedName{Namespace: "default", Name: "web"}, Frontends: []lb.Frontend{f}, Sets: []lb.Set{s}}
 	}
-	b := newBook()
+	b := NewDesired()
 	for _, step := range []struct {
 		name        string
 		rows        lb.Rows
@@ -254,11 +254,11 @@ func TestBookChangeIsSmall(t *testing.T) {
 		{"and returns", rows(-1, 1000), 3, 3},
 		{"one more", rows(-1, 1001), 3, 3},
 	} {
-		if _, _, err := b.update(step.rows); err != nil {
+		if _, _, err := b.Update(step.rows); err != nil {
 			t.Fatal(err)
 		}
-		d := b.take()
-		b.committed()
+		d := b.Take()
+		b.Committed()
 		if n := len(d.removed) + len(d.added); n > step.most || n < step.least {
 			t.Errorf("%s: %d operations, want %d to %d", step.name, n, step.least, step.most)
 		}

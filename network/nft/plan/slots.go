@@ -1,4 +1,4 @@
-package nft
+package plan
 
 import (
 	"fmt"
@@ -10,9 +10,10 @@ import (
 	"fairlead.dev/fairlead/network/lb"
 )
 
-// set is a lb.Set that has been given an id and an order of slots.
-type set struct {
-	port  string
+// Set is a lb.Set that has been given an id and an order of slots.
+type Set struct {
+	Port string // the Service port's name
+
 	scope lb.Scope
 	id    uint32
 	slots []slot
@@ -25,17 +26,17 @@ type slot struct {
 }
 
 // newSet gives a set its id and slots: those it had, as far as possible.
-func (b *book) newSet(name types.NamespacedName, from *lb.Set, old *service) (set, error) {
-	s := set{port: from.Port, scope: from.Scope}
+func (b *Desired) newSet(name types.NamespacedName, from *lb.Set, old *Service) (Set, error) {
+	s := Set{Port: from.Port, scope: from.Scope}
 	var had []slot
-	if i := slices.IndexFunc(old.sets, func(o set) bool { return o.port == s.port && o.scope == s.scope }); i >= 0 {
+	if i := slices.IndexFunc(old.sets, func(o Set) bool { return o.Port == s.Port && o.scope == s.scope }); i >= 0 {
 		s.id, had = old.sets[i].id, old.sets[i].slots
-	} else if id, slots, ok := b.inheritSet(name, from); ok {
+	} else if id, slots, ok := b.restoreSet(name, from); ok {
 		s.id, had = id, slots
 	} else {
 		id, err := b.setIDs.take()
 		if err != nil {
-			return set{}, fmt.Errorf("set ids: %w", err)
+			return Set{}, fmt.Errorf("set ids: %w", err)
 		}
 		s.id = id
 	}
@@ -55,7 +56,7 @@ func (b *book) newSet(name types.NamespacedName, from *lb.Set, old *service) (se
 }
 
 // identify gives an id to endpoints that have none.
-func (b *book) identify(slots []slot) {
+func (b *Desired) identify(slots []slot) {
 	known := map[netip.AddrPort]uint32{}
 	for i := range slots {
 		p := &slots[i]
@@ -63,8 +64,8 @@ func (b *book) identify(slots []slot) {
 			p.id = known[p.addr] // it may be in several places
 		}
 		if p.id == 0 {
-			b.endpoints++
-			p.id = b.endpoints
+			b.lastEndpoint++
+			p.id = b.lastEndpoint
 			known[p.addr] = p.id
 		}
 	}
@@ -121,29 +122,29 @@ func reslot(had []slot, want []lb.Backend) []slot {
 }
 
 // enterBackends adds a set's endpoints.
-func (b *book) enterBackends(service types.NamespacedName, s *set) {
+func (b *Desired) enterBackends(service types.NamespacedName, s *Set) {
 	name := ""
-	if s.home() == stickyTargets {
-		name = setName(service, s.port, s.scope)
+	if s.Home() == MapStickyTargets {
+		name = setName(service, s.Port, s.scope)
 	}
 	for i, p := range s.slots {
 		if p.id == 0 {
-			b.enter(slotOf(endpoints, s.id, i), backendValueOf(p.addr), "")
+			b.enter(slotOf(MapEndpoints, s.id, i), backendValueOf(p.addr), "")
 			continue
 		}
-		b.enter(slotOf(stickySlots, s.id, i), numberValue(p.id), name)
-		b.enter(numberKey(stickyTargets, p.id), backendValueOf(p.addr), "")
-		b.enter(numberKey(sticky, p.id), value{}, "")
+		b.enter(slotOf(MapStickySlots, s.id, i), numberValue(p.id), name)
+		b.enter(numberKey(MapStickyTargets, p.id), backendValueOf(p.addr), "")
+		b.enter(numberKey(MapSticky, p.id), value{}, "")
 	}
 }
 
 // enterHairpins adds the pods of this node among the backends, which may be
 // their own clients. The address tells, not the endpoint's node name: endpoints
 // that people write by hand often have none.
-func (b *book) enterHairpins(s *set) {
+func (b *Desired) enterHairpins(s *Set) {
 	for _, p := range s.slots {
-		if a := p.addr.Addr(); b.localPods.Contains(a) {
-			b.enter(addrKey(hairpins, a), value{}, "")
+		if a := p.addr.Addr(); b.LocalPods.Contains(a) {
+			b.enter(AddrKey(MapHairpins, a), value{}, "")
 		}
 	}
 }
@@ -151,11 +152,11 @@ func (b *book) enterHairpins(s *set) {
 // enterTwins joins the two sets of a port with affinity, and the endpoints that
 // are in both: a client that sticks to one under one policy comes to the same
 // under the other (rule P70).
-func (b *book) enterTwins(sets []set) {
+func (b *Desired) enterTwins(sets []Set) {
 	for i := range sets {
 		for j := i + 1; j < len(sets); j++ {
 			one, other := &sets[i], &sets[j]
-			if one.port != other.port || one.home() != stickyTargets {
+			if one.Port != other.Port || one.Home() != MapStickyTargets {
 				continue
 			}
 			there := make(map[netip.AddrPort]uint32, len(other.slots))
@@ -172,7 +173,31 @@ func (b *book) enterTwins(sets []set) {
 	}
 }
 
-func (b *book) enterTwin(one, other uint32) {
-	b.enter(numberKey(stickyTwins, one), numberValue(other), "")
-	b.enter(numberKey(stickyTwins, other), numberValue(one), "")
+func (b *Desired) enterTwin(one, other uint32) {
+	b.enter(numberKey(MapStickyTwins, one), numberValue(other), "")
+	b.enter(numberKey(MapStickyTwins, other), numberValue(one), "")
+}
+
+// Home is the map with the addresses of a set's endpoints.
+func (s *Set) Home() Map {
+	if len(s.slots) > 0 && s.slots[0].id != 0 {
+		return MapStickyTargets
+	}
+	return MapEndpoints
+}
+
+// Places are the keys of a set's endpoints at home.
+func (s *Set) Places() []Key {
+	keys := make([]Key, 0, len(s.slots))
+	known := map[uint32]bool{}
+	for i, p := range s.slots {
+		switch {
+		case p.id == 0:
+			keys = append(keys, slotOf(MapEndpoints, s.id, i))
+		case !known[p.id]:
+			known[p.id] = true // it may be in several places
+			keys = append(keys, numberKey(MapStickyTargets, p.id))
+		}
+	}
+	return keys
 }

@@ -1,4 +1,4 @@
-package nft
+package plan
 
 import (
 	"net/netip"
@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/wire"
 )
 
 // expr is one expression of a rule: an instruction of the kernel's nf_tables
@@ -14,7 +15,7 @@ import (
 // the protocols, because the set has to be made together with the rule.
 type expr struct {
 	name      string
-	attrs     []attr
+	attrs     []wire.Attr
 	protocols []lb.Protocol
 }
 
@@ -55,8 +56,8 @@ type field struct {
 
 func payload(base, offset, size uint32) field {
 	return field{size: size, load: func(reg uint32) []expr {
-		return []expr{{name: "payload", attrs: []attr{be32(unix.NFTA_PAYLOAD_DREG, reg), be32(unix.NFTA_PAYLOAD_BASE, base),
-			be32(unix.NFTA_PAYLOAD_OFFSET, offset), be32(unix.NFTA_PAYLOAD_LEN, size)}}}
+		return []expr{{name: "payload", attrs: []wire.Attr{wire.U32(unix.NFTA_PAYLOAD_DREG, reg), wire.U32(unix.NFTA_PAYLOAD_BASE, base),
+			wire.U32(unix.NFTA_PAYLOAD_OFFSET, offset), wire.U32(unix.NFTA_PAYLOAD_LEN, size)}}}
 	}}
 }
 
@@ -64,8 +65,8 @@ func networkField(offset, size uint32) field {
 	return payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, size)
 }
 
-func (f *family) saddr() field { return networkField(f.source, f.addrLen) }
-func (f *family) daddr() field { return networkField(f.dest, f.addrLen) }
+func (f *Family) saddr() field { return networkField(f.source, f.addrLen) }
+func (f *Family) daddr() field { return networkField(f.dest, f.addrLen) }
 func sport() field             { return payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2) }
 func dport() field             { return payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2) }
 func l4proto() field           { return meta(unix.NFT_META_L4PROTO, 1) }
@@ -76,30 +77,30 @@ func ctStatus() field          { return ct(unix.NFT_CT_STATUS) }
 
 func meta(key, size uint32) field {
 	return field{size: size, load: func(reg uint32) []expr {
-		return []expr{{name: "meta", attrs: []attr{be32(unix.NFTA_META_KEY, key), be32(unix.NFTA_META_DREG, reg)}}}
+		return []expr{{name: "meta", attrs: []wire.Attr{wire.U32(unix.NFTA_META_KEY, key), wire.U32(unix.NFTA_META_DREG, reg)}}}
 	}}
 }
 
 func ct(key uint32) field {
 	return field{size: 4, load: func(reg uint32) []expr {
-		return []expr{{name: "ct", attrs: []attr{be32(unix.NFTA_CT_KEY, key), be32(unix.NFTA_CT_DREG, reg)}}}
+		return []expr{{name: "ct", attrs: []wire.Attr{wire.U32(unix.NFTA_CT_KEY, key), wire.U32(unix.NFTA_CT_DREG, reg)}}}
 	}}
 }
 
 // numgen is a number smaller than n, at random or one more each time.
 func numgen(how uint32, n int) field {
 	return field{size: 4, load: func(reg uint32) []expr {
-		return []expr{{name: "numgen", attrs: []attr{be32(unix.NFTA_NG_DREG, reg),
-			be32(unix.NFTA_NG_MODULUS, uint32(n)), be32(unix.NFTA_NG_TYPE, how), be32(unix.NFTA_NG_OFFSET, 0)}}}
+		return []expr{{name: "numgen", attrs: []wire.Attr{wire.U32(unix.NFTA_NG_DREG, reg),
+			wire.U32(unix.NFTA_NG_MODULUS, uint32(n)), wire.U32(unix.NFTA_NG_TYPE, how), wire.U32(unix.NFTA_NG_OFFSET, 0)}}}
 	}}
 }
 
 // hash is a number smaller than n that a field and the seed decide.
 func hash(of field, n int, seed uint32) field {
 	return field{size: 4, load: func(reg uint32) []expr {
-		return append(of.load(unix.NFT_REG_2), expr{name: "hash", attrs: []attr{be32(unix.NFTA_HASH_SREG, unix.NFT_REG_2),
-			be32(unix.NFTA_HASH_DREG, reg), be32(unix.NFTA_HASH_LEN, of.size), be32(unix.NFTA_HASH_MODULUS, uint32(n)),
-			be32(unix.NFTA_HASH_SEED, seed), be32(unix.NFTA_HASH_OFFSET, 0), be32(unix.NFTA_HASH_TYPE, unix.NFT_HASH_JENKINS)}})
+		return append(of.load(unix.NFT_REG_2), expr{name: "hash", attrs: []wire.Attr{wire.U32(unix.NFTA_HASH_SREG, unix.NFT_REG_2),
+			wire.U32(unix.NFTA_HASH_DREG, reg), wire.U32(unix.NFTA_HASH_LEN, of.size), wire.U32(unix.NFTA_HASH_MODULUS, uint32(n)),
+			wire.U32(unix.NFTA_HASH_SEED, seed), wire.U32(unix.NFTA_HASH_OFFSET, 0), wire.U32(unix.NFTA_HASH_TYPE, unix.NFT_HASH_JENKINS)}})
 	}}
 }
 
@@ -116,16 +117,16 @@ func load(fields ...field) []expr {
 
 // compare compares register 1.
 func compare(op uint32, data []byte) expr {
-	return expr{name: "cmp", attrs: []attr{be32(unix.NFTA_CMP_SREG, reg1), be32(unix.NFTA_CMP_OP, op),
-		nest(unix.NFTA_CMP_DATA, raw(unix.NFTA_DATA_VALUE, data))}}
+	return expr{name: "cmp", attrs: []wire.Attr{wire.U32(unix.NFTA_CMP_SREG, reg1), wire.U32(unix.NFTA_CMP_OP, op),
+		wire.Nest(unix.NFTA_CMP_DATA, wire.Raw(unix.NFTA_DATA_VALUE, data))}}
 }
 
 // and masks register 1.
 func and(mask []byte) expr {
-	return expr{name: "bitwise", attrs: []attr{be32(unix.NFTA_BITWISE_SREG, reg1), be32(unix.NFTA_BITWISE_DREG, reg1),
-		be32(unix.NFTA_BITWISE_LEN, uint32(len(mask))),
-		nest(unix.NFTA_BITWISE_MASK, raw(unix.NFTA_DATA_VALUE, mask)),
-		nest(unix.NFTA_BITWISE_XOR, raw(unix.NFTA_DATA_VALUE, make([]byte, len(mask))))}}
+	return expr{name: "bitwise", attrs: []wire.Attr{wire.U32(unix.NFTA_BITWISE_SREG, reg1), wire.U32(unix.NFTA_BITWISE_DREG, reg1),
+		wire.U32(unix.NFTA_BITWISE_LEN, uint32(len(mask))),
+		wire.Nest(unix.NFTA_BITWISE_MASK, wire.Raw(unix.NFTA_DATA_VALUE, mask)),
+		wire.Nest(unix.NFTA_BITWISE_XOR, wire.Raw(unix.NFTA_DATA_VALUE, make([]byte, len(mask))))}}
 }
 
 // is matches a field with given bytes.
@@ -154,16 +155,16 @@ func within(offset uint32, op uint32, p netip.Prefix) []expr {
 	return append(load(networkField(offset, uint32(len(bytes)))), and(mask), compare(op, bytes))
 }
 
-func (f *family) saddrIn(p netip.Prefix) []expr    { return within(f.source, unix.NFT_CMP_EQ, p) }
-func (f *family) saddrNotIn(p netip.Prefix) []expr { return within(f.source, unix.NFT_CMP_NEQ, p) }
-func (f *family) daddrIn(p netip.Prefix) []expr    { return within(f.dest, unix.NFT_CMP_EQ, p) }
-func (f *family) daddrNotIn(p netip.Prefix) []expr { return within(f.dest, unix.NFT_CMP_NEQ, p) }
+func (f *Family) saddrIn(p netip.Prefix) []expr    { return within(f.source, unix.NFT_CMP_EQ, p) }
+func (f *Family) saddrNotIn(p netip.Prefix) []expr { return within(f.source, unix.NFT_CMP_NEQ, p) }
+func (f *Family) daddrIn(p netip.Prefix) []expr    { return within(f.dest, unix.NFT_CMP_EQ, p) }
+func (f *Family) daddrNotIn(p netip.Prefix) []expr { return within(f.dest, unix.NFT_CMP_NEQ, p) }
 
 // inSet matches a key that is, or with invert is not, an element of a set.
 func inSet(set string, invert bool, key ...field) []expr {
-	attrs := []attr{text(unix.NFTA_LOOKUP_SET, set), be32(unix.NFTA_LOOKUP_SREG, reg1)}
+	attrs := []wire.Attr{wire.Text(unix.NFTA_LOOKUP_SET, set), wire.U32(unix.NFTA_LOOKUP_SREG, reg1)}
 	if invert {
-		attrs = append(attrs, be32(unix.NFTA_LOOKUP_FLAGS, unix.NFT_LOOKUP_F_INV))
+		attrs = append(attrs, wire.U32(unix.NFTA_LOOKUP_FLAGS, unix.NFT_LOOKUP_F_INV))
 	}
 	return append(load(key...), expr{name: "lookup", attrs: attrs})
 }
@@ -171,35 +172,35 @@ func inSet(set string, invert bool, key ...field) []expr {
 // lookup replaces the key in register 1 by the value a map has for it, and
 // ends the rule if it has none.
 func lookup(set string, dreg uint32, key ...field) []expr {
-	return append(load(key...), expr{name: "lookup", attrs: []attr{text(unix.NFTA_LOOKUP_SET, set),
-		be32(unix.NFTA_LOOKUP_SREG, reg1), be32(unix.NFTA_LOOKUP_DREG, dreg)}})
+	return append(load(key...), expr{name: "lookup", attrs: []wire.Attr{wire.Text(unix.NFTA_LOOKUP_SET, set),
+		wire.U32(unix.NFTA_LOOKUP_SREG, reg1), wire.U32(unix.NFTA_LOOKUP_DREG, dreg)}})
 }
 
 func setMark(value []expr) []expr {
-	return append(value, expr{name: "meta", attrs: []attr{be32(unix.NFTA_META_KEY, unix.NFT_META_MARK), be32(unix.NFTA_META_SREG, reg1)}})
+	return append(value, expr{name: "meta", attrs: []wire.Attr{wire.U32(unix.NFTA_META_KEY, unix.NFT_META_MARK), wire.U32(unix.NFTA_META_SREG, reg1)}})
 }
 
 func setCtMark(value []expr) []expr {
-	return append(value, expr{name: "ct", attrs: []attr{be32(unix.NFTA_CT_KEY, unix.NFT_CT_MARK), be32(unix.NFTA_CT_SREG, reg1)}})
+	return append(value, expr{name: "ct", attrs: []wire.Attr{wire.U32(unix.NFTA_CT_KEY, unix.NFT_CT_MARK), wire.U32(unix.NFTA_CT_SREG, reg1)}})
 }
 
 // number is a constant in register 1, in the host's byte order.
 func number(v uint32) []expr {
-	return []expr{{name: "immediate", attrs: []attr{be32(unix.NFTA_IMMEDIATE_DREG, reg1),
-		nest(unix.NFTA_IMMEDIATE_DATA, raw(unix.NFTA_DATA_VALUE, native(v)))}}}
+	return []expr{{name: "immediate", attrs: []wire.Attr{wire.U32(unix.NFTA_IMMEDIATE_DREG, reg1),
+		wire.Nest(unix.NFTA_IMMEDIATE_DATA, wire.Raw(unix.NFTA_DATA_VALUE, native(v)))}}}
 }
 
-func verdictData(code int32, chain string) attr {
-	in := []attr{be32(unix.NFTA_VERDICT_CODE, uint32(code))}
+func verdictData(code int32, chain string) wire.Attr {
+	in := []wire.Attr{wire.U32(unix.NFTA_VERDICT_CODE, uint32(code))}
 	if chain != "" {
-		in = append(in, text(unix.NFTA_VERDICT_CHAIN, chain))
+		in = append(in, wire.Text(unix.NFTA_VERDICT_CHAIN, chain))
 	}
-	return nest(unix.NFTA_DATA_VERDICT, in...)
+	return wire.Nest(unix.NFTA_DATA_VERDICT, in...)
 }
 
 func verdict(code int32, chain string) []expr {
-	return []expr{{name: "immediate", attrs: []attr{be32(unix.NFTA_IMMEDIATE_DREG, verdR),
-		nest(unix.NFTA_IMMEDIATE_DATA, verdictData(code, chain))}}}
+	return []expr{{name: "immediate", attrs: []wire.Attr{wire.U32(unix.NFTA_IMMEDIATE_DREG, verdR),
+		wire.Nest(unix.NFTA_IMMEDIATE_DATA, verdictData(code, chain))}}}
 }
 
 func gotoChain(name string) []expr { return verdict(unix.NFT_GOTO, name) }
@@ -213,27 +214,27 @@ func transport(protocols ...lb.Protocol) []expr {
 }
 
 // dnat sends the connection to the address in register 1 and the port behind it.
-func (f *family) dnat() []expr {
-	return []expr{{name: "nat", attrs: []attr{be32(unix.NFTA_NAT_TYPE, unix.NFT_NAT_DNAT),
-		be32(unix.NFTA_NAT_FAMILY, uint32(f.protocol)), be32(unix.NFTA_NAT_REG_ADDR_MIN, reg1),
-		be32(unix.NFTA_NAT_REG_PROTO_MIN, register(f.addrLen))}}}
+func (f *Family) dnat() []expr {
+	return []expr{{name: "nat", attrs: []wire.Attr{wire.U32(unix.NFTA_NAT_TYPE, unix.NFT_NAT_DNAT),
+		wire.U32(unix.NFTA_NAT_FAMILY, uint32(f.Protocol)), wire.U32(unix.NFTA_NAT_REG_ADDR_MIN, reg1),
+		wire.U32(unix.NFTA_NAT_REG_PROTO_MIN, register(f.addrLen))}}}
 }
 
 // masquerade replaces the source by this node's address on the way out. The
 // random port keeps two clients with the same port apart (rule P60).
 func masquerade() []expr {
 	const fullyRandom = 1 << 4 // NF_NAT_RANGE_PROTO_RANDOM_FULLY
-	return []expr{{name: "masq", attrs: []attr{be32(unix.NFTA_MASQ_FLAGS, fullyRandom)}}}
+	return []expr{{name: "masq", attrs: []wire.Attr{wire.U32(unix.NFTA_MASQ_FLAGS, fullyRandom)}}}
 }
 
 func rejectTCP() []expr {
 	return append(is(l4proto(), []byte{byte(lb.TCP)}), expr{name: "reject",
-		attrs: []attr{be32(unix.NFTA_REJECT_TYPE, unix.NFT_REJECT_TCP_RST), raw(unix.NFTA_REJECT_ICMP_CODE, []byte{0})}})
+		attrs: []wire.Attr{wire.U32(unix.NFTA_REJECT_TYPE, unix.NFT_REJECT_TCP_RST), wire.Raw(unix.NFTA_REJECT_ICMP_CODE, []byte{0})}})
 }
 
-func (f *family) rejectICMP() []expr {
-	return []expr{{name: "reject", attrs: []attr{be32(unix.NFTA_REJECT_TYPE, unix.NFT_REJECT_ICMP_UNREACH),
-		raw(unix.NFTA_REJECT_ICMP_CODE, []byte{f.unreachable})}}}
+func (f *Family) rejectICMP() []expr {
+	return []expr{{name: "reject", attrs: []wire.Attr{wire.U32(unix.NFTA_REJECT_TYPE, unix.NFT_REJECT_ICMP_UNREACH),
+		wire.Raw(unix.NFTA_REJECT_ICMP_CODE, []byte{f.unreachable})}}}
 }
 
 func notrack() []expr { return []expr{{name: "notrack"}} }
@@ -241,10 +242,10 @@ func notrack() []expr { return []expr{{name: "notrack"}} }
 // dynset adds, refreshes or deletes an element (key in register 1, data in
 // register 3) from the packet path.
 func dynset(op uint32, set string, timeout time.Duration, data field, key ...field) []expr {
-	attrs := []attr{text(unix.NFTA_DYNSET_SET_NAME, set), be32(unix.NFTA_DYNSET_OP, op),
-		be32(unix.NFTA_DYNSET_SREG_KEY, reg1), be32(unix.NFTA_DYNSET_SREG_DATA, reg3)}
+	attrs := []wire.Attr{wire.Text(unix.NFTA_DYNSET_SET_NAME, set), wire.U32(unix.NFTA_DYNSET_OP, op),
+		wire.U32(unix.NFTA_DYNSET_SREG_KEY, reg1), wire.U32(unix.NFTA_DYNSET_SREG_DATA, reg3)}
 	if timeout > 0 {
-		attrs = append(attrs, be64(unix.NFTA_DYNSET_TIMEOUT, uint64(timeout.Milliseconds())))
+		attrs = append(attrs, wire.U64(unix.NFTA_DYNSET_TIMEOUT, uint64(timeout.Milliseconds())))
 	}
 	return append(append(load(key...), data.load(reg3)...), expr{name: "dynset", attrs: attrs})
 }

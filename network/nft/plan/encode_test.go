@@ -1,4 +1,4 @@
-package nft
+package plan
 
 import (
 	"encoding/binary"
@@ -190,8 +190,8 @@ func (w *told) decode(in string, key, end, data []byte, adds bool) (k, v string,
 	return k, v, err
 }
 
-// meant is what a book wants, as text of the same kind. Numbers in its keys are in network order.
-func meant(b *book, v6 bool) map[string]string {
+// meant is what a state wants, as text of the same kind. Numbers in its keys are in network order.
+func meant(b *Desired, v6 bool) map[string]string {
 	all := map[string]string{}
 	say := func(e *entry) {
 		ip := func(p [16]byte) string { return netip.AddrFrom16(p).Unmap().String() }
@@ -201,31 +201,31 @@ func meant(b *book, v6 bool) map[string]string {
 		comment := e.comment[:min(len(e.comment), 127)]
 		put := func(k, v string) { all[e.in.String()+": "+k] = v + " #" + comment }
 		switch e.in {
-		case services, shortcuts:
+		case MapServices, MapShortcuts:
 			put(frontend, number)
-		case restricted:
+		case MapRestricted:
 			put(frontend, "")
 			for _, p := range strings.Fields(e.comment) {
 				all["allowed: "+span(frontend, p)] = " #"
 			}
-		case endpoints:
+		case MapEndpoints:
 			put(fmt.Sprint(n(0), n(4)), backend)
-		case stickySlots:
+		case MapStickySlots:
 			put(fmt.Sprint(n(0), n(4)), number)
-		case stickyTargets:
+		case MapStickyTargets:
 			put(fmt.Sprint(n(0)), backend)
-		case stickyTwins:
+		case MapStickyTwins:
 			put(fmt.Sprint(n(0)), number)
-		case sticky:
+		case MapSticky:
 			put(fmt.Sprint(n(0)), "")
-		case hairpins:
+		case MapHairpins:
 			put(ip(e.addr)+" "+ip(e.addr), "")
 		default:
 			put(ip(e.addr), "")
 		}
 	}
 	b.all(say)
-	for _, e := range b.lingering {
+	for _, e := range b.delayed {
 		say(e)
 	}
 	return all
@@ -234,8 +234,8 @@ func meant(b *book, v6 bool) map[string]string {
 // invention is a random World, step by step.
 type invention struct {
 	rnd      *rand.Rand
-	book     *book
-	layout   layout
+	desired  *Desired
+	layout   Layout
 	universe lbtest.Universe
 	node     lb.Node
 }
@@ -255,14 +255,14 @@ func invent(seed uint64, v6 bool) *invention {
 		}
 		return all
 	}
-	i := &invention{rnd: rand.New(rand.NewPCG(seed, 0)), book: newBook(), universe: lbtest.Universe{
+	i := &invention{rnd: rand.New(rand.NewPCG(seed, 0)), desired: NewDesired(), universe: lbtest.Universe{
 		Services: p("10.96.0.0/16"), Nodes: []string{"n1", "n2"}, Zones: []string{"a", ""}, Ports: []int32{8080, 65535},
 		Here: some(podA, podB), Away: some(podFar, podFar2), Abroad: some(outsideIP), External: some(outerIP, outsideIP),
 		Sources: []netip.Prefix{p("10.0.0.0/8"), p("10.244.1.0/24"), p("198.51.100.0/24")},
 	}}
 	i.node = lb.Node{Name: "n1", Addrs: some(nodeIP), IPv6: v6}
-	i.layout = layout{family: newFamily(v6), clusterCIDR: p("10.244.0.0/16"), localPods: p("10.244.1.0/24"), serviceCIDR: p("10.96.0.0/16")}
-	i.book.localPods = i.layout.localPods
+	i.layout = Layout{Family: NewFamily(v6), ClusterCIDR: p("10.244.0.0/16"), LocalPods: p("10.244.1.0/24"), ServiceCIDR: p("10.96.0.0/16")}
+	i.desired.LocalPods = i.layout.LocalPods
 	return i
 }
 
@@ -281,14 +281,14 @@ func (i *invention) step() error {
 				s.Backends = append(s.Backends, lb.Backend{Addr: netip.AddrPortFrom(i.universe.Here[0], uint16(1+k))})
 			}
 		}
-		if _, _, err := i.book.update(rows); err != nil {
+		if _, _, err := i.desired.Update(rows); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// FuzzEncode holds what transactions say against what the book means: the whole
+// FuzzEncode holds what transactions say against what the state means: the whole
 // table first, then differences.
 func FuzzEncode(f *testing.F) {
 	for seed := range uint64(40) {
@@ -296,26 +296,26 @@ func FuzzEncode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, v6 bool) {
 		i := invent(seed, v6)
-		k, said, first := &kernel{layout: i.layout}, &told{v6: v6, tells: map[string]string{}}, uint32(seed)
+		said, first := &told{v6: v6, tells: map[string]string{}}, uint32(seed)
 		for n := range 4 {
 			if err := i.step(); err != nil {
 				t.Fatal(err)
 			}
-			d := i.book.take()
-			tx := i.layout.family.change(i.book, d)
+			d := i.desired.Take()
+			tx := Change(i.layout.Family, i.desired, d)
 			if n == 0 {
-				tx = k.wholeTable(i.book, contents{}, false)
+				tx = Whole(i.layout, i.desired, i.desired.Rewrite(), 0, Contents{}, false)
 			}
-			if tx.isEmpty() {
+			if tx.IsEmpty() {
 				continue
 			}
-			last := tx.finish(first)
-			if err := said.hear(tx.buf, first); err != nil {
+			last := tx.Finish(first)
+			if err := said.hear(tx.Bytes(), first); err != nil {
 				t.Fatalf("step %d: %v", n, err)
 			}
 			first = last + 2
-			i.book.committed()
-			if want := meant(i.book, v6); !maps.Equal(said.tells, want) {
+			i.desired.Committed()
+			if want := meant(i.desired, v6); !maps.Equal(said.tells, want) {
 				t.Fatalf("step %d: %s", n, unlike(said.tells, want))
 			}
 		}

@@ -1,4 +1,4 @@
-package nft
+package plan
 
 import (
 	"cmp"
@@ -10,16 +10,16 @@ import (
 )
 
 // Class numbers. The common classes are numbered by their size, so that the
-// upper three digits of a word in a listing read as the number of endpoints.
+// upper three digits of a verdict in a listing read as the number of endpoints.
 const (
 	classRefuse  = 0xfff
 	classDrop    = 0xffe
 	classSpecial = 0x800 // from here on in order of appearance
 )
 
-// maxIdle is how many classes nobody uses may linger in the kernel. Removing
+// MaxIdle is how many classes nobody uses may stay in the kernel. Removing
 // them takes a rewrite of the table.
-const maxIdle = 64
+const MaxIdle = 64
 
 // classes numbers the classes in use.
 type classes struct {

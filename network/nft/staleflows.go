@@ -5,18 +5,19 @@ import (
 	"net/netip"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
-// Frontends that went while no Proxy ran are in no book: only the table that
+// Frontends that went while no Proxy ran are in no state that anybody desires: only the table that
 // the last one left still knows them. Who begins therefore asks it about the
 // UDP flows that there are, before the table is replaced. Nothing is guessed from
 // addresses, so what others translate is never touched; and the map is asked
 // for single keys, which costs the same however large it is.
 
-// orphans returns those frontends of the table in the kernel that have UDP
+// staleFlows returns those frontends of the table in the kernel that have UDP
 // flows, as if none of them served any more. That is true of those that nobody
 // adds to the next transaction's cuts again.
-func (s *socket) orphans(f *family) ([]flows, error) {
+func (s *socket) staleFlows(f *plan.Family) ([]plan.Flows, error) {
 	translated := map[netip.AddrPort]struct{}{}
 	err := s.dumpUDP(f, func(flow flow) {
 		if flow.replySource != flow.dest {
@@ -26,10 +27,10 @@ func (s *socket) orphans(f *family) ([]flows, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read conntrack: %w", err)
 	}
-	var found []flows
+	var found []plan.Flows
 	for at := range translated {
-		if s.holds(f, frontendKey(services, at, lb.UDP)) {
-			found = append(found, flows{at: at})
+		if s.holds(f, plan.FrontendKey(plan.MapServices, at, lb.UDP)) {
+			found = append(found, plan.Flows{At: at})
 		}
 	}
 	return found, nil
@@ -37,7 +38,7 @@ func (s *socket) orphans(f *family) ([]flows, error) {
 
 // takeOver has the flows cut that the table's previous owner left to nobody.
 func (t *table) takeOver() {
-	gone, err := t.kernel.socket.orphans(t.family)
+	gone, err := t.applied.socket.staleFlows(t.family)
 	if err != nil {
 		t.proxy.log.Error("cannot look for UDP flows of services that are gone", "table", t.family, "err", err)
 	}
