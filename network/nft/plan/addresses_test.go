@@ -35,8 +35,8 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-// span is how a test writes a range of a frontend's clients.
-func span(frontend, clients string) string {
+// spanText is how a test writes a range of a frontend's clients.
+func spanText(frontend, clients string) string {
 	p := prefix(clients)
 	last := p.Addr().AsSlice()
 	for i := range last {

@@ -206,7 +206,7 @@ func meant(b *Desired, v6 bool) map[string]string {
 		case MapRestricted:
 			put(frontend, "")
 			for _, p := range strings.Fields(e.comment) {
-				all["allowed: "+span(frontend, p)] = " #"
+				all["allowed: "+spanText(frontend, p)] = " #"
 			}
 		case MapEndpoints:
 			put(fmt.Sprint(n(0), n(4)), backend)
