@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
 )
@@ -60,7 +61,7 @@ func (w *traced) change(t *testing.T) {
 			s := w.universe.Service(w.rnd, n)
 			s.CreationTimestamp.Time = time.Unix(int64(w.rnd.IntN(3)), 0)
 			if how := w.rnd.IntN(6); how < 2 {
-				s.Annotations = map[string]string{lb.AnnotationBalance: []string{lb.BalanceByClient, lb.BalanceInTurn}[how]}
+				s.Annotations = map[string]string{api.AnnotationBalance: []string{api.BalanceByClient, api.BalanceInTurn}[how]}
 			}
 			w.services[n], w.slices[n] = s, w.universe.Slices(w.rnd, n)
 			rows = lb.Derive(s, w.slices[n], w.node)
