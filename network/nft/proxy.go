@@ -140,7 +140,29 @@ func (p *Proxy) Rows() []lb.Rows {
 			}
 		}
 	}
+	lb.Settle(all)
 	return all
+}
+
+// Plan returns the table of each IP version as the World's Services make it on this
+// node, to be read, and to be tried with packets. It is a fresh derivation, like
+// Rows: the kernel's has the same effect, with other ids.
+func (p *Proxy) Plan() []*plan.Table {
+	var tables []*plan.Table
+	for _, f := range p.families {
+		node, layout := p.node(f)
+		d := plan.NewDesired()
+		d.LocalPods, d.Unstaged = layout.LocalPods, true
+		d.SetNodes(p.nodeAddresses(f))
+		for _, name := range p.world.Services() {
+			service, endpointSlices := p.service(f, name)
+			if _, _, err := d.Update(lb.Derive(service, endpointSlices, node)); err != nil {
+				p.log.Warn("a service is not in the plan", "err", err)
+			}
+		}
+		tables = append(tables, plan.NewTable(layout, d))
+	}
+	return tables
 }
 
 // node returns what this node is, and which addresses the rules of a family

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,9 +16,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
+	"fairlead.dev/fairlead/network/nft/plan"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "repeat the random walk of a failure; 0 takes a new one")
@@ -33,6 +36,7 @@ type walk struct {
 	stuck    map[visit]map[string]bool // and in the one before
 	returned int                       // visitors of both
 	verdicts map[lb.Verdict]int
+	tracers  map[*node]*plan.Tracer // the plans of the nodes, in the lab's family
 }
 
 // visit is what a node remembers a client by.
@@ -75,6 +79,9 @@ func (w *walk) step() {
 			w.services[n] = nil
 		} else if w.rnd.IntN(3) > 0 || w.services[n] == nil {
 			w.services[n] = w.universe.Service(w.rnd, n)
+			if how := w.rnd.IntN(6); how < 2 {
+				w.services[n].Annotations = map[string]string{api.AnnotationBalance: []string{api.BalanceByClient, api.BalanceInTurn}[how]}
+			}
 			w.world.Put(w.services[n])
 		}
 		for _, s := range w.slices[n] {
@@ -86,6 +93,14 @@ func (w *walk) step() {
 		}
 	}
 	w.settle()
+	w.tracers = map[*node]*plan.Tracer{}
+	for _, n := range []*node{w.a, w.b} {
+		for _, table := range n.proxy.Plan() {
+			if table.Family.V6 == n.ip.Is6() {
+				w.tracers[n] = plan.NewTracer(table, n.face, nil)
+			}
+		}
+	}
 	// A datagram from a port that an earlier round used would go the old way,
 	// as it should.
 	for _, n := range []*node{w.a, w.b} {
@@ -143,8 +158,40 @@ func (w *walk) plan(from client, source netip.Addr, p lb.Packet, services []*cor
 	return j
 }
 
+// planned holds the outcomes that the plan of the node allows against the specification.
+func (w *walk) planned(j journey) error {
+	if j.entry == nil {
+		return nil
+	}
+	reached := map[netip.AddrPort]bool{}
+	for _, way := range w.tracers[j.entry].All(plan.Packet{Packet: j.Packet, SourcePort: 1024}) {
+		if way.Served != j.want.Served || way.Verdict != j.want.Verdict || way.Served && way.Verdict == lb.Forward && !j.want.Backends[way.Dest] {
+			return fmt.Errorf("the plan does otherwise:\n%s", way)
+		}
+		reached[way.Dest] = true
+	}
+	if len(reached) != len(j.want.Backends) && len(j.want.Backends) > 0 && len(reached) != 1 { // a client that chooses has one choice
+		return fmt.Errorf("the plan reaches %v", reached)
+	}
+	return nil
+}
+
+// traced holds what a connection did against what the plan does with its packet.
+func (w *walk) traced(j journey, to netip.Addr, replaced bool) error {
+	var lines []string
+	for _, way := range w.tracers[j.entry].All(plan.Packet{Packet: j.Packet, SourcePort: 1024}) {
+		if lines = append(lines, way.String()); way.Dest.Addr() == to && (way.Masquerade == replaced || j.Origin == lb.FromNode || w.tracers[j.entry].Local(to)) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s answered, source replaced: %v; the plan has\n%s", to, replaced, strings.Join(lines, "or\n"))
+}
+
 // check says how the result of a connection differs from what was planned.
 func (w *walk) check(j journey, r netlab.Result) error {
+	if err := w.planned(j); err != nil {
+		return err
+	}
 	switch {
 	case !j.want.Served:
 		if r.Err == nil {
@@ -176,6 +223,9 @@ func (w *walk) check(j journey, r netlab.Result) error {
 		}
 	case !kept:
 		return fmt.Errorf("%q saw client %s, want %s", to.name, r.Answer.Client, j.Source)
+	}
+	if err := w.traced(j, to.ip, replaced); err != nil {
+		return err
 	}
 	if j.want.Sticky != "" {
 		return w.stick(visit{j.entry.name, j.want.Sticky, j.want.Local, j.Source}, to.name)
@@ -259,7 +309,8 @@ func (w *walk) wave(clients []client, journeys [][]journey) (bad []string) {
 }
 
 // TestRandomPackets walks through random Services and endpoints, sends random
-// packets, and holds what becomes of each against lb.Expect.
+// packets, and holds what becomes of each against lb.Expect, and against what the
+// plan of the node does with it without a kernel.
 func TestRandomPackets(t *testing.T) {
 	each(t, func(l *lab) {
 		seed := *seedFlag

@@ -170,7 +170,7 @@ func (m *machine) ct(e *expr) bool {
 // draw makes up a number: what Choose says, or the next in turn.
 func (m *machine) draw(e *expr) uint32 {
 	n := e.number(unix.NFTA_NG_MODULUS)
-	if e.number(unix.NFTA_NG_TYPE) == unix.NFT_NG_RANDOM {
+	if m.tracer.all || e.number(unix.NFTA_NG_TYPE) == unix.NFT_NG_RANDOM {
 		return uint32(m.tracer.Choose(int(n)))
 	}
 	next := m.tracer.turns[e] % n

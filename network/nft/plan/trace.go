@@ -87,6 +87,7 @@ type Tracer struct {
 	maps   map[string]map[string][]byte // by name, and by key as the kernel has it
 	spans  map[string][]span            // of the set allowed, by the key without its last part
 	turns  map[*expr]uint32             // of rules that go round
+	all    bool                         // whose turn it is does not matter
 	texts  map[*expr]string             // of rules that were asked for, by their first expression
 }
 
@@ -122,6 +123,9 @@ func NewTracer(t *Table, local []netip.Addr, before *Tracer) *Tracer {
 	}
 	return tr
 }
+
+// Local reports whether the node has an address itself.
+func (tr *Tracer) Local(a netip.Addr) bool { return tr.local[a] }
 
 func (tr *Tracer) enter(in map[string][]byte, e *entry) {
 	f := tr.table.Family
@@ -159,11 +163,13 @@ func (tr *Tracer) Trace(p Packet) Trace {
 	return m.trace
 }
 
-// All returns what may become of a packet, one outcome for each way to choose.
+// All returns what may become of a packet, one outcome for each way to choose,
+// and for each whose turn it may be.
 // Nothing is remembered of it.
 func (tr *Tracer) All(p Packet) []Trace {
-	choose, affinity, turns := tr.Choose, tr.maps[AffinityMap], tr.turns
-	defer func() { tr.Choose, tr.maps[AffinityMap], tr.turns = choose, affinity, turns }()
+	choose, affinity := tr.Choose, tr.maps[AffinityMap]
+	defer func() { tr.Choose, tr.maps[AffinityMap], tr.all = choose, affinity, false }()
+	tr.all = true
 	var all []Trace
 	var script, limits []int
 	for {
@@ -175,7 +181,7 @@ func (tr *Tracer) All(p Packet) []Trace {
 			drawn++
 			return script[drawn-1]
 		}
-		tr.maps[AffinityMap], tr.turns = maps.Clone(affinity), maps.Clone(turns)
+		tr.maps[AffinityMap] = maps.Clone(affinity)
 		all = append(all, tr.Trace(p))
 		last := drawn - 1
 		for ; last >= 0 && script[last]+1 == limits[last]; last-- {

@@ -99,7 +99,7 @@ func (w *traced) check(p Packet, services []*corev1.Service, all []*discoveryv1.
 		reached[got.Dest] = true
 	}
 	noDraw := slices.ContainsFunc(ways[0].Steps, func(s Step) bool {
-		return strings.Contains(s.Chain, "-by-client") || strings.Contains(s.Chain, "-in-turn")
+		return strings.Contains(s.Chain, "-by-client")
 	})
 	if want.Served && want.Verdict == lb.Forward && len(reached) != len(want.Backends) && !noDraw {
 		return fmt.Errorf("reaches %v only", reached)
