@@ -27,7 +27,7 @@ type machine struct {
 	file    [80]byte // the registers
 	verdict int32
 	target  string // the chain of a verdict that has one
-	then    string // the verdict in words
+	then    string // where the packet goes that the rule does not say
 	trace   Trace
 }
 
@@ -192,9 +192,8 @@ func (m *machine) immediate(e *expr) bool {
 	if !ok {
 		return m.load(e.number(unix.NFTA_IMMEDIATE_DREG), e.data(unix.NFTA_IMMEDIATE_DATA))
 	}
-	m.then = verdictText(code, chain)
 	if code == 0 {
-		return m.end(lb.Drop, m.then)
+		return m.end(lb.Drop, "")
 	}
 	m.verdict, m.target = code, chain
 	return true
@@ -274,7 +273,7 @@ func (m *machine) decide(e *expr) bool {
 		m.trace.Untracked = true
 		return true
 	case "reject":
-		return m.end(lb.Refuse, "refused")
+		return m.end(lb.Refuse, "")
 	}
 	panic("BUG: rules have an expression that a trace does not know: " + e.name)
 }

@@ -38,7 +38,7 @@ type Packet struct {
 type Step struct {
 	Chain string
 	Rule  string // as nft writes it
-	Then  string // where it sent the packet, empty for on to the next rule
+	Then  string // where it sent the packet, if a map says so and not the rule
 }
 
 // Trace is what became of a packet.
