@@ -20,7 +20,7 @@ import (
 func Watch[T metav1.Object](informer cache.SharedInformer, changed func(before, after T, first bool)) cache.DoneChecker {
 	registration, err := informer.AddEventHandler(handler(changed))
 	if err != nil {
-		panic(fmt.Sprintf("BUG: control: watch: %v", err)) // the informer was stopped before
+		panic(fmt.Sprintf("BUG: kube: watch: %v", err)) // the informer was stopped before
 	}
 	return registration.HasSyncedChecker()
 }
