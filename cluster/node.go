@@ -85,6 +85,11 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	} {
 		g.Go(named(name, ctx, run))
 	}
+	return n.awaitReady(ctx, w, names, agent, st)
+}
+
+// awaitReady waits until the node answers names and is ready for pods.
+func (n nodeSpec) awaitReady(ctx context.Context, w *world.World, names *dns.Server, agent *node.Agent, st *stages) error {
 	if err := await(ctx, "name server", names.Ready(), n.bound, func() string { return unsynced(w) }); err != nil {
 		return err
 	}

@@ -59,17 +59,22 @@ func Up(ctx context.Context, p Process, flags config.Config) error {
 	}
 	start := time.Now()
 	if err := spawn(ctx, inst, p.Pprof, p.Out, unlock); err != nil {
-		if !fresh {
-			return fmt.Errorf("%w (the whole story is in %s)", err, inst.Path("server.log"))
-		}
-		err = fmt.Errorf("%w%s", err, lastWords(inst.Path("server.log")))
-		return errors.Join(err, Down(context.WithoutCancel(ctx), inst, s, false, io.Discard)) // leave nothing half done
+		return failed(ctx, inst, s, fresh, err)
 	}
 	if err := mergeKubeconfig(inst, p.Out); err != nil {
 		fmt.Fprintln(p.Out, "  note:", err)
 	}
 	fmt.Fprintf(p.Out, "Cluster %q is up after %.1f s. Next:\n\n  fairlead kubectl%s get nodes\n\n", s.Name, time.Since(start).Seconds(), contextFlag(s))
 	return nil
+}
+
+// failed says why a start failed. Of a cluster that is not older than that nothing stays.
+func failed(ctx context.Context, inst instance.Instance, s config.Settings, fresh bool, err error) error {
+	if !fresh {
+		return fmt.Errorf("%w (the whole story is in %s)", err, inst.Path("server.log"))
+	}
+	err = fmt.Errorf("%w%s", err, logTail(inst.Path("server.log")))
+	return errors.Join(err, Down(context.WithoutCancel(ctx), inst, s, false, io.Discard)) // leave nothing half done
 }
 
 // complete decides what a cluster keeps from its first start on: its ranges, and the name of this host as a node.
@@ -201,8 +206,8 @@ func spawn(ctx context.Context, inst instance.Instance, pprof string, out io.Wri
 	return cmd.Process.Release()
 }
 
-// lastWords is the end of a log that is about to be removed.
-func lastWords(path string) string {
+// logTail is the end of a log that is about to be removed.
+func logTail(path string) string {
 	text, _ := os.ReadFile(path) // an error has been told already
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	lines = lines[max(0, len(lines)-5):]
