@@ -112,6 +112,7 @@ func TestImports(t *testing.T) {
 var pure = []string{
 	"controller/why/reported.go", "controller/garbage/content.go",
 	"node/nodestatus/status.go",
+	"network/route/plan.go", "network/world/text.go", "network/dns/text.go",
 	"network/dns/derive.go", "network/dns/zone.go", "network/dns/record.go", "network/dns/name.go", "network/dns/message.go", "network/dns/respond.go", "network/dns/response.go", "network/dns/table.go",
 }
 
