@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,7 +39,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	}
 	collector, err := garbage.New(cfg, shared, ca.CertPEM(), metrics, log.With("part", "garbage"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("garbage: %w", err)
 	}
 	caller, err := ca.Source(peer.Caller())
 	if err != nil {

@@ -121,7 +121,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("pause image: %w", err)
 	}
 	if err := os.MkdirAll(a.podsDir(), 0o711); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return fmt.Errorf("directory for pods: %w", err)
 	}
 	if a.cfg.Metrics != nil {
 		unregister, err := a.metrics.Register(a.cfg.Metrics, func() (metrics.Running, error) { return a.runtime.Running(ctx) })

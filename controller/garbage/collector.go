@@ -2,7 +2,6 @@ package garbage
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -78,11 +77,11 @@ func kind(group, kind string) schema.GroupKind { return schema.GroupKind{Group: 
 func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte, metrics prometheus.Registerer, log *slog.Logger) (*Collector, error) {
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("garbage: %w", err)
+		return nil, err
 	}
 	meta, err := metadata.NewForConfig(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("garbage: %w", err)
+		return nil, err
 	}
 	c := &Collector{
 		client: client, metadata: meta, caPEM: string(caPEM), log: log,
