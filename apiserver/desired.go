@@ -9,18 +9,17 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"fairlead.dev/fairlead/api"
 )
 
 const (
-	apiServiceName = "kubernetes"
-	apiPortName    = "https"
-	apiPort        = 443
-	dnsServiceName = "kube-dns"
-	dnsPort        = 53
+	apiPortName = "https"
+	apiPort     = 443
+	dnsPort     = 53
 	// DNSProxyName marks the DNS Service as served by every node itself: a proxy that is not called by this
-	// name leaves it alone (upstream's label service.kubernetes.io/service-proxy-name).
-	DNSProxyName   = "fairlead-dns"
-	proxyNameLabel = "service.kubernetes.io/service-proxy-name"
+	// name leaves it alone.
+	DNSProxyName = "fairlead-dns"
 )
 
 // namespaces are those every cluster has from its first moment.
@@ -33,7 +32,7 @@ func namespaces() []string {
 func apiService(cluster netip.Addr, target uint16) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: metav1.NamespaceDefault, Name: apiServiceName,
+			Namespace: api.APIService.Namespace, Name: api.APIService.Name,
 			Labels: map[string]string{"component": "apiserver", "provider": "kubernetes"},
 		},
 		Spec: clusterSpec([]netip.Addr{cluster},
@@ -62,7 +61,7 @@ func clusterSpec(at []netip.Addr, ports ...corev1.ServicePort) corev1.ServiceSpe
 func apiEndpoints(at netip.AddrPort) *corev1.Endpoints {
 	return &corev1.Endpoints{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: metav1.NamespaceDefault, Name: apiServiceName,
+			Namespace: api.APIService.Namespace, Name: api.APIService.Name,
 			Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"},
 		},
 		Subsets: []corev1.EndpointSubset{{
@@ -81,8 +80,8 @@ func apiSlice(at netip.AddrPort) *discoveryv1.EndpointSlice {
 	}
 	return &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: metav1.NamespaceDefault, Name: apiServiceName,
-			Labels: map[string]string{discoveryv1.LabelServiceName: apiServiceName},
+			Namespace: api.APIService.Namespace, Name: api.APIService.Name,
+			Labels: map[string]string{discoveryv1.LabelServiceName: api.APIService.Name},
 		},
 		AddressType: family,
 		Endpoints: []discoveryv1.Endpoint{{
@@ -97,12 +96,12 @@ func apiSlice(at netip.AddrPort) *discoveryv1.EndpointSlice {
 func dnsService(cluster []netip.Addr) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: metav1.NamespaceSystem, Name: dnsServiceName,
+			Namespace: api.DNSService.Namespace, Name: api.DNSService.Name,
 			Labels: map[string]string{
-				"k8s-app":                       dnsServiceName,
+				"k8s-app":                       api.DNSService.Name,
 				"kubernetes.io/cluster-service": "true",
 				"kubernetes.io/name":            "FairleadDNS",
-				proxyNameLabel:                  DNSProxyName,
+				api.LabelServiceProxyName:       DNSProxyName,
 			},
 		},
 		Spec: clusterSpec(cluster,

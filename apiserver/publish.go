@@ -8,9 +8,12 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // publish keeps the cluster's own objects right until ctx ends: it looks again whenever one of them
@@ -23,11 +26,11 @@ func (k keeper) publish(ctx context.Context, log *slog.Logger) error {
 		default:
 		}
 	}
-	api := only(k.client, metav1.NamespaceDefault, apiServiceName)
-	dns := only(k.client, metav1.NamespaceSystem, dnsServiceName)
+	own := only(k.client, api.APIService)
+	dns := only(k.client, api.DNSService)
 	for _, informer := range []cache.SharedIndexInformer{
-		api.Core().V1().Services().Informer(), api.Core().V1().Endpoints().Informer(),
-		api.Discovery().V1().EndpointSlices().Informer(), dns.Core().V1().Services().Informer(),
+		own.Core().V1().Services().Informer(), own.Core().V1().Endpoints().Informer(),
+		own.Discovery().V1().EndpointSlices().Informer(), dns.Core().V1().Services().Informer(),
 	} {
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(any) { notify() },
@@ -37,9 +40,9 @@ func (k keeper) publish(ctx context.Context, log *slog.Logger) error {
 			return fmt.Errorf("watch the kubernetes service: %w", err)
 		}
 	}
-	api.Start(ctx.Done())
+	own.Start(ctx.Done())
 	dns.Start(ctx.Done())
-	defer api.Shutdown()
+	defer own.Shutdown()
 	defer dns.Shutdown()
 	for {
 		select {
@@ -56,9 +59,9 @@ func (k keeper) publish(ctx context.Context, log *slog.Logger) error {
 }
 
 // only is a factory of informers over the objects of one name.
-func only(client kubernetes.Interface, namespace, name string) informers.SharedInformerFactory {
-	return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace),
+func only(client kubernetes.Interface, name types.NamespacedName) informers.SharedInformerFactory {
+	return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(name.Namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name.Name).String()
 		}))
 }

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/internal/heap"
@@ -146,12 +147,10 @@ func proxyPages(metrics http.Handler) http.Handler {
 // internalIPs are the addresses of a node inside its cluster, the first of each family.
 func internalIPs(n *corev1.Node) []netip.Addr {
 	var all []netip.Addr
-	for _, a := range n.Status.Addresses {
-		ip, err := netip.ParseAddr(a.Address)
-		if err != nil || a.Type != corev1.NodeInternalIP || slices.ContainsFunc(all, func(b netip.Addr) bool { return b.Is6() == ip.Is6() }) {
-			continue
+	for _, ip := range api.InternalIPs(n) {
+		if !slices.ContainsFunc(all, func(b netip.Addr) bool { return b.Is6() == ip.Is6() }) {
+			all = append(all, ip)
 		}
-		all = append(all, ip)
 	}
 	return all
 }

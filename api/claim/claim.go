@@ -11,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Cluster is what belongs to the cluster itself.
@@ -60,7 +62,7 @@ func (c Cluster) Addresses(name string, addrs []netip.Addr, others []*corev1.Nod
 			return fmt.Errorf("address %s is the API server's", a)
 		}
 		for _, n := range others {
-			if n.Name != name && slices.Contains(Internal(n), a.Unmap()) {
+			if n.Name != name && slices.Contains(api.InternalIPs(n), a.Unmap()) {
 				return fmt.Errorf("address %s is node %s's; delete that Node if its machine is gone", a, n.Name)
 			}
 		}
@@ -101,17 +103,6 @@ func kindOf(a netip.Addr) string {
 	return "a broadcast address"
 }
 
-// Internal are the addresses by which a node says that the others reach it. What is no address is left out.
-func Internal(n *corev1.Node) []netip.Addr {
-	var all []netip.Addr
-	for _, a := range n.Status.Addresses {
-		if ip, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
-			all = append(all, ip.Unmap())
-		}
-	}
-	return all
-}
-
 // PodAddresses refuses addresses that a node may not say one of its pods has: they lie in its own ranges, or are its own
 // where the pod uses the node's network.
 func PodAddresses(pod *corev1.Pod, n *corev1.Node) error {
@@ -120,7 +111,7 @@ func PodAddresses(pod *corev1.Pod, n *corev1.Node) error {
 		if err != nil {
 			return fmt.Errorf("pod address %q is not an IP address", text.IP)
 		}
-		if pod.Spec.HostNetwork && slices.Contains(Internal(n), ip) || !pod.Spec.HostNetwork && in(ip, n.Spec.PodCIDRs) {
+		if pod.Spec.HostNetwork && slices.Contains(api.InternalIPs(n), ip) || !pod.Spec.HostNetwork && in(ip, api.PodRanges(n)) {
 			continue
 		}
 		return fmt.Errorf("pod address %s is none of the node's", ip)
@@ -128,12 +119,9 @@ func PodAddresses(pod *corev1.Pod, n *corev1.Node) error {
 	return nil
 }
 
-// in reports whether an address is in one of the ranges, as they are written.
-func in(ip netip.Addr, ranges []string) bool {
-	return slices.ContainsFunc(ranges, func(text string) bool {
-		r, err := netip.ParsePrefix(text)
-		return err == nil && r.Contains(ip)
-	})
+// in reports whether an address is in one of the ranges.
+func in(ip netip.Addr, ranges []netip.Prefix) bool {
+	return slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(ip) })
 }
 
 // Status refuses addresses that a node may not publish of itself. A host name must be its own.

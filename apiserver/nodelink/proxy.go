@@ -19,6 +19,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/proxy"
 	"k8s.io/apiserver/pkg/registry/rest"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // relay is the storage of pods/proxy, services/proxy and nodes/proxy: any HTTP request goes on to the
@@ -169,7 +171,7 @@ func readyEndpoint(list []discoveryv1.EndpointSlice, port string, pick func(int)
 				continue
 			}
 			for _, e := range s.Endpoints {
-				if e.Conditions.Ready != nil && !*e.Conditions.Ready || len(e.Addresses) == 0 {
+				if !api.EndpointReady(&e.Conditions) || len(e.Addresses) == 0 {
 					continue
 				}
 				if addr, err := netip.ParseAddr(e.Addresses[0]); err == nil {

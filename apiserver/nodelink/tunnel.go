@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/proxy"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/api/claim"
 	"fairlead.dev/fairlead/pki/peer"
 )
@@ -67,7 +68,7 @@ func vantage(nodes []corev1.Node, to netip.AddrPort, known claim.Cluster, port u
 	var ready *corev1.Node
 	for i := range nodes {
 		n := &nodes[i]
-		own := slices.Contains(claim.Internal(n), ip)
+		own := slices.Contains(api.InternalIPs(n), ip)
 		if own && slices.Contains(known.API, ip) && to.Port() == port {
 			return nil, fmt.Errorf("address not allowed: %s is the API server", to)
 		}
@@ -77,7 +78,7 @@ func vantage(nodes []corev1.Node, to netip.AddrPort, known claim.Cluster, port u
 		if own || holds(n, ip) {
 			return n, nil
 		}
-		if ready == nil && isReady(n) {
+		if ready == nil && api.NodeReady(n) {
 			ready = n
 		}
 	}
@@ -95,16 +96,7 @@ func vantage(nodes []corev1.Node, to netip.AddrPort, known claim.Cluster, port u
 
 // holds says whether an address is in one of a node's ranges of pods.
 func holds(n *corev1.Node, ip netip.Addr) bool {
-	return slices.ContainsFunc(n.Spec.PodCIDRs, func(text string) bool {
-		r, err := netip.ParsePrefix(text)
-		return err == nil && r.Contains(ip)
-	})
-}
-
-func isReady(n *corev1.Node) bool {
-	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
-		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-	})
+	return slices.ContainsFunc(api.PodRanges(n), func(r netip.Prefix) bool { return r.Contains(ip) })
 }
 
 // connect asks the agent at the other end for a connection to an address.

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"fairlead.dev/fairlead/api"
 )
 
 func nodes() *kind[*corev1.Node] {
@@ -60,13 +62,11 @@ func defaultNode(n *corev1.Node) {
 // nodeStatus says whether a node is ready, and whether pods may be scheduled on it.
 func nodeStatus(n *corev1.Node) string {
 	status := "Unknown"
-	for _, condition := range n.Status.Conditions {
-		if condition.Type != corev1.NodeReady {
-			continue
-		}
-		if status = "NotReady"; condition.Status == corev1.ConditionTrue {
-			status = "Ready"
-		}
+	switch {
+	case api.NodeReady(n):
+		status = "Ready"
+	case api.NodeCondition(n.Status.Conditions, corev1.NodeReady) != nil:
+		status = "NotReady"
 	}
 	if n.Spec.Unschedulable {
 		status += ",SchedulingDisabled"

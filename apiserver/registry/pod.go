@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/utils/ptr"
+
+	"fairlead.dev/fairlead/api"
 )
 
 func pods() *kind[*corev1.Pod] {
@@ -39,7 +41,7 @@ func pods() *kind[*corev1.Pod] {
 // preparePod gives a new pod the state of one that nobody has looked at yet, and five minutes to stay on a node that is lost.
 func preparePod(_ context.Context, pod *corev1.Pod) {
 	pod.Generation = 1 // rule D11
-	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: qosClass(&pod.Spec)}
+	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: api.QOS(&pod.Spec)}
 	if len(pod.Spec.SchedulingGates) > 0 {
 		pod.Status.Conditions = []corev1.PodCondition{{
 			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated,
@@ -80,30 +82,6 @@ func addToleration(spec *corev1.PodSpec, taint string) {
 	spec.Tolerations = append(spec.Tolerations, corev1.Toleration{
 		Key: taint, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](300),
 	})
-}
-
-// qosClass is the class of service the containers' resources make.
-func qosClass(spec *corev1.PodSpec) corev1.PodQOSClass {
-	guaranteed, some := true, false
-	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
-		for i := range containers {
-			r := &containers[i].Resources
-			for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-				request, limit := r.Requests[name], r.Limits[name]
-				some = some || !request.IsZero() || !limit.IsZero()
-				if limit.IsZero() || !request.IsZero() && request.Cmp(limit) != 0 {
-					guaranteed = false
-				}
-			}
-		}
-	}
-	switch {
-	case !some:
-		return corev1.PodQOSBestEffort
-	case guaranteed:
-		return corev1.PodQOSGuaranteed
-	}
-	return corev1.PodQOSBurstable
 }
 
 func preparePodUpdate(_ context.Context, pod, old *corev1.Pod) {
@@ -154,7 +132,7 @@ func podGrace(pod *corev1.Pod, options *metav1.DeleteOptions) bool {
 	if options.GracePeriodSeconds != nil {
 		period = *options.GracePeriodSeconds
 	}
-	if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
+	if pod.Spec.NodeName == "" || api.Finished(pod) {
 		period = 0
 	}
 	if period < 0 {

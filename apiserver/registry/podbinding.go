@@ -18,6 +18,8 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 	storageerrors "k8s.io/apiserver/pkg/storage/errors"
 	"k8s.io/apiserver/pkg/util/dryrun"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // binding is the binding subresource of pods, by which a scheduler puts a pod on a node.
@@ -134,7 +136,7 @@ func (e eviction) Create(ctx context.Context, name string, obj runtime.Object, v
 		uid = string(*how.Preconditions.UID)
 	}
 	err := changePod(ctx, e.pods, name, uid, how.DryRun, func(pod *corev1.Pod) error {
-		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || pod.DeletionTimestamp != nil {
+		if api.Finished(pod) || pod.DeletionTimestamp != nil {
 			return nil
 		}
 		setPodCondition(pod, corev1.PodCondition{

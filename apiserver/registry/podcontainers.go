@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // validateContainers checks the containers of a pod one by one and their names and host ports together. volumes are the
@@ -38,7 +40,7 @@ func validateContainers(spec *corev1.PodSpec, volumes map[string]bool, path *fie
 		c, at := &spec.InitContainers[i], path.Child("initContainers").Index(i)
 		check(c, at)
 		errs = append(errs, optionalOneOf(at.Child("restartPolicy"), c.RestartPolicy, corev1.ContainerRestartPolicyAlways)...)
-		if sidecar(c) {
+		if api.Sidecar(c) {
 			errs = append(errs, validateServing(spec, c, at)...)
 			errs = append(errs, validateHostPorts(c.Ports, hostPorts, at.Child("ports"))...)
 			continue
@@ -46,11 +48,6 @@ func validateContainers(spec *corev1.PodSpec, volumes map[string]bool, path *fie
 		errs = append(errs, refuseProbes(c, at)...)
 	}
 	return errs
-}
-
-// sidecar reports whether an init container keeps running beside the others (KEP-753).
-func sidecar(c *corev1.Container) bool {
-	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 }
 
 func validateContainer(spec *corev1.PodSpec, c *corev1.Container, volumes map[string]bool, path *field.Path) field.ErrorList {

@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 func podColumns() []metav1.TableColumnDefinition {
@@ -76,7 +78,7 @@ func summarize(pod *corev1.Pod) summary {
 	}
 	sidecars := map[string]bool{}
 	for i := range pod.Spec.InitContainers {
-		if sidecar(&pod.Spec.InitContainers[i]) {
+		if api.Sidecar(&pod.Spec.InitContainers[i]) {
 			sidecars[pod.Spec.InitContainers[i].Name] = true
 			s.total++
 		}
@@ -84,11 +86,10 @@ func summarize(pod *corev1.Pod) summary {
 	if initializing := s.addInit(pod, sidecars); !initializing || hasCondition(pod, corev1.PodInitialized) {
 		s.addMain(pod, sidecars)
 	}
-	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 	switch {
 	case pod.DeletionTimestamp != nil && pod.Status.Reason == "NodeLost":
 		s.reason = "Unknown"
-	case pod.DeletionTimestamp != nil && !ended:
+	case pod.DeletionTimestamp != nil && !api.Finished(pod):
 		s.reason = "Terminating"
 	}
 	return s
@@ -143,7 +144,7 @@ func (s *summary) addMain(pod *corev1.Pod, sidecars map[string]bool) {
 		}
 	}
 	if s.reason == "Completed" && running {
-		if s.reason = "NotReady"; hasCondition(pod, corev1.PodReady) {
+		if s.reason = "NotReady"; api.PodReady(pod) {
 			s.reason = "Running"
 		}
 	}
@@ -169,10 +170,6 @@ func endReason(t *corev1.ContainerStateTerminated) string {
 }
 
 func hasCondition(pod *corev1.Pod, kind corev1.PodConditionType) bool {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == kind {
-			return condition.Status == corev1.ConditionTrue
-		}
-	}
-	return false
+	c := api.PodCondition(pod.Status.Conditions, kind)
+	return c != nil && c.Status == corev1.ConditionTrue
 }

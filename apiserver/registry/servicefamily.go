@@ -6,18 +6,16 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // familyOf is the IP family of an address; it is empty for what is not one.
 func familyOf(ip string) corev1.IPFamily {
-	addr, err := netip.ParseAddr(ip)
-	switch {
-	case err != nil:
-		return ""
-	case addr.Unmap().Is4():
-		return corev1.IPv4Protocol
+	if addr, err := netip.ParseAddr(ip); err == nil {
+		return api.Family(addr)
 	}
-	return corev1.IPv6Protocol
+	return ""
 }
 
 func other(family corev1.IPFamily) corev1.IPFamily {

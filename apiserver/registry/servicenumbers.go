@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/alloc"
+	"fairlead.dev/fairlead/api"
 )
 
 // number is an address or a port that Services are given.
@@ -63,7 +64,7 @@ func newNumbers(prefixes []netip.Prefix, ports alloc.PortRange) (*numbers, error
 	return &n, nil
 }
 
-func rangeFamily(a *alloc.Addresses) corev1.IPFamily { return familyOf(a.Prefix().Addr().String()) }
+func rangeFamily(a *alloc.Addresses) corev1.IPFamily { return api.Family(a.Prefix().Addr()) }
 
 // families are the IP families of the cluster, the default first.
 func (n *numbers) families() []corev1.IPFamily {
@@ -104,7 +105,7 @@ func (n *numbers) check(x number, _ types.UID) error {
 	if !x.addr.IsValid() {
 		return n.ports.Check(x.port)
 	}
-	if a := n.of(familyOf(x.addr.String())); a != nil {
+	if a := n.of(api.Family(x.addr)); a != nil {
 		return a.Check(x.addr)
 	}
 	return alloc.RangeError{What: "IP"}
@@ -115,7 +116,7 @@ func (n *numbers) mark(x number) error {
 	if !x.addr.IsValid() {
 		return n.ports.Take(x.port)
 	}
-	if a := n.of(familyOf(x.addr.String())); a != nil {
+	if a := n.of(api.Family(x.addr)); a != nil {
 		return a.Take(x.addr)
 	}
 	return alloc.RangeError{What: "IP"}
@@ -196,7 +197,7 @@ func (n *numbers) releaseOne(x number, uid types.UID) {
 	delete(n.holders, x)
 	if !x.addr.IsValid() {
 		n.ports.Release(x.port)
-	} else if a := n.of(familyOf(x.addr.String())); a != nil {
+	} else if a := n.of(api.Family(x.addr)); a != nil {
 		a.Release(x.addr)
 	}
 }

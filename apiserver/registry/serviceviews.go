@@ -17,6 +17,8 @@ import (
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // The kinds of this file show what upstream keeps as objects of their own: the ranges of Service addresses (rule S30)
@@ -134,7 +136,7 @@ func addressObjects(services []corev1.Service) []*networkingv1.IPAddress {
 				ObjectMeta: metav1.ObjectMeta{
 					Name: addr.String(), UID: svc.UID, CreationTimestamp: svc.CreationTimestamp, ResourceVersion: svc.ResourceVersion,
 					Labels: map[string]string{
-						networkingv1.LabelIPAddressFamily: string(familyOf(addr.String())),
+						networkingv1.LabelIPAddressFamily: string(api.Family(addr)),
 						networkingv1.LabelManagedBy:       "ipallocator.k8s.io",
 					},
 				},
@@ -158,7 +160,7 @@ func serviceCIDRs(services *genericregistry.Store, ranges []netip.Prefix) view[*
 		items: func(services []corev1.Service) []*networkingv1.ServiceCIDR {
 			one := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: texts}}
 			for i := range services {
-				if svc := &services[i]; svc.Namespace == metav1.NamespaceDefault && svc.Name == "kubernetes" {
+				if svc := &services[i]; api.Name(svc) == api.APIService {
 					one.UID, one.CreationTimestamp, one.ResourceVersion = svc.UID, svc.CreationTimestamp, svc.ResourceVersion
 				}
 			}

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	utilnet "k8s.io/utils/net"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // The functions of this file check one value each and are shared by the kinds. Their sentences are those of
@@ -93,7 +95,7 @@ func validateNonNegative(path *field.Path, value int64) field.ErrorList {
 // publishesServer reports whether an object is one in which the API server publishes its own address. A server that
 // listens on loopback alone, as in a test, has no other to publish.
 func publishesServer(meta *metav1.ObjectMeta) bool {
-	return meta.Namespace == metav1.NamespaceDefault && meta.Name == "kubernetes"
+	return api.Name(meta) == api.APIService
 }
 
 // validateEndpointAddress checks an address traffic may be sent to. Addresses that mean the sender itself or its own

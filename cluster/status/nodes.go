@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/cluster/config"
 )
 
@@ -56,11 +57,8 @@ func askAgent(ctx context.Context, client kubernetes.Interface, node string) err
 
 func nodeStatus(n corev1.Node) Row {
 	row := Row{Name: "node " + n.Name, State: "unknown"}
-	for _, c := range n.Status.Conditions {
-		if c.Type != corev1.NodeReady {
-			continue
-		}
-		row.OK = c.Status == corev1.ConditionTrue
+	if c := api.NodeCondition(n.Status.Conditions, corev1.NodeReady); c != nil {
+		row.OK = api.NodeReady(&n)
 		row.State, row.Detail = "not ready", c.Message
 		if row.OK {
 			row.State, row.Detail = "ready", n.Spec.PodCIDR
@@ -69,10 +67,8 @@ func nodeStatus(n corev1.Node) Row {
 			}
 		}
 	}
-	for _, a := range n.Status.Addresses {
-		if a.Type == corev1.NodeInternalIP {
-			row.Detail = a.Address + ", " + row.Detail
-		}
+	for _, ip := range api.InternalIPs(&n) {
+		row.Detail = ip.String() + ", " + row.Detail
 	}
 	return row
 }

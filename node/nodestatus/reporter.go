@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/node/cri"
 	"fairlead.dev/fairlead/node/kuberuntime"
@@ -141,14 +142,12 @@ func (r *Reporter) reportOnce(ctx context.Context, reported *time.Time) error {
 
 // noteReady tells who waits for the node that it is ready, or why it is not.
 func (r *Reporter) noteReady(reported []corev1.NodeCondition) {
-	for _, c := range reported {
-		switch {
-		case c.Type != corev1.NodeReady:
-		case c.Status == corev1.ConditionTrue:
-			r.waiting.Store(nil)
-			r.readyOnce.Do(func() { close(r.ready) })
-		default:
-			r.waiting.Store(&c.Message)
-		}
+	switch c := api.NodeCondition(reported, corev1.NodeReady); {
+	case c == nil:
+	case c.Status == corev1.ConditionTrue:
+		r.waiting.Store(nil)
+		r.readyOnce.Do(func() { close(r.ready) })
+	default:
+		r.waiting.Store(&c.Message)
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // EnvSources is what an environment is made from besides the pod: the Services of its namespace, the Service kubernetes, and the
@@ -160,7 +162,7 @@ func ServiceEnv(pod *corev1.Pod, m EnvSources) map[string]string {
 
 func serviceVars(out map[string]string, s *corev1.Service) {
 	ip := s.Spec.ClusterIP
-	if ip == "" || ip == corev1.ClusterIPNone || len(s.Spec.Ports) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
+	if api.Headless(s) || len(s.Spec.Ports) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
 		return
 	}
 	prefix := varName(s.Name)
@@ -171,10 +173,7 @@ func serviceVars(out map[string]string, s *corev1.Service) {
 		if p.Name != "" {
 			out[prefix+"_SERVICE_PORT_"+varName(p.Name)] = strconv.Itoa(int(p.Port))
 		}
-		proto := strings.ToLower(string(p.Protocol))
-		if proto == "" {
-			proto = "tcp"
-		}
+		proto := strings.ToLower(string(api.Protocol(p.Protocol)))
 		port := strconv.Itoa(int(p.Port))
 		url := proto + "://" + hostPort(ip, port)
 		if i == 0 {

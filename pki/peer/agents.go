@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -83,10 +84,8 @@ func Agent(n *corev1.Node) (netip.AddrPort, error) {
 	if port <= 0 || port > 65535 {
 		return netip.AddrPort{}, errors.New("it has not published the port of its agent yet")
 	}
-	for _, a := range n.Status.Addresses {
-		if ip, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
-			return netip.AddrPortFrom(ip, uint16(port)), nil
-		}
+	if ips := api.InternalIPs(n); len(ips) > 0 {
+		return netip.AddrPortFrom(ips[0], uint16(port)), nil
 	}
 	return netip.AddrPort{}, errors.New("it has not published an address yet")
 }
