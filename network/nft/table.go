@@ -161,7 +161,9 @@ func (t *table) derive(names []types.NamespacedName, changed map[types.Namespace
 		if differs {
 			changed[d.name] = struct{}{}
 		}
-		t.cut = append(t.cut, plan.ToCut(flows, t.desired.OwnFlows(t.desired.Service(d.name)))...)
+		if len(flows) > 0 || len(d.rows.Serving) > 0 {
+			t.cut = append(t.cut, plan.ToCut(flows, t.desired.OwnFlows(t.desired.Service(d.name)))...)
+		}
 		t.cut = append(t.cut, t.desired.InheritedFlows(moved)...)
 		t.note(before, d)
 	})
