@@ -7,6 +7,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // deletionCostKey is the annotation by which a user makes a pod a better (lower)
@@ -31,7 +33,7 @@ func victims(pods, related []*corev1.Pod, n int) []*corev1.Pod {
 		return cmp.Or(
 			before(a.Spec.NodeName == "", b.Spec.NodeName == ""),
 			cmp.Compare(phaseRank(a), phaseRank(b)),
-			before(!ready(a), !ready(b)),
+			before(!api.PodReady(a), !api.PodReady(b)),
 			cmp.Compare(deletionCost(a), deletionCost(b)),
 			cmp.Compare(onNode[b.Spec.NodeName], onNode[a.Spec.NodeName]),
 			compareReadySince(a, b),
@@ -77,8 +79,8 @@ func deletionCost(p *corev1.Pod) int32 {
 // compareReadySince orders the pod that became ready last first; pods that are
 // not ready are equal.
 func compareReadySince(a, b *corev1.Pod) int {
-	sinceA, readyA := readySince(a)
-	sinceB, readyB := readySince(b)
+	readyA, sinceA := api.PodReadiness(a)
+	readyB, sinceB := api.PodReadiness(b)
 	if !readyA || !readyB {
 		return 0
 	}

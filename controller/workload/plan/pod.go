@@ -15,27 +15,10 @@ func active(p *corev1.Pod) bool {
 	return !api.Finished(p) && p.DeletionTimestamp == nil
 }
 
-// readySince returns when the pod's Ready condition last became True.
-func readySince(p *corev1.Pod) (time.Time, bool) {
-	for i := range p.Status.Conditions {
-		c := &p.Status.Conditions[i]
-		if c.Type == corev1.PodReady {
-			return c.LastTransitionTime.Time, c.Status == corev1.ConditionTrue
-		}
-	}
-	return time.Time{}, false
-}
-
-// ready reports whether the pod's Ready condition is True.
-func ready(p *corev1.Pod) bool {
-	_, ok := readySince(p)
-	return ok
-}
-
 // availability tells whether the pod has been ready for minReadySeconds (rule
 // D26), and if it is only ready, how long until then.
 func availability(p *corev1.Pod, minReadySeconds int32, now time.Time) (available bool, wait time.Duration) {
-	since, ok := readySince(p)
+	ok, since := api.PodReadiness(p)
 	if !ok {
 		return false, 0
 	}

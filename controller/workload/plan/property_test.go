@@ -9,6 +9,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // world is a Deployment, its ReplicaSets and their pods, driven only by plans and
@@ -115,7 +117,7 @@ func (w *world) counts() (active_, available int32) {
 			continue
 		}
 		active_++
-		if ready(p) {
+		if api.PodReady(p) {
 			available++
 		}
 	}

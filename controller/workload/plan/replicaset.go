@@ -93,7 +93,7 @@ func replicaSetStatus(rs *appsv1.ReplicaSet, mine []*corev1.Pod, now time.Time) 
 		if template.Matches(labels.Set(p.Labels)) {
 			status.FullyLabeledReplicas++
 		}
-		if ready(p) {
+		if api.PodReady(p) {
 			status.ReadyReplicas++
 		}
 		available, wait := availability(p, rs.Spec.MinReadySeconds, now)

@@ -23,8 +23,6 @@ import (
 //     renews the element of this set, which else runs out. A server that stops
 //     in good order sends one to another port.
 const (
-	labelOtherProxy = "service.kubernetes.io/service-proxy-name"
-
 	AnsweringSet  = "answering"
 	answeringLast = 2 * time.Second
 )
