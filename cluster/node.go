@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -80,6 +81,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		resolve.Searches = agent.Searches
 	}
 	names := dns.New(resolve, w, log.With("part", "dns"))
+	maps.Copy(pages, debugPages(w, proxy, names)) // the agent serves them once it runs
 	for name, run := range map[string]func(context.Context) error{
 		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run, "health": answers.Run,
 	} {

@@ -24,22 +24,27 @@ const nodePatience = 5 * time.Second
 // Services is every Service of a cluster with what the nodes' kernels have made of it. The second value tells which nodes did not
 // answer, and which cannot do what they should.
 func Services(ctx context.Context, inst instance.Instance) (all []health.ServiceSummary, unasked, err error) {
-	if _, running := inst.Running(); !running {
-		return nil, nil, fmt.Errorf("the cluster in %s is not running; 'fairlead up' starts it again", inst.Dir)
-	}
-	cfg, err := administrator(inst)
-	if err != nil {
-		return nil, nil, fmt.Errorf("kubeconfig: %w", err)
-	}
-	cfg.WarningHandler, cfg.QPS, cfg.Burst = rest.NoWarnings{}, 200, 200
-	client, err := kubernetes.NewForConfig(cfg)
+	client, err := connect(inst)
 	if err != nil {
 		return nil, nil, err
 	}
 	if all, unasked, err = overview(ctx, client); err != nil {
-		return nil, nil, fmt.Errorf("ask the API server at %s: %w", cfg.Host, err)
+		return nil, nil, fmt.Errorf("ask the API server: %w", err)
 	}
 	return all, unasked, nil
+}
+
+// connect is the API of a cluster that runs, as its administrator sees it.
+func connect(inst instance.Instance) (kubernetes.Interface, error) {
+	if _, running := inst.Running(); !running {
+		return nil, fmt.Errorf("the cluster in %s is not running; 'fairlead up' starts it again", inst.Dir)
+	}
+	cfg, err := administrator(inst)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", err)
+	}
+	cfg.WarningHandler, cfg.QPS, cfg.Burst = rest.NoWarnings{}, 200, 200
+	return kubernetes.NewForConfig(cfg)
 }
 
 // overview asks the API server, and through it the nodes.

@@ -65,7 +65,7 @@ func rootCommand() *cobra.Command {
 		return fmt.Errorf("%w; 'fairlead %s --help' lists the flags", err, c.Name())
 	})
 	root.AddCommand(
-		upCommand(), downCommand(), statusCommand(), checkCommand(),
+		upCommand(), downCommand(), statusCommand(), checkCommand(), debugCommand(),
 		kubectlCommand(), imageCommand(), nodeCommand(),
 		serverCommand(), agentCommand(), runCommand(), proxyCommand(), dnsCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) { fmt.Println(version) }},

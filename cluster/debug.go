@@ -1,0 +1,105 @@
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/network/dns"
+	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft"
+	"fairlead.dev/fairlead/network/world"
+)
+
+// Where an agent tells people what it knows, on its API.
+const (
+	DebugService = "/debug/service" // ?name=NAMESPACE/NAME: what the node knows of a Service, and the rows that follow
+	DebugName    = "/debug/name"    // ?name=DOMAIN: what the table of names has
+	DebugRules   = "/debug/rules"   // the nftables tables as they should be
+	DebugPacket  = "/debug/packet"  // ?from=ADDRESS&to=ADDRESS:PORT&protocol=tcp: what the rules make of a packet
+)
+
+// debugPages is what a node tells people of itself.
+func debugPages(w *world.World, proxy *nft.Proxy, names *dns.Server) map[string]http.Handler {
+	return map[string]http.Handler{
+		DebugService: page(func(r *http.Request) (string, error) {
+			namespace, name, ok := strings.Cut(r.FormValue("name"), "/")
+			if !ok {
+				return "", fmt.Errorf("name %q: want NAMESPACE/NAME", r.FormValue("name"))
+			}
+			return serviceText(w, proxy, types.NamespacedName{Namespace: namespace, Name: name}), nil
+		}),
+		DebugName: page(func(r *http.Request) (string, error) { return names.Text(r.FormValue("name")), nil }),
+		DebugRules: page(func(*http.Request) (string, error) {
+			var b strings.Builder
+			for _, t := range proxy.Plan() {
+				b.WriteString(t.String())
+			}
+			return b.String(), nil
+		}),
+		DebugPacket: page(func(r *http.Request) (string, error) {
+			return packetText(proxy, r.FormValue("from"), r.FormValue("to"), r.FormValue("protocol"))
+		}),
+	}
+}
+
+// page serves text, or says what is wrong with the question.
+func page(answer func(*http.Request) (string, error)) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		text, err := answer(r)
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusBadRequest)
+			return
+		}
+		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		io.WriteString(rw, text)
+	})
+}
+
+// serviceText is what a node knows of a Service, and what it derives from that.
+func serviceText(w *world.World, proxy *nft.Proxy, name types.NamespacedName) string {
+	var rows []lb.Rows
+	for _, r := range proxy.Rows() {
+		if r.Service == name {
+			rows = append(rows, r)
+		}
+	}
+	text := w.Text(name)
+	if len(rows) == 0 {
+		return text + "no frontend follows from it\n"
+	}
+	return text + lb.Table(rows...)
+}
+
+// packetText is what a node's rules make of a packet: each outcome once.
+func packetText(proxy *nft.Proxy, from, to, protocol string) (string, error) {
+	source, err := netip.ParseAddr(from)
+	if err != nil {
+		return "", fmt.Errorf("from %q: want an address", from)
+	}
+	dest, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return "", fmt.Errorf("to %q: want ADDRESS:PORT", to)
+	}
+	proto, ok := map[string]lb.Protocol{"tcp": lb.TCP, "udp": lb.UDP, "sctp": lb.SCTP}[strings.ToLower(cmp.Or(protocol, "tcp"))]
+	if !ok {
+		return "", fmt.Errorf("protocol %q: want tcp, udp or sctp", protocol)
+	}
+	traces, err := proxy.Trace(source.Unmap(), netip.AddrPortFrom(dest.Addr().Unmap(), dest.Port()), proto)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for i, t := range traces {
+		if i > 0 {
+			b.WriteString("or:\n")
+		}
+		b.WriteString(t.String())
+	}
+	return b.String(), nil
+}
