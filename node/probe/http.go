@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,12 +33,7 @@ func HTTP(h *corev1.HTTPGetAction, t Target) (Check, error) {
 	}
 	request := &http.Request{Method: http.MethodGet, URL: probeURL(h, net.JoinHostPort(either(h.Host, t.IP), port))}
 	request.Header, request.Host = probeHeader(h.HTTPHeaders)
-	client := &http.Client{CheckRedirect: sameHost, Transport: &http.Transport{
-		DialContext:        func(ctx context.Context, _, address string) (net.Conn, error) { return dial(ctx, address) },
-		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
-		DisableKeepAlives:  true,
-		DisableCompression: true,
-	}}
+	client := &http.Client{CheckRedirect: sameHost, Transport: oneShot{}}
 	return func(ctx context.Context) Answer {
 		response, err := client.Do(request.Clone(ctx))
 		if err != nil {
