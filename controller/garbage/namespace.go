@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/controller/garbage/content"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -105,27 +106,27 @@ func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) (again time
 	if !c.discover(ctx) {
 		return 0, fmt.Errorf("namespace %s: not all served kinds are known", ns.Name)
 	}
-	var rest content
+	var rest content.Remaining
 	pods := func(r *resource) bool { return r.gvr.Group == "" && r.gvr.Resource == "pods" }
 	for _, r := range c.resources.all() {
 		if r.namespaced && pods(r) {
 			c.deleteAll(ctx, r, ns.Name, &rest)
 		}
 	}
-	if rest.total() == 0 && len(rest.failures) == 0 {
+	if rest.Total() == 0 && len(rest.Failures) == 0 {
 		for _, r := range c.resources.all() {
 			if r.namespaced && !pods(r) {
 				c.deleteAll(ctx, r, ns.Name, &rest)
 			}
 		}
 	}
-	done := rest.total() == 0 && len(rest.failures) == 0
+	done := rest.Total() == 0 && len(rest.Failures) == 0
 	if !done {
 		if err := c.writeConditions(ctx, ns, rest); err != nil {
 			return 0, err
 		}
-		if len(rest.failures) > 0 {
-			return 0, fmt.Errorf("namespace %s: %s", ns.Name, rest.failures[0])
+		if len(rest.Failures) > 0 {
+			return 0, fmt.Errorf("namespace %s: %s", ns.Name, rest.Failures[0])
 		}
 		return nextLook(time.Since(ns.DeletionTimestamp.Time)), nil
 	}
@@ -142,7 +143,7 @@ func nextLook(deletedFor time.Duration) time.Duration {
 
 // deleteAll deletes the resource's objects in the namespace and adds what is left
 // to rest.
-func (c *Collector) deleteAll(ctx context.Context, r *resource, namespace string, rest *content) {
+func (c *Collector) deleteAll(ctx context.Context, r *resource, namespace string, rest *content.Remaining) {
 	at := c.metadata.Resource(r.gvr).Namespace(namespace)
 	background := metav1.DeletePropagationBackground
 	opts := metav1.DeleteOptions{PropagationPolicy: &background}
@@ -165,15 +166,15 @@ func (c *Collector) deleteAll(ctx context.Context, r *resource, namespace string
 		return // no longer served
 	}
 	if err != nil {
-		rest.failures = append(rest.failures, fmt.Sprintf("%s: %v", r.gvr.GroupResource(), err))
+		rest.Failures = append(rest.Failures, fmt.Sprintf("%s: %v", r.gvr.GroupResource(), err))
 		return
 	}
-	rest.add(r.gvr, left)
+	rest.Add(r.gvr, left)
 }
 
-func (c *Collector) writeConditions(ctx context.Context, ns *corev1.Namespace, rest content) error {
+func (c *Collector) writeConditions(ctx context.Context, ns *corev1.Namespace, rest content.Remaining) error {
 	next := ns.DeepCopy()
-	next.Status.Conditions = rest.conditions(ns.Status.Conditions, time.Now())
+	next.Status.Conditions = rest.Conditions(ns.Status.Conditions, time.Now())
 	if apiequality.Semantic.DeepEqual(ns.Status.Conditions, next.Status.Conditions) {
 		return nil
 	}

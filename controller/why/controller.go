@@ -23,6 +23,7 @@ import (
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
+	"fairlead.dev/fairlead/controller/why/reported"
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/why"
 )
@@ -59,9 +60,9 @@ type Controller struct {
 	troubled endpoints.Selectors // of the Services in known
 
 	mu     sync.Mutex // guards below
-	known  map[types.NamespacedName]*memory
-	before map[reported]bool // by an earlier run of the program; nil some time after the start
-	limit  rateLimit
+	known  map[types.NamespacedName]*reported.Memory
+	before map[reported.Key]bool // by an earlier run of the program; nil some time after the start
+	limit  reported.RateLimit
 }
 
 // New returns a Controller over the shared informers, which the caller starts, that posts Events with client. The ranges are those
@@ -77,8 +78,8 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, po
 		namespaces: shared.Core().V1().Namespaces().Informer(),
 		nodes:      shared.Core().V1().Nodes().Informer(),
 		queue:      kube.NewQueue[types.NamespacedName]("why", settle, log),
-		known:      map[types.NamespacedName]*memory{},
-		limit:      rateLimit{interval: interval, burst: burst},
+		known:      map[types.NamespacedName]*reported.Memory{},
+		limit:      reported.RateLimit{Interval: interval, Burst: burst},
 	}
 	for _, err := range []error{
 		endpoints.Index(c.pods, c.slices), external.Index(c.slices),
@@ -113,10 +114,10 @@ func (c *Controller) recall(ctx context.Context) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.before = make(map[reported]bool, len(list.Items))
+	c.before = make(map[reported.Key]bool, len(list.Items))
 	for i := range list.Items {
 		e := &list.Items[i]
-		c.before[reported{e.InvolvedObject.UID, e.Reason}] = true
+		c.before[reported.Key{UID: e.InvolvedObject.UID, Code: e.Reason}] = true
 	}
 	time.AfterFunc(recallFor, func() {
 		c.mu.Lock()
@@ -142,7 +143,7 @@ func (c *Controller) sync(key types.NamespacedName) (again time.Duration) {
 		return 0
 	}
 	if m == nil {
-		m = &memory{}
+		m = &reported.Memory{}
 		c.known[key] = m
 	}
 	if v.Service != nil && api.Selects(v.Service) {
@@ -151,23 +152,23 @@ func (c *Controller) sync(key types.NamespacedName) (again time.Duration) {
 		c.troubled.Set(key, nil)
 	}
 	object, uid := object(v)
-	next := m.observe(uid, found, c.before, now)
-	if !next.IsZero() && !next.After(now) && m.slot.IsZero() {
-		slot, free := c.limit.slot(now)
+	next := m.Observe(uid, found, c.before, now)
+	if !next.IsZero() && !next.After(now) && m.Slot.IsZero() {
+		slot, free := c.limit.Slot(now)
 		if next = slot; free {
-			m.slot = slot
+			m.Slot = slot
 		}
-	} else if m.slot.After(next) {
-		next = m.slot
+	} else if m.Slot.After(next) {
+		next = m.Slot
 	}
 	switch {
 	case next.IsZero():
 	case next.After(now):
 		again = next.Sub(now) + time.Millisecond
 	default:
-		m.slot = time.Time{}
+		m.Slot = time.Time{}
 		c.nearMisses(&v)
-		for _, f := range m.due(c.hurried(why.Findings(v)), now) {
+		for _, f := range m.Due(c.hurried(why.Findings(v)), now) {
 			kind := corev1.EventTypeWarning
 			if f.Harmless {
 				kind = corev1.EventTypeNormal

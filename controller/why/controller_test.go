@@ -26,6 +26,7 @@ import (
 	"fairlead.dev/fairlead/api/probe"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
+	"fairlead.dev/fairlead/controller/why/reported"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/kube"
 )
@@ -270,7 +271,7 @@ func TestReportedOnce(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		m := w.known[kube.Key(webService(space))]
-		return m != nil && len(m.states) == 1 && m.states[0].reported
+		return m != nil && len(m.States) == 1 && m.States[0].Reported
 	})
 
 	c.create(t, webPod(space))
@@ -328,7 +329,7 @@ func TestTheNextMistake(t *testing.T) {
 // However many Services are wrong, few Events are written.
 func TestNoStorm(t *testing.T) {
 	c := startCluster(t)
-	w, _ := c.report(t, func(w *Controller) { w.limit = rateLimit{interval: time.Hour, burst: 10} })
+	w, _ := c.report(t, func(w *Controller) { w.limit = reported.RateLimit{Interval: time.Hour, Burst: 10} })
 	const services = 200
 	for i := range services {
 		svc := webService("storm")
@@ -343,7 +344,7 @@ func TestNoStorm(t *testing.T) {
 	})
 	until(t, func() bool { return count() >= 10 })
 	w.mu.Lock()
-	next := w.limit.next
+	next := w.limit.Next
 	w.mu.Unlock()
 	if n := count(); n != 10 || next.Before(time.Now()) {
 		t.Errorf("%d Events, the next at %s", n, next)

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"fairlead.dev/fairlead/internal/apitest"
+	"fairlead.dev/fairlead/network/dns/dnstest"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -107,11 +108,11 @@ func (f follower) round(ctx context.Context, ns string, c *miekg.Conn, asked *at
 		want func() string
 	}{
 		{"namespace", func() (err error) {
-			_, err = f.client.CoreV1().Namespaces().Create(ctx, namespace(ns), metav1.CreateOptions{})
+			_, err = f.client.CoreV1().Namespaces().Create(ctx, dnstest.Namespace(ns), metav1.CreateOptions{})
 			return err
 		}, zone[1:], miekg.TypeA, func() string { return "[NOERROR]" }},
 		{"create", func() (err error) {
-			svc, err = services.Create(ctx, service(ns, "web", ""), metav1.CreateOptions{})
+			svc, err = services.Create(ctx, dnstest.Service(ns, "web", ""), metav1.CreateOptions{})
 			return err
 		}, "web" + zone, miekg.TypeA, func() string { return "[NOERROR " + svc.Spec.ClusterIP + "]" }},
 		{"port", func() (err error) {
@@ -120,7 +121,7 @@ func (f follower) round(ctx context.Context, ns string, c *miekg.Conn, asked *at
 			return err
 		}, "_http._tcp.web" + zone, miekg.TypeSRV, func() string { return "[NOERROR 0 100 81 web" + zone + "]" }},
 		{"second", func() (err error) {
-			svc, err = services.Create(ctx, service(ns, "other", ""), metav1.CreateOptions{})
+			svc, err = services.Create(ctx, dnstest.Service(ns, "other", ""), metav1.CreateOptions{})
 			return err
 		}, "reverse", miekg.TypePTR, func() string { return "[NOERROR other" + zone + "]" }},
 		{"alias", func() (err error) {
@@ -128,11 +129,11 @@ func (f follower) round(ctx context.Context, ns string, c *miekg.Conn, asked *at
 			return err
 		}, "other" + zone, miekg.TypeCNAME, func() string { return "[NOERROR web" + zone + "]" }},
 		{"headless", func() (err error) {
-			_, err = services.Create(ctx, service(ns, "db", "None"), metav1.CreateOptions{})
+			_, err = services.Create(ctx, dnstest.Service(ns, "db", "None"), metav1.CreateOptions{})
 			return err
 		}, "db" + zone, miekg.TypeA, func() string { return "[NXDOMAIN]" }},
 		{"endpoints", func() (err error) {
-			ends, err = endpoints.Create(ctx, slice(ns, "db", "10.9.0.1", 1), metav1.CreateOptions{})
+			ends, err = endpoints.Create(ctx, dnstest.Slice(ns, "db", "10.9.0.1", 1), metav1.CreateOptions{})
 			return err
 		}, "db" + zone, miekg.TypeA, func() string { return "[NOERROR 10.9.0.1]" }},
 		{"changed endpoints", func() (err error) {
@@ -164,7 +165,7 @@ func lagging(t *testing.T, catchUp time.Duration, cfg Config) (*Server, *world.W
 	var version atomic.Uint64
 	cfg.Addrs, cfg.Domain = []netip.AddrPort{freeAddr(t)}, "cluster.local"
 	cfg.Acknowledged = func() world.Revisions { return world.Revisions{world.Services: version.Load()} }
-	w := cluster()
+	w := dnstest.Cluster()
 	s := New(cfg, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	s.catchUp = catchUp
 	run(t, s)
@@ -211,7 +212,7 @@ func TestHeldQuestions(t *testing.T) {
 		}
 	}
 	version.Store(6) // more is written; what was asked before needs no more than 5
-	w.Put(versioned(service("default", "web", "10.96.0.20"), "5"))
+	w.Put(versioned(dnstest.Service("default", "web", "10.96.0.20"), "5"))
 	for _, answer := range []<-chan *miekg.Msg{overUDP, overTCP} {
 		if got := <-answer; got == nil || firstA(got) != "10.96.0.20" {
 			t.Errorf("a held question got %v", got)
@@ -230,7 +231,7 @@ func TestHoldingInVain(t *testing.T) {
 	if !s.barrier.stuck.Load() || s.behind(s.zone.Load()) {
 		t.Error("questions still wait for a stuck watch")
 	}
-	w.Put(versioned(service("default", "web", "10.96.0.20"), "5"))
+	w.Put(versioned(dnstest.Service("default", "web", "10.96.0.20"), "5"))
 	eventually(t, "the barrier to be back", func() bool { return !s.barrier.stuck.Load() })
 	if got := firstA(ask(t, s, "udp", "web.default.svc.cluster.local.", "A")); got != "10.96.0.20" {
 		t.Errorf("caught up: %q", got)

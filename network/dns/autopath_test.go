@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	miekg "github.com/miekg/dns"
+
+	"fairlead.dev/fairlead/network/dns/dnstest"
 )
 
 // autopathServer knows the search list of one pod: the client of these tests.
 func autopathServer(t *testing.T, u *upstream, known bool) *Server {
 	t.Helper()
-	w := cluster(service("default", "web", "10.96.0.20"), service("prod", "db", "10.96.0.21"), external("api", "api.example.com"), external("snake", "snake.default.svc.cluster.local"))
-	w.Put(namespace("prod"))
+	w := dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20"), dnstest.Service("prod", "db", "10.96.0.21"), dnstest.External("api", "api.example.com"), dnstest.External("snake", "snake.default.svc.cluster.local"))
+	w.Put(dnstest.Namespace("prod"))
 	cfg := toward(t, u)
 	cfg.Searches = func(ip netip.Addr) []string {
 		if !known || ip != netip.MustParseAddr("127.0.0.1") {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fairlead.dev/fairlead/network/dns/zone"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -43,22 +44,8 @@ type held struct {
 }
 
 // behind reports whether z lacks something acknowledged that is worth waiting for.
-func (s *Server) behind(z *Zone) bool {
+func (s *Server) behind(z *snapshot) bool {
 	return s.cfg.Acknowledged != nil && !z.upTo.Cover(s.cfg.Acknowledged()) && !s.barrier.stuck.Load()
-}
-
-// concerns reports whether a change of the cluster can change the answer to r: about a name of the zone, or the reverse
-// name of an address that is, or may be, a Service's or an endpoint's.
-func (z *Zone) concerns(r *request) bool {
-	if z.holds(r.key()) {
-		return true
-	}
-	ip, ok := reversed(r.name)
-	if !ok {
-		return false
-	}
-	_, ours := z.addrs.get(hashAddr(ip), ip)
-	return ours || ip.IsPrivate()
 }
 
 // wait has e answered by send when the Zone has caught up with what is acknowledged now, or could not in time. It
@@ -75,9 +62,9 @@ func (s *Server) wait(asking context.Context, e *pendingQuery, peer netip.Addr, 
 	}
 	b.held = append(b.held, held{upTo: s.cfg.Acknowledged(), until: time.Now().Add(s.catchUp), answer: func() {
 		r := &e.request
-		r.parse(r.msg)
-		w := response{buf: make([]byte, 0, minUDP), turn: rand.Uint32()}
-		out := s.zone.Load().respond(r, rcodeSuccess, &w, e.limit)
+		r.Parse(r.Msg)
+		w := zone.Response{Buf: make([]byte, 0, zone.MinUDP), Turn: rand.Uint32()}
+		out := s.zone.Load().Respond(r, zone.RcodeSuccess, &w, e.limit)
 		if b := s.complete(asking, r, &w, out, e.limit, peer, send); b != nil {
 			send(b)
 		}
@@ -86,7 +73,7 @@ func (s *Server) wait(asking context.Context, e *pendingQuery, peer netip.Addr, 
 }
 
 // caughtUp answers the questions that wait for no more than z holds.
-func (s *Server) caughtUp(z *Zone) {
+func (s *Server) caughtUp(z *snapshot) {
 	if s.cfg.Acknowledged == nil {
 		return
 	}

@@ -11,6 +11,8 @@ import (
 
 	miekg "github.com/miekg/dns"
 
+	"fairlead.dev/fairlead/network/dns/dnstest"
+	"fairlead.dev/fairlead/network/dns/zone"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -20,13 +22,13 @@ func large(n int) *world.World {
 	ip := netip.MustParseAddr("10.96.1.0")
 	pod := netip.MustParseAddr("10.128.0.0")
 	for i := range 100 {
-		w.Put(namespace(fmt.Sprintf("ns%d", i)))
+		w.Put(dnstest.Namespace(fmt.Sprintf("ns%d", i)))
 	}
 	for i := range n {
 		ip = ip.Next()
 		ns, name := fmt.Sprintf("ns%d", i%100), fmt.Sprintf("svc-%d", i)
-		w.Put(service(ns, name, ip.String()))
-		w.Put(slice(ns, name, pod.String(), 4))
+		w.Put(dnstest.Service(ns, name, ip.String()))
+		w.Put(dnstest.Slice(ns, name, pod.String(), 4))
 		for range 4 {
 			pod = pod.Next()
 		}
@@ -38,11 +40,11 @@ func large(n int) *world.World {
 // BenchmarkRespond is one answer, from the bytes of the query to the bytes of the response.
 func BenchmarkRespond(b *testing.B) {
 	w := large(5000)
-	w.Put(service("ns1", "db", "None"))
-	w.Put(slice("ns1", "db", "10.200.0.1", 10))
-	a := newBuilder(testDomain, nil)
-	a.synced = true
-	z := a.build(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
+	w.Put(dnstest.Service("ns1", "db", "None"))
+	w.Put(dnstest.Slice("ns1", "db", "10.200.0.1", 10))
+	a := zone.NewBuilder(domainOf("cluster.local"), nil)
+	a.Synced = true
+	z := build(a, w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 	for _, q := range []struct {
 		what, name string
 		typ        uint16
@@ -56,12 +58,12 @@ func BenchmarkRespond(b *testing.B) {
 	} {
 		b.Run(q.what, func(b *testing.B) {
 			msg := query(b, q.name, q.typ)
-			var r request
-			w := response{buf: make([]byte, 0, maxUDP)}
+			var r zone.Request
+			w := zone.Response{Buf: make([]byte, 0, zone.MaxUDP)}
 			b.ReportAllocs()
 			for b.Loop() {
-				rcode, _ := r.parse(msg)
-				z.respond(&r, rcode, &w, maxUDP)
+				rcode, _ := r.Parse(msg)
+				z.Respond(&r, rcode, &w, zone.MaxUDP)
 			}
 		})
 	}
@@ -73,14 +75,14 @@ func BenchmarkChange(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			w := large(n)
 			changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
-			a := newBuilder(testDomain, nil)
-			a.build(w, changes.Take(), 1)
+			a := zone.NewBuilder(domainOf("cluster.local"), nil)
+			build(a, w, changes.Take(), 1)
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
 				i++
-				w.Put(slice("ns1", "svc-1", fmt.Sprintf("10.250.0.%d", i%200), 4))
-				a.build(w, changes.Take(), 1)
+				w.Put(dnstest.Slice("ns1", "svc-1", fmt.Sprintf("10.250.0.%d", i%200), 4))
+				build(a, w, changes.Take(), 1)
 			}
 		})
 	}
@@ -93,8 +95,8 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		a := newBuilder(testDomain, nil)
-		a.build(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
+		a := zone.NewBuilder(domainOf("cluster.local"), nil)
+		build(a, w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MB")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 // Bounds of the cache: sixteen megabytes with what the map itself takes.
@@ -93,8 +95,8 @@ func (c *cache) old(b []byte, q question, now time.Time) ([]byte, bool) {
 func (e cached) appendTo(b []byte, age uint32) []byte {
 	start := len(b)
 	b = append(b, e.answer...)
-	eachTTL(b[start:], func(rr record) {
-		binary.BigEndian.PutUint32(b[start+rr.ttlAt:], rr.ttl-min(rr.ttl, age))
+	eachTTL(b[start:], func(rr zone.Record) {
+		binary.BigEndian.PutUint32(b[start+rr.TTLAt:], rr.TTL-min(rr.TTL, age))
 	})
 	return b
 }
@@ -102,7 +104,7 @@ func (e cached) appendTo(b []byte, age uint32) []byte {
 func (e cached) appendStale(b []byte) []byte {
 	start := len(b)
 	b = append(b, e.answer...)
-	eachTTL(b[start:], func(rr record) { binary.BigEndian.PutUint32(b[start+rr.ttlAt:], staleTTL) })
+	eachTTL(b[start:], func(rr zone.Record) { binary.BigEndian.PutUint32(b[start+rr.TTLAt:], staleTTL) })
 	return b
 }
 
@@ -169,23 +171,23 @@ func (c *cache) counts() (answers, denials int) {
 
 // positive reports whether an answer is one with records, rather than a denial.
 func positive(answer []byte) bool {
-	return binary.BigEndian.Uint16(answer[6:]) > 0 && answer[3]&0xf == rcodeSuccess
+	return binary.BigEndian.Uint16(answer[6:]) > 0 && answer[3]&0xf == zone.RcodeSuccess
 }
 
 // lifetime is how long an answer may be kept: the least TTL of its records; for a denial that of its
 // SOA record, or that record's minimum if less (RFC 2308, section 5). Zero is not at all.
 func lifetime(answer []byte) time.Duration {
-	if !settles(answer) || binary.BigEndian.Uint16(answer[2:])&flagTC != 0 {
+	if !settles(answer) || binary.BigEndian.Uint16(answer[2:])&zone.FlagTC != 0 {
 		return 0
 	}
 	least, soa := maxCachedTTL, false
-	ok := eachTTL(answer, func(rr record) {
-		if rr.ttl > math.MaxInt32 {
-			rr.ttl = 0 // RFC 2181, section 8
+	ok := eachTTL(answer, func(rr zone.Record) {
+		if rr.TTL > math.MaxInt32 {
+			rr.TTL = 0 // RFC 2181, section 8
 		}
-		least = min(least, time.Duration(rr.ttl)*time.Second)
-		if rr.typ == typeSOA && len(rr.data) >= 4 {
-			minimum := binary.BigEndian.Uint32(rr.data[len(rr.data)-4:])
+		least = min(least, time.Duration(rr.TTL)*time.Second)
+		if rr.Type == zone.TypeSOA && len(rr.Data) >= 4 {
+			minimum := binary.BigEndian.Uint32(rr.Data[len(rr.Data)-4:])
 			soa, least = true, min(least, time.Duration(minimum)*time.Second)
 		}
 	})
@@ -196,30 +198,21 @@ func lifetime(answer []byte) time.Duration {
 }
 
 // eachTTL calls f for every record that has a TTL. It is false when the message cannot be read.
-func eachTTL(msg []byte, f func(record)) bool {
-	off, ok := skipName(msg, headerSize)
+func eachTTL(msg []byte, f func(zone.Record)) bool {
+	off, ok := zone.SkipName(msg, zone.HeaderSize)
 	if !ok {
 		return false
 	}
 	off += 4
-	for range recordCount(msg) {
-		rr, next, ok := readRecord(msg, off)
+	for range zone.RecordCount(msg) {
+		rr, next, ok := zone.ReadRecord(msg, off)
 		if !ok {
 			return false
 		}
-		if rr.typ != typeOPT {
+		if rr.Type != zone.TypeOPT {
 			f(rr)
 		}
 		off = next
 	}
 	return true
-}
-
-// recordCount is the number of records after the question.
-func recordCount(msg []byte) int {
-	n := 0
-	for _, at := range []int{6, 8, 10} {
-		n += int(binary.BigEndian.Uint16(msg[at:]))
-	}
-	return n
 }

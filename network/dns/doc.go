@@ -1,9 +1,9 @@
 // Package dns answers the cluster's names on every node and forwards all others.
 //
-//	world (watches) -> derive, per Service -> Zone -> atomic pointer -> UDP and TCP sockets
-//	                                                                \-> upstream servers (other names)
+//	world (watches) -> zone.Builder -> zone.Zone -> atomic pointer -> UDP and TCP sockets
+//	                                                               \-> upstream servers (other names)
 //
-// The work is done when a Service changes, not when a question arrives: derive turns one Service and
+// The work is done when a Service changes, not when a question arrives: package zone turns one Service and
 // its EndpointSlices into finished wire answers, and a Zone is an immutable value holding them all. A
 // question is case-folded, looked up once, and answered by copying bytes; nothing is allocated and
 // nothing is locked. A change copies a few kilobytes of the Zone, however many Services there are.

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 // Bounds on what waits for upstream servers. A query beyond them is told SERVFAIL at once: under
@@ -32,7 +34,7 @@ const (
 
 // question is what is asked upstream, and the key under which askers and answers meet.
 type question struct {
-	name       name
+	name       zone.Name
 	typ, class uint16
 	do, cd     bool
 }
@@ -133,7 +135,7 @@ func (f *forwarder) land(q question, answer []byte, last bool) {
 }
 
 // groupOf returns the servers to ask about n: those of the longest stub zone that holds it.
-func (f *forwarder) groupOf(n name) *upstreamGroup {
+func (f *forwarder) groupOf(n zone.Name) *upstreamGroup {
 	for _, u := range f.groups {
 		if u.holds(n) {
 			return u
@@ -199,7 +201,7 @@ func (f *forwarder) exchange(ctx context.Context, u *upstreamGroup, servers []st
 // settles reports whether an answer is about the name rather than about the server's trouble.
 func settles(answer []byte) bool {
 	rcode := answer[3] & 0xf
-	return rcode == rcodeSuccess || rcode == rcodeNXDomain
+	return rcode == zone.RcodeSuccess || rcode == zone.RcodeNXDomain
 }
 
 var errMismatch = errors.New("the answer is to another question")
@@ -213,12 +215,12 @@ func (f *forwarder) attempt(ctx context.Context, server string, q question) []by
 	if err != nil {
 		return nil
 	}
-	if binary.BigEndian.Uint16(answer[2:])&flagTC != 0 {
+	if binary.BigEndian.Uint16(answer[2:])&zone.FlagTC != 0 {
 		if whole, err := f.once(ctx, "tcp", server, q); err == nil {
 			answer = whole
 		}
 	}
-	answer, ok := withoutOPT(answer)
+	answer, ok := zone.WithoutOPT(answer)
 	if !ok {
 		return nil
 	}
@@ -241,7 +243,7 @@ func (f *forwarder) once(ctx context.Context, network, server string, q question
 		if err := st.send(query); err != nil {
 			return nil, err
 		}
-		answer, err := readFrame(c, make([]byte, maxTCP))
+		answer, err := readFrame(c, make([]byte, zone.MaxTCP))
 		if err == nil && !answers(query, answer) {
 			err = errMismatch
 		}
@@ -264,33 +266,33 @@ func (f *forwarder) once(ctx context.Context, network, server string, q question
 
 // pack writes the query sent upstream.
 func (q question) pack(id uint16) []byte {
-	flags := uint16(flagRD)
+	flags := uint16(zone.FlagRD)
 	if q.cd {
-		flags |= flagCD
+		flags |= zone.FlagCD
 	}
-	b := make([]byte, 0, headerSize+len(q.name)+4+optSize)
+	b := make([]byte, 0, zone.HeaderSize+len(q.name)+4+zone.OptSize)
 	for _, v := range []uint16{id, flags, 1, 0, 0, 1} {
 		b = binary.BigEndian.AppendUint16(b, v)
 	}
 	b = append(b, q.name...)
 	b = binary.BigEndian.AppendUint16(b, q.typ)
 	b = binary.BigEndian.AppendUint16(b, q.class)
-	return appendOPT(b, maxUDP, 0, q.do)
+	return zone.AppendOPT(b, zone.MaxUDP, 0, q.do)
 }
 
 // answers reports whether msg is a response to query: same identity, same question.
 func answers(query, msg []byte) bool {
-	if len(msg) < headerSize || [2]byte(msg) != [2]byte(query) {
+	if len(msg) < zone.HeaderSize || [2]byte(msg) != [2]byte(query) {
 		return false
 	}
 	flags := binary.BigEndian.Uint16(msg[2:])
-	if flags&flagQR == 0 || flags&opcodes != 0 || binary.BigEndian.Uint16(msg[4:]) != 1 {
+	if flags&zone.FlagQR == 0 || flags&zone.Opcodes != 0 || binary.BigEndian.Uint16(msg[4:]) != 1 {
 		return false
 	}
-	var fold [maxName]byte
-	end, ok := foldName(msg, headerSize, &fold)
+	var fold [zone.MaxName]byte
+	end, ok := zone.FoldName(msg, zone.HeaderSize, &fold)
 	if !ok || end+4 > len(msg) || end+4 > len(query) {
 		return false
 	}
-	return string(fold[:end-headerSize])+string(msg[end:end+4]) == string(query[headerSize:end+4])
+	return string(fold[:end-zone.HeaderSize])+string(msg[end:end+4]) == string(query[zone.HeaderSize:end+4])
 }

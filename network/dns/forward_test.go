@@ -15,8 +15,9 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/network/dns/dnstest"
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 // upstream is another DNS server: a real one, over UDP and TCP, that counts what it is asked.
@@ -108,7 +109,7 @@ func toward(t testing.TB, us ...*upstream) Config {
 // TestN38_OtherNamesAreForwarded: with the client's identity, question and EDNS, and without AA.
 func TestN38_OtherNamesAreForwarded(t *testing.T) {
 	u := startUpstream(t, answerWith("@ 60 IN A 192.0.2.80"))
-	s := serve(t, toward(t, u), cluster())
+	s := serve(t, toward(t, u), dnstest.Cluster())
 	for _, name := range []string{"www.EXAMPLE.com.", "notcluster.local.", "local.", "5.5.5.5.in-addr.arpa."} {
 		for _, network := range []string{"udp", "tcp"} {
 			for _, edns := range []bool{true, false} {
@@ -128,7 +129,7 @@ func TestN38_OtherNamesAreForwarded(t *testing.T) {
 // TestClusterNamesStayInside: a name of the zone is never sent upstream, whatever is asked.
 func TestClusterNamesStayInside(t *testing.T) {
 	u := startUpstream(t, answerWith("@ 60 IN A 192.0.2.80"))
-	s := serve(t, toward(t, u), cluster(service("default", "web", "10.96.0.20")))
+	s := serve(t, toward(t, u), dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20")))
 	for _, name := range []string{"", "absent.", "a.b.c.d.e.f.", "web.default.svc.", "x.web.default.svc.", "*."} {
 		for _, typ := range []string{"A", "AAAA", "TXT", "MX", "ANY"} {
 			ask(t, s, "udp", name+"cluster.local.", typ)
@@ -148,7 +149,7 @@ func TestNoUpstream(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"", missing, own} {
-		s := serve(t, Config{ResolvConf: path}, cluster())
+		s := serve(t, Config{ResolvConf: path}, dnstest.Cluster())
 		begin := time.Now()
 		m := ask(t, s, "udp", "www.example.com.", "A")
 		if m.Rcode != miekg.RcodeServerFailure || time.Since(begin) > 2*time.Second {
@@ -164,7 +165,7 @@ func TestCoalescing(t *testing.T) {
 		<-release
 		answerWith("@ 60 IN A 192.0.2.80")(w, q)
 	})
-	s := serve(t, toward(t, u), cluster())
+	s := serve(t, toward(t, u), dnstest.Cluster())
 	var clients sync.WaitGroup
 	for i := range 50 {
 		clients.Go(func() {
@@ -205,7 +206,7 @@ func TestSecondServer(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			u := startUpstream(t, good)
-			s := serve(t, toward(t, bad, u), cluster())
+			s := serve(t, toward(t, bad, u), dnstest.Cluster())
 			for i := range 3 {
 				m := ask(t, s, "udp", fmt.Sprintf("www%d.example.com.", i), "A")
 				if len(m.Answer) != 1 {
@@ -218,7 +219,7 @@ func TestSecondServer(t *testing.T) {
 		})
 	}
 	t.Run("all", func(t *testing.T) {
-		s := serve(t, toward(t, startUpstream(t, rcode(miekg.RcodeServerFailure)), startUpstream(t, rcode(miekg.RcodeRefused))), cluster())
+		s := serve(t, toward(t, startUpstream(t, rcode(miekg.RcodeServerFailure)), startUpstream(t, rcode(miekg.RcodeRefused))), dnstest.Cluster())
 		begin := time.Now()
 		if m := ask(t, s, "udp", "www.example.com.", "A"); m.Rcode == miekg.RcodeSuccess || time.Since(begin) > 2*time.Second {
 			t.Errorf("%s after %s", rcodeOf(m), time.Since(begin))
@@ -244,7 +245,7 @@ func TestUpstreamTruncation(t *testing.T) {
 	})
 	cfg := toward(t, u)
 	cfg.Stubs = map[string][]netip.AddrPort{"stub.example": {netip.MustParseAddrPort("192.0.2.1:53")}}
-	s := serve(t, cfg, cluster(external("api", "api.example.com")))
+	s := serve(t, cfg, dnstest.Cluster(dnstest.External("api", "api.example.com")))
 	for _, name := range []string{"www.example.com.", "www.stub.example.", "api.default.svc.cluster.local."} {
 		for _, size := range []uint16{0, 512, 800, 1232, 65000, 600} { // the first is not remembered yet
 			q := new(miekg.Msg).SetQuestion(name, miekg.TypeA)
@@ -298,9 +299,9 @@ func TestCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		end, _ := skipName(b, headerSize)
+		end, _ := zone.SkipName(b, zone.HeaderSize)
 		var got miekg.Msg
-		if err := got.Unpack(cut(b, end+4, len(b)-c.less, c.signed)); err != nil {
+		if err := got.Unpack(zone.Cut(b, end+4, len(b)-c.less, c.signed)); err != nil {
 			t.Fatal(i, err)
 		}
 		if text := fmt.Sprint(len(got.Answer), len(got.Ns), len(got.Extra), got.Truncated); text != c.want {
@@ -324,17 +325,10 @@ func TestForgedAnswers(t *testing.T) {
 		q.Question[0].Name = "www.example.com."
 		answerWith("@ 60 IN A 192.0.2.80")(w, q)
 	})
-	s := serve(t, toward(t, u), cluster())
+	s := serve(t, toward(t, u), dnstest.Cluster())
 	m := ask(t, s, "udp", "www.example.com.", "A")
 	if len(m.Answer) != 1 || m.Answer[0].(*miekg.A).A.String() != "192.0.2.80" {
 		t.Errorf("got %v", m)
-	}
-}
-
-func external(name, to string) *corev1.Service {
-	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
-		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: to},
 	}
 }
 
@@ -348,7 +342,7 @@ func TestN10_ExternalNameOutside(t *testing.T) {
 		}
 		answerWith("@ 60 IN CNAME edge.example.net.", "edge.example.net. 60 IN A 192.0.2.80")(w, q)
 	})
-	w := cluster(external("api", "api.example.com"), external("gone", "gone.example.com"))
+	w := dnstest.Cluster(dnstest.External("api", "api.example.com"), dnstest.External("gone", "gone.example.com"))
 	s := serve(t, toward(t, u), w)
 	for _, network := range []string{"udp", "tcp"} {
 		m := ask(t, s, network, "API.default.svc.cluster.local.", "A")
@@ -402,7 +396,7 @@ func TestResolvConfChanges(t *testing.T) {
 func TestOverload(t *testing.T) {
 	f := newForwarder(Config{}, slog.New(slog.DiscardHandler))
 	for i := range maxInFlight {
-		f.inFlight[question{name: name(fmt.Sprint(i))}] = nil
+		f.inFlight[question{name: zone.Name(fmt.Sprint(i))}] = nil
 	}
 	failed := 0
 	f.ask(t.Context(), question{name: "one too many"}, func(answer []byte) {

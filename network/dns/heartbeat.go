@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 const (
@@ -18,8 +20,8 @@ const (
 // heartbeat sends c, bound to self, a datagram to itself until ctx is done. Its content is a response
 // without a question, which the server ignores.
 func heartbeat(ctx context.Context, c *net.UDPConn, self netip.AddrPort) error {
-	message := make([]byte, headerSize)
-	message[2] = flagQR >> 8
+	message := make([]byte, zone.HeaderSize)
+	message[2] = zone.FlagQR >> 8
 	ticks := time.NewTicker(heartbeatEvery)
 	defer ticks.Stop()
 	for {

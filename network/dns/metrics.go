@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 // The names and labels of the metrics are those of CoreDNS, so that its dashboards and alerts work. As in
@@ -28,8 +30,8 @@ var askedTypes = [...]struct {
 	typ  uint16
 	name string
 }{
-	{0, "other"}, {typeA, "A"}, {typeAAAA, "AAAA"}, {typeSRV, "SRV"}, {typePTR, "PTR"}, {typeTXT, "TXT"}, {typeCNAME, "CNAME"},
-	{typeNS, "NS"}, {typeSOA, "SOA"}, {15, "MX"}, {64, "SVCB"}, {65, "HTTPS"}, {typeANY, "ANY"},
+	{0, "other"}, {zone.TypeA, "A"}, {zone.TypeAAAA, "AAAA"}, {zone.TypeSRV, "SRV"}, {zone.TypePTR, "PTR"}, {zone.TypeTXT, "TXT"}, {zone.TypeCNAME, "CNAME"},
+	{zone.TypeNS, "NS"}, {zone.TypeSOA, "SOA"}, {15, "MX"}, {64, "SVCB"}, {65, "HTTPS"}, {zone.TypeANY, "ANY"},
 }
 
 // typePlace leads from a type below 66 to its place in askedTypes.
@@ -47,7 +49,7 @@ func placeOf(typ uint16) int {
 	switch {
 	case int(typ) < len(typePlace):
 		return int(typePlace[typ])
-	case typ == typeANY:
+	case typ == zone.TypeANY:
 		return len(askedTypes) - 1
 	}
 	return 0
@@ -113,12 +115,12 @@ func inUnits(bounds []float64, unit float64) []uint64 {
 }
 
 // asked counts a query.
-func (t *counters) asked(r *request) {
-	t.requests[placeOf(r.typ)].Add(1)
-	if r.do {
+func (t *counters) asked(r *zone.Request) {
+	t.requests[placeOf(r.Type)].Add(1)
+	if r.DO {
 		t.dnssec.Add(1)
 	}
-	t.sizeIn.observe(sizeBounds, uint64(len(r.msg)), 1)
+	t.sizeIn.observe(sizeBounds, uint64(len(r.Msg)), 1)
 }
 
 // answered counts a response.
@@ -129,7 +131,7 @@ func (t *counters) answered(b []byte, by int) {
 
 // sender says who gave an answer that came later: of an upstream server's the server takes the authority away.
 func sender(b []byte) int {
-	if binary.BigEndian.Uint16(b[2:])&flagAA != 0 {
+	if binary.BigEndian.Uint16(b[2:])&zone.FlagAA != 0 {
 		return byZone
 	}
 	return byForward

@@ -16,6 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/fairlead/network/dns/dnstest"
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 func silentUpstream(miekg.ResponseWriter, *miekg.Msg) {}
@@ -46,7 +49,7 @@ func TestStubZones(t *testing.T) {
 		}
 		return dialRest(ctx, network, address)
 	}
-	s := serve(t, cfg, cluster())
+	s := serve(t, cfg, dnstest.Cluster())
 	for name, want := range map[string]string{
 		"www.example.": "192.0.2.1", "notcorp.example.": "192.0.2.1", "corp.example.": "192.0.2.2", "db.Corp.Example.": "192.0.2.2",
 		"lab.corp.example.": "192.0.2.3", "a.b.lab.corp.example.": "192.0.2.3", "blab.corp.example.": "192.0.2.2", "9.1.168.192.in-addr.arpa.": "192.0.2.3",
@@ -57,7 +60,7 @@ func TestStubZones(t *testing.T) {
 	}
 	for _, zone := range []string{"cluster.local", "svc.cluster.local.", "", "a..b"} {
 		s := New(Config{Addrs: []netip.AddrPort{freeAddr(t)}, Domain: "cluster.local",
-			Stubs: map[string][]netip.AddrPort{zone: {netip.MustParseAddrPort(corp.addr)}}}, cluster(), slog.New(slog.DiscardHandler))
+			Stubs: map[string][]netip.AddrPort{zone: {netip.MustParseAddrPort(corp.addr)}}}, dnstest.Cluster(), slog.New(slog.DiscardHandler))
 		if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("stub zone %q", zone)) {
 			t.Errorf("zone %q: %v", zone, err)
 		}
@@ -81,8 +84,8 @@ func remember(s *Server, q question, rr string, ago time.Duration) {
 }
 
 func questionFor(s string, typ uint16) question {
-	n, _ := parseName(s)
-	return question{name: n, typ: typ, class: classIN}
+	n, _ := zone.ParseName(s)
+	return question{name: n, typ: typ, class: zone.ClassIN}
 }
 
 func plain(t *testing.T, s *Server, name string) *miekg.Msg {
@@ -99,7 +102,7 @@ func TestRFC8767_StaleAnswers(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, toward(t, u), cluster())
+			s := serve(t, toward(t, u), dnstest.Cluster())
 			remember(s, questionFor("www.example.com", miekg.TypeA), "www.example.com. 60 IN A 192.0.2.80", time.Hour)
 			remember(s, questionFor("old.example.com", miekg.TypeA), "old.example.com. 60 IN A 192.0.2.81", 25*time.Hour)
 			for range 2 {
@@ -123,7 +126,7 @@ func TestRFC8767_StaleAnswers(t *testing.T) {
 
 // TestRFC8767_Refresh: an old answer is not given while the servers answer.
 func TestRFC8767_Refresh(t *testing.T) {
-	s := serve(t, toward(t, startUpstream(t, answerWith("@ 60 IN A 192.0.2.99"))), cluster())
+	s := serve(t, toward(t, startUpstream(t, answerWith("@ 60 IN A 192.0.2.99"))), dnstest.Cluster())
 	remember(s, questionFor("www.example.com", miekg.TypeA), "www.example.com. 60 IN A 192.0.2.80", time.Minute)
 	if got := firstA(plain(t, s, "www.example.com.")); got != "192.0.2.99" {
 		t.Errorf("got %s, want the new address", got)
@@ -135,7 +138,7 @@ func TestRFC9520_FailuresAreRemembered(t *testing.T) {
 	u := startUpstream(t, func(w miekg.ResponseWriter, q *miekg.Msg) {
 		w.WriteMsg(new(miekg.Msg).SetRcode(q, miekg.RcodeServerFailure))
 	})
-	s := serve(t, toward(t, u), cluster())
+	s := serve(t, toward(t, u), dnstest.Cluster())
 	q := questionFor("www.example.com", miekg.TypeA)
 	s.forward.cache.fail(q, time.Now().Add(time.Minute)) // it lasts a second, which a slow machine may need
 	for range 20 {
@@ -248,7 +251,7 @@ func TestLoop(t *testing.T) {
 	})
 	good := startUpstream(t, answerWith("@ 0 IN A 192.0.2.80"))
 	cfg := toward(t, mirror, good)
-	s := serve(t, cfg, cluster())
+	s := serve(t, cfg, dnstest.Cluster())
 	mu.Lock()
 	self = s.cfg.Addrs[0].String()
 	mu.Unlock()
@@ -273,7 +276,7 @@ func TestLoop(t *testing.T) {
 // TestStrangers: names outside the cluster are looked up for pods, nodes and this host only; what the
 // cluster says of itself everybody may know.
 func TestStrangers(t *testing.T) {
-	w := cluster(service("default", "web", "10.96.0.20"), external("api", "api.example.com"))
+	w := dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20"), dnstest.External("api", "api.example.com"))
 	w.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.7"}}}})
 	cfg := toward(t, startUpstream(t, answerWith("@ 60 IN A 192.0.2.80")))
 	cfg.Clients = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/56")}
@@ -286,14 +289,14 @@ func TestStrangers(t *testing.T) {
 		{"192.0.2.8", "api.default.svc.cluster.local.", "REFUSED"}, {"10.245.0.1", "9.9.9.9.in-addr.arpa.", "REFUSED"},
 		{"192.0.2.8", "web.default.svc.cluster.local.", "10.96.0.20"}, {"192.0.2.8", "absent.default.svc.cluster.local.", "NXDOMAIN"},
 	} {
-		var r request
-		rcode, _ := r.parse(query(t, c.name, miekg.TypeA))
-		var out response
+		var r zone.Request
+		rcode, _ := r.Parse(query(t, c.name, miekg.TypeA))
+		var out zone.Response
 		var sent []byte
 		got := make(chan []byte, 1)
-		if why := s.zone.Load().respond(&r, rcode, &out, maxUDP); why == reply {
-			sent = out.buf
-		} else if sent = s.askUpstream(t.Context(), &r, &out, why, maxUDP, netip.MustParseAddr(c.peer), func(b []byte) { got <- b }); sent == nil {
+		if why := s.zone.Load().Respond(&r, rcode, &out, zone.MaxUDP); why == zone.Reply {
+			sent = out.Buf
+		} else if sent = s.askUpstream(t.Context(), &r, &out, why, zone.MaxUDP, netip.MustParseAddr(c.peer), func(b []byte) { got <- b }); sent == nil {
 			sent = <-got
 		}
 		m := new(miekg.Msg)
@@ -309,8 +312,8 @@ func TestStrangers(t *testing.T) {
 // TestRFC8482_AnyIsMinimal: a question for everything gets next to nothing, and is sent nowhere.
 func TestRFC8482_AnyIsMinimal(t *testing.T) {
 	u := startUpstream(t, answerWith("@ 60 IN A 192.0.2.80"))
-	w := cluster(service("default", "db", "None"))
-	w.Put(slice("default", "db", "10.244.0.5", 200))
+	w := dnstest.Cluster(dnstest.Service("default", "db", "None"))
+	w.Put(dnstest.Slice("default", "db", "10.244.0.5", 200))
 	s := serve(t, toward(t, u), w)
 	m := ask(t, s, "udp", "www.example.com.", "ANY")
 	if len(m.Answer) != 1 || !strings.Contains(m.Answer[0].String(), `"RFC8482"`) || u.udp.Load() != 0 {
@@ -345,7 +348,7 @@ func TestBrokenAnswers(t *testing.T) {
 	}
 	for what, bad := range map[string]func(w miekg.ResponseWriter, q *miekg.Msg){"cut": cut(3), "cut in the name": cut(20), "BADVERS": badVersion} {
 		t.Run(what, func(t *testing.T) {
-			s := serve(t, toward(t, startUpstream(t, bad), startUpstream(t, answerWith("@ 60 IN A 192.0.2.80"))), cluster())
+			s := serve(t, toward(t, startUpstream(t, bad), startUpstream(t, answerWith("@ 60 IN A 192.0.2.80"))), dnstest.Cluster())
 			if got := firstA(ask(t, s, "udp", "www.example.com.", "A")); got != "192.0.2.80" {
 				t.Errorf("got %s", got)
 			}
@@ -355,7 +358,7 @@ func TestBrokenAnswers(t *testing.T) {
 
 // TestCachedWithoutAllocation: an answer that is kept costs no memory to give.
 func TestCachedWithoutAllocation(t *testing.T) {
-	s := serve(t, Config{}, cluster())
+	s := serve(t, Config{}, dnstest.Cluster())
 	q := questionFor("www.example.com", miekg.TypeA)
 	remember(s, q, "www.example.com. 60 IN A 192.0.2.80", 0)
 	m := new(miekg.Msg).SetQuestion("WWW.example.com.", miekg.TypeA)
@@ -363,13 +366,13 @@ func TestCachedWithoutAllocation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r request
-	w := response{buf: make([]byte, 0, maxUDP)}
-	peer, ctx, zone := netip.MustParseAddr("127.0.0.1"), t.Context(), s.zone.Load()
+	var r zone.Request
+	w := zone.Response{Buf: make([]byte, 0, zone.MaxUDP)}
+	peer, ctx, z := netip.MustParseAddr("127.0.0.1"), t.Context(), s.zone.Load()
 	var reply []byte
 	if n := testing.AllocsPerRun(100, func() {
-		rcode, _ := r.parse(msg)
-		reply = s.askUpstream(ctx, &r, &w, zone.respond(&r, rcode, &w, maxUDP), maxUDP, peer, nil)
+		rcode, _ := r.Parse(msg)
+		reply = s.askUpstream(ctx, &r, &w, z.Respond(&r, rcode, &w, zone.MaxUDP), zone.MaxUDP, peer, nil)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -384,7 +387,7 @@ func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	cfg := toward(t, startUpstream(t, answerWith("@ 60 IN A 192.0.2.80")))
 	cfg.Metrics = reg
-	s := serve(t, cfg, cluster(service("default", "web", "10.96.0.20")))
+	s := serve(t, cfg, dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20")))
 	for range 3 {
 		ask(t, s, "udp", "web.default.svc.cluster.local.", "A")
 		ask(t, s, "tcp", "absent.default.svc.cluster.local.", "AAAA")
@@ -438,7 +441,7 @@ func TestStopAnswersWhatWasAsked(t *testing.T) {
 	})
 	cfg := toward(t, u)
 	cfg.Addrs, cfg.Domain = []netip.AddrPort{freeAddr(t)}, "cluster.local"
-	s := New(cfg, cluster(), slog.New(slog.DiscardHandler))
+	s := New(cfg, dnstest.Cluster(), slog.New(slog.DiscardHandler))
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -2,81 +2,82 @@ package dns
 
 import (
 	"context"
-	"encoding/binary"
 	"net/netip"
 	"slices"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 // pendingQuery is a query whose answer another server has: what is kept of it meanwhile.
 type pendingQuery struct {
-	request  request  // msg is a copy of its own
-	response response // what the zone already said (an alias), else empty
+	request  zone.Request  // msg is a copy of its own
+	response zone.Response // what the zone already said (an alias), else empty
 	limit    int
 }
 
 // newPendingQuery keeps a copy of r, whose memory is used again.
-func newPendingQuery(r *request, limit int) *pendingQuery {
+func newPendingQuery(r *zone.Request, limit int) *pendingQuery {
 	e := &pendingQuery{request: *r, limit: limit}
-	e.request.msg, e.request.name = slices.Clone(r.msg), nil
+	e.request.Msg, e.request.Name = slices.Clone(r.Msg), nil
 	return e
 }
 
 // complete finishes what respond began, as askUpstream does, when the zone is up to date; a denial it looks at once more, for a
 // client whose search list is known.
-func (s *Server) complete(ctx context.Context, r *request, w *response, out outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
-	if out == outdated {
+func (s *Server) complete(ctx context.Context, r *zone.Request, w *zone.Response, out zone.Outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
+	if out == zone.Outdated {
 		if s.wait(ctx, newPendingQuery(r, limit), peer, send) {
 			return nil
 		}
-		out = s.zone.Load().respond(r, rcodeSuccess, w, limit)
+		out = s.zone.Load().Respond(r, zone.RcodeSuccess, w, limit)
 	}
-	if out != reply {
+	if out != zone.Reply {
 		return s.askUpstream(ctx, r, w, out, limit, peer, send)
 	}
 	if list := s.searchList(r, w, peer); list != nil {
-		s.completeSearch(ctx, newPendingQuery(r, limit), list, slices.Clone(w.buf), send)
+		s.completeSearch(ctx, newPendingQuery(r, limit), list, slices.Clone(w.Buf), send)
 		return nil
 	}
-	return w.buf
+	return w.Buf
 }
 
 // askUpstream answers what respond could not: from what upstream servers said before, or by asking them.
 // It returns at once. The result is the reply, in w; or nil, and then send is called with it exactly once,
 // possibly before askUpstream returns.
-func (s *Server) askUpstream(ctx context.Context, r *request, w *response, why outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
-	if s.forward.loops.returned(r.name) || !s.clients.include(peer, s.isNode) {
-		w.begin(r, limit)
-		w.finish(r, rcodeRefused)
-		return w.buf
+func (s *Server) askUpstream(ctx context.Context, r *zone.Request, w *zone.Response, why zone.Outcome, limit int, peer netip.Addr, send func([]byte)) []byte {
+	if s.forward.loops.returned(r.Name) || !s.clients.include(peer, s.isNode) {
+		w.Begin(r, limit)
+		w.Finish(r, zone.RcodeRefused)
+		return w.Buf
 	}
-	q := question{typ: r.typ, class: r.class, do: r.do, cd: r.flags()&flagCD != 0}
-	if why == forward {
-		if r.typ == typeANY {
-			return w.minimal(r)
+	q := question{typ: r.Type, class: r.Class, do: r.DO, cd: r.Flags()&zone.FlagCD != 0}
+	if why == zone.Forward {
+		if r.Type == zone.TypeANY {
+			return w.Minimal(r)
 		}
-		q.name = r.key()
-		b, known := s.forward.cache.get(w.buf[:0], q, time.Now())
+		q.name = r.Key()
+		b, known := s.forward.cache.get(w.Buf[:0], q, time.Now())
 		s.forward.stats.looked(known, b)
 		switch known {
 		case fresh, stale:
-			w.buf = r.relay(b, limit)
-			return w.buf
+			w.Buf = r.Relay(b, limit)
+			return w.Buf
 		case failed:
-			w.begin(r, limit)
-			w.finish(r, rcodeServFail)
-			return w.buf
+			w.Begin(r, limit)
+			w.Finish(r, zone.RcodeServFail)
+			return w.Buf
 		}
 	}
 	e := newPendingQuery(r, limit)
-	q.name = name(r.name)
+	q.name = zone.Name(r.Name)
 	finish := e.relay
-	if why == chase {
-		q.name = w.alias
+	if why == zone.Chase {
+		q.name = w.Alias
 		e.response, finish = *w, e.append
-		e.response.buf = slices.Clone(w.buf)
+		e.response.Buf = slices.Clone(w.Buf)
 	}
 	s.forward.ask(ctx, q, func(answer []byte) { send(finish(answer)) })
 	return nil
@@ -88,68 +89,17 @@ func (e *pendingQuery) relay(answer []byte) []byte {
 	if answer == nil {
 		return e.fail()
 	}
-	return e.request.relay(slices.Clone(answer), e.limit)
-}
-
-// relay turns b, a copy of an upstream answer, into the reply to r.
-func (r *request) relay(b []byte, limit int) []byte {
-	copy(b, r.msg[:2])
-	copy(b[headerSize:], r.question())
-	flags := binary.BigEndian.Uint16(b[2:])&^(flagRD|flagAA) | flagRA | r.flags()&flagRD
-	binary.BigEndian.PutUint16(b[2:], flags)
-	return r.fit(b, limit)
-}
-
-// fit makes of b, a message without OPT record, one of at most limit bytes with the OPT record that r asks for. Records that
-// have no room go from the end: whole ones, and names in those that stay refer to what is before them only. TC tells of lost
-// answers, and of a lost authority section where it says something by itself: that there is no such name, or who signed.
-func (r *request) fit(b []byte, limit int) []byte {
-	if r.edns {
-		limit -= optSize
-	}
-	if len(b) > limit {
-		b = cut(b, headerSize+len(r.question()), limit, r.do)
-	}
-	if r.edns {
-		b = appendOPT(b, maxUDP, int(b[3]&0xf), r.do)
-		binary.BigEndian.PutUint16(b[10:], binary.BigEndian.Uint16(b[10:])+1)
-	}
-	return b
-}
-
-// cut keeps of a message whose records begin at off those that end before limit.
-func cut(b []byte, off, limit int, signed bool) []byte {
-	kept := 0
-	for total := recordCount(b); kept < total; kept++ {
-		_, next, ok := readRecord(b, off)
-		if !ok || next > limit {
-			break
-		}
-		off = next
-	}
-	lost := [3]bool{}
-	for section := range lost { // answers, authority, additional
-		at := 6 + 2*section
-		had := int(binary.BigEndian.Uint16(b[at:]))
-		has := min(had, kept)
-		lost[section] = has < had
-		kept -= has
-		binary.BigEndian.PutUint16(b[at:], uint16(has))
-	}
-	if answers := binary.BigEndian.Uint16(b[6:]); lost[0] || lost[1] && (answers == 0 || signed) {
-		binary.BigEndian.PutUint16(b[2:], binary.BigEndian.Uint16(b[2:])|flagTC)
-	}
-	return b[:off]
+	return e.request.Relay(slices.Clone(answer), e.limit)
 }
 
 // fail is the reply when no upstream server could say anything: SERVFAIL, after the alias if there was
 // one, so that a client tries again rather than believe that the name has no address.
 func (e *pendingQuery) fail() []byte {
-	if e.response.buf == nil {
-		e.response.begin(&e.request, e.limit)
+	if e.response.Buf == nil {
+		e.response.Begin(&e.request, e.limit)
 	}
-	e.response.finish(&e.request, rcodeServFail)
-	return e.response.buf
+	e.response.Finish(&e.request, zone.RcodeServFail)
+	return e.response.Buf
 }
 
 // append adds to an alias what upstream said about the name it leads to. The response code becomes
@@ -160,9 +110,9 @@ func (e *pendingQuery) append(answer []byte) []byte {
 		return e.fail()
 	}
 	alias := e.response
-	alias.finish(&e.request, rcodeSuccess) // a whole message, to be parsed
+	alias.Finish(&e.request, zone.RcodeSuccess) // a whole message, to be parsed
 	var own, other dnsmessage.Message
-	if own.Unpack(alias.buf) != nil || other.Unpack(answer) != nil {
+	if own.Unpack(alias.Buf) != nil || other.Unpack(answer) != nil {
 		return e.fail()
 	}
 	own.RCode, own.Authoritative, own.Truncated = other.RCode, false, own.Truncated || other.Truncated
@@ -174,36 +124,9 @@ func (e *pendingQuery) append(answer []byte) []byte {
 	if err != nil {
 		return e.fail()
 	}
-	copy(b[headerSize:], e.request.question())
-	if b, ok := withoutOPT(b); ok {
-		return e.request.fit(b, e.limit)
+	copy(b[zone.HeaderSize:], e.request.Question())
+	if b, ok := zone.WithoutOPT(b); ok {
+		return e.request.Fit(b, e.limit)
 	}
 	return e.fail()
-}
-
-// withoutOPT returns the answer without its OPT record, and false if it cannot be read or says by that
-// record that the server did not understand. OPT is the last record of every server's answers; records
-// behind it, which are additional and may refer to each other, go with it.
-func withoutOPT(b []byte) ([]byte, bool) {
-	off, ok := skipName(b, headerSize)
-	off += 4
-	if !ok || off > len(b) {
-		return nil, false
-	}
-	extra := int(binary.BigEndian.Uint16(b[10:]))
-	first := recordCount(b) - extra // index of the first additional record
-	for i := range first + extra {
-		rr, next, ok := readRecord(b, off)
-		switch {
-		case !ok:
-			return nil, false
-		case rr.typ == typeOPT && (i < first || rr.ttl>>24 != 0):
-			return nil, false
-		case rr.typ == typeOPT:
-			binary.BigEndian.PutUint16(b[10:], uint16(i-first))
-			return b[:off], true
-		}
-		off = next
-	}
-	return b[:off], true // without what follows the last record
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -16,7 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/network/dns/zone"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -56,7 +59,7 @@ type Server struct {
 	cfg     Config
 	world   *world.World
 	log     *slog.Logger
-	zone    atomic.Pointer[Zone]
+	zone    atomic.Pointer[snapshot]
 	nodes   atomic.Pointer[map[netip.Addr]struct{}] // the addresses of all nodes
 	clients *clients
 	forward *forwarder
@@ -97,13 +100,13 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Run serves the network namespace of the calling goroutine's thread until ctx is done, which is not an error.
 // It returns early when the address cannot be had, with what to do about it.
 func (s *Server) Run(ctx context.Context) error {
-	domain, ok := parseName(s.cfg.Domain)
+	domain, ok := zone.ParseName(s.cfg.Domain)
 	if !ok || domain == "\x00" {
 		return fmt.Errorf("cluster domain %q is not a domain name", s.cfg.Domain)
 	}
-	for zone, servers := range s.cfg.Stubs {
-		if n, ok := parseName(zone); !ok || n == "\x00" || (&Zone{domain: domain}).holds(n) || len(servers) == 0 {
-			return fmt.Errorf("stub zone %q: want a zone outside of %s with at least one server", zone, s.cfg.Domain)
+	for stub, servers := range s.cfg.Stubs {
+		if n, ok := zone.ParseName(stub); !ok || n == "\x00" || (&zone.Zone{Domain: domain}).Holds(n) || len(servers) == 0 {
+			return fmt.Errorf("stub zone %q: want a zone outside of %s with at least one server", stub, s.cfg.Domain)
 		}
 	}
 	if s.cfg.Metrics != nil {
@@ -115,7 +118,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	synced := make(chan struct{})
 	var following sync.WaitGroup
-	following.Go(func() { s.follow(ctx, newBuilder(domain, addrsOf(s.cfg.Addrs)), synced) })
+	following.Go(func() { s.follow(ctx, zone.NewBuilder(domain, addrsOf(s.cfg.Addrs)), synced) })
 	defer following.Wait()
 	defer cancel()
 	select {
@@ -166,9 +169,48 @@ func nodeAddrs(w *world.World) *map[netip.Addr]struct{} {
 	return &all
 }
 
+// snapshot is a Zone and what of the world it is made of.
+type snapshot struct {
+	*zone.Zone
+	upTo world.Revisions
+}
+
+// namespaces are those that have changed, and whether they exist.
+func (s *Server) namespaces(changes world.Changes) iter.Seq2[string, bool] {
+	return func(yield func(string, bool) bool) {
+		for ns := range changes.Of(world.Namespaces) {
+			if !yield(ns.Name, s.world.HasNamespace(ns.Name)) {
+				return
+			}
+		}
+	}
+}
+
+// services are those that have changed, as they are now.
+func (s *Server) services(changes world.Changes) iter.Seq2[types.NamespacedName, zone.Service] {
+	return func(yield func(types.NamespacedName, zone.Service) bool) {
+		for name := range changes.Of(world.Services) {
+			object, endpointSlices := s.world.Service(name)
+			if !yield(name, zone.Service{Object: object, Slices: endpointSlices}) {
+				return
+			}
+		}
+	}
+}
+
+// Text is what the server's table has under a name, for people: a line for each record as in a zone file, and in a comment what
+// has no records, does not exist, or is not for this table to say. It ends in a line feed.
+func (s *Server) Text(domain string) string {
+	n, ok := zone.ParseName(domain)
+	if z := s.zone.Load(); ok && z != nil {
+		return z.Text(n)
+	}
+	return fmt.Sprintf("; %s: no name, or no table yet\n", domain)
+}
+
 // follow turns every change of the world into the next Zone, and closes synced once nothing is missing.
-func (s *Server) follow(ctx context.Context, a *builder, synced chan struct{}) {
-	s.zone.Store(a.now)
+func (s *Server) follow(ctx context.Context, a *zone.Builder, synced chan struct{}) {
+	s.zone.Store(&snapshot{Zone: a.Now})
 	changes := s.world.Subscribe(world.Services, world.Namespaces, world.Nodes)
 	if s.cfg.Acknowledged != nil {
 		changes.EveryRevision()
@@ -182,14 +224,14 @@ func (s *Server) follow(ctx context.Context, a *builder, synced chan struct{}) {
 		case <-changes.Wake():
 			s.take(a, changes.Take())
 		case <-complete:
-			complete, a.synced = nil, true
+			complete, a.Synced = nil, true
 			s.take(a, changes.Take())
 			close(synced)
 		}
 	}
 }
 
-func (s *Server) take(a *builder, changes world.Changes) {
+func (s *Server) take(a *zone.Builder, changes world.Changes) {
 	if len(changes.Of(world.Nodes)) > 0 {
 		s.nodes.Store(nodeAddrs(s.world))
 		select {
@@ -198,7 +240,7 @@ func (s *Server) take(a *builder, changes world.Changes) {
 		}
 		s.moved <- ownAddrs(s.world, s.cfg.NodeName)
 	}
-	next := a.build(s.world, changes, uint32(time.Now().Unix()))
+	next := &snapshot{a.Build(s.namespaces(changes), s.services(changes), uint32(time.Now().Unix())), changes.UpTo}
 	s.zone.Store(next)
 	s.caughtUp(next)
 }

@@ -16,54 +16,11 @@ import (
 
 	miekg "github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"fairlead.dev/fairlead/network/dns/dnstest"
 	"fairlead.dev/fairlead/network/world"
 )
-
-func service(ns, name, ip string) *corev1.Service {
-	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
-		Spec: corev1.ServiceSpec{
-			ClusterIP: ip,
-			Ports:     []corev1.ServicePort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: 80}},
-		},
-	}
-}
-
-// slice is an EndpointSlice of n endpoints from first on, listening on one named port.
-func slice(ns, service, first string, n int) *discoveryv1.EndpointSlice {
-	s := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: ns, Name: service + "-1",
-			Labels: map[string]string{discoveryv1.LabelServiceName: service},
-		},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Ports:       []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(8080))}},
-	}
-	ip := netip.MustParseAddr(first)
-	for range n {
-		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{ip.String()}})
-		ip = ip.Next()
-	}
-	return s
-}
-
-func namespace(name string) *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-}
-
-// cluster is a synced world of these objects.
-func cluster(services ...*corev1.Service) *world.World {
-	w := world.New()
-	w.Put(namespace("default"))
-	for _, s := range services {
-		w.Put(s)
-	}
-	w.MarkSynced()
-	return w
-}
 
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -80,7 +37,7 @@ func rcodeOf(m *miekg.Msg) string { return miekg.RcodeToString[m.Rcode] }
 // TestN33_ServfailUntilSynced: what is not known yet is not denied; what is known is answered.
 func TestN33_ServfailUntilSynced(t *testing.T) {
 	w := world.New()
-	w.Put(service("default", "web", "10.96.0.20"))
+	w.Put(dnstest.Service("default", "web", "10.96.0.20"))
 	s := New(Config{Addrs: []netip.AddrPort{freeAddr(t)}, Domain: "cluster.local"}, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	s.patience = time.Millisecond
 	run(t, s)
@@ -108,7 +65,7 @@ func TestN33_ServfailUntilSynced(t *testing.T) {
 
 // TestChanges: what is put, changed and deleted in the world is what is answered.
 func TestChanges(t *testing.T) {
-	w := cluster()
+	w := dnstest.Cluster()
 	s := serve(t, Config{}, w)
 	addr := func(name string) string {
 		m := ask(t, s, "udp", name, "A")
@@ -125,12 +82,12 @@ func TestChanges(t *testing.T) {
 		what, want string
 		do         func()
 	}{
-		{"created", "10.96.0.20", func() { w.Put(service("default", "web", "10.96.0.20")) }},
-		{"other address", "10.96.0.21", func() { w.Put(service("default", "web", "10.96.0.21")) }},
-		{"headless without endpoints", "NXDOMAIN", func() { w.Put(service("default", "web", "None")) }},
-		{"an endpoint", "10.244.0.5", func() { w.Put(slice("default", "web", "10.244.0.5", 1)) }},
-		{"no endpoint", "NXDOMAIN", func() { w.Delete(slice("default", "web", "10.244.0.5", 1)) }},
-		{"deleted", "NXDOMAIN", func() { w.Delete(service("default", "web", "")) }},
+		{"created", "10.96.0.20", func() { w.Put(dnstest.Service("default", "web", "10.96.0.20")) }},
+		{"other address", "10.96.0.21", func() { w.Put(dnstest.Service("default", "web", "10.96.0.21")) }},
+		{"headless without endpoints", "NXDOMAIN", func() { w.Put(dnstest.Service("default", "web", "None")) }},
+		{"an endpoint", "10.244.0.5", func() { w.Put(dnstest.Slice("default", "web", "10.244.0.5", 1)) }},
+		{"no endpoint", "NXDOMAIN", func() { w.Delete(dnstest.Slice("default", "web", "10.244.0.5", 1)) }},
+		{"deleted", "NXDOMAIN", func() { w.Delete(dnstest.Service("default", "web", "")) }},
 	}
 	for _, step := range steps {
 		step.do()
@@ -139,14 +96,14 @@ func TestChanges(t *testing.T) {
 	if got := addr("web.other.svc.cluster.local."); got != "NXDOMAIN" {
 		t.Errorf("another namespace: %s", got)
 	}
-	w.Delete(namespace("default"))
+	w.Delete(dnstest.Namespace("default"))
 	eventually(t, "namespace gone", func() bool { return addr("default.svc.cluster.local.") == "NXDOMAIN" })
 }
 
 // TestN40_Rotation: every address of a headless Service comes first sooner or later.
 func TestN40_Rotation(t *testing.T) {
-	w := cluster(service("default", "db", "None"))
-	w.Put(slice("default", "db", "10.244.0.5", 3))
+	w := dnstest.Cluster(dnstest.Service("default", "db", "None"))
+	w.Put(dnstest.Slice("default", "db", "10.244.0.5", 3))
 	s := serve(t, Config{}, w)
 	first := map[string]bool{}
 	for range 200 {
@@ -165,8 +122,8 @@ func TestN40_Rotation(t *testing.T) {
 // sizes are those of RFC 1035 without EDNS, and what the client says up to 1232 with it.
 func TestN37_Truncation(t *testing.T) {
 	const all = 300
-	w := cluster(service("default", "db", "None"))
-	w.Put(slice("default", "db", "10.244.0.5", all))
+	w := dnstest.Cluster(dnstest.Service("default", "db", "None"))
+	w.Put(dnstest.Slice("default", "db", "10.244.0.5", all))
 	s := serve(t, Config{}, w)
 	for _, name := range []string{"db.default.svc.cluster.local.", "_http._tcp.db.default.svc.cluster.local."} {
 		for _, size := range []uint16{0, 100, 800, 1232, 65000} {
@@ -201,8 +158,8 @@ func TestN37_Truncation(t *testing.T) {
 
 // TestHugeService: more addresses than a message holds are answered with as many as fit.
 func TestHugeService(t *testing.T) {
-	w := cluster(service("default", "db", "None"))
-	w.Put(slice("default", "db", "10.244.0.1", 5000))
+	w := dnstest.Cluster(dnstest.Service("default", "db", "None"))
+	w.Put(dnstest.Slice("default", "db", "10.244.0.1", 5000))
 	s := serve(t, Config{}, w)
 	for _, q := range [][2]string{{"db", "A"}, {"db", "SRV"}, {"_http._tcp.db", "SRV"}} {
 		m := ask(t, s, "tcp", q[0]+".default.svc.cluster.local.", q[1])
@@ -214,7 +171,7 @@ func TestHugeService(t *testing.T) {
 
 // TestOddQueries: what a server says to what no client should send.
 func TestOddQueries(t *testing.T) {
-	s := serve(t, Config{}, cluster(service("default", "web", "10.96.0.20")))
+	s := serve(t, Config{}, dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20")))
 	q := func(edit func(m *miekg.Msg)) *miekg.Msg {
 		m := new(miekg.Msg).SetQuestion("web.default.svc.cluster.local.", miekg.TypeA)
 		edit(m)
@@ -307,7 +264,7 @@ func raw(t *testing.T, s *Server, network string, q []byte) []byte {
 
 // TestHeader: the bits of a response (RFC 1035, 4.1.1).
 func TestHeader(t *testing.T) {
-	s := serve(t, Config{}, cluster(service("default", "web", "10.96.0.20")))
+	s := serve(t, Config{}, dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20")))
 	q := new(miekg.Msg).SetQuestion("web.default.svc.cluster.local.", miekg.TypeA)
 	q.CheckingDisabled = true
 	for _, rd := range []bool{true, false} {
@@ -322,7 +279,7 @@ func TestHeader(t *testing.T) {
 // TestTCP: queries of one connection are answered without waiting for each other, and a connection
 // that says nothing sensible is closed.
 func TestTCP(t *testing.T) {
-	s := serve(t, Config{}, cluster(service("default", "web", "10.96.0.20")))
+	s := serve(t, Config{}, dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20")))
 	c, err := net.Dial("tcp", s.cfg.Addrs[0].String())
 	if err != nil {
 		t.Fatal(err)
@@ -363,7 +320,7 @@ func TestTCP(t *testing.T) {
 // TestConnectionLimit: more connections than there are places, for all clients or for one, are closed, and a place
 // becomes free.
 func TestConnectionLimit(t *testing.T) {
-	s := serve(t, Config{}, cluster())
+	s := serve(t, Config{}, dnstest.Cluster())
 	var open []net.Conn
 	defer func() {
 		for _, c := range open {
@@ -414,7 +371,7 @@ func TestAddressTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	s := New(Config{Addrs: []netip.AddrPort{addr}, Domain: "cluster.local"}, cluster(), slog.New(slog.DiscardHandler))
+	s := New(Config{Addrs: []netip.AddrPort{addr}, Domain: "cluster.local"}, dnstest.Cluster(), slog.New(slog.DiscardHandler))
 	err = s.Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("ss -lnp sport = :%d", addr.Port())) {
 		t.Errorf("got %v", err)
@@ -422,7 +379,7 @@ func TestAddressTaken(t *testing.T) {
 }
 
 func TestAddressMissing(t *testing.T) {
-	s := New(Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}, Domain: "cluster.local"}, cluster(), slog.New(slog.DiscardHandler))
+	s := New(Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}, Domain: "cluster.local"}, dnstest.Cluster(), slog.New(slog.DiscardHandler))
 	err := s.Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "fairlead0") {
 		t.Errorf("got %v", err)
@@ -432,7 +389,7 @@ func TestAddressMissing(t *testing.T) {
 // TestRestart: a second server takes over the address while the first still answers, and no query is
 // lost.
 func TestRestart(t *testing.T) {
-	w := cluster(service("default", "web", "10.96.0.20"))
+	w := dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20"))
 	cfg := Config{Addrs: []netip.AddrPort{freeAddr(t)}, Domain: "cluster.local"}
 	start := func() (stop func()) {
 		s := New(cfg, w, slog.New(slog.DiscardHandler))
@@ -482,7 +439,7 @@ func TestRestart(t *testing.T) {
 // TestOwnAddress: the server also answers on the first address of its node's pod range, when the node has
 // got one, and moves when that changes.
 func TestOwnAddress(t *testing.T) {
-	w := cluster(service("default", "web", "10.96.0.20"))
+	w := dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20"))
 	s := serve(t, Config{NodeName: "n1"}, w)
 	node := func(cidr string) *corev1.Node {
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{PodCIDR: cidr, PodCIDRs: []string{cidr}}}

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 const (
@@ -101,8 +103,8 @@ func (s *Server) serveConn(ctx, asking context.Context, c net.Conn, t *counters)
 	}()
 	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Now()) })()
 	in := make([]byte, inputSize)
-	w := response{buf: make([]byte, 0, 4096)}
-	var r request
+	w := zone.Response{Buf: make([]byte, 0, 4096)}
+	var r zone.Request
 	peer := addrOf(c.RemoteAddr())
 	for {
 		c.SetReadDeadline(time.Now().Add(idleTimeout))
@@ -113,23 +115,23 @@ func (s *Server) serveConn(ctx, asking context.Context, c net.Conn, t *counters)
 		if err != nil {
 			return
 		}
-		rcode, ok := r.parse(msg)
+		rcode, ok := r.Parse(msg)
 		if !ok {
 			return // not a client
 		}
 		begin, by := time.Now(), byZone
 		t.asked(&r)
-		zone := s.zone.Load()
-		out := zone.respond(&r, rcode, &w, maxTCP)
-		if rcode == rcodeSuccess && s.behind(zone) && zone.concerns(&r) {
-			out = outdated
+		z := s.zone.Load()
+		out := z.Respond(&r, rcode, &w, zone.MaxTCP)
+		if rcode == zone.RcodeSuccess && s.behind(z) && z.Concerns(&r) {
+			out = zone.Outdated
 		}
-		if out != reply || s.cfg.Searches != nil {
-			if out == forward || out == chase {
+		if out != zone.Reply || s.cfg.Searches != nil {
+			if out == zone.Forward || out == zone.Chase {
 				by = byCache
 			}
 			st.waiting <- struct{}{}
-			now := s.complete(asking, &r, &w, out, maxTCP, peer, func(b []byte) {
+			now := s.complete(asking, &r, &w, out, zone.MaxTCP, peer, func(b []byte) {
 				st.send(b)
 				t.answered(b, sender(b))
 				t.lasted(time.Since(begin), 1)
@@ -140,9 +142,9 @@ func (s *Server) serveConn(ctx, asking context.Context, c net.Conn, t *counters)
 			}
 			<-st.waiting
 		}
-		t.answered(w.buf, by)
+		t.answered(w.Buf, by)
 		t.lasted(time.Since(begin), 1)
-		if st.send(w.buf) != nil {
+		if st.send(w.Buf) != nil {
 			return
 		}
 	}

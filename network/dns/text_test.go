@@ -5,16 +5,18 @@ import (
 	"strings"
 	"testing"
 
+	"fairlead.dev/fairlead/network/dns/dnstest"
+	"fairlead.dev/fairlead/network/dns/zone"
 	"fairlead.dev/fairlead/network/world"
 )
 
 func TestText(t *testing.T) {
-	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"), external("api", "example.com"))
-	w.Put(slice("default", "db", "10.244.0.5", 2))
-	b := newBuilder(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
-	early := b.build(w, w.Subscribe().Take(), 1) // of nothing
-	b.synced = true
-	z := b.build(w, w.Subscribe(world.Services, world.Namespaces).Take(), 7)
+	w := dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20"), dnstest.Service("default", "db", "None"), dnstest.External("api", "example.com"))
+	w.Put(dnstest.Slice("default", "db", "10.244.0.5", 2))
+	b := zone.NewBuilder(domainOf("cluster.local"), []netip.Addr{netip.MustParseAddr("10.96.0.10")})
+	early := build(b, w, w.Subscribe().Take(), 1) // of nothing
+	b.Synced = true
+	z := build(b, w, w.Subscribe(world.Services, world.Namespaces).Take(), 7)
 	for _, c := range []struct{ of, want string }{
 		{"web.default.svc.cluster.local", "web.default.svc.cluster.local. 5 IN A 10.96.0.20\nweb.default.svc.cluster.local. 5 IN SRV 0 100 80 web.default.svc.cluster.local.\n"},
 		{"_http._tcp.web.default.svc.cluster.local", "_http._tcp.web.default.svc.cluster.local. 5 IN SRV 0 100 80 web.default.svc.cluster.local.\n"},
@@ -33,20 +35,20 @@ db.default.svc.cluster.local. 5 IN SRV 0 50 8080 10-244-0-6.db.default.svc.clust
 		{"gone.default.svc.cluster.local", "; gone.default.svc.cluster.local. does not exist\n"},
 		{"example.com", "; example.com. is not in cluster.local.\n"},
 	} {
-		n, ok := parseName(c.of)
+		n, ok := zone.ParseName(c.of)
 		if !ok {
 			t.Fatal(c.of)
 		}
-		if got := z.text(n); got != c.want {
+		if got := z.Text(n); got != c.want {
 			t.Errorf("%s:\n%swant\n%s", c.of, got, c.want)
 		}
 	}
-	apex := z.text(testDomain)
+	apex := z.Text(domainOf("cluster.local"))
 	if !strings.HasPrefix(apex, "cluster.local. 5 IN NS ns.dns.cluster.local.\n") || strings.Count(apex, "\n") != 2 || !strings.Contains(apex, " IN TYPE6 \\# ") {
 		t.Errorf("the apex: %s", apex)
 	}
-	n, _ := parseName("web.default.svc.cluster.local")
-	if got := early.text(n); got != "; "+n.String()+": not known yet\n" {
+	n, _ := zone.ParseName("web.default.svc.cluster.local")
+	if got := early.Text(n); got != "; "+n.String()+": not known yet\n" {
 		t.Errorf("before the first lists: %s", got)
 	}
 	if got := (&Server{}).Text("a..b"); got != "; a..b: no name, or no table yet\n" {

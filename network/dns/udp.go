@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 const (
@@ -141,8 +143,8 @@ type udpSocket struct {
 	s        *Server
 	c        *net.UDPConn
 	counters *counters
-	request  request
-	outputs  []response
+	request  zone.Request
+	outputs  []zone.Response
 }
 
 // serveUDP answers on one socket until ctx is done. Questions for upstream servers are asked under asking,
@@ -153,9 +155,9 @@ func (s *Server) serveUDP(ctx, asking context.Context, c *net.UDPConn) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { m.retire(c) })()
-	u := &udpSocket{batchConn: m, s: s, c: c, counters: s.count("udp", addrOf(c.LocalAddr())), outputs: make([]response, batchSize)}
+	u := &udpSocket{batchConn: m, s: s, c: c, counters: s.count("udp", addrOf(c.LocalAddr())), outputs: make([]zone.Response, batchSize)}
 	for i := range u.outputs {
-		u.outputs[i] = response{buf: make([]byte, 0, maxUDP), turn: uint32(i)}
+		u.outputs[i] = zone.Response{Buf: make([]byte, 0, zone.MaxUDP), Turn: uint32(i)}
 	}
 	for {
 		err := m.receive()
@@ -186,35 +188,35 @@ func (u *udpSocket) drain(asking context.Context) error {
 
 // answer replies to the messages received.
 func (u *udpSocket) answer(asking context.Context) error {
-	begin, zone, r := time.Now(), u.s.zone.Load(), &u.request
-	behind := u.s.behind(zone)
+	begin, z, r := time.Now(), u.s.zone.Load(), &u.request
+	behind := u.s.behind(z)
 	for i := range u.count {
-		rcode, ok := r.parse(u.message(i))
+		rcode, ok := r.Parse(u.message(i))
 		if !ok {
 			continue
 		}
 		u.counters.asked(r)
 		w, by := &u.outputs[i], byZone
-		out := zone.respond(r, rcode, w, r.limit())
-		if behind && rcode == rcodeSuccess && zone.concerns(r) {
-			out = outdated
+		out := z.Respond(r, rcode, w, r.Limit())
+		if behind && rcode == zone.RcodeSuccess && z.Concerns(r) {
+			out = zone.Outdated
 		}
-		if out != reply || u.s.cfg.Searches != nil {
+		if out != zone.Reply || u.s.cfg.Searches != nil {
 			peer := u.peer(i)
 			send := func(b []byte) {
 				u.c.WriteToUDPAddrPort(b, peer)
 				u.counters.answered(b, sender(b))
 				u.counters.lasted(time.Since(begin), 1)
 			}
-			if u.s.complete(asking, r, w, out, r.limit(), peer.Addr(), send) == nil {
+			if u.s.complete(asking, r, w, out, r.Limit(), peer.Addr(), send) == nil {
 				continue
 			}
-			if out == forward || out == chase {
+			if out == zone.Forward || out == zone.Chase {
 				by = byCache
 			}
 		}
-		u.counters.answered(w.buf, by)
-		u.queue(i, w.buf)
+		u.counters.answered(w.Buf, by)
+		u.queue(i, w.Buf)
 	}
 	if u.queued > 0 {
 		u.counters.lasted(time.Since(begin), u.queued)

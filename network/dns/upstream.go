@@ -11,12 +11,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"fairlead.dev/fairlead/network/dns/zone"
 )
 
 // upstreamGroup is the servers that are asked about one part of the names: a stub zone, or everything that is
 // in none.
 type upstreamGroup struct {
-	zone    name
+	zone    zone.Name
 	servers *servers
 	first   atomic.Uint32 // index of the server that answered last: it is asked first
 }
@@ -25,8 +27,8 @@ type upstreamGroup struct {
 // name is the one to ask. The last holds every name.
 func newUpstreamGroups(cfg Config) []*upstreamGroup {
 	var list []*upstreamGroup
-	for zone, at := range cfg.Stubs {
-		n, ok := parseName(zone)
+	for stub, at := range cfg.Stubs {
+		n, ok := zone.ParseName(stub)
 		if !ok {
 			continue // Run refuses it
 		}
@@ -47,9 +49,9 @@ func stubServers(at, self []netip.AddrPort) []string {
 }
 
 // holds reports whether n is the zone or below it.
-func (u *upstreamGroup) holds(n name) bool {
+func (u *upstreamGroup) holds(n zone.Name) bool {
 	for len(n) > len(u.zone) {
-		n = n.parent()
+		n = n.Parent()
 	}
 	return n == u.zone
 }
@@ -61,13 +63,13 @@ type loops struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
-	sent   map[name]string     // the name asked for -> server
-	leads  map[string]struct{} // servers that lead back here
+	sent   map[zone.Name]string // the name asked for -> server
+	leads  map[string]struct{}  // servers that lead back here
 	probed map[string]struct{}
 }
 
 // loopZone is where the names are. It is no name of the public DNS.
-const loopZone name = "\x0aloop-check\x08fairlead\x00"
+const loopZone zone.Name = "\x0aloop-check\x08fairlead\x00"
 
 const (
 	loopLabel   = 16
@@ -75,7 +77,7 @@ const (
 )
 
 func newLoops(log *slog.Logger) *loops {
-	return &loops{log: log, sent: map[name]string{}, leads: map[string]struct{}{}, probed: map[string]struct{}{}}
+	return &loops{log: log, sent: map[zone.Name]string{}, leads: map[string]struct{}{}, probed: map[string]struct{}{}}
 }
 
 // without returns the servers that do not lead back here. Servers seen for the first time are probed with
@@ -90,9 +92,9 @@ func (l *loops) without(list []string, ask func(server string, q question)) []st
 		l.probed[server] = struct{}{}
 		var random [loopLabel / 2]byte
 		rand.Read(random[:])
-		n, _ := loopZone.child(hex.EncodeToString(random[:]))
+		n, _ := loopZone.Child(hex.EncodeToString(random[:]))
 		l.sent[n] = server
-		ask(server, question{name: n, typ: typeHINFO, class: classIN})
+		ask(server, question{name: n, typ: zone.TypeHINFO, class: zone.ClassIN})
 	}
 	if len(l.leads) == 0 {
 		return list
@@ -111,7 +113,7 @@ func (l *loops) returned(n []byte) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	server, ours := l.sent[name(n)]
+	server, ours := l.sent[zone.Name(n)]
 	if !ours {
 		return false
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/network/route/plan"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -74,7 +75,7 @@ func (r *Routes) Setup() error {
 			return fmt.Errorf("address %s on %s: %w", dns, LinkName, err)
 		}
 	}
-	return r.apply(handle, link, Fixed(r.cfg), false)
+	return r.apply(handle, link, plan.Fixed(r.cfg.NodeIPs, r.cfg.PodCIDRs, r.cfg.ServiceCIDRs, r.cfg.Confined), false)
 }
 
 // makeLink returns the link, which is made or brought up if need be.
@@ -158,24 +159,24 @@ func (r *Routes) keep(handle *netlink.Handle) error {
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("link %s: %w", LinkName, err))...)
 	}
-	want := append(Fixed(r.cfg), Plan(r.world.Nodes(), r.cfg.NodeName)...)
+	want := append(plan.Fixed(r.cfg.NodeIPs, r.cfg.PodCIDRs, r.cfg.ServiceCIDRs, r.cfg.Confined), plan.ToNodes(r.world.Nodes(), r.cfg.NodeName)...)
 	return errors.Join(append(errs, r.hold(handle, link), r.apply(handle, link, want, true))...)
 }
 
 // apply makes our routes the ones wanted; the stale ones go if prune is set. It
 // does all it can and returns all errors.
-func (r *Routes) apply(handle *netlink.Handle, link netlink.Link, want []Hop, prune bool) error {
+func (r *Routes) apply(handle *netlink.Handle, link netlink.Link, want []plan.Hop, prune bool) error {
 	there, err := ours(handle)
 	if err != nil {
 		return err
 	}
-	missing, stale := Diff(there, want)
+	missing, stale := plan.Diff(there, want)
 	var errs []error
 	if prune {
 		errs = append(errs, remove(handle, stale))
 	}
 	for _, h := range missing {
-		err := handle.RouteAdd(h.route(link))
+		err := handle.RouteAdd(kernelRoute(h, link))
 		switch {
 		case errors.Is(err, unix.EEXIST) && !h.Via.IsValid() && !h.Source.IsValid(): // somebody else's, to nowhere as well
 		case errors.Is(err, unix.EEXIST):
@@ -189,18 +190,18 @@ func (r *Routes) apply(handle *netlink.Handle, link netlink.Link, want []Hop, pr
 	return errors.Join(errs...)
 }
 
-func remove(handle *netlink.Handle, stale []Hop) error {
+func remove(handle *netlink.Handle, stale []plan.Hop) error {
 	var errs []error
 	for _, h := range stale {
-		if err := handle.RouteDel(h.route(nil)); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := handle.RouteDel(kernelRoute(h, nil)); err != nil && !errors.Is(err, unix.ESRCH) {
 			errs = append(errs, fmt.Errorf("remove route %s: %w", h.To, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// route is the hop for the kernel. To be removed it needs no link.
-func (h Hop) route(link netlink.Link) *netlink.Route {
+// kernelRoute is the hop for the kernel. To be removed it needs no link.
+func kernelRoute(h plan.Hop, link netlink.Link) *netlink.Route {
 	route := &netlink.Route{Dst: ipNet(h.To), Protocol: Protocol}
 	switch {
 	case h.Via.IsValid():
@@ -220,18 +221,18 @@ func (h Hop) route(link netlink.Link) *netlink.Route {
 }
 
 // ours returns the routes that carry our protocol number.
-func ours(handle *netlink.Handle) ([]Hop, error) {
+func ours(handle *netlink.Handle) ([]plan.Hop, error) {
 	routes, err := handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
-	var hops []Hop
+	var hops []plan.Hop
 	for _, route := range routes {
 		to, ok := destination(&route)
 		if !ok {
 			continue
 		}
-		h := Hop{To: to}
+		h := plan.Hop{To: to}
 		if via, ok := netip.AddrFromSlice(route.Gw); ok {
 			h.Via = via.Unmap()
 		} else if source, ok := netip.AddrFromSlice(route.Src); ok {

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/route/plan"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -25,8 +26,8 @@ func node(name, ip, cidr string) *corev1.Node {
 	return n
 }
 
-func hop(to, via string) Hop {
-	return Hop{To: netip.MustParsePrefix(to), Via: netip.MustParseAddr(via)}
+func hop(to, via string) plan.Hop {
+	return plan.Hop{To: netip.MustParsePrefix(to), Via: netip.MustParseAddr(via)}
 }
 
 // dual is a node with an address and a pod range of each family.
@@ -41,8 +42,8 @@ func dual(name string, n int) *corev1.Node {
 func TestPlanOfBothFamilies(t *testing.T) {
 	half := dual("n4", 4)
 	half.Status.Addresses = half.Status.Addresses[:2]
-	want := []Hop{hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.4.0/24", "192.0.2.4"), hop("fd00:244:0:2::/64", "2001:db8::2")}
-	if got := Plan([]*corev1.Node{dual("n1", 1), dual("n2", 2), half}, "n1"); !slices.Equal(got, want) {
+	want := []plan.Hop{hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.4.0/24", "192.0.2.4"), hop("fd00:244:0:2::/64", "2001:db8::2")}
+	if got := plan.ToNodes([]*corev1.Node{dual("n1", 1), dual("n2", 2), half}, "n1"); !slices.Equal(got, want) {
 		t.Errorf("Plan = %v, want %v", got, want)
 	}
 }
@@ -62,16 +63,16 @@ func TestPlan(t *testing.T) {
 		node("nb", "169.254.1.1", "10.244.11.0/24"),
 		node("nc", "224.0.0.1", "10.244.12.0/24"),
 	}
-	want := []Hop{hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.3.0/24", "192.0.2.3")}
-	if got := Plan(nodes, "n1"); !slices.Equal(got, want) {
+	want := []plan.Hop{hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.3.0/24", "192.0.2.3")}
+	if got := plan.ToNodes(nodes, "n1"); !slices.Equal(got, want) {
 		t.Errorf("Plan = %v, want %v", got, want)
 	}
 }
 
 func TestDiff(t *testing.T) {
 	a, b, c, moved := hop("10.244.2.0/24", "192.0.2.2"), hop("10.244.3.0/24", "192.0.2.3"), hop("10.244.4.0/24", "192.0.2.4"), hop("10.244.3.0/24", "192.0.2.9")
-	missing, stale := Diff([]Hop{a, b}, []Hop{a, moved, c})
-	if !slices.Equal(missing, []Hop{moved, c}) || !slices.Equal(stale, []Hop{b}) {
+	missing, stale := plan.Diff([]plan.Hop{a, b}, []plan.Hop{a, moved, c})
+	if !slices.Equal(missing, []plan.Hop{moved, c}) || !slices.Equal(stale, []plan.Hop{b}) {
 		t.Errorf("missing %v, stale %v", missing, stale)
 	}
 }

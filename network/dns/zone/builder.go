@@ -1,69 +1,77 @@
-package dns
+package zone
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"fairlead.dev/fairlead/network/world"
 )
 
-// builder writes Zones: it turns changes of the world into the next Zone. It remembers which names each
+// Builder writes Zones: it turns changes of the world into the next Zone. It remembers which names each
 // Service contributed, so that they can be taken back. It belongs to one goroutine.
-type builder struct {
-	svc, pod name // the branches of the zone
+type Builder struct {
+	svc, pod Name // the branches of the zone
 	self     []netip.Addr
-	synced   bool // the world holds everything
+	Synced   bool // the world holds everything
 	services map[types.NamespacedName]written
-	now      *Zone
+	Now      *Zone
 }
 
 // written is what a Service has in the Zone.
 type written struct {
-	names []name
+	names []Name
 	addrs []netip.Addr
-	owner name
+	owner Name
 }
 
-func newBuilder(domain name, self []netip.Addr) *builder {
-	b := &builder{self: self, services: map[types.NamespacedName]written{}, now: newZone(domain, self)}
-	b.svc, _ = domain.child("svc")
-	b.pod, _ = domain.child("pod")
+// NewBuilder returns a Builder of a domain without Services. self are the addresses that its name server answers on.
+func NewBuilder(domain Name, self []netip.Addr) *Builder {
+	b := &Builder{self: self, services: map[types.NamespacedName]written{}, Now: newZone(domain, self)}
+	b.svc, _ = domain.Child("svc")
+	b.pod, _ = domain.Child("pod")
 	return b
 }
 
 // draft is a Zone being written.
 type draft struct {
-	names *edit[name, *node]
+	names *edit[Name, *Node]
 	addrs *edit[netip.Addr, []belongs]
 }
 
-// build returns the Zone after changes, with the given SOA serial. It reads the state of each changed
-// thing rather than the kind of its change, so changes may be repeated or merged.
-func (b *builder) build(w *world.World, changes world.Changes, serial uint32) *Zone {
-	r := draft{names: b.now.names.edit(), addrs: b.now.addrs.edit()}
-	for ns := range changes.Of(world.Namespaces) {
-		b.namespace(r, ns.Name, w.HasNamespace(ns.Name))
+// Service is a Service of the API and what belongs to it; without an object it does not exist.
+type Service struct {
+	Object *corev1.Service
+	Slices []*discoveryv1.EndpointSlice
+}
+
+// Build returns the Zone after changes, with the given SOA serial. It is told the state of each changed namespace and Service
+// rather than the kind of its change, so changes may be repeated or merged.
+func (b *Builder) Build(namespaces iter.Seq2[string, bool], services iter.Seq2[types.NamespacedName, Service], serial uint32) *Zone {
+	r := draft{names: b.Now.names.edit(), addrs: b.Now.addrs.edit()}
+	for name, exists := range namespaces {
+		b.namespace(r, name, exists)
 	}
-	for svc := range changes.Of(world.Services) {
-		b.service(r, svc, w)
+	for name, svc := range services {
+		b.service(r, name, svc)
 	}
-	next := &Zone{domain: b.now.domain, upTo: changes.UpTo, synced: b.synced, soa: soaData(b.now.domain, serial)}
-	r.names.set(hashName(next.domain), next.domain, apex(next.domain, next.soa, b.self))
+	next := &Zone{Domain: b.Now.Domain, synced: b.Synced, soa: soaData(b.Now.Domain, serial)}
+	r.names.set(hashName(next.Domain), next.Domain, apex(next.Domain, next.soa, b.self))
 	next.names, next.addrs = r.names.publish(), r.addrs.publish()
-	b.now = next
+	b.Now = next
 	return next
 }
 
 // namespace is rule N32: a namespace's own names exist and have no records.
-func (b *builder) namespace(r draft, ns string, exists bool) {
+func (b *Builder) namespace(r draft, ns string, exists bool) {
 	for _, at := range []struct {
-		branch name
-		node   *node
+		branch Name
+		node   *Node
 	}{{b.svc, emptyNode}, {b.pod, podsNode}} {
-		n, ok := at.branch.child(ns)
+		n, ok := at.branch.Child(ns)
 		switch {
 		case !ok:
 		case exists:
@@ -75,22 +83,21 @@ func (b *builder) namespace(r draft, ns string, exists bool) {
 }
 
 // podsNode is <namespace>.pod.<zone>.
-var podsNode = &node{pods: true}
+var podsNode = &Node{pods: true}
 
-func (b *builder) service(r draft, svc types.NamespacedName, w *world.World) {
-	old := b.services[svc]
+func (b *Builder) service(r draft, name types.NamespacedName, svc Service) {
+	old := b.services[name]
 	for _, n := range old.names {
 		r.names.delete(hashName(n), n)
 	}
 	for _, ip := range old.addrs {
 		r.unpoint(ip, old.owner)
 	}
-	delete(b.services, svc)
-	obj, slices := w.Service(svc)
-	if obj == nil {
+	delete(b.services, name)
+	if svc.Object == nil {
 		return
 	}
-	next := derive(b.svc, obj, slices)
+	next := derive(b.svc, svc.Object, svc.Slices)
 	if len(next.names) == 0 {
 		return
 	}
@@ -103,7 +110,7 @@ func (b *builder) service(r draft, svc types.NamespacedName, w *world.World) {
 		r.point(p)
 		now.addrs = append(now.addrs, p.addr)
 	}
-	b.services[svc] = now
+	b.services[name] = now
 }
 
 // point adds p to what is said of its address. An address can belong to several Services, and the
@@ -122,7 +129,7 @@ func (r draft) point(p pointer) {
 }
 
 // unpoint takes back everything a Service says of an address.
-func (r draft) unpoint(ip netip.Addr, service name) {
+func (r draft) unpoint(ip netip.Addr, service Name) {
 	h := hashAddr(ip)
 	old, ok := r.addrs.get(h, ip)
 	if !ok {

@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"hash/maphash"
@@ -32,7 +32,7 @@ type entry[K comparable, V any] struct {
 // seed differs in every process, so that no one can choose names that collide.
 var seed = maphash.MakeSeed()
 
-func hashName(n name) uint64 { return maphash.String(seed, string(n)) }
+func hashName(n Name) uint64 { return maphash.String(seed, string(n)) }
 
 func hashAddr(a netip.Addr) uint64 {
 	b := a.As16()

@@ -1,4 +1,4 @@
-package why
+package reported
 
 import (
 	"fmt"
@@ -32,16 +32,16 @@ func TestMemory(t *testing.T) {
 		{"another thing was told before", "0:!as 15:!as", "15:s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, uid, got := memory{}, "u1", []string{}
+			m, uid, got := Memory{}, "u1", []string{}
 			for _, step := range strings.Fields(c.steps) {
 				var second int
 				var what string
 				if n, err := fmt.Sscanf(step, "%d:%s", &second, &what); n < 1 {
 					t.Fatal(step, err)
 				}
-				var before map[reported]bool
+				var before map[Key]bool
 				if strings.HasPrefix(what, "!") { // an Event about a is there from an earlier run
-					before = map[reported]bool{{"u1", "a"}: true}
+					before = map[Key]bool{{"u1", "a"}: true}
 				}
 				if strings.HasPrefix(what, "+") {
 					uid = "u2"
@@ -51,13 +51,13 @@ func TestMemory(t *testing.T) {
 					found = append(found, why.Finding{Code: string(letter), After: after[letter]})
 				}
 				if len(found) == 0 { // the controller forgets the Service
-					m = memory{}
+					m = Memory{}
 					continue
 				}
 				now := time.Unix(int64(second), 0)
-				next := m.observe(types.UID(uid), found, before, now)
+				next := m.Observe(types.UID(uid), found, before, now)
 				told := ""
-				for _, f := range m.due(found, now) {
+				for _, f := range m.Due(found, now) {
 					told += f.Code
 				}
 				if due := !next.IsZero() && !next.After(now); due != (told != "") {
@@ -75,11 +75,11 @@ func TestMemory(t *testing.T) {
 }
 
 func TestRateLimit(t *testing.T) {
-	r := rateLimit{interval: time.Second, burst: 3}
+	r := RateLimit{Interval: time.Second, Burst: 3}
 	start := time.Unix(1000, 0)
 	var got []string
 	for _, at := range []int{0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 60, 60, 60, 60} {
-		slot, ok := r.slot(start.Add(time.Duration(at) * time.Second))
+		slot, ok := r.Slot(start.Add(time.Duration(at) * time.Second))
 		got = append(got, fmt.Sprint(slot.Sub(start).Seconds(), map[bool]string{false: "?"}[ok]))
 	}
 	// Three at once, then one a second, three in advance; who asks beyond that is told when to ask again.

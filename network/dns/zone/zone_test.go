@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"fmt"
@@ -12,13 +12,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/network/dns/dnstest"
 	"fairlead.dev/fairlead/network/world"
 )
 
-var testDomain, _ = parseName("cluster.local")
-
-// query packs a question in the way a stub resolver does.
-func query(t testing.TB, name string, typ uint16) []byte {
+// packed is a question in the way a stub resolver does.
+func packed(t testing.TB, name string, typ uint16) []byte {
 	t.Helper()
 	m := new(miekg.Msg).SetQuestion(name, typ)
 	m.SetEdns0(1232, false)
@@ -30,14 +31,14 @@ func query(t testing.TB, name string, typ uint16) []byte {
 }
 
 // dump is everything a zone says, as sorted text.
-func (z *Zone) dump() string {
+func dump(z *Zone) string {
 	var lines []string
-	z.names.each(func(n name, at *node) {
-		if n == z.domain {
+	z.names.each(func(n Name, at *Node) {
+		if n == z.Domain {
 			return // the serial number differs
 		}
-		line := fmt.Sprintf("%s pods=%t alias=%s hosts=%v", n, at.pods, at.alias, at.hosts)
-		for _, s := range at.sets {
+		line := fmt.Sprintf("%s pods=%t alias=%s hosts=%v", n, at.pods, at.Alias, at.hosts)
+		for _, s := range at.Sets {
 			line += fmt.Sprintf(" %d/%d+%d %x", s.typ, s.count, s.extra, s.wire)
 		}
 		lines = append(lines, line)
@@ -60,16 +61,16 @@ func TestIncremental(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := world.New()
 		changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
-		a := newBuilder(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
+		a := NewBuilder(local, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
 		for range 200 {
 			for range 1 + r.IntN(3) {
 				disturb(r, w)
 			}
-			a.build(w, changes.Take(), 1)
+			made(a, w, changes.Take(), 1)
 		}
-		whole := newBuilder(testDomain, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
-		whole.build(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
-		if got, want := a.now.dump(), whole.now.dump(); got != want {
+		whole := NewBuilder(local, []netip.Addr{netip.MustParseAddr("10.96.0.10")})
+		made(whole, w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
+		if got, want := dump(a.Now), dump(whole.Now); got != want {
 			t.Fatalf("seed %d:\nfollowed:\n%s\n\nat once:\n%s", seed, got, want)
 		}
 		if len(a.services) != len(whole.services) {
@@ -84,25 +85,25 @@ func disturb(r *rand.Rand, w *world.World) {
 	svc := fmt.Sprintf("s%d", r.IntN(6))
 	switch r.IntN(8) {
 	case 0:
-		w.Delete(service(ns, svc, ""))
+		w.Delete(dnstest.Service(ns, svc, ""))
 	case 1:
-		w.Delete(slice(ns, svc, "10.244.0.1", 0))
+		w.Delete(dnstest.Slice(ns, svc, "10.244.0.1", 0))
 	case 2:
 		if r.IntN(2) == 0 {
-			w.Put(namespace(ns))
+			w.Put(dnstest.Namespace(ns))
 		} else {
-			w.Delete(namespace(ns))
+			w.Delete(dnstest.Namespace(ns))
 		}
 	case 3:
-		s := external(svc, "example.com")
+		s := dnstest.External(svc, "example.com")
 		s.Namespace = ns
 		w.Put(s)
 	case 4:
-		w.Put(service(ns, svc, "None"))
+		w.Put(dnstest.Service(ns, svc, "None"))
 	case 5:
-		w.Put(service(ns, svc, fmt.Sprintf("10.96.0.%d", 1+r.IntN(8))))
+		w.Put(dnstest.Service(ns, svc, fmt.Sprintf("10.96.0.%d", 1+r.IntN(8))))
 	default:
-		s := slice(ns, svc, fmt.Sprintf("10.244.0.%d", 1+r.IntN(8)), r.IntN(4))
+		s := dnstest.Slice(ns, svc, fmt.Sprintf("10.244.0.%d", 1+r.IntN(8)), r.IntN(4))
 		if len(s.Endpoints) > 0 && r.IntN(2) == 0 {
 			s.Endpoints[0].Hostname = new("shared")
 		}
@@ -112,33 +113,33 @@ func disturb(r *rand.Rand, w *world.World) {
 
 // TestZoneIsImmutable: a zone says the same after it has been followed by others.
 func TestZoneIsImmutable(t *testing.T) {
-	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"))
-	w.Put(slice("default", "db", "10.244.0.5", 3))
+	w := dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20"), dnstest.Service("default", "db", "None"))
+	w.Put(dnstest.Slice("default", "db", "10.244.0.5", 3))
 	changes := w.Subscribe(world.Services, world.Namespaces, world.Nodes)
-	a := newBuilder(testDomain, nil)
-	old := a.build(w, changes.Take(), 1)
-	before := old.dump()
+	a := NewBuilder(local, nil)
+	old := made(a, w, changes.Take(), 1)
+	before := dump(old)
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 300 {
 		disturb(r, w)
-		w.Put(slice("default", "db", "10.244.0.5", r.IntN(9)))
-		a.build(w, changes.Take(), 2)
+		w.Put(dnstest.Slice("default", "db", "10.244.0.5", r.IntN(9)))
+		made(a, w, changes.Take(), 2)
 	}
-	if old.dump() != before {
+	if dump(old) != before {
 		t.Error("a published zone changed")
 	}
-	if a.now.dump() == before {
+	if dump(a.Now) == before {
 		t.Error("the newest zone is the first one: nothing was tested")
 	}
 }
 
 // TestNoAllocation: answering from the zone allocates nothing.
 func TestNoAllocation(t *testing.T) {
-	w := cluster(service("default", "web", "10.96.0.20"), service("default", "db", "None"))
-	w.Put(slice("default", "db", "10.244.0.5", 3))
-	a := newBuilder(testDomain, nil)
-	a.synced = true
-	z := a.build(w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
+	w := dnstest.Cluster(dnstest.Service("default", "web", "10.96.0.20"), dnstest.Service("default", "db", "None"))
+	w.Put(dnstest.Slice("default", "db", "10.244.0.5", 3))
+	a := NewBuilder(local, nil)
+	a.Synced = true
+	z := made(a, w, w.Subscribe(world.Services, world.Namespaces, world.Nodes).Take(), 1)
 	for _, q := range []struct {
 		name string
 		typ  uint16
@@ -151,12 +152,12 @@ func TestNoAllocation(t *testing.T) {
 		{"5.0.244.10.in-addr.arpa.", miekg.TypePTR},
 		{"www.example.com.", miekg.TypeA},
 	} {
-		msg := query(t, q.name, q.typ)
-		var r request
-		w := response{buf: make([]byte, 0, maxUDP)}
+		msg := packed(t, q.name, q.typ)
+		var r Request
+		w := Response{Buf: make([]byte, 0, MaxUDP)}
 		n := testing.AllocsPerRun(100, func() {
-			rcode, _ := r.parse(msg)
-			z.respond(&r, rcode, &w, maxUDP)
+			rcode, _ := r.Parse(msg)
+			z.Respond(&r, rcode, &w, MaxUDP)
 		})
 		if n != 0 {
 			t.Errorf("%s: %v allocations", q.name, n)
@@ -167,13 +168,13 @@ func TestNoAllocation(t *testing.T) {
 // TestNames: presentation and wire form, and the reverse names of addresses, there and back.
 func TestNames(t *testing.T) {
 	for _, s := range []string{".", "a.", "web.default.svc.cluster.local.", strings.Repeat("a.", 127)} {
-		n, ok := parseName(s)
+		n, ok := ParseName(s)
 		if !ok || n.String() != s {
 			t.Errorf("%q became %q, %t", s, n.String(), ok)
 		}
 	}
 	for _, s := range []string{"a..b", ".a", strings.Repeat("a", 64), strings.Repeat("a.", 128)} {
-		if n, ok := parseName(s); ok {
+		if n, ok := ParseName(s); ok {
 			t.Errorf("%q was taken for %q", s, n.String())
 		}
 	}
@@ -191,7 +192,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"10.in-addr.arpa.", "1.2.3.4.5.in-addr.arpa.", "256.2.3.4.in-addr.arpa.", "01.2.3.4.in-addr.arpa.", "x.2.3.4.in-addr.arpa.", "in-addr.arpa.", "ip6.arpa.", "1.ip6.arpa."} {
-		n, _ := parseName(s)
+		n, _ := ParseName(s)
 		if ip, ok := reversed([]byte(n)); ok {
 			t.Errorf("%s was taken for %s", s, ip)
 		}
@@ -201,24 +202,44 @@ func TestNames(t *testing.T) {
 // TestIllegalNames: what does not fit in DNS is left out, and nothing else with it.
 func TestIllegalNames(t *testing.T) {
 	long := strings.Repeat("a", 64)
-	port := service("default", "web", "10.96.0.20")
+	port := dnstest.Service("default", "web", "10.96.0.20")
 	port.Spec.Ports = append(port.Spec.Ports, corev1.ServicePort{Name: long, Port: 81})
-	host := slice("default", "db", "10.244.0.5", 2)
+	host := dnstest.Slice("default", "db", "10.244.0.5", 2)
 	host.Endpoints[0].Hostname = new(long)
 	for _, c := range []struct {
 		svc    *corev1.Service
 		slices []*discoveryv1.EndpointSlice
 		names  int
 	}{
-		{service("default", long, "10.96.0.20"), nil, 0},
-		{service(long, "web", "10.96.0.20"), nil, 0},
-		{external("api", "bad..name"), nil, 0},
-		{external("api", ""), nil, 0},
+		{dnstest.Service("default", long, "10.96.0.20"), nil, 0},
+		{dnstest.Service(long, "web", "10.96.0.20"), nil, 0},
+		{dnstest.External("api", "bad..name"), nil, 0},
+		{dnstest.External("api", ""), nil, 0},
 		{port, nil, 3},
-		{service("default", "db", "None"), []*discoveryv1.EndpointSlice{host}, 4},
+		{dnstest.Service("default", "db", "None"), []*discoveryv1.EndpointSlice{host}, 4},
 	} {
-		if r := derive(testDomain, c.svc, c.slices); len(r.names) != c.names {
+		if r := derive(local, c.svc, c.slices); len(r.names) != c.names {
 			t.Errorf("%s/%s: %d names, want %d", c.svc.Namespace, c.svc.Name, len(r.names), c.names)
 		}
 	}
 }
+
+// made is a builder's next Zone of what has changed in a World.
+func made(b *Builder, w *world.World, changes world.Changes, serial uint32) *Zone {
+	return b.Build(func(yield func(string, bool) bool) {
+		for ns := range changes.Of(world.Namespaces) {
+			if !yield(ns.Name, w.HasNamespace(ns.Name)) {
+				return
+			}
+		}
+	}, func(yield func(types.NamespacedName, Service) bool) {
+		for name := range changes.Of(world.Services) {
+			object, endpointSlices := w.Service(name)
+			if !yield(name, Service{object, endpointSlices}) {
+				return
+			}
+		}
+	}, serial)
+}
+
+var local, _ = ParseName("cluster.local")

@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"encoding/binary"
@@ -9,49 +9,49 @@ import (
 
 // Record types and the class this server knows (RFC 1035, 2782, 3596, 6891, 8482).
 const (
-	typeA     = 1
-	typeNS    = 2
-	typeCNAME = 5
-	typeSOA   = 6
-	typePTR   = 12
-	typeHINFO = 13
-	typeTXT   = 16
-	typeAAAA  = 28
-	typeSRV   = 33
-	typeOPT   = 41
+	TypeA     = 1
+	TypeNS    = 2
+	TypeCNAME = 5
+	TypeSOA   = 6
+	TypePTR   = 12
+	TypeHINFO = 13
+	TypeTXT   = 16
+	TypeAAAA  = 28
+	TypeSRV   = 33
+	TypeOPT   = 41
 	typeIXFR  = 251
 	typeAXFR  = 252
-	typeANY   = 255
+	TypeANY   = 255
 
-	classIN  = 1
+	ClassIN  = 1
 	classANY = 255
 )
 
 // Times to live, in seconds. Five seconds is the default of CoreDNS's kubernetes plugin (rule N34) and
 // bounds how long a client may believe an endpoint that is gone; the schema version never changes (N1).
 const (
-	ttl        = 5
+	TTL        = 5
 	ttlVersion = 28800
 )
 
 const (
-	headerSize = 12
+	HeaderSize = 12 // bytes before the question
 	rrFixed    = 12 // a record before its data: owner pointer, type, class, TTL, data length
-	optSize    = 11
+	OptSize    = 11 // an OPT record without options
 
 	// maxAnswer is what every response leaves for records: a message ends at 65535 bytes, and the
 	// longest question and an OPT record must fit too. Records beyond it are left out; a name
 	// with four thousand addresses is answered with the first ones.
-	maxAnswer = 65535 - headerSize - maxName - 4 - optSize
+	maxAnswer = 65535 - HeaderSize - MaxName - 4 - OptSize
 
 	// maxPointer is the last offset a compression pointer can name.
 	maxPointer = 0x3fff
 )
 
-// rrset is all records of one type at one owner name, finished: each answer record's owner is a
+// RRSet is all records of one type at one owner name, finished: each answer record's owner is a
 // pointer to the question at offset 12, and no record data is compressed, so that a chased alias can
 // copy the answers below another owner by writing that pointer alone.
-type rrset struct {
+type RRSet struct {
 	typ    uint16
 	count  uint16 // records in the answer section
 	extra  uint16 // records in the additional section, after the answers
@@ -61,14 +61,14 @@ type rrset struct {
 }
 
 // full reports whether n more bytes of answers do not fit in any message.
-func (s *rrset) full(n int) bool { return len(s.wire)+n > maxAnswer }
+func (s *RRSet) full(n int) bool { return len(s.wire)+n > maxAnswer }
 
 // add appends one answer record.
-func (s *rrset) add(ttl uint32, data []byte) {
+func (s *RRSet) add(ttl uint32, data []byte) {
 	if s.full(rrFixed + len(data)) {
 		return
 	}
-	s.wire = appendRecord(s.wire, headerSize, s.typ, ttl, data)
+	s.wire = appendRecord(s.wire, HeaderSize, s.typ, ttl, data)
 	s.count++
 	s.split = uint16(len(s.wire))
 }
@@ -76,19 +76,19 @@ func (s *rrset) add(ttl uint32, data []byte) {
 func appendRecord(b []byte, owner int, typ uint16, ttl uint32, data []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, 0xc000|uint16(owner))
 	b = binary.BigEndian.AppendUint16(b, typ)
-	b = binary.BigEndian.AppendUint16(b, classIN)
+	b = binary.BigEndian.AppendUint16(b, ClassIN)
 	b = binary.BigEndian.AppendUint32(b, ttl)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
 	return append(b, data...)
 }
 
 // addrSets returns the A and AAAA sets of addrs; a family without an address has none.
-func addrSets(addrs []netip.Addr) []rrset {
-	var sets []rrset
-	for _, family := range []rrset{{typ: typeA, stride: rrFixed + 4}, {typ: typeAAAA, stride: rrFixed + 16}} {
+func addrSets(addrs []netip.Addr) []RRSet {
+	var sets []RRSet
+	for _, family := range []RRSet{{typ: TypeA, stride: rrFixed + 4}, {typ: TypeAAAA, stride: rrFixed + 16}} {
 		for _, ip := range addrs {
-			if ip.Is4() == (family.typ == typeA) {
-				family.add(ttl, ip.AsSlice())
+			if ip.Is4() == (family.typ == TypeA) {
+				family.add(TTL, ip.AsSlice())
 			}
 		}
 		if family.count > 0 {
@@ -99,9 +99,9 @@ func addrSets(addrs []netip.Addr) []rrset {
 	return sets
 }
 
-// dataSet returns a set of one record.
-func dataSet(typ uint16, ttl uint32, data string) rrset {
-	s := rrset{typ: typ}
+// DataSet returns a set of one record.
+func DataSet(typ uint16, ttl uint32, data string) RRSet {
+	s := RRSet{typ: typ}
 	s.add(ttl, []byte(data))
 	return s
 }
@@ -109,13 +109,13 @@ func dataSet(typ uint16, ttl uint32, data string) rrset {
 // target is one SRV record and the addresses of the host it names.
 type target struct {
 	port  uint16
-	host  name
+	host  Name
 	addrs []netip.Addr
 }
 
 // srvSet returns the SRV records at owner with their targets' addresses as additional records. The
 // same host and port is said once. Priority and weight are CoreDNS's: all alike, sharing 100.
-func srvSet(owner name, targets []target) rrset {
+func srvSet(owner Name, targets []target) RRSet {
 	slices.SortFunc(targets, func(a, b target) int {
 		if c := strings.Compare(string(a.host), string(b.host)); c != 0 {
 			return c
@@ -124,14 +124,14 @@ func srvSet(owner name, targets []target) rrset {
 	})
 	targets = slices.CompactFunc(targets, func(a, b target) bool { return a.host == b.host && a.port == b.port })
 	weight := uint16(max(1, 100/max(1, len(targets))))
-	s := rrset{typ: typeSRV}
+	s := RRSet{typ: TypeSRV}
 	hosts := make([]int, len(targets)) // where each target's name stands in the message
 	for i, t := range targets {
 		data := make([]byte, 6, 6+len(t.host))
 		binary.BigEndian.PutUint16(data[2:], weight)
 		binary.BigEndian.PutUint16(data[4:], t.port)
-		hosts[i] = headerSize + len(owner) + 4 + len(s.wire) + rrFixed + 6
-		s.add(ttl, append(data, t.host...))
+		hosts[i] = HeaderSize + len(owner) + 4 + len(s.wire) + rrFixed + 6
+		s.add(TTL, append(data, t.host...))
 	}
 	s.addGlue(targets, hosts)
 	s.wire = slices.Clip(s.wire)
@@ -139,31 +139,31 @@ func srvSet(owner name, targets []target) rrset {
 }
 
 // addGlue appends the targets' addresses, each host once, as far as pointers reach.
-func (s *rrset) addGlue(targets []target, hosts []int) {
-	var last name
+func (s *RRSet) addGlue(targets []target, hosts []int) {
+	var last Name
 	for i, t := range targets[:s.count] {
 		if t.host == last || hosts[i] > maxPointer {
 			continue
 		}
 		last = t.host
 		for _, ip := range t.addrs {
-			typ := uint16(typeA)
+			typ := uint16(TypeA)
 			if ip.Is6() {
-				typ = typeAAAA
+				typ = TypeAAAA
 			}
 			if !s.full(rrFixed + 16) {
-				s.wire = appendRecord(s.wire, hosts[i], typ, ttl, ip.AsSlice())
+				s.wire = appendRecord(s.wire, hosts[i], typ, TTL, ip.AsSlice())
 				s.extra++
 			}
 		}
 	}
 }
 
-// node is everything said about one name. A node without sets is a name that exists and has no
+// Node is everything said about one name. A node without sets is a name that exists and has no
 // record of any type: NODATA, not NXDOMAIN (rules N30, N32; RFC 8020 for the names between).
-type node struct {
-	sets  []rrset
-	alias name   // target of the CNAME record, which is then the only record
+type Node struct {
+	Sets  []RRSet
+	Alias Name   // target of the CNAME record, which is then the only record
 	hosts []host // a ClusterIP Service's endpoints: names below it that are not stored one by one
 	pods  bool   // <namespace>.pod.<zone>: every address below it is a name (rule N17)
 }
@@ -175,10 +175,10 @@ type host struct {
 }
 
 // set returns the records of a type. ANY gets one set, as RFC 8482 (section 4.1) permits.
-func (n *node) set(typ uint16) *rrset {
-	for i := range n.sets {
-		if n.sets[i].typ == typ || typ == typeANY {
-			return &n.sets[i]
+func (n *Node) set(typ uint16) *RRSet {
+	for i := range n.Sets {
+		if n.Sets[i].typ == typ || typ == TypeANY {
+			return &n.Sets[i]
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"cmp"
@@ -15,14 +15,14 @@ import (
 
 // records is what one Service contributes to the Zone.
 type records struct {
-	service name
+	service Name
 	names   []named
 	reverse []pointer
 }
 
 type named struct {
-	name name
-	node *node
+	name Name
+	node *Node
 }
 
 // pointer is an address and what it belongs to.
@@ -33,7 +33,7 @@ type pointer struct {
 
 // belongs names a Service as a whole (for its ClusterIP, label empty), or its endpoint called label.
 type belongs struct {
-	service name
+	service Name
 	label   string
 }
 
@@ -51,12 +51,12 @@ type port struct {
 // derive computes what a Service contributes: a pure function of the Service, its EndpointSlices and
 // the name of the cluster zone's "svc" branch. A Service whose name does not fit in DNS contributes
 // nothing.
-func derive(branch name, svc *corev1.Service, eps []*discoveryv1.EndpointSlice) records {
-	ns, ok := branch.child(svc.Namespace)
+func derive(branch Name, svc *corev1.Service, eps []*discoveryv1.EndpointSlice) records {
+	ns, ok := branch.Child(svc.Namespace)
 	if !ok {
 		return records{}
 	}
-	own, ok := ns.child(svc.Name)
+	own, ok := ns.Child(svc.Name)
 	if !ok {
 		return records{}
 	}
@@ -78,11 +78,11 @@ func (r *records) external(to string) {
 	if _, err := netip.ParseAddr(to); err == nil {
 		return
 	}
-	alias, ok := parseName(to)
+	alias, ok := ParseName(to)
 	if !ok || alias == "\x00" {
 		return
 	}
-	r.add(r.service, &node{alias: alias, sets: []rrset{dataSet(typeCNAME, ttl, string(alias))}})
+	r.add(r.service, &Node{Alias: alias, Sets: []RRSet{DataSet(TypeCNAME, TTL, string(alias))}})
 }
 
 // cluster is rules N2, N3, N4 and N12: the ClusterIPs, and an SRV record with the Service's port for
@@ -101,13 +101,13 @@ func (r *records) cluster(svc *corev1.Service, eps []endpoint) {
 		key := port{name: p.Name, proto: protocol(p.Protocol)}
 		ports[key] = append(ports[key], t)
 	}
-	n := &node{sets: addrSets(addrs)}
+	n := &Node{Sets: addrSets(addrs)}
 	for _, ep := range eps {
 		n.hosts = append(n.hosts, ep.host)
 		r.reverse = append(r.reverse, pointer{ep.addr, belongs{r.service, ep.label}})
 	}
 	if len(all) > 0 {
-		n.sets = append(n.sets, srvSet(r.service, all))
+		n.Sets = append(n.Sets, srvSet(r.service, all))
 	}
 	r.add(r.service, n)
 	for _, ip := range addrs {
@@ -130,11 +130,11 @@ func (r *records) headless(eps []endpoint) {
 		byLabel[ep.label] = append(byLabel[ep.label], ep.addr)
 		r.reverse = append(r.reverse, pointer{ep.addr, belongs{r.service, ep.label}})
 	}
-	hosts := map[string]name{}
+	hosts := map[string]Name{}
 	for label, addrs := range byLabel {
-		if n, ok := r.service.child(label); ok {
+		if n, ok := r.service.Child(label); ok {
 			hosts[label] = n
-			r.add(n, &node{sets: addrSets(addrs)})
+			r.add(n, &Node{Sets: addrSets(addrs)})
 		}
 	}
 	var all []target
@@ -147,9 +147,9 @@ func (r *records) headless(eps []endpoint) {
 			ports[key] = append(ports[key], t)
 		}
 	}
-	n := &node{sets: addrSets(slices.Compact(addrs))} // sorted: two labels may share an address
+	n := &Node{Sets: addrSets(slices.Compact(addrs))} // sorted: two labels may share an address
 	if len(all) > 0 {
-		n.sets = append(n.sets, srvSet(r.service, all))
+		n.Sets = append(n.Sets, srvSet(r.service, all))
 	}
 	r.add(r.service, n)
 	r.addPorts(ports)
@@ -158,12 +158,12 @@ func (r *records) headless(eps []endpoint) {
 // addPorts adds _port._proto below the Service for each named port, and the _proto between them: RFC
 // 8020 has a name exist whose child does.
 func (r *records) addPorts(ports map[port][]target) {
-	between := map[string]name{}
+	between := map[string]Name{}
 	for p, targets := range ports {
 		if p.name == "" {
 			continue // rule N12
 		}
-		proto, ok := r.service.child("_" + p.proto)
+		proto, ok := r.service.Child("_" + p.proto)
 		if !ok {
 			continue
 		}
@@ -171,16 +171,16 @@ func (r *records) addPorts(ports map[port][]target) {
 			between[p.proto] = proto
 			r.add(proto, emptyNode)
 		}
-		if own, ok := proto.child("_" + p.name); ok {
-			r.add(own, &node{sets: []rrset{srvSet(own, targets)}})
+		if own, ok := proto.Child("_" + p.name); ok {
+			r.add(own, &Node{Sets: []RRSet{srvSet(own, targets)}})
 		}
 	}
 }
 
 // emptyNode is a name that exists only because names below it do.
-var emptyNode = &node{}
+var emptyNode = &Node{}
 
-func (r *records) add(n name, at *node) { r.names = append(r.names, named{n, at}) }
+func (r *records) add(n Name, at *Node) { r.names = append(r.names, named{n, at}) }
 
 func clusterIPs(svc *corev1.Service) []netip.Addr {
 	var addrs []netip.Addr

@@ -1,49 +1,49 @@
-package dns
+package zone
 
 import (
 	"net/netip"
 	"strings"
 )
 
-// name is a domain name in wire format (length-prefixed labels, ending in the zero byte), in lower
+// Name is a domain name in wire format (length-prefixed labels, ending in the zero byte), in lower
 // case. Names are compared as strings: DNS compares case-insensitively (rule N18), so everything that
 // enters is folded once.
-type name string
+type Name string
 
 // Limits of RFC 1035, section 2.3.4.
 const (
 	maxLabel = 63
-	maxName  = 255
+	MaxName  = 255
 )
 
-// parseName reads the presentation form ("cluster.local", with or without the final dot). Escapes are
+// ParseName reads the presentation form ("cluster.local", with or without the final dot). Escapes are
 // not supported: no name of the API can contain a character that needs one.
-func parseName(s string) (name, bool) {
+func ParseName(s string) (Name, bool) {
 	s = strings.TrimSuffix(s, ".")
 	if s == "" {
 		return "\x00", true
 	}
-	var n name = "\x00"
+	var n Name = "\x00"
 	labels := strings.Split(s, ".")
 	for i := len(labels) - 1; i >= 0; i-- {
 		var ok bool
-		if n, ok = n.child(labels[i]); !ok {
+		if n, ok = n.Child(labels[i]); !ok {
 			return "", false
 		}
 	}
 	return n, true
 }
 
-// child returns the name one label below n, and whether it is a legal name.
-func (n name) child(label string) (name, bool) {
-	if label == "" || len(label) > maxLabel || 1+len(label)+len(n) > maxName {
+// Child returns the name one label below n, and whether it is a legal name.
+func (n Name) Child(label string) (Name, bool) {
+	if label == "" || len(label) > maxLabel || 1+len(label)+len(n) > MaxName {
 		return "", false
 	}
-	return name(string(byte(len(label)))+strings.ToLower(label)) + n, true
+	return Name(string(byte(len(label)))+strings.ToLower(label)) + n, true
 }
 
-// parent returns n without its first label; the root is its own parent.
-func (n name) parent() name {
+// Parent returns n without its first label; the root is its own parent.
+func (n Name) Parent() Name {
 	if n == "\x00" {
 		return n
 	}
@@ -51,15 +51,15 @@ func (n name) parent() name {
 }
 
 // label returns the first label of n.
-func (n name) label() string { return string(n[1 : 1+n[0]]) }
+func (n Name) label() string { return string(n[1 : 1+n[0]]) }
 
 // String returns the presentation form with its final dot.
-func (n name) String() string {
+func (n Name) String() string {
 	if n == "\x00" || n == "" {
 		return "."
 	}
 	var b strings.Builder
-	for ; n != "\x00"; n = n.parent() {
+	for ; n != "\x00"; n = n.Parent() {
 		b.WriteString(n.label())
 		b.WriteByte('.')
 	}
@@ -99,12 +99,12 @@ func undashed(label string) (netip.Addr, bool) {
 }
 
 const (
-	arpa4 name = "\x07in-addr\x04arpa\x00"
-	arpa6 name = "\x03ip6\x04arpa\x00"
+	arpa4 Name = "\x07in-addr\x04arpa\x00"
+	arpa6 Name = "\x03ip6\x04arpa\x00"
 )
 
 // reverse returns the name under which ip's PTR record lives.
-func reverse(ip netip.Addr) name {
+func reverse(ip netip.Addr) Name {
 	const hex = "0123456789abcdef"
 	n := arpa6
 	if ip.Is4() {
@@ -112,11 +112,11 @@ func reverse(ip netip.Addr) name {
 	}
 	for _, b := range ip.AsSlice() {
 		if ip.Is4() {
-			n, _ = n.child(itoa(b))
+			n, _ = n.Child(itoa(b))
 			continue
 		}
-		n = name([]byte{1, hex[b>>4]}) + n
-		n = name([]byte{1, hex[b&15]}) + n
+		n = Name([]byte{1, hex[b>>4]}) + n
+		n = Name([]byte{1, hex[b&15]}) + n
 	}
 	return n
 }

@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"encoding/binary"
@@ -7,37 +7,29 @@ import (
 	"strings"
 )
 
-// Text is what the server's table has under a name, for people: a line for each record as in a zone file, and in a comment what
-// has no records, does not exist, or is not for this table to say. It ends in a line feed.
-func (s *Server) Text(domain string) string {
-	n, ok := parseName(domain)
-	if z := s.zone.Load(); ok && z != nil {
-		return z.text(n)
-	}
-	return fmt.Sprintf("; %s: no name, or no table yet\n", domain)
-}
-
-func (z *Zone) text(n name) string {
+// Text is what is under a name, a line for each record as in a zone file, and in a comment what has no records, does not exist, or
+// is not for this zone to say.
+func (z *Zone) Text(n Name) string {
 	if ip, ok := reversed([]byte(n)); ok {
 		return z.pointers(n, ip)
 	}
-	if !z.holds(n) {
-		return fmt.Sprintf("; %s is not in %s\n", n, z.domain)
+	if !z.Holds(n) {
+		return fmt.Sprintf("; %s is not in %s\n", n, z.Domain)
 	}
-	at := z.find(n)
+	at := z.Find(n)
 	if at == nil {
-		at = z.located(n)
+		at = z.Located(n)
 	}
 	switch {
 	case at == nil && !z.synced:
 		return fmt.Sprintf("; %s: not known yet\n", n)
 	case at == nil:
 		return fmt.Sprintf("; %s does not exist\n", n)
-	case len(at.sets) == 0:
+	case len(at.Sets) == 0:
 		return fmt.Sprintf("; %s exists and has no records\n", n)
 	}
 	var b strings.Builder
-	for _, set := range at.sets {
+	for _, set := range at.Sets {
 		wire := set.wire[:set.split]
 		for range set.count {
 			typ, ttl := binary.BigEndian.Uint16(wire[2:]), binary.BigEndian.Uint32(wire[6:])
@@ -50,7 +42,7 @@ func (z *Zone) text(n name) string {
 }
 
 // pointers are the names of what has an address.
-func (z *Zone) pointers(n name, ip netip.Addr) string {
+func (z *Zone) pointers(n Name, ip netip.Addr) string {
 	all, _ := z.addrs.get(hashAddr(ip), ip)
 	if len(all) == 0 {
 		return fmt.Sprintf("; %s: %s is nobody's\n", n, ip)
@@ -59,9 +51,9 @@ func (z *Zone) pointers(n name, ip netip.Addr) string {
 	for _, to := range all {
 		host := to.service
 		if to.label != "" {
-			host, _ = host.child(to.label)
+			host, _ = host.Child(to.label)
 		}
-		fmt.Fprintf(&b, "%s %d IN PTR %s\n", n, ttl, host)
+		fmt.Fprintf(&b, "%s %d IN PTR %s\n", n, TTL, host)
 	}
 	return b.String()
 }
@@ -69,17 +61,17 @@ func (z *Zone) pointers(n name, ip netip.Addr) string {
 // dataText is a record's type and data.
 func dataText(typ uint16, data []byte) string {
 	switch typ {
-	case typeA, typeAAAA:
+	case TypeA, TypeAAAA:
 		ip, _ := netip.AddrFromSlice(data)
 		return map[bool]string{true: "A ", false: "AAAA "}[ip.Is4()] + ip.String()
-	case typeCNAME:
-		return "CNAME " + name(data).String()
-	case typeNS:
-		return "NS " + name(data).String()
-	case typeSRV:
+	case TypeCNAME:
+		return "CNAME " + Name(data).String()
+	case TypeNS:
+		return "NS " + Name(data).String()
+	case TypeSRV:
 		u := binary.BigEndian.Uint16
-		return fmt.Sprintf("SRV %d %d %d %s", u(data), u(data[2:]), u(data[4:]), name(data[6:]))
-	case typeTXT:
+		return fmt.Sprintf("SRV %d %d %d %s", u(data), u(data[2:]), u(data[4:]), Name(data[6:]))
+	case TypeTXT:
 		return fmt.Sprintf("TXT %q", data[1:1+data[0]])
 	}
 	return fmt.Sprintf("TYPE%d \\# %d %x", typ, len(data), data) // RFC 3597

@@ -1,4 +1,4 @@
-package garbage
+package content
 
 import (
 	"fmt"
@@ -12,14 +12,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// content is what one look at a deleted namespace still found in it.
-type content struct {
+// Remaining is what one look at a deleted namespace still found in it.
+type Remaining struct {
 	byResource  map[string]int // "pods." or "widgets.example.com" to a count
 	byFinalizer map[string]int
-	failures    []string
+	Failures    []string
 }
 
-func (c *content) add(gvr schema.GroupVersionResource, left *metav1.PartialObjectMetadataList) {
+// Add counts what is left of one resource.
+func (c *Remaining) Add(gvr schema.GroupVersionResource, left *metav1.PartialObjectMetadataList) {
 	if len(left.Items) == 0 {
 		return
 	}
@@ -34,7 +35,8 @@ func (c *content) add(gvr schema.GroupVersionResource, left *metav1.PartialObjec
 	}
 }
 
-func (c *content) total() int {
+// Total is how many objects are left.
+func (c *Remaining) Total() int {
 	n := 0
 	for _, k := range c.byResource {
 		n += k
@@ -42,9 +44,9 @@ func (c *content) total() int {
 	return n
 }
 
-// conditions are the namespace's conditions, in upstream's words, with have's
+// Conditions are the namespace's conditions, in upstream's words, with have's
 // transition times where the status is the same.
-func (c *content) conditions(have []corev1.NamespaceCondition, now time.Time) []corev1.NamespaceCondition {
+func (c *Remaining) Conditions(have []corev1.NamespaceCondition, now time.Time) []corev1.NamespaceCondition {
 	condition := func(t corev1.NamespaceConditionType, holds bool, yes, yesMessage, no, noMessage string) corev1.NamespaceCondition {
 		c := corev1.NamespaceCondition{Type: t, Status: corev1.ConditionFalse, Reason: no, Message: noMessage, LastTransitionTime: metav1.NewTime(now)}
 		if holds {
@@ -60,8 +62,8 @@ func (c *content) conditions(have []corev1.NamespaceCondition, now time.Time) []
 	return []corev1.NamespaceCondition{
 		condition(corev1.NamespaceDeletionDiscoveryFailure, false, "", "", "ResourcesDiscovered", "All resources successfully discovered"),
 		condition(corev1.NamespaceDeletionGVParsingFailure, false, "", "", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
-		condition(corev1.NamespaceDeletionContentFailure, len(c.failures) > 0,
-			"ContentDeletionFailed", "Failed to delete all resource types, "+fmt.Sprint(len(c.failures))+" remaining: "+strings.Join(c.failures, ", "),
+		condition(corev1.NamespaceDeletionContentFailure, len(c.Failures) > 0,
+			"ContentDeletionFailed", "Failed to delete all resource types, "+fmt.Sprint(len(c.Failures))+" remaining: "+strings.Join(c.Failures, ", "),
 			"ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
 		condition(corev1.NamespaceContentRemaining, len(c.byResource) > 0,
 			"SomeResourcesRemain", "Some resources are remaining: "+list(c.byResource, "%s has %d resource instances"),

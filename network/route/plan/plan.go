@@ -1,4 +1,4 @@
-package route
+package plan
 
 import (
 	"cmp"
@@ -23,32 +23,32 @@ type Hop struct {
 // Services ends on our link, and what no better route is known for in the
 // ranges of pods and Services is nowhere: by a host's default route it would
 // reach strangers who have the address. A confined node has no way out at all.
-func Fixed(c Config) []Hop {
+func Fixed(nodeIPs []netip.Addr, podCIDRs, serviceCIDRs []netip.Prefix, confined bool) []Hop {
 	var hops []Hop
-	ends := c.ServiceCIDRs
-	if c.Confined {
-		for _, a := range c.NodeIPs {
+	ends := serviceCIDRs
+	if confined {
+		for _, a := range nodeIPs {
 			ends = append(slices.Clone(ends), netip.PrefixFrom(a, 0).Masked())
 		}
 	}
 	for _, to := range ends {
-		at := slices.IndexFunc(c.NodeIPs, func(a netip.Addr) bool { return a.Is4() == to.Addr().Is4() })
+		at := slices.IndexFunc(nodeIPs, func(a netip.Addr) bool { return a.Is4() == to.Addr().Is4() })
 		if at >= 0 {
-			hops = append(hops, Hop{To: to.Masked(), Source: c.NodeIPs[at]})
+			hops = append(hops, Hop{To: to.Masked(), Source: nodeIPs[at]})
 		}
 	}
-	for _, to := range slices.Concat(c.PodCIDRs, c.ServiceCIDRs) {
+	for _, to := range slices.Concat(podCIDRs, serviceCIDRs) {
 		hops = append(hops, Hop{To: to.Masked()})
 	}
 	return hops
 }
 
-// Plan returns the routes to the pods of all nodes but the one named, by
+// ToNodes returns the routes to the pods of all nodes but the one named, by
 // destination. A range is reached through its node's address of the same
 // family. A node that has no pod range or no such address yet has none, and of
 // two nodes that claim one range the first by name has it. An address at which
 // no other machine can be reached counts as none.
-func Plan(nodes []*corev1.Node, self string) []Hop {
+func ToNodes(nodes []*corev1.Node, self string) []Hop {
 	var hops []Hop
 	taken := map[netip.Prefix]bool{}
 	byName := slices.SortedFunc(slices.Values(nodes), func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
