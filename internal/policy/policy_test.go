@@ -86,7 +86,6 @@ var importRules = []struct {
 	{"k8s.io/cri-api", []string{"node"}, false, "containers belong to the node"},
 	{"github.com/containerd/containerd", []string{"node/cri"}, false, "one package speaks with containerd below the CRI service"},
 	{"github.com/mdlayher/netlink", []string{"network/nft", "host", "test/bench"}, true, "one package writes the kernel's rules"},
-	{"github.com/ti-mo/conntrack", []string{"network/nft"}, true, "one package writes the kernel's rules"},
 	{"github.com/miekg/dns", []string{"test/bench"}, true, "the second opinion of the DNS tests and the baseline of the benchmark, not part of the program"},
 	{"C", nil, false, "the program is static"},
 	{module + "/internal/apitest", []string{"internal/apitest"}, true, "test files only"},
