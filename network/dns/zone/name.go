@@ -103,38 +103,7 @@ const (
 	arpa6 Name = "\x03ip6\x04arpa\x00"
 )
 
-// reverse returns the name under which ip's PTR record lives.
-func reverse(ip netip.Addr) Name {
-	const hex = "0123456789abcdef"
-	n := arpa6
-	if ip.Is4() {
-		n = arpa4
-	}
-	for _, b := range ip.AsSlice() {
-		if ip.Is4() {
-			n, _ = n.Child(itoa(b))
-			continue
-		}
-		n = Name([]byte{1, hex[b>>4]}) + n
-		n = Name([]byte{1, hex[b&15]}) + n
-	}
-	return n
-}
-
-func itoa(b byte) string {
-	var d [3]byte
-	i := len(d)
-	for {
-		i--
-		d[i] = '0' + b%10
-		if b /= 10; b == 0 {
-			return string(d[i:])
-		}
-	}
-}
-
-// reversed is the inverse of reverse: the address whose PTR record is asked for by the wire-format
-// name n. It is false for anything else, in particular for a name with too few or too many labels.
+// reversed is the address whose PTR record is asked for by the wire-format name n. It is false for anything else, in particular for a name with too few or too many labels.
 func reversed(n []byte) (netip.Addr, bool) {
 	switch {
 	case len(n) > len(arpa4) && string(n[len(n)-len(arpa4):]) == string(arpa4):

@@ -57,28 +57,6 @@ func (t table[K, V]) get(h uint64, key K) (v V, ok bool) {
 	return v, false
 }
 
-// each calls f for every entry, in no particular order.
-func (t table[K, V]) each(f func(K, V)) {
-	if t.root == nil {
-		return
-	}
-	for _, b := range t.root {
-		if b == nil {
-			continue
-		}
-		for _, l := range b {
-			if l == nil {
-				continue
-			}
-			for _, bucket := range l {
-				for _, e := range bucket {
-					f(e.key, e.value)
-				}
-			}
-		}
-	}
-}
-
 // edit is a table being changed by one goroutine. It copies each part of the table it started from at
 // most once; publish ends it.
 type edit[K comparable, V any] struct {

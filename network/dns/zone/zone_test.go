@@ -33,7 +33,7 @@ func packed(t testing.TB, name string, typ uint16) []byte {
 // dump is everything a zone says, as sorted text.
 func dump(z *Zone) string {
 	var lines []string
-	z.names.each(func(n Name, at *Node) {
+	each(z.names, func(n Name, at *Node) {
 		if n == z.Domain {
 			return // the serial number differs
 		}
@@ -43,7 +43,7 @@ func dump(z *Zone) string {
 		}
 		lines = append(lines, line)
 	})
-	z.addrs.each(func(ip netip.Addr, at []belongs) {
+	each(z.addrs, func(ip netip.Addr, at []belongs) {
 		line := ip.String()
 		for _, p := range at {
 			line += fmt.Sprintf(" %s%s", p.label, p.service)
@@ -243,3 +243,55 @@ func made(b *Builder, w *world.World, changes world.Changes, serial uint32) *Zon
 }
 
 var local, _ = ParseName("cluster.local")
+
+// reverse returns the name under which ip's PTR record lives.
+func reverse(ip netip.Addr) Name {
+	const hex = "0123456789abcdef"
+	n := arpa6
+	if ip.Is4() {
+		n = arpa4
+	}
+	for _, b := range ip.AsSlice() {
+		if ip.Is4() {
+			n, _ = n.Child(itoa(b))
+			continue
+		}
+		n = Name([]byte{1, hex[b>>4]}) + n
+		n = Name([]byte{1, hex[b&15]}) + n
+	}
+	return n
+}
+
+func itoa(b byte) string {
+	var d [3]byte
+	i := len(d)
+	for {
+		i--
+		d[i] = '0' + b%10
+		if b /= 10; b == 0 {
+			return string(d[i:])
+		}
+	}
+}
+
+// each calls f for every entry, in no particular order.
+func each[K comparable, V any](t table[K, V], f func(K, V)) {
+	if t.root == nil {
+		return
+	}
+	for _, b := range t.root {
+		if b == nil {
+			continue
+		}
+		for _, l := range b {
+			if l == nil {
+				continue
+			}
+			for _, bucket := range l {
+				for _, e := range bucket {
+					f(e.key, e.value)
+				}
+			}
+		}
+	}
+}
