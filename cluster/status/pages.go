@@ -27,9 +27,11 @@ func Pages(ctx context.Context, inst instance.Instance, node, path string, query
 	if err != nil {
 		return nil, err
 	}
-	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	asking, cancel := context.WithTimeout(ctx, nodePatience)
+	defer cancel()
+	list, err := client.CoreV1().Nodes().List(asking, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("ask the API server: %w", err)
+		return nil, fmt.Errorf("the API server does not say which nodes there are: %w; 'fairlead status' says what is missing", err)
 	}
 	var names []string
 	for i := range list.Items {

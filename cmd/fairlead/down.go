@@ -15,10 +15,7 @@ func downCommand() *cobra.Command {
 		Short: "Stop a cluster and remove every trace of it from this host",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := needRoot(); err != nil {
-				return err
-			}
-			inst, s, err := cluster.Locate(flags)
+			inst, s, err := locate(flags)
 			if err != nil {
 				return err
 			}

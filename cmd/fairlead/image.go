@@ -42,10 +42,7 @@ func imageImportCommand() *cobra.Command {
 
 // importImages reads one archive and loads it into the nodes, whose names and images it prints.
 func importImages(ctx context.Context, flags config.Config, stdin io.Reader, out io.Writer, file string) error {
-	if err := needRoot(); err != nil {
-		return err
-	}
-	inst, s, err := cluster.Locate(flags)
+	inst, s, err := locate(flags)
 	if err != nil {
 		return err
 	}
@@ -68,10 +65,7 @@ func imageListCommand() *cobra.Command {
 		Short: "List the images of every node",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := needRoot(); err != nil {
-				return err
-			}
-			inst, s, err := cluster.Locate(flags)
+			inst, s, err := locate(flags)
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead.dev/fairlead/cluster"
+	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/cluster/instance"
 )
 
 // version is set by the linker.
@@ -62,7 +64,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w; 'fairlead %s --help' lists the flags", err, c.Name())
+		return fmt.Errorf("%w; '%s --help' lists the flags", err, c.CommandPath())
 	})
 	root.AddCommand(
 		upCommand(), downCommand(), statusCommand(), checkCommand(), debugCommand(),
@@ -70,7 +72,32 @@ func rootCommand() *cobra.Command {
 		serverCommand(), agentCommand(), runCommand(), proxyCommand(), dnsCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) { fmt.Println(version) }},
 	)
+	refuseMistypes(root)
 	return root
+}
+
+// refuseMistypes has every command below parent say how it is typed when its arguments do not fit, and a command that only
+// groups others refuse a word that is none of theirs: cobra would print the help and call that a success.
+func refuseMistypes(parent *cobra.Command) {
+	for _, c := range parent.Commands() {
+		refuseMistypes(c)
+		if fits := c.Args; fits != nil {
+			c.Args = func(c *cobra.Command, args []string) error {
+				if err := fits(c, args); err != nil {
+					return fmt.Errorf("%w; type '%s'", err, c.UseLine())
+				}
+				return nil
+			}
+		}
+		if c.HasSubCommands() && !c.Runnable() {
+			c.RunE = func(c *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return c.Help()
+				}
+				return fmt.Errorf("unknown command %q for %q; '%s --help' lists them", args[0], c.CommandPath(), c.CommandPath())
+			}
+		}
+	}
 }
 
 func needRoot() error {
@@ -78,6 +105,14 @@ func needRoot() error {
 		return errors.New("must be run as root, it programs the kernel and runs containers; try 'sudo fairlead ...'")
 	}
 	return nil
+}
+
+// locate finds the cluster that a command which needs root is about.
+func locate(flags config.Config) (instance.Instance, config.Settings, error) {
+	if err := needRoot(); err != nil {
+		return instance.Instance{}, config.Settings{}, err
+	}
+	return cluster.Locate(flags)
 }
 
 // processOf is what a command gives to what it starts.

@@ -33,10 +33,7 @@ func nodeExecCommand() *cobra.Command {
 }
 
 func nodeExec(flags config.Config, name string, args []string) error {
-	if err := needRoot(); err != nil {
-		return err
-	}
-	inst, s, err := cluster.Locate(flags)
+	inst, s, err := locate(flags)
 	if err != nil {
 		return err
 	}
