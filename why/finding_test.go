@@ -5,63 +5,19 @@ package why
 import (
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"fairlead.dev/fairlead/api"
-	"github.com/rogpeppe/go-internal/txtar"
+	"fairlead.dev/fairlead/why/mistake"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 )
-
-// mistake is one file of testdata: objects, what is said about them, and what becomes of the endpoints.
-type mistake struct {
-	name, events, endpoints string
-	objects                 []runtime.Object
-}
-
-func mistakes(t *testing.T) []mistake {
-	t.Helper()
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no testdata: %v", err)
-	}
-	var all []mistake
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := mistake{name: strings.TrimSuffix(filepath.Base(file), ".txtar")}
-		for _, f := range archive.Files {
-			switch f.Name {
-			case "objects.yaml":
-				for doc := range strings.SplitSeq(string(f.Data), "\n---\n") {
-					obj, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(doc), nil, nil)
-					if err != nil {
-						t.Fatalf("%s: %v in\n%s", file, err, doc)
-					}
-					m.objects = append(m.objects, obj)
-				}
-			case "events":
-				m.events = string(f.Data)
-			case "endpoints":
-				m.endpoints = string(f.Data)
-			default:
-				t.Fatalf("%s: unknown section %q", file, f.Name)
-			}
-		}
-		all = append(all, m)
-	}
-	return all
-}
 
 // views are those of all Services and names that objects have or refer to, by name.
 func views(objects []runtime.Object) map[types.NamespacedName]*View {
@@ -124,18 +80,18 @@ func (v *View) choose(svc *corev1.Service, pods []*corev1.Pod) {
 
 // TestFindings reads the objects of each mistake and compares what is wrong with them.
 func TestFindings(t *testing.T) {
-	for _, m := range mistakes(t) {
-		t.Run(m.name, func(t *testing.T) {
+	for _, m := range mistake.Read(t, "testdata") {
+		t.Run(m.Name, func(t *testing.T) {
 			var lines []string
-			for _, v := range views(m.objects) {
+			for _, v := range views(m.Objects) {
 				for _, f := range Findings(*v) {
 					kind := map[bool]string{false: "Warning", true: "Normal"}[f.Harmless]
 					lines = append(lines, fmt.Sprintf("%s %s %s %s/%s: %s\n", kind, f.Code, f.Object.Kind, f.Object.Namespace, f.Object.Name, f.Message()))
 				}
 			}
 			slices.Sort(lines)
-			if got := strings.Join(lines, ""); got != m.events {
-				t.Errorf("got\n%swant\n%s", got, m.events)
+			if got := strings.Join(lines, ""); got != m.Events {
+				t.Errorf("got\n%swant\n%s", got, m.Events)
 			}
 		})
 	}
@@ -143,8 +99,8 @@ func TestFindings(t *testing.T) {
 
 // What people read is two sentences, of which the full stops are not written.
 func TestSentences(t *testing.T) {
-	for _, m := range mistakes(t) {
-		for _, v := range views(m.objects) {
+	for _, m := range mistake.Read(t, "testdata") {
+		for _, v := range views(m.Objects) {
 			for _, f := range Findings(*v) {
 				if f.Remedy == "" || f.Remedy[0] < 'A' || f.Remedy[0] > 'Z' || strings.HasSuffix(f.Remedy, ".") || strings.HasSuffix(f.Sentence, ".") || f.Code == "" {
 					t.Errorf("%+v", f)

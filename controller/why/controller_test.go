@@ -29,6 +29,7 @@ import (
 	"fairlead.dev/fairlead/controller/why/reported"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/kube"
+	"fairlead.dev/fairlead/why/mistake"
 )
 
 // patience is how long a test waits for something that should take a moment.
@@ -181,17 +182,17 @@ func becomes(t testing.TB, read func(testing.TB, string) []string, namespace, wa
 func TestMistakes(t *testing.T) {
 	c := startCluster(t)
 	c.run(t)
-	all := mistakes(t)
+	all := mistake.Read(t, "../../why/testdata")
 	for _, m := range all {
-		c.create(t, m.objects...)
+		c.create(t, m.Objects...)
 	}
 	c.report(t, nil)
 	for _, m := range all {
-		t.Run(m.name, func(t *testing.T) {
+		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
-			namespace := m.objects[0].(metav1.Object).GetNamespace()
-			becomes(t, c.events, namespace, m.events)
-			becomes(t, c.endpoints, namespace, m.endpoints)
+			namespace := m.Objects[0].(metav1.Object).GetNamespace()
+			becomes(t, c.events, namespace, m.Events)
+			becomes(t, c.endpoints, namespace, m.Endpoints)
 		})
 	}
 }

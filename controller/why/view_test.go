@@ -5,13 +5,11 @@ package why
 import (
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/tools/txtar"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,49 +22,8 @@ import (
 
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/why"
+	"fairlead.dev/fairlead/why/mistake"
 )
-
-// mistake is one file of why's testdata: objects, what is said about them, and what becomes of the endpoints.
-type mistake struct {
-	name, events, endpoints string
-	objects                 []runtime.Object
-}
-
-func mistakes(t *testing.T) []mistake {
-	t.Helper()
-	files, err := filepath.Glob("../../why/testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no testdata: %v", err)
-	}
-	var all []mistake
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := mistake{name: strings.TrimSuffix(filepath.Base(file), ".txtar")}
-		for _, f := range archive.Files {
-			switch f.Name {
-			case "objects.yaml":
-				for doc := range strings.SplitSeq(string(f.Data), "\n---\n") {
-					obj, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(doc), nil, nil)
-					if err != nil {
-						t.Fatalf("%s: %v in\n%s", file, err, doc)
-					}
-					m.objects = append(m.objects, obj)
-				}
-			case "events":
-				m.events = string(f.Data)
-			case "endpoints":
-				m.endpoints = string(f.Data)
-			default:
-				t.Fatalf("%s: unknown section %q", file, f.Name)
-			}
-		}
-		all = append(all, m)
-	}
-	return all
-}
 
 // idle is a controller whose caches hold objects and that does not run.
 func idle(t testing.TB, objects ...runtime.Object) *Controller {
@@ -150,10 +107,10 @@ func (c *Controller) findings(t testing.TB) []string {
 
 // TestFindings has the caches of a controller hold the objects of each mistake, and compares what is wrong with them.
 func TestFindings(t *testing.T) {
-	for _, m := range mistakes(t) {
-		t.Run(m.name, func(t *testing.T) {
-			if got := strings.Join(idle(t, m.objects...).findings(t), "\n") + "\n"; got != m.events {
-				t.Errorf("got\n%swant\n%s", got, m.events)
+	for _, m := range mistake.Read(t, "../../why/testdata") {
+		t.Run(m.Name, func(t *testing.T) {
+			if got := strings.Join(idle(t, m.Objects...).findings(t), "\n") + "\n"; got != m.Events {
+				t.Errorf("got\n%swant\n%s", got, m.Events)
 			}
 		})
 	}

@@ -53,6 +53,11 @@ func (c *Controller) podsOf(d *appsv1.Deployment, sets []*appsv1.ReplicaSet) ([]
 	if d.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType {
 		return nil, nil
 	}
+	return c.podsOfSets(sets)
+}
+
+// podsOfSets are all pods of some ReplicaSets.
+func (c *Controller) podsOfSets(sets []*appsv1.ReplicaSet) ([]*corev1.Pod, error) {
 	var pods []*corev1.Pod
 	for _, rs := range sets {
 		of, err := owned[*corev1.Pod](c.pods, string(rs.UID))

@@ -69,15 +69,7 @@ func (c *Controller) relatedPods(rs *appsv1.ReplicaSet) ([]*corev1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	var pods []*corev1.Pod
-	for _, s := range siblings {
-		of, err := owned[*corev1.Pod](c.pods, string(s.UID))
-		if err != nil {
-			return nil, err
-		}
-		pods = append(pods, of...)
-	}
-	return pods, nil
+	return c.podsOfSets(siblings)
 }
 
 // applyReplicaSet does what the plan says. Everything accepted by the server is
