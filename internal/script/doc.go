@@ -43,7 +43,8 @@
 //   - curl -f http://...     runs the program until it succeeds; "* ! curl ..." until it fails
 //
 // Cleaning up. Every script takes a snapshot first and proves at its end that nothing is left: no
-// object of any kind, no rule, link or route on any node, no process in a pod, and no machine outside.
+// object of any kind, no rule, link or route on any node, no process in a pod, and no machine outside. The snapshot
+// is of a cluster at rest: two listings in a row that are alike.
 //
 //	snapshot
 //	nothing-left

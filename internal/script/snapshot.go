@@ -18,8 +18,24 @@ func (s *scene) snapshot(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: snapshot")
 	}
 	var err error
-	s.before, err = s.everything(ts.MkAbs("."))
+	s.before, err = s.settled(ts.MkAbs("."))
 	ts.Check(err)
+}
+
+// settled lists everything once two listings in a row are alike: what a cluster that has just started still brings up is not
+// taken for what was left behind.
+func (s *scene) settled(dir string) ([]string, error) {
+	var before []string
+	for end := time.Now().Add(patience); ; time.Sleep(interval) {
+		now, err := s.everything(dir)
+		if err != nil || slices.Equal(before, now) {
+			return now, err
+		}
+		if before != nil && time.Now().After(end) {
+			return nil, fmt.Errorf("the cluster does not come to rest within %s:\n%s", patience, strings.Join(compare(before, now), "\n"))
+		}
+		before = now
+	}
 }
 
 // nothingLeft waits until there is what the snapshot saw, no more and no less.
@@ -144,7 +160,7 @@ func (s *scene) kernel(dir, node string) ([]string, error) {
 		name, line string
 	}{
 		{"link", "ip -o link | cut -d: -f2"},
-		{"address", "ip -o address | cut -c4- | sed 's/ valid_lft.*//; s/ *\\\\.*//'"},
+		{"address", "ip -o address | cut -c4- | sed 's/ valid_lft.*//; s/ tentative//; s/ *\\\\.*//'"},
 		{"route", "ip route; ip -6 route | sed 's/ expires [0-9a-z]*//'"},
 		{"rule", "nft -s list ruleset"},
 	} {

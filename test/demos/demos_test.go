@@ -28,8 +28,14 @@ const (
 // scripts use the manifests of the documents they show unchanged, so two of them may claim the same
 // names.
 func TestDemos(t *testing.T) {
+	var failures []string
+	t.Cleanup(func() { // once more, at the end, where whoever reads a long report looks
+		for _, f := range failures {
+			t.Log(f)
+		}
+	})
 	lab := start(t)
-	testscript.RunT(inOrder{t}, lab.Params("."))
+	testscript.RunT(inOrder{t, new(string), &failures}, lab.Params("."))
 }
 
 // start starts a laboratory of two nodes with the images of the demonstrations.
@@ -79,12 +85,30 @@ func start(t *testing.T) script.Lab {
 }
 
 // inOrder runs scripts one after the other where testscript would run them all at once.
-type inOrder struct{ *testing.T }
+type inOrder struct {
+	*testing.T
+	last     *string   // what this script said last
+	failures *[]string // how those that failed ended
+}
 
 func (inOrder) Parallel() {}
 
 func (inOrder) Verbose() bool { return testing.Verbose() }
 
+func (t inOrder) Log(args ...any) {
+	t.Helper()
+	*t.last = fmt.Sprint(args...)
+	t.T.Log(args...)
+}
+
 func (t inOrder) Run(name string, f func(testscript.T)) {
-	t.T.Run(name, func(t *testing.T) { f(inOrder{t}) })
+	t.T.Run(name, func(script *testing.T) {
+		last := ""
+		defer func() {
+			if script.Failed() {
+				*t.failures = append(*t.failures, script.Name()+" ended with\n"+last[max(0, len(last)-2000):])
+			}
+		}()
+		f(inOrder{script, &last, t.failures})
+	})
 }
