@@ -1,0 +1,50 @@
+package route
+
+import "testing"
+
+// I38-I41: which host's rules a request meets; a wildcard covers one label in Ingress and any number in Gateway API.
+func TestI38_HostsByPrecedence(t *testing.T) {
+	rule := func(name string) []*Rule { return []*Rule{{Source: Source{Rule: name}}} }
+	h := NewHosts([]*Host{
+		{Name: "foo.com", Rules: rule("exact")},
+		{Name: "*.foo.com", OneLabel: true, Rules: rule("one")},
+		{Name: "*.bar.com", Rules: rule("deep")},
+		{Name: "*.a.bar.com", Rules: rule("deeper")},
+		{Rules: rule("any")},
+	})
+	for host, want := range map[string]string{
+		"foo.com": "exact", "x.foo.com": "one", "y.x.foo.com": "any", "x.bar.com": "deep", "y.x.bar.com": "deep",
+		"x.a.bar.com": "deeper", "a.bar.com": "deep", "bar.com": "any", ".foo.com": "any", "": "any",
+	} {
+		if got := h.Find(&Request{Host: host, Path: "/"}); got == nil || got.Source.Rule != want {
+			t.Errorf("%q meets %v, want %s", host, got, want)
+		}
+	}
+}
+
+// I30-I35: exact paths are literal; prefixes go element by element and ignore a slash at their end.
+func TestI30_Paths(t *testing.T) {
+	for _, c := range []struct {
+		kind     PathKind
+		value    string
+		yes, not []string
+	}{
+		{Exact, "/foo", []string{"/foo"}, []string{"/foo/", "/FOO", "/bar", "/"}},
+		{Exact, "/foo/", []string{"/foo/"}, []string{"/foo"}},
+		{Prefix, "/foo", []string{"/foo", "/foo/", "/foo/x"}, []string{"/FOO", "/foobar", "/"}},
+		{Prefix, "/aaa/bbb/", []string{"/aaa/bbb", "/aaa/bbb/", "/aaa/bbb/c"}, []string{"/aaa/bbbc"}},
+		{Prefix, "/", []string{"/", "/x", "/x/y"}, nil},
+	} {
+		p := Path{Kind: c.kind, Value: c.value}
+		for _, path := range c.yes {
+			if !p.holds(path) {
+				t.Errorf("%+v does not hold for %s", p, path)
+			}
+		}
+		for _, path := range c.not {
+			if p.holds(path) {
+				t.Errorf("%+v holds for %s", p, path)
+			}
+		}
+	}
+}
