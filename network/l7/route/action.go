@@ -41,8 +41,9 @@ type Action struct {
 type Limit struct {
 	PerSecond   float64
 	Burst       int
-	Connections int // requests under way at once
-	Status      int // instead of 429 or 503; 0: those
+	Connections int            // requests under way at once
+	Status      int            // instead of 429 or 503; 0: those
+	Except      []netip.Prefix // clients without bounds
 }
 
 // CORS is what is said to pages of other origins (the Fetch standard), for preflight requests and real ones.
@@ -65,9 +66,9 @@ type BasicAuth struct {
 // ExternalAuth asks another server about each request, by its headers without the body: 2xx lets it pass, 401 and 403 are given
 // to the client, everything else is a 500.
 type ExternalAuth struct {
-	URL     string // may contain $host, $request_uri, $scheme, $remote_addr and the like, as nginx has them
+	URL     string // with Variables
 	Method  string // empty: GET
-	SignIn  string // where a 401 is sent instead, with the same variables; empty: the answer is given as it is
+	SignIn  string // where a 401 is sent instead, with Variables; empty: the answer is given as it is
 	Copy    []string
 	Headers []Header // sent along
 	// Backend is asked instead of the URL's host when it is set.
@@ -93,7 +94,7 @@ type Redirect struct {
 	Host   string // empty: that of the request
 	Port   int    // 0: the scheme's own if Scheme is set, else the one the request came to
 	Path   *PathRewrite
-	URL    string // the whole place, with nginx' variables; the fields above do not count then
+	URL    string // the whole place, with Variables; the fields above do not count then
 }
 
 // Respond answers without a backend.
@@ -158,8 +159,7 @@ type BackendTLS struct {
 // Balance is how an endpoint of a backend is chosen.
 type Balance struct {
 	Kind BalanceKind
-	// HashBy has the same value always go to the same endpoint while it is there (consistent hashing). It may contain nginx'
-	// variables: $request_uri, $remote_addr, $http_NAME, $cookie_NAME, $arg_NAME, $host.
+	// HashBy has the same value always go to the same endpoint while it is there (consistent hashing). It may contain Variables.
 	HashBy string
 }
 

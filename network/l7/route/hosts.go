@@ -4,8 +4,8 @@ import "strings"
 
 // Hosts are the rules of a Listener by the host that requests are for. Make one with NewHosts or With.
 type Hosts struct {
-	exact map[string]*Host
-	wild  map[string]*Host // by what follows the "*", with its dot
+	exact names
+	wild  names // by what follows the "*", with its dot
 	any   *Host
 }
 
@@ -18,9 +18,11 @@ type Host struct {
 	// Final has a request that meets none of the rules not look further at wildcards that hold for it as well.
 	Final bool
 	Rules []*Rule
+
+	index *index // of Rules, once it belongs to Hosts and has more than a few
 }
 
-// Request is what rules look at. Host is in lower case and without a port, Path as it was sent.
+// Request is what rules look at. Host is in lower case and without a port, Path in its normal form (NormalPath).
 type Request struct {
 	Host, Method, Path string
 	Values
@@ -33,41 +35,66 @@ type Values interface {
 	Cookie(name string) (value string, is bool)
 }
 
-// NewHosts returns the rules of some hosts, whose names all differ.
-func NewHosts(all []*Host) *Hosts {
-	h := &Hosts{exact: map[string]*Host{}, wild: map[string]*Host{}}
-	for _, one := range all {
-		h.put(one)
+// NewHosts returns the rules of some hosts, whose names all differ. They belong to it from then on, and are not changed any more.
+func NewHosts(all []*Host) *Hosts { return (&Hosts{}).With(all, nil) }
+
+// With returns Hosts in which the rules of some hosts are those given, and others, by name, are gone. It shares everything else
+// with h, which stays as it is: the cost is that of the change.
+func (h *Hosts) With(changed []*Host, removed []string) *Hosts {
+	next := *h
+	exact, wild := map[string]*Host{}, map[string]*Host{}
+	put := func(name string, host *Host) {
+		suffix, is := strings.CutPrefix(name, "*")
+		switch {
+		case name == "":
+			next.any = host
+		case is:
+			wild[suffix] = host
+		default:
+			exact[name] = host
+		}
 	}
-	return h
+	for _, name := range removed {
+		put(name, nil)
+	}
+	for _, host := range changed {
+		if host.index == nil && len(host.Rules) > few {
+			host.index = newIndex(host.Rules)
+		}
+		put(host.Name, host)
+	}
+	next.exact, next.wild = h.exact.with(exact), h.wild.with(wild)
+	return &next
 }
 
-func (h *Hosts) put(one *Host) {
-	suffix, wild := strings.CutPrefix(one.Name, "*")
-	switch {
-	case one.Name == "":
-		h.any = one
-	case wild:
-		h.wild[suffix] = one
-	default:
-		h.exact[one.Name] = one
+// Each gives every host, in no order.
+func (h *Hosts) Each(yield func(*Host) bool) {
+	if h.any != nil && !yield(h.any) {
+		return
+	}
+	for _, n := range []*names{&h.exact, &h.wild} {
+		for _, host := range n.all {
+			if !yield(host) {
+				return
+			}
+		}
 	}
 }
 
 // Find returns the rule that a request meets, nil if there is none.
 func (h *Hosts) Find(r *Request) *Rule {
-	if one := h.exact[r.Host]; one != nil {
+	if one := h.exact.get(r.Host); one != nil {
 		if rule := one.find(r); rule != nil || one.Final {
 			return rule
 		}
 	}
 	first := true // of the labels
-	for rest := r.Host; len(h.wild) > 0; first = false {
+	for rest := r.Host; h.wild.count > 0; first = false {
 		dot := strings.IndexByte(rest, '.')
 		if dot < 0 {
 			break
 		}
-		if one := h.wild[rest[dot:]]; one != nil && dot > 0 && (first || !one.OneLabel) {
+		if one := h.wild.get(rest[dot:]); one != nil && dot > 0 && (first || !one.OneLabel) {
 			if rule := one.find(r); rule != nil || one.Final {
 				return rule
 			}
@@ -81,6 +108,9 @@ func (h *Hosts) Find(r *Request) *Rule {
 }
 
 func (h *Host) find(r *Request) *Rule {
+	if h.index != nil {
+		return h.index.find(h.Rules, r)
+	}
 	for _, rule := range h.Rules {
 		if rule.Match.holds(r) {
 			return rule
@@ -98,6 +128,8 @@ func (p *Path) holds(path string) bool {
 	switch p.Kind {
 	case Exact:
 		return path == p.Value
+	case Start:
+		return strings.HasPrefix(path, p.Value)
 	case Regex:
 		return p.Pattern.MatchString(path)
 	}

@@ -28,12 +28,13 @@ const (
 	Prefix PathKind = iota
 	Exact           // the same bytes
 	Regex           // Pattern matches
+	Start           // the path begins with these bytes: /a/b for /a/bc as well (nginx' location without a modifier)
 )
 
-// Path is a condition on the path of a request, percent-encoded as it was sent, without its query.
+// Path is a condition on the path of a request in its normal form (NormalPath), without its query.
 type Path struct {
 	Kind    PathKind
-	Value   string         // of Prefix and Exact, and the source of Pattern
+	Value   string         // of Prefix, Exact and Start in normal form, and the source of Pattern
 	Pattern *regexp.Regexp // of Regex; anchored as it has to be. RE2: its time is linear in the path's length
 }
 
