@@ -32,7 +32,7 @@ func debugPages(w *world.World, proxy *nft.Proxy, names *dns.Server) map[string]
 			if !ok {
 				return "", fmt.Errorf("name %q: want NAMESPACE/NAME", r.FormValue("name"))
 			}
-			return serviceText(w, proxy, types.NamespacedName{Namespace: namespace, Name: name}), nil
+			return serviceText(w, proxy, types.NamespacedName{Namespace: namespace, Name: name})
 		}),
 		DebugName: page(func(r *http.Request) (string, error) { return names.Text(r.FormValue("name")), nil }),
 		DebugRules: page(func(*http.Request) (string, error) {
@@ -62,18 +62,21 @@ func page(answer func(*http.Request) (string, error)) http.Handler {
 }
 
 // serviceText is what a node knows of a Service, and what it derives from that.
-func serviceText(w *world.World, proxy *nft.Proxy, name types.NamespacedName) string {
+func serviceText(w *world.World, proxy *nft.Proxy, name types.NamespacedName) (string, error) {
 	var rows []lb.Rows
 	for _, r := range proxy.Rows() {
 		if r.Service == name {
 			rows = append(rows, r)
 		}
 	}
+	if service, endpoints := w.Service(name); service == nil && len(endpoints) == 0 && len(rows) == 0 {
+		return "", fmt.Errorf("service %s: this node knows none of the name; see 'fairlead kubectl get services --all-namespaces'", name)
+	}
 	text := w.Text(name)
 	if len(rows) == 0 {
-		return text + "no frontend follows from it\n"
+		return text + "no frontend follows from it\n", nil
 	}
-	return text + lb.Table(rows...)
+	return text + lb.Table(rows...), nil
 }
 
 // packetText is what a node's rules make of a packet: each outcome once.
