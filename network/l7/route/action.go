@@ -13,7 +13,8 @@ import (
 type Action struct {
 	Allow, Deny []netip.Prefix // clients; Deny wins, an empty Allow is everybody. Others get 403
 	Limit       Limit
-	MaxBody     int64 // bytes; 0: no limit. A larger body gets 413
+	Unlimited   []netip.Prefix // clients that Limit does not bound
+	MaxBody     int64          // bytes; 0: no limit. A larger body gets 413
 	CORS        *CORS
 	Basic       *BasicAuth
 	External    *ExternalAuth
@@ -41,9 +42,8 @@ type Action struct {
 type Limit struct {
 	PerSecond   float64
 	Burst       int
-	Connections int            // requests under way at once
-	Status      int            // instead of 429 or 503; 0: those
-	Except      []netip.Prefix // clients without bounds
+	Connections int // requests under way at once
+	Status      int // instead of 429 or 503; 0: those
 }
 
 // CORS is what is said to pages of other origins (the Fetch standard), for preflight requests and real ones.

@@ -5,13 +5,14 @@ import "strings"
 // Variables may be in the texts of a Redirect, of an ExternalAuth and of Balance.HashBy, as $name or ${name}. They are nginx',
 // and mean what they mean there:
 //
-//	$scheme $host $http_host $request_uri $escaped_request_uri $uri $args $query_string $request_method $remote_addr
-//	$server_port $http_NAME $cookie_NAME $arg_NAME
+//	$scheme $host $http_host $request_uri $escaped_request_uri $uri $args $query_string $is_args $request_method $request_id
+//	$remote_addr $server_port $http_NAME $cookie_NAME $arg_NAME
 //
-// $pass_access_scheme and $best_http_host are ingress-nginx' names for $scheme and $http_host.
+// $pass_access_scheme, $best_http_host, $pass_server_port, $document_uri and $req_id are other names of some, from ingress-nginx.
 var plainVariables = map[string]bool{
 	"scheme": true, "host": true, "http_host": true, "request_uri": true, "escaped_request_uri": true, "uri": true, "args": true,
-	"query_string": true, "request_method": true, "remote_addr": true, "server_port": true, "pass_access_scheme": true, "best_http_host": true,
+	"query_string": true, "is_args": true, "request_method": true, "request_id": true, "remote_addr": true, "server_port": true,
+	"pass_access_scheme": true, "best_http_host": true, "pass_server_port": true, "document_uri": true, "req_id": true,
 }
 
 // IsVariable reports whether there is a variable of a name, which is without its $.
