@@ -50,7 +50,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 		return nil, fmt.Errorf("api server: storage: %w", err)
 	}
 	groups, err := registry.Groups(ctx, registry.Config{
-		RESTOptions: generic.RESTOptionsGetter, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
+		RESTOptions: generic.RESTOptionsGetter, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
 		AllowExternalIPs: cfg.AllowExternalIPs, Acknowledged: acknowledged,
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -20,6 +21,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"fairlead.dev/fairlead/api/kinds"
 	"fairlead.dev/fairlead/apiserver/registry"
 	"fairlead.dev/fairlead/apiserver/store"
 )
@@ -46,11 +48,12 @@ func (b *backend) config(codec runtime.Codec) *storagebackend.Config {
 	return c
 }
 
-// apply makes c store its objects here, every kind as protobuf in its versioned form, and say whether it can.
+// apply makes c store its objects here, every kind as protobuf in its versioned form, those of our own group as JSON, and say whether it can.
 func (b *backend) apply(c *genericapiserver.Config) error {
 	config := b.config(nil)
 	factory := serverstorage.NewDefaultStorageFactory(*config, "application/vnd.kubernetes.protobuf",
 		registry.Codecs, serverstorage.NewDefaultResourceEncodingConfig(registry.Scheme), serverstorage.NewResourceConfig(), nil)
+	factory.SetSerializer(schema.GroupResource{Group: kinds.GroupName, Resource: serverstorage.AllResources}, runtime.ContentTypeJSON, nil)
 	o := options.NewEtcdOptions(config)
 	if b.embedded == nil {
 		if err := o.ApplyWithStorageFactoryTo(factory, c); err != nil {

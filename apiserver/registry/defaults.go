@@ -19,6 +19,7 @@ func addDefaults(s *runtime.Scheme) {
 	addDefault(s, defaultDeployment)
 	addDefault(s, defaultReplicaSet)
 	addDefault(s, defaultEndpointSlice)
+	addDefault(s, defaultPool)
 
 	// A list in one request, as a protobuf client may send it, is defaulted item by item.
 	addDefault(s, func(list *corev1.PodList) { each(list.Items, defaultPod) })

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -10,17 +11,20 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
 	"fairlead.dev/fairlead/alloc"
+	"fairlead.dev/fairlead/api/kinds"
 )
 
 // Config is what the registry needs to serve its resources.
 type Config struct {
 	RESTOptions  generic.RESTOptionsGetter // where objects are stored
+	PodCIDRs     []netip.Prefix            // addresses of pods
 	ServiceCIDRs []netip.Prefix            // addresses of Services, a range of each family, the default first
 	NodePorts    alloc.PortRange           // node ports of Services, by default 30000-32767
 
@@ -55,6 +59,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(coordinationv1.GroupName, b.coordination()),
 		groupInfo(eventsv1.GroupName, events),
 		groupInfo(networkingv1.GroupName, b.networking()),
+		ownGroupInfo(b.own()),
 	}
 	return groups, b.err
 }
@@ -63,6 +68,23 @@ func groupInfo(group string, resources map[string]rest.Storage) *genericapiserve
 	info := genericapiserver.NewDefaultAPIGroupInfo(group, Scheme, ParameterCodec, Codecs)
 	info.VersionedResourcesStorageMap["v1"] = resources
 	return &info
+}
+
+// ownGroupInfo is groupInfo for kinds that have no form in protobuf.
+func ownGroupInfo(resources map[string]rest.Storage) *genericapiserver.APIGroupInfo {
+	info := groupInfo(kinds.GroupName, resources)
+	info.NegotiatedSerializer = withoutProtobuf{Codecs}
+	return info
+}
+
+// withoutProtobuf is a choice of the media types that need no generated code for a kind.
+type withoutProtobuf struct{ runtime.NegotiatedSerializer }
+
+// SupportedMediaTypes is part of runtime.NegotiatedSerializer.
+func (w withoutProtobuf) SupportedMediaTypes() []runtime.SerializerInfo {
+	return slices.DeleteFunc(slices.Clone(w.NegotiatedSerializer.SupportedMediaTypes()), func(i runtime.SerializerInfo) bool {
+		return i.MediaType == runtime.ContentTypeProtobuf
+	})
 }
 
 // builder builds storages and keeps the first error, so that the tables below read as tables.
@@ -148,6 +170,13 @@ func (b *builder) networking() map[string]rest.Storage {
 		return nil
 	}
 	return map[string]rest.Storage{"ipaddresses": ipAddresses(b.services), "servicecidrs": serviceCIDRs(b.services, b.config.ServiceCIDRs)}
+}
+
+// own are the kinds of our own group.
+func (b *builder) own() map[string]rest.Storage {
+	resources := map[string]rest.Storage{}
+	put(resources, build(b, addressPools(b.config.PodCIDRs, b.config.ServiceCIDRs)))
+	return resources
 }
 
 func (b *builder) coordination() map[string]rest.Storage {

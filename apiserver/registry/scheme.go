@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+
+	"fairlead.dev/fairlead/api/kinds"
 )
 
 var (
@@ -48,6 +50,7 @@ func newScheme() *runtime.Scheme {
 		{policyv1.SchemeGroupVersion, policyv1.AddToScheme},
 		{authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme},
 		{authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme},
+		{kinds.SchemeGroupVersion, kinds.AddToScheme},
 	} {
 		utilruntime.Must(group.add(s))
 		addHub(s, group.version)
