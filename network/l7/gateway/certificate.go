@@ -1,0 +1,152 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	gw "sigs.k8s.io/gateway-api/apis/v1"
+
+	"fairlead.dev/fairlead/network/l7/route"
+)
+
+// caKey is the key of a ConfigMap that holds a bundle of certificates, in PEM.
+const caKey = "ca.crt"
+
+// terminate finds out how a listener ends TLS.
+func (d *derivation) terminate(l *listener) {
+	l.end = &route.Termination{}
+	var refs []gw.SecretObjectReference
+	if l.tls != nil {
+		refs = l.tls.CertificateRefs
+	}
+	if len(refs) == 0 {
+		l.resolved = no(gw.ListenerReasonInvalidCertificateRef, "tls.certificateRefs names no Secret with a certificate")
+	}
+	for _, ref := range refs {
+		name, problem := d.keyPair(l.referrer(), ref)
+		switch {
+		case problem == nil:
+			l.end.Certificates = append(l.end.Certificates, route.Certificate{Secret: name})
+		case problem.reason == permission:
+			l.resolved = no(gw.ListenerReasonRefNotPermitted, problem.message)
+		default:
+			l.resolved = no(gw.ListenerReasonInvalidCertificateRef, problem.message)
+		}
+	}
+	l.broken = len(l.end.Certificates) == 0
+	if l.protocol == gw.HTTPSProtocolType {
+		d.checkClients(l)
+	}
+}
+
+// checkClients finds out what certificates the clients of a listener have to show.
+func (d *derivation) checkClients(l *listener) {
+	v := validation(l.gateway.object, l.port)
+	if v == nil {
+		return
+	}
+	check := &route.ClientCheck{CAs: x509.NewCertPool(), Insecure: v.Mode == gw.AllowInsecureFallback}
+	valid := 0
+	for _, ref := range v.CACertificateRefs {
+		// What is written in the Gateway is named by the Gateway, also for listeners of ListenerSets.
+		from := referrer{"Gateway", l.gateway.object.Namespace}
+		problem := d.bundle(from, ref, check.CAs)
+		switch {
+		case problem == nil:
+			valid++
+		case problem.reason == permission:
+			l.resolved = no(gw.ListenerReasonRefNotPermitted, problem.message)
+		case problem.reason == unknownKind:
+			l.resolved = no(gw.ListenerReasonInvalidCACertificateKind, problem.message)
+		default:
+			l.resolved = no(gw.ListenerReasonInvalidCACertificateRef, problem.message)
+		}
+	}
+	l.gateway.insecure = l.gateway.insecure || check.Insecure
+	if valid == 0 {
+		l.accepted = no(gw.ListenerReasonNoValidCACertificate, "No certificate authority that is named for clients can be used: "+l.resolved.message)
+		return
+	}
+	l.end.Clients = check
+}
+
+// validation is what a Gateway says of clients that connect to a port; nil: nothing.
+func validation(g *gw.Gateway, port int32) *gw.FrontendTLSValidation {
+	if g.Spec.TLS == nil || g.Spec.TLS.Frontend == nil {
+		return nil
+	}
+	for _, p := range g.Spec.TLS.Frontend.PerPort {
+		if p.Port == port {
+			return p.TLS.Validation
+		}
+	}
+	return g.Spec.TLS.Frontend.Default.Validation
+}
+
+// problem is why a reference cannot be followed.
+type problem struct {
+	reason  int
+	message string
+}
+
+const (
+	missing     = iota // or of no use
+	unknownKind        // of a kind that cannot be named here
+	permission         // in another namespace, without a grant
+	protocol           // a port with a protocol that does not fit
+)
+
+// keyPair is the Secret with a certificate and its key that a reference names.
+func (d *derivation) keyPair(from referrer, ref gw.SecretObjectReference) (types.NamespacedName, *problem) {
+	name := types.NamespacedName{Namespace: or(ref.Namespace, from.namespace), Name: string(ref.Name)}
+	if text(ref.Group) != corev1.GroupName || or(ref.Kind, "Secret") != "Secret" {
+		return name, &problem{unknownKind, fmt.Sprintf("A certificate cannot be taken from a %s: name a Secret of type kubernetes.io/tls", or(ref.Kind, "Secret"))}
+	}
+	if !d.grants.allow(from, "Secret", name.Namespace, name.Name) {
+		return name, d.forbidden(from, "Secret", name)
+	}
+	secret := d.view.Secret(name)
+	if secret == nil {
+		return name, &problem{missing, fmt.Sprintf("Secret %s does not exist", name)}
+	}
+	if err := d.checkKeyPair(secret); err != nil {
+		return name, &problem{missing, fmt.Sprintf("Secret %s cannot be used: %v", name, err)}
+	}
+	return name, nil
+}
+
+func (d *derivation) forbidden(from referrer, kind string, name types.NamespacedName) *problem {
+	return &problem{permission, fmt.Sprintf("%s %s is in another namespace, where no ReferenceGrant lets a %s of namespace %s name it", kind, name, from.kind, from.namespace)}
+}
+
+// checkKeyPair is why a Secret is not a certificate with its key. The answer is kept as long as the Secret stays the same.
+func (d *derivation) checkKeyPair(s *corev1.Secret) error {
+	err, known := d.before.keyPairs[s]
+	if !known {
+		_, err = tls.X509KeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+	}
+	d.memory.keyPairs[s] = err
+	return err
+}
+
+// bundle adds the certificates of a ConfigMap to a pool.
+func (d *derivation) bundle(from referrer, ref gw.ObjectReference, pool *x509.CertPool) *problem {
+	name := types.NamespacedName{Namespace: or(ref.Namespace, from.namespace), Name: string(ref.Name)}
+	if ref.Group != corev1.GroupName || ref.Kind != "ConfigMap" {
+		return &problem{unknownKind, fmt.Sprintf("Certificate authorities cannot be taken from a %s: name a ConfigMap with the key %s", ref.Kind, caKey)}
+	}
+	if !d.grants.allow(from, "ConfigMap", name.Namespace, name.Name) {
+		return d.forbidden(from, "ConfigMap", name)
+	}
+	m := d.view.ConfigMap(name)
+	if m == nil {
+		return &problem{missing, fmt.Sprintf("ConfigMap %s does not exist", name)}
+	}
+	if !pool.AppendCertsFromPEM([]byte(m.Data[caKey])) {
+		return &problem{missing, fmt.Sprintf("ConfigMap %s has no certificate in its key %s", name, caKey)}
+	}
+	return nil
+}
