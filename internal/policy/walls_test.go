@@ -24,6 +24,7 @@ var rooms = []struct {
 	{"network/nft/plan", []string{"api", "network/lb", "network/nft/wire"}, "what a table is to be is known without a kernel"},
 	{"network/nft/wire", nil, "messages are bytes"},
 	{"network/l7/route", nil, "what becomes of a request follows from its rules"},
+	{"network/l7/gateway", []string{"network/l7/route"}, "what is served and what is said of it follow from the objects"},
 	{"network/dns/zone", []string{"api"}, "what a name means follows from the Services, and an answer from the question"},
 	{"why", []string{"api", "network/lb"}, "findings follow from objects, and from what a Service may claim"},
 	{"kube", []string{"api"}, "what controllers are made of decides nothing"},
@@ -46,7 +47,7 @@ var purePackages = []string{
 	"api", "api/claim", "api/kinds", "api/podrefs", "api/probe", "alloc", "why", "network/lb", "network/dns/zone",
 	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
 	"node/life", "node/spec",
-	"network/l7/route", "network/nft/plan", "network/nft/wire", "network/route/plan",
+	"network/l7/route", "network/l7/gateway", "network/nft/plan", "network/nft/wire", "network/route/plan",
 }
 
 // clients are the rooms of which only some packages may be clients of the API by themselves.

@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"fmt"
-	"net/http"
+	"net/textproto"
 	"slices"
 	"time"
 
@@ -57,19 +57,19 @@ func (w *translator) filters(list []gw.HTTPRouteFilter) (filtered, error) {
 func (w *translator) extension(ref *gw.LocalObjectReference) *route.Respond {
 	message := fmt.Sprintf("A filter cannot be a %s: there are no extensions", ref.Kind)
 	w.resolved = no(gw.RouteReasonInvalidKind, message)
-	return &route.Respond{Status: http.StatusInternalServerError, Body: message}
+	return &route.Respond{Status: 500, Body: message}
 }
 
 func headers(f *gw.HTTPHeaderFilter) route.HeaderEdit {
 	var e route.HeaderEdit
 	for _, h := range f.Set {
-		e.Set = append(e.Set, route.Header{Name: http.CanonicalHeaderKey(string(h.Name)), Value: h.Value})
+		e.Set = append(e.Set, route.Header{Name: textproto.CanonicalMIMEHeaderKey(string(h.Name)), Value: h.Value})
 	}
 	for _, h := range f.Add {
-		e.Add = append(e.Add, route.Header{Name: http.CanonicalHeaderKey(string(h.Name)), Value: h.Value})
+		e.Add = append(e.Add, route.Header{Name: textproto.CanonicalMIMEHeaderKey(string(h.Name)), Value: h.Value})
 	}
 	for _, name := range f.Remove {
-		e.Remove = append(e.Remove, http.CanonicalHeaderKey(name))
+		e.Remove = append(e.Remove, textproto.CanonicalMIMEHeaderKey(name))
 	}
 	return e
 }
@@ -89,7 +89,7 @@ func (w *translator) mirror(f *gw.HTTPRequestMirrorFilter) route.Mirror {
 }
 
 func redirect(f *gw.HTTPRequestRedirectFilter) (*route.Redirect, error) {
-	r := &route.Redirect{Status: http.StatusFound, Scheme: text(f.Scheme), Host: text(f.Hostname)}
+	r := &route.Redirect{Status: 302, Scheme: text(f.Scheme), Host: text(f.Hostname)}
 	if f.StatusCode != nil {
 		r.Status = *f.StatusCode
 	}

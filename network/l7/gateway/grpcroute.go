@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"fmt"
-	"net/http"
+	"net/textproto"
 	"regexp"
 
 	gw "sigs.k8s.io/gateway-api/apis/v1"
@@ -39,7 +39,7 @@ func grpcMatch(m *gw.GRPCRouteMatch) (route.Match, error) {
 		out.Path = path
 	}
 	for _, h := range m.Headers {
-		c, err := valueMatch(http.CanonicalHeaderKey(string(h.Name)), h.Value, text(h.Type) == string(gw.GRPCHeaderMatchRegularExpression))
+		c, err := valueMatch(textproto.CanonicalMIMEHeaderKey(string(h.Name)), h.Value, text(h.Type) == string(gw.GRPCHeaderMatchRegularExpression))
 		if err != nil {
 			return out, err
 		}

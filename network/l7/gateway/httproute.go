@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"fmt"
-	"net/http"
+	"net/textproto"
 	"regexp"
 	"slices"
 	"strconv"
@@ -81,7 +81,7 @@ func httpMatch(m *gw.HTTPRouteMatch) (route.Match, error) {
 		out.Path = path
 	}
 	for _, h := range m.Headers {
-		c, err := valueMatch(http.CanonicalHeaderKey(string(h.Name)), h.Value, text(h.Type) == string(gw.HeaderMatchRegularExpression))
+		c, err := valueMatch(textproto.CanonicalMIMEHeaderKey(string(h.Name)), h.Value, text(h.Type) == string(gw.HeaderMatchRegularExpression))
 		if err != nil {
 			return out, err
 		}
@@ -98,11 +98,16 @@ func httpMatch(m *gw.HTTPRouteMatch) (route.Match, error) {
 }
 
 func httpPath(kind, value string) (route.Path, error) {
+	normal, ok := route.NormalPath(value)
 	switch gw.PathMatchType(kind) {
-	case gw.PathMatchExact:
-		return route.Path{Kind: route.Exact, Value: value}, nil
-	case gw.PathMatchPathPrefix:
-		return route.Path{Kind: route.Prefix, Value: value}, nil
+	case gw.PathMatchExact, gw.PathMatchPathPrefix:
+		if !ok {
+			return route.Path{}, fmt.Errorf("%q is not a path", value)
+		}
+		if kind == string(gw.PathMatchExact) {
+			return route.Path{Kind: route.Exact, Value: normal}, nil
+		}
+		return route.Path{Kind: route.Prefix, Value: normal}, nil
 	case gw.PathMatchRegularExpression:
 		pattern, err := whole(value)
 		return route.Path{Kind: route.Regex, Value: value, Pattern: pattern}, err
