@@ -85,6 +85,7 @@ var importRules = []struct {
 	{"github.com/spf13/pflag", []string{"cmd/fairlead"}, false, "flags are read by the commands"},
 	{"k8s.io/cri-api", []string{"node"}, false, "containers belong to the node"},
 	{"github.com/containerd/containerd", []string{"node/cri"}, false, "one package speaks with containerd below the CRI service"},
+	{"github.com/osrg/gobgp", []string{"network/announce/bgp"}, false, "one package speaks BGP"},
 	{"github.com/mdlayher/netlink", []string{"network/nft", "host", "test/bench"}, true, "one package writes the kernel's rules"},
 	{"github.com/miekg/dns", []string{"test/bench"}, true, "the second opinion of the DNS tests and the baseline of the benchmark, not part of the program"},
 	{"C", nil, false, "the program is static"},
