@@ -21,6 +21,13 @@ const (
 	// BalanceByClient lets the client's address decide, in the same way on every node that may choose among the same endpoints.
 	BalanceByClient = "client-hash"
 
+	// AnnotationL7 sends connections to the Service's TCP ports through the L7 engine of the node that they come to (rule P110).
+	AnnotationL7 = "fairlead.dev/l7"
+	// L7HTTP has the engine balance requests among the Service's endpoints, one by one.
+	L7HTTP = "http"
+	// L7Gateway marks a Service that stands for a Gateway: it has no endpoints of its own but the engine.
+	L7Gateway = "gateway"
+
 	// AnnotationProbe, on a Service without selector, is a core/v1 Probe in JSON or YAML.
 	AnnotationProbe = "fairlead.dev/probe"
 	// AnnotationKeep, beside it, is how many addresses, or what percentage of them, stay ready even if they fail.

@@ -102,15 +102,18 @@ func (v View) findings() []Finding {
 		return v.probes()
 	}
 	var all []Finding
-	if api.Selects(v.Service) {
+	switch {
+	case v.Service.Annotations[api.AnnotationL7] == api.L7Gateway: // its endpoint is the engine
+	case api.Selects(v.Service):
 		all = append(all, v.selected()...)
-	} else {
+	default:
 		all = append(all, v.byHand()...)
 	}
 	all = append(all, v.otherFamilies()...)
 	all = append(all, v.clusterAddresses()...)
 	all = append(all, v.reserved()...)
 	all = append(all, v.contested()...)
+	all = append(all, v.engine()...)
 	return append(all, v.probes()...)
 }
 

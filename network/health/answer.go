@@ -50,10 +50,9 @@ func (s *Server) answerNode(w http.ResponseWriter, allowed bool, eligible *bool)
 // answerService is the answer of a healthCheckNodePort, whatever path is asked for (rule P90).
 func (s *Server) answerService(name types.NamespacedName, ipv6 bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		_, slices := s.world.Service(name)
 		var a serviceAnswer
 		a.Service.Namespace, a.Service.Name = name.Namespace, name.Name
-		a.LocalEndpoints = LocalEndpoints(slices, s.cfg.NodeName, ipv6)
+		a.LocalEndpoints = s.endpointsOn(name, ipv6)
 		a.ServiceProxyHealthy = s.cfg.SyncLag().Healthy(time.Now())
 		w.Header().Set("X-Load-Balancing-Endpoint-Weight", strconv.Itoa(a.LocalEndpoints))
 		answer(w, a.LocalEndpoints > 0 && a.ServiceProxyHealthy, a)

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/api"
 )
@@ -26,6 +27,15 @@ func Port(svc *corev1.Service) uint16 {
 // answer for traffic that cannot arrive.
 func Serves(svc *corev1.Service, ipv6 bool) bool {
 	return slices.ContainsFunc(api.Families(svc), func(f corev1.IPFamily) bool { return (f == corev1.IPv6Protocol) == ipv6 })
+}
+
+// endpointsOn is how many of a Service's endpoints a node has: of a Gateway's the engine is one, wherever there is an engine.
+func (s *Server) endpointsOn(name types.NamespacedName, ipv6 bool) int {
+	svc, slices := s.world.Service(name)
+	if s.cfg.Engine && svc != nil && svc.Annotations[api.AnnotationL7] == api.L7Gateway {
+		return 1
+	}
+	return LocalEndpoints(slices, s.cfg.NodeName, ipv6)
 }
 
 // LocalEndpoints counts the ready endpoints that a Service has on the named node, by address: several ports of

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/network/world"
 )
 
 func endpoint(ip, node string, ready, terminating bool) discoveryv1.Endpoint {
@@ -117,5 +119,18 @@ func TestP93_ANodeThatIsGoingIsNotEligible(t *testing.T) {
 	}
 	if Eligible(tainted) || Eligible(deleted) || Eligible(nil) {
 		t.Error("a node that is being removed must be drained")
+	}
+}
+
+// A Gateway's Service has no endpoints of its own: on a node with an engine it has that one.
+func TestP90_GatewaysAreServedWhereTheEngineIs(t *testing.T) {
+	w := world.New()
+	gateway := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "gw", Annotations: map[string]string{api.AnnotationL7: api.L7Gateway}}}
+	w.Put(gateway)
+	for engine, want := range map[bool]int{true: 1, false: 0} {
+		s := New(Config{NodeName: "n1", Engine: engine}, w, slog.New(slog.DiscardHandler))
+		if got := s.endpointsOn(api.Name(gateway), false); got != want {
+			t.Errorf("engine %v: %d endpoints, want %d", engine, got, want)
+		}
 	}
 }

@@ -23,6 +23,7 @@ type Config struct {
 	Listen   []netip.AddrPort                // where /healthz and /livez answer; kube-proxy's port is 10256
 	Pages    map[netip.AddrPort]http.Handler // what else to serve, where; may be nil
 	SyncLag  func() SyncLag                  // of this node's rules
+	Engine   bool                            // this node has an L7 engine, which serves Gateways
 	Events   record.EventRecorder            // told about ports that cannot be opened; may be nil
 	Metrics  prometheus.Registerer           // may be nil
 }

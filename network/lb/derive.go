@@ -21,6 +21,8 @@ type Node struct {
 	IPv6  bool         // derive the IPv6 rows instead of the IPv4 ones
 	// Reserved is what no frontend may be, but by the cluster's own allocation.
 	Reserved Reserved
+	// Engine is where the node's L7 engine takes connections to Services (P110); zero: the node has none.
+	Engine netip.AddrPort
 }
 
 // defaultAffinity is the API's default for sessionAffinityConfig.clientIP.timeoutSeconds.
@@ -46,6 +48,14 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 		first := len(r.Frontends)
 		r.Frontends = appendFrontends(r.Frontends, service, port, node)
 		if len(r.Frontends) == first {
+			continue
+		}
+		if throughEngine(service, port, node) {
+			for k := first; k < len(r.Frontends); k++ { // the policies have no say
+				f := &r.Frontends[k]
+				f.Scope, f.KeepSource, f.Shortcut = Cluster, true, false
+			}
+			r.Sets = append(r.Sets, engineSet(port, node))
 			continue
 		}
 		endpoints := collect(endpointSlices, port, node)

@@ -84,6 +84,13 @@ func Expect(p Packet, services []*corev1.Service, all []*discoveryv1.EndpointSli
 	case how == balancer && !open(p, found, node):
 		return Outcome{Served: true, Verdict: Drop}
 	}
+	if through := found.Annotations["fairlead.dev/l7"]; p.Proto == TCP && (through == "gateway" || through == "http" && node.Engine.IsValid()) {
+		out := Outcome{Served: true, Verdict: Refuse, KeepsSource: true, Backends: map[netip.AddrPort]bool{}}
+		if node.Engine.IsValid() {
+			out.Verdict, out.Backends[node.Engine] = Forward, true
+		}
+		return out
+	}
 	return decide(p, found, at, all, node, how == internal)
 }
 
@@ -205,6 +212,9 @@ func infrastructure(a netip.Addr, known Reserved) bool {
 // nobodys says whether an address is none of a host, or a pod's or a Service's.
 func nobodys(a netip.Addr, known Reserved) bool {
 	if a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.Is4In6() {
+		return true
+	}
+	if a.String() == "fd66:6169:726c:6561::70" { // the engine's own
 		return true
 	}
 	if a.Is4() && (a.As4()[0] == 0 || a.As4() == [4]byte{255, 255, 255, 255}) {

@@ -11,6 +11,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
 )
@@ -33,14 +34,14 @@ func universes() map[string]lbtest.Universe {
 			Services: p("10.96.0.0/16"), Here: addrs("10.244.1.2", "10.244.1.3", "192.0.2.1"),
 			Away: addrs("10.244.2.2", "10.244.2.3", "10.244.3.2"), Abroad: addrs("203.0.113.7"),
 			External: addrs("198.51.100.1", "198.51.100.2", "198.51.100.3", "127.0.0.9", "169.254.169.254", "224.0.0.1", "0.1.2.3",
-				"255.255.255.255", "192.0.2.1", "192.0.2.99", "192.0.2.100", "10.244.2.2", "10.96.0.1"),
+				"255.255.255.255", "192.0.2.1", "192.0.2.99", "192.0.2.100", "10.244.2.2", "10.96.0.1", lb.EngineIPv4.Addr().String()),
 			Sources: []netip.Prefix{p("10.244.1.0/24"), p("10.244.1.2/32"), p("203.0.113.0/25"), p("203.0.113.7/32"), p("192.0.2.0/24"), p("2001:db8::/32")},
 		},
 		"ipv6": {
 			Services: p("fd00:10:96::/112"), Here: addrs("fd00:10:244:1::2", "fd00:10:244:1::3", "2001:db8::1"),
 			Away: addrs("fd00:10:244:2::2", "fd00:10:244:2::3", "fd00:10:244:3::2"), Abroad: addrs("2001:db8:1::7"),
 			External: addrs("2001:db8:9::1", "2001:db8:9::2", "2001:db8:9::3", "::1", "fe80::1", "ff02::1", "::ffff:192.0.2.1",
-				"2001:db8::1", "2001:db8::63", "2001:db8::64", "fd00:10:244:2::2", "fd00:10:96::1"),
+				"2001:db8::1", "2001:db8::63", "2001:db8::64", "fd00:10:244:2::2", "fd00:10:96::1", lb.EngineIPv6.Addr().String()),
 			Sources: []netip.Prefix{p("fd00:10:244:1::/64"), p("2001:db8:1::/65"), p("2001:db8::/64"), p("10.0.0.0/8")},
 		},
 	}
@@ -74,9 +75,12 @@ func agree(t *testing.T, u lbtest.Universe) {
 		seed = rand.Uint64()
 	}
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	counts := map[lb.Verdict]int{}
+	counts, through := map[lb.Verdict]int{}, 0
 	for round := range 2000 {
 		node := lb.Node{Name: "n1", Zone: []string{"", "a", "c"}[rnd.IntN(3)], Addrs: u.Here[2:3], IPv6: u.Services.Addr().Is6(), Reserved: reserved()}
+		if rnd.IntN(3) > 0 {
+			node.Engine = engine(node.IPv6)
+		}
 		var services []*corev1.Service
 		var all []*discoveryv1.EndpointSlice
 		var rows []lb.Rows
@@ -97,6 +101,9 @@ func agree(t *testing.T, u lbtest.Universe) {
 				if want.Served {
 					counts[want.Verdict]++
 				}
+				if want.Backends[node.Engine] {
+					through++
+				}
 			}
 		}
 	}
@@ -105,6 +112,17 @@ func agree(t *testing.T, u lbtest.Universe) {
 			t.Errorf("only %d packets were to %v: the generator does not reach it", counts[v], v)
 		}
 	}
+	if through < 100 {
+		t.Errorf("only %d packets went through the engine: the generator does not reach it", through)
+	}
+}
+
+// engine is where a node's engine is in a family.
+func engine(v6 bool) netip.AddrPort {
+	if v6 {
+		return lb.EngineIPv6
+	}
+	return lb.EngineIPv4
 }
 
 // follow reads the rows as a data plane does.
@@ -153,4 +171,35 @@ func equal(a, b lb.Outcome) bool {
 		}
 	}
 	return true
+}
+
+// TestP114_TheEngineHasTheKernelsEndpoints draws Services at random and holds what an engine may pick from against what the
+// kernel balances over where no engine is in between.
+func TestP114_TheEngineHasTheKernelsEndpoints(t *testing.T) {
+	for name, u := range universes() {
+		u.Nodes, u.Zones, u.Ports = []string{"n1", "n2", "n3"}, []string{"a", "b"}, []int32{8080, 8081}
+		t.Run(name, func(t *testing.T) {
+			seed, compared := rand.Uint64(), 0
+			rnd := rand.New(rand.NewPCG(seed, 0))
+			for range 1000 {
+				node := lb.Node{Name: "n1", Zone: "a", Addrs: u.Here[2:3], IPv6: u.Services.Addr().Is6(), Engine: engine(u.Services.Addr().Is6())}
+				s, sl := u.Service(rnd, 0), u.Slices(rnd, 0)
+				s.Annotations = nil
+				rows := lb.Derive(s, sl, node)
+				s.Annotations = map[string]string{api.AnnotationL7: api.L7HTTP}
+				for i := range rows.Sets {
+					want := &rows.Sets[i]
+					port := slices.IndexFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == want.Port })
+					got := lb.Endpoints(s, sl, &s.Spec.Ports[port], want.Scope, node)
+					if got.Verdict != want.Verdict || !slices.Equal(got.Backends, want.Backends) || got.Affinity != want.Affinity {
+						t.Fatalf("seed %d: %+v, want %+v", seed, got, *want)
+					}
+					compared += len(want.Backends)
+				}
+			}
+			if compared < 1000 {
+				t.Errorf("%d endpoints compared: the generator does not reach them", compared)
+			}
+		})
+	}
 }

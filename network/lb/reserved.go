@@ -37,6 +37,7 @@ var everywhere = map[netip.Prefix]string{
 	netip.MustParsePrefix("::ffff:0:0/96"):      "an IPv4 address written as IPv6",
 	netip.MustParsePrefix("fe80::/10"):          "a link-local address",
 	netip.MustParsePrefix("ff00::/8"):           "a multicast address",
+	netip.PrefixFrom(EngineIPv6.Addr(), 128):    "the address of the nodes' L7 engines",
 }
 
 // NewReserved gathers what is reserved from the nodes, the slices of the API

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
 	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/world"
@@ -32,6 +33,7 @@ func TestKernelListsThePlan(t *testing.T) {
 		if round%2 == 0 { // what not every node has
 			cfg.ClusterDNS, cfg.Host, cfg.MasqueradeAll = nil, two(outsideIP), round == 0
 			cfg.APIServers = []netip.AddrPort{netip.AddrPortFrom(outsideIP, 6443)}
+			cfg.Engine = []netip.AddrPort{lb.EngineIPv4, lb.EngineIPv6}
 			cfg.ClusterCIDRs = []netip.Prefix{prefix("10.240.0.0/12"), prefix("fd00:10:244::/47")}
 		}
 		w := world.New()

@@ -42,6 +42,8 @@ type Config struct {
 	// each endpoint takes 2.5 microseconds more when a table is written, two and a half times as much as
 	// without, and sixteen bytes more for every processor.
 	CountUpTo int
+	// Engine are where this node's L7 engine takes connections to Services, one of each family (rule P110); none: there is no engine.
+	Engine []netip.AddrPort
 	// Metrics is where the Proxy registers its metrics; nil for nowhere.
 	Metrics prometheus.Registerer
 	// MasqueradeAll gives pods of this node an address of the node towards Services, too (rule P51).
@@ -171,6 +173,9 @@ func (p *Proxy) node(f *plan.Family) (lb.Node, plan.Layout) {
 	node := lb.Node{Name: p.cfg.NodeName, Addrs: p.cfg.NodeIPs, IPv6: f.V6, Reserved: p.reserved()}
 	l := plan.Layout{Family: f, ClusterCIDR: f.Prefix(p.cfg.ClusterCIDRs), ServiceCIDR: f.Prefix(p.cfg.ServiceCIDRs), DNS: f.Addr(p.cfg.ClusterDNS), Host: f.Addr(p.cfg.Host), API: p.apiPort(f),
 		Outbound: !p.cfg.ServicesOnly, CountUpTo: p.cfg.CountUpTo, Masquerade: p.cfg.MasqueradeAll}
+	if e := slices.IndexFunc(p.cfg.Engine, func(at netip.AddrPort) bool { return f.Has(at.Addr()) }); e >= 0 {
+		node.Engine, l.Engine = p.cfg.Engine[e], p.cfg.Engine[e].Addr()
+	}
 	l.LocalPods = l.ClusterCIDR
 	if n := p.world.Node(p.cfg.NodeName); n != nil {
 		node.Zone = n.Labels[corev1.LabelTopologyZone]

@@ -9,6 +9,15 @@ import (
 	"fairlead.dev/fairlead/network/nft/plan"
 )
 
+// local are the node's own addresses, as far as rules care.
+func (p *Proxy) local() []netip.Addr {
+	all := slices.Clone(p.cfg.NodeIPs)
+	for _, at := range p.cfg.Engine {
+		all = append(all, at.Addr())
+	}
+	return all
+}
+
 // Trace says what this node's rules make of the first packet of a connection, without the kernel: each outcome that is
 // possible, an endpoint each, with the rules that led there. Where the packet comes from is told by its source: a pod of this
 // node, the node itself, or anywhere else. What clients stick to is not known here. It is an error if the two addresses are of
@@ -30,7 +39,7 @@ func (p *Proxy) Trace(from netip.Addr, to netip.AddrPort, proto lb.Protocol) ([]
 			origin = lb.FromPod
 		}
 		const anyPort = 40000
-		return plan.NewTracer(p.Plan()[i], p.cfg.NodeIPs, nil).All(plan.Packet{
+		return plan.NewTracer(p.Plan()[i], p.local(), nil).All(plan.Packet{
 			Packet: lb.Packet{Origin: origin, Source: from, Dest: to, Proto: proto}, SourcePort: anyPort,
 		}), nil
 	}

@@ -3,6 +3,7 @@ package route
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -18,10 +19,24 @@ func hostAddr(ip netip.Addr) *netlink.Addr {
 	return &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(ip, ip.BitLen())), Flags: unix.IFA_F_NODAD}
 }
 
-// hold gives the link the cluster DNS addresses and the node's own, by which other nodes reach its DNS server, and takes others
+// linkAddr is an address of the link. The engine's must not become the source of anything the node begins, as any other address
+// may where a link has none of its own: an IPv4 address of scope host, or a deprecated IPv6 one, is never chosen.
+func (r *Routes) linkAddr(ip netip.Addr) *netlink.Addr {
+	a := hostAddr(ip)
+	switch {
+	case !slices.Contains(r.cfg.Engine, ip):
+	case ip.Is4():
+		a.Scope = int(netlink.SCOPE_HOST)
+	default:
+		a.ValidLft, a.PreferedLft = math.MaxUint32, 0
+	}
+	return a
+}
+
+// hold gives the link the addresses of the cluster DNS and of the engine, and the node's own, by which other nodes reach its DNS server, and takes others
 // away: the node's pod ranges, of which its own addresses are, come after the link, and can change.
 func (r *Routes) hold(handle *netlink.Handle, link netlink.Link) error {
-	want := slices.Clone(r.cfg.ClusterDNS)
+	want := slices.Concat(r.cfg.ClusterDNS, r.cfg.Engine)
 	if n := r.world.Node(r.cfg.NodeName); n != nil {
 		want = append(want, api.NameServers(n)...)
 	}
@@ -32,17 +47,17 @@ func (r *Routes) hold(handle *netlink.Handle, link netlink.Link) error {
 	var errs []error
 	for _, a := range there {
 		ip, _ := netip.AddrFromSlice(a.IP)
-		if ip = ip.Unmap(); ip.IsLinkLocalUnicast() {
-			continue
-		}
+		ip = ip.Unmap()
 		if i := slices.Index(want, ip); i >= 0 {
 			want = slices.Delete(want, i, i+1)
+		} else if ip.IsLinkLocalUnicast() {
+			continue
 		} else if err := handle.AddrDel(link, &a); err != nil {
 			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", ip, LinkName, err))
 		}
 	}
 	for _, ip := range want {
-		if err := handle.AddrReplace(link, hostAddr(ip)); err != nil {
+		if err := handle.AddrReplace(link, r.linkAddr(ip)); err != nil {
 			errs = append(errs, fmt.Errorf("address %s on %s: %w", ip, LinkName, err))
 		}
 	}

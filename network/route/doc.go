@@ -2,8 +2,8 @@
 // need.
 //
 // The link fairlead0 is a bridge without ports. It never carries a packet: it
-// holds the cluster DNS address, which makes the node itself answer there, and
-// it is where the route to the Service range points, so that the node's own
+// holds the cluster DNS address and that of the L7 engine, which makes the node
+// itself answer there, and it is where the route to the Service range points, so that the node's own
 // connections to a cluster address get as far as the output hook, where they
 // are sent to an endpoint. A bridge is used because every kernel has one, and
 // one without ports has no carrier, which matters neither to addresses nor, as

@@ -122,6 +122,7 @@ func TestConfined(t *testing.T) {
 // Whatever others take away comes back.
 func TestWhatIsTakenAwayComesBack(t *testing.T) {
 	cfg, n, _ := wide(t)
+	cfg.Engine = []netip.Addr{netip.MustParseAddr("169.254.255.70"), netip.MustParseAddr("fd66:6169:726c:6561::70")}
 	cfg.Sysctls = func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644) }
 	w := world.New()
 	w.Put(dual("n1", 1))
@@ -170,7 +171,7 @@ func TestWhatIsTakenAwayComesBack(t *testing.T) {
 		return strings.Contains(s, "10.244.2.0/24 via 192.0.2.2") && strings.Contains(s, "fd00:244:0:2::/64 via 2001:db8::2") && strings.Contains(s, "10.244.1.1/32") && strings.Contains(s, "fd00:244:0:1::1/128")
 	})
 	for _, line := range []string{
-		"ip link delete fairlead0", "ip link set fairlead0 down", "ip address delete 10.96.0.10/32 dev fairlead0",
+		"ip link delete fairlead0", "ip link set fairlead0 down", "ip address delete 169.254.255.70/32 dev fairlead0", "ip address delete 10.96.0.10/32 dev fairlead0",
 		"ip -6 address flush dev fairlead0 scope global", "ip -4 route flush proto 70", "ip -6 route flush proto 70",
 		"ip route delete unreachable 10.244.0.0/16 metric 1073741824", "sysctl -qw net.ipv4.ip_forward=0",
 	} {

@@ -17,7 +17,7 @@ import (
 	"fairlead.dev/fairlead/network/world"
 )
 
-// LinkName is the link that holds the cluster DNS address.
+// LinkName is the link that holds the addresses of the cluster DNS and of the node's L7 engine.
 const LinkName = "fairlead0"
 
 // Protocol marks our routes, as "proto 70" in ip route's output.
@@ -34,6 +34,7 @@ type Config struct {
 	PodCIDRs     []netip.Prefix
 	ServiceCIDRs []netip.Prefix
 	ClusterDNS   []netip.Addr
+	Engine       []netip.Addr // where the node's L7 engine takes connections to Services, one of each family
 	// Confined nodes have no way out of their network segment. What a Service has an address for reaches it all the same.
 	Confined bool
 	// Sysctls restores the kernel's settings, where somebody changed them. It may be nil.
@@ -70,9 +71,9 @@ func (r *Routes) Setup() error {
 	if err != nil {
 		return fmt.Errorf("link %s: %w", LinkName, err)
 	}
-	for _, dns := range r.cfg.ClusterDNS {
-		if err := handle.AddrReplace(link, hostAddr(dns)); err != nil {
-			return fmt.Errorf("address %s on %s: %w", dns, LinkName, err)
+	for _, ip := range slices.Concat(r.cfg.ClusterDNS, r.cfg.Engine) {
+		if err := handle.AddrReplace(link, r.linkAddr(ip)); err != nil {
+			return fmt.Errorf("address %s on %s: %w", ip, LinkName, err)
 		}
 	}
 	return r.apply(handle, link, plan.Fixed(r.cfg.NodeIPs, r.cfg.PodCIDRs, r.cfg.ServiceCIDRs, r.cfg.Confined), false)

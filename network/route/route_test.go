@@ -354,3 +354,26 @@ func TestOwnAddresses(t *testing.T) {
 	w.Put(node("n1", "192.0.2.1", "10.244.7.0/24"))
 	addresses("10.244.7.1/32 10.96.0.10/32")
 }
+
+// The engine's addresses are there, and never what the node calls itself.
+func TestP113_TheEnginesAddressIsNoSource(t *testing.T) {
+	n := netlab.New(t, "n1")
+	cfg := testConfig
+	cfg.Engine = []netip.Addr{netip.MustParseAddr("169.254.255.70"), netip.MustParseAddr("fd66:6169:726c:6561::70")}
+	cfg.NodeIPs, cfg.ServiceCIDRs, cfg.ClusterDNS = nil, nil, nil
+	r := New(cfg, world.New(), slog.New(slog.DiscardHandler))
+	r.setup(t, n)
+	n.Route("203.0.113.0/24", "dev", LinkName)
+	there, err := n.Command("ip", "-oneline", "address", "show", "dev", LinkName)
+	if err != nil {
+		t.Fatal(err, there)
+	}
+	for _, want := range []string{"169.254.255.70/32 scope host", "fd66:6169:726c:6561::70/128 scope global nodad deprecated"} {
+		if !strings.Contains(there, want) {
+			t.Errorf("no %q in\n%s", want, there)
+		}
+	}
+	if out, err := n.Command("ip", "route", "get", "203.0.113.1"); err != nil || strings.Contains(out, "169.254") {
+		t.Errorf("on a link without another address: %v %s", err, out)
+	}
+}

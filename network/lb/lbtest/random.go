@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 )
 
@@ -64,6 +65,12 @@ func (u Universe) Service(rnd *rand.Rand, n int) *corev1.Service {
 	}
 	if s.Spec.Type != corev1.ServiceTypeClusterIP || len(s.Spec.ExternalIPs) > 0 {
 		s.Spec.ExternalTrafficPolicy = pick(rnd, corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal)
+	}
+	if how := rnd.IntN(12); how < 4 { // through the engine, or nearly
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations[api.AnnotationL7] = []string{api.L7HTTP, api.L7HTTP, api.L7Gateway, "tcp"}[how]
 	}
 	switch rnd.IntN(30) { // now and then one that is nobody's business
 	case 0:

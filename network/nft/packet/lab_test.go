@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/world"
 )
@@ -82,14 +83,15 @@ type machine struct {
 // node is a machine with a Proxy.
 type node struct {
 	machine
-	proxy *nft.Proxy
-	stop  func()
+	engine machine // what serves at the address of the node's L7 engine
+	proxy  *nft.Proxy
+	stop   func()
 }
 
 // lab is nodes a and b with two pods each, and a client outside. All are leaves
 // of a router, which sends what is for Services to a, or to the node that enter
-// names. Everything serves TCP and UDP on ports 8080 and 8081, says its name,
-// and whom it sees.
+// names. Everything serves TCP and UDP on ports 8080 and 8081, and nodes at the
+// address of their engines, says its name, and whom it sees.
 type lab struct {
 	t              testing.TB
 	f              family
@@ -98,7 +100,8 @@ type lab struct {
 	a1, a2, b1, b2 machine
 	out            machine
 	world          *world.World
-	named          int // Services made
+	noEngine       bool // nodes whose proxies start from now on have none
+	named          int  // Services made
 }
 
 // each runs a test in a fresh lab of each family with running Proxies.
@@ -144,6 +147,13 @@ func newLab(t testing.TB, f family) *lab {
 	newNode := func(i int, name string) (*node, machine, machine) {
 		n := &node{machine: leaf(l.router, name, func(f family) netip.Addr { return f.nodes[i] }, routers)}
 		n.machine.node, n.face = name, []netip.Addr{f.nodes[i], f.gateways[i]}
+		for _, at := range engines {
+			n.own(t, at.Addr())
+			n.Serve(at, "engine-"+name)
+			if at.Addr().Is6() == f.nodes[i].Is6() {
+				n.engine = machine{name: "engine-" + name, ip: at.Addr(), node: name}
+			}
+		}
 		for _, path := range []string{"all", "default", "eth0"} { // packets come and go by the same link
 			n.Sysctl("net/ipv4/conf/"+path+"/send_redirects", "0")
 		}
@@ -175,6 +185,19 @@ func newLab(t testing.TB, f family) *lab {
 	return l
 }
 
+// own gives a node the address of its engine, as package route does: the kernel takes it for the source of nothing else.
+func (n *node) own(t testing.TB, engine netip.Addr) {
+	t.Helper()
+	how := []string{"scope", "host"}
+	if engine.Is6() {
+		how = []string{"nodad", "preferred_lft", "0"}
+	}
+	out, err := n.Command("ip", append([]string{"address", "add", bare(engine).String(), "dev", "lo"}, how...)...)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
 // putNode tells the World of a node, or of one more address of it.
 func (l *lab) putNode(name string, f family, i int) {
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -189,13 +212,16 @@ func (l *lab) putNode(name string, f family, i int) {
 	l.world.Put(n)
 }
 
+// engines are where the engine of each node is.
+var engines = []netip.AddrPort{lb.EngineIPv4, lb.EngineIPv6}
+
 // config is that of a node's Proxy.
 func config(name string) nft.Config {
 	i := 0
 	if name == "b" {
 		i = 1
 	}
-	cfg := nft.Config{NodeName: name}
+	cfg := nft.Config{NodeName: name, Engine: engines}
 	for _, f := range families() {
 		cfg.NodeIPs = append(cfg.NodeIPs, f.nodes[i])
 		cfg.ClusterCIDRs = append(cfg.ClusterCIDRs, f.cluster)
@@ -217,7 +243,11 @@ func (l *lab) start(n *node) {
 func (l *lab) run(n *node) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	n.proxy = nft.New(config(n.name), l.world, slog.New(slog.DiscardHandler))
+	cfg := config(n.name)
+	if l.noEngine {
+		cfg.Engine = nil
+	}
+	n.proxy = nft.New(cfg, l.world, slog.New(slog.DiscardHandler))
 	go n.Do(func() { done <- n.proxy.Run(ctx) })
 	n.stop = func() {
 		cancel()

@@ -35,6 +35,7 @@ type walk struct {
 	served   map[visit]map[string]bool // who served a visitor in this wave of packets
 	stuck    map[visit]map[string]bool // and in the one before
 	returned int                       // visitors of both
+	through  int                       // connections that came to an engine
 	verdicts map[lb.Verdict]int
 	tracers  map[*node]*plan.Tracer // the plans of the nodes, in the lab's family
 }
@@ -80,7 +81,7 @@ func (w *walk) step() {
 		} else if w.rnd.IntN(3) > 0 || w.services[n] == nil {
 			w.services[n] = w.universe.Service(w.rnd, n)
 			if how := w.rnd.IntN(6); how < 2 {
-				w.services[n].Annotations = map[string]string{api.AnnotationBalance: []string{api.BalanceByClient, api.BalanceInTurn}[how]}
+				w.services[n].Annotations = map[string]string{api.AnnotationBalance: []string{api.BalanceByClient, api.BalanceInTurn}[how], api.AnnotationL7: w.services[n].Annotations[api.AnnotationL7]}
 			}
 			w.world.Put(w.services[n])
 		}
@@ -97,7 +98,7 @@ func (w *walk) step() {
 	for _, n := range []*node{w.a, w.b} {
 		for _, table := range n.proxy.Plan() {
 			if table.Family.V6 == n.ip.Is6() {
-				w.tracers[n] = plan.NewTracer(table, n.face, nil)
+				w.tracers[n] = plan.NewTracer(table, append(slices.Clone(n.face), n.engine.ip), nil)
 			}
 		}
 	}
@@ -128,7 +129,7 @@ func (w *walk) plan(from client, source netip.Addr, p lb.Packet, services []*cor
 	p.Source = source
 	at := func(n *node, origin lb.Origin) lb.Outcome {
 		p.Origin = origin
-		return lb.Expect(p, services, all, lb.Node{Name: n.name, Zone: "zone-" + n.name, Addrs: []netip.Addr{n.ip}, IPv6: n.ip.Is6()})
+		return lb.Expect(p, services, all, lb.Node{Name: n.name, Zone: "zone-" + n.name, Addrs: []netip.Addr{n.ip}, IPv6: n.ip.Is6(), Engine: w.engine()})
 	}
 	j := journey{Packet: p}
 	path := []*node{w.a} // by the router
@@ -156,6 +157,11 @@ func (w *walk) plan(from client, source netip.Addr, p lb.Packet, services []*cor
 	}
 	j.Packet = p
 	return j
+}
+
+// engine is where nodes have their engines in the lab's family.
+func (w *walk) engine() netip.AddrPort {
+	return netip.AddrPortFrom(w.a.engine.ip, lb.EngineIPv4.Port())
 }
 
 // planned holds the outcomes that the plan of the node allows against the specification.
@@ -209,9 +215,11 @@ func (w *walk) check(j journey, r netlab.Result) error {
 	case r.Err != nil:
 		return r.Err
 	}
-	machines := []machine{w.a1, w.a2, w.a.machine, w.b1, w.b2, w.b.machine, w.out}
+	machines := []machine{w.a1, w.a2, w.a.machine, w.b1, w.b2, w.b.machine, w.out, w.a.engine, w.b.engine}
 	to := machines[slices.IndexFunc(machines, func(m machine) bool { return m.name == r.Answer.Name })]
-	if !j.want.Backends[netip.AddrPortFrom(to.ip, 8080)] && !j.want.Backends[netip.AddrPortFrom(to.ip, 8081)] {
+	if to.name == "engine-"+j.entry.name && j.want.Backends[w.engine()] {
+		w.through++
+	} else if !j.want.Backends[netip.AddrPortFrom(to.ip, 8080)] && !j.want.Backends[netip.AddrPortFrom(to.ip, 8081)] {
 		return fmt.Errorf("%q answered, at %s", to.name, to.ip)
 	}
 	kept, replaced := r.Answer.Client == j.Source, slices.Contains(j.entry.face, r.Answer.Client)
@@ -336,9 +344,9 @@ func TestRandomPackets(t *testing.T) {
 				l.t.Fatalf("-seed %d: %d of %d packets went astray\n%s", seed, len(bad), 80*len(clients), lb.Table(l.a.proxy.Rows()...))
 			}
 		}
-		l.t.Logf("%d packets, by verdict %v, %d of them by returning visitors", sent, w.verdicts, w.returned)
-		if w.verdicts[lb.Forward] < sent/10 || w.verdicts[lb.Refuse] < sent/10 || w.verdicts[lb.Drop] < sent/50 || w.returned < 20 {
-			l.t.Errorf("-seed %d: the walk saw too little: %v", seed, w.verdicts)
+		l.t.Logf("%d packets, by verdict %v, %d of them by returning visitors, %d through an engine", sent, w.verdicts, w.returned, w.through)
+		if w.verdicts[lb.Forward] < sent/10 || w.verdicts[lb.Refuse] < sent/10 || w.verdicts[lb.Drop] < sent/50 || w.returned < 20 || w.through < 50 {
+			l.t.Errorf("-seed %d: the walk saw too little: %v, %d through an engine", seed, w.verdicts, w.through)
 		}
 	})
 }

@@ -260,8 +260,12 @@ func invent(seed uint64, v6 bool) *invention {
 		Here: some(podA, podB), Away: some(podFar, podFar2), Abroad: some(outsideIP), External: some(outerIP, outsideIP),
 		Sources: []netip.Prefix{p("10.0.0.0/8"), p("10.244.1.0/24"), p("198.51.100.0/24")},
 	}}
-	i.node = lb.Node{Name: "n1", Addrs: some(nodeIP), IPv6: v6}
+	i.node = lb.Node{Name: "n1", Addrs: some(nodeIP), IPv6: v6, Engine: lb.EngineIPv4}
+	if v6 {
+		i.node.Engine = lb.EngineIPv6
+	}
 	i.layout = Layout{Family: NewFamily(v6), ClusterCIDR: p("10.244.0.0/16"), LocalPods: p("10.244.1.0/24"), ServiceCIDR: p("10.96.0.0/16")}
+	i.layout.Engine = i.node.Engine.Addr()
 	i.desired.LocalPods = i.layout.LocalPods
 	return i
 }

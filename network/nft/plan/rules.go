@@ -55,6 +55,7 @@ type Layout struct {
 	Host        netip.Addr   // shut but for the API server; may be invalid
 	API         uint16       // its port there
 	DNS         netip.Addr   // where the node's own DNS server listens; may be invalid
+	Engine      netip.Addr   // where the node's L7 engine takes connections to Services; may be invalid
 }
 
 const (
@@ -97,9 +98,9 @@ func fixedChains(l Layout) []chain {
 			join(jump(chainServices)),
 		}},
 		{name: "forward", kind: tableFilter, hook: unix.NF_INET_FORWARD, priority: filter, rules: slices.Concat(l.misplaced(), l.shut(), l.labs())},
-		{name: "input", kind: tableNat, hook: unix.NF_INET_LOCAL_IN, priority: srcnat, rules: []rule{
-			join(isOurs(), setCtMark(number(0)), clearMark()),
-		}},
+		{name: "input", kind: tableNat, hook: unix.NF_INET_LOCAL_IN, priority: srcnat, rules: append([]rule{
+			join(isOurs(), setCtMark(number(0)), clearMark(), verdict(unix.NFT_RETURN, "")),
+		}, l.engineOnly()...)},
 		{name: "postrouting", kind: tableNat, hook: unix.NF_INET_POST_ROUTING, priority: srcnat, rules: append([]rule{
 			join(isOurs(), gotoChain(chainReturn)),
 		}, l.leavesCluster(masquerade())...)},
@@ -173,6 +174,12 @@ func (l Layout) shut() []rule {
 		}
 	}
 	return append(rules, join(there(), gotoChain(chainRefuse)))
+}
+
+// engineOnly keeps from the L7 engine's address what was not sent there for a Service (rule P113): it means nothing on the wire.
+// What the node itself begins does not pass here; the engine sees that it was not translated.
+func (l Layout) engineOnly() []rule {
+	return where(l.Engine.IsValid(), is(l.Family.daddr(), l.Engine.AsSlice()), drop())
 }
 
 // labLinks is how the names of the host's links into labs begin.

@@ -107,7 +107,7 @@ func traces(t *testing.T, table *Table, section string) string {
 		}
 		p := Packet{Packet: lb.Packet{Origin: origins[words[1]], Source: netip.MustParseAddr(words[2]), Proto: protocols[words[3]], Dest: at(words[4])}, SourcePort: 40000}
 		b.WriteString(line)
-		b.WriteString(NewTracer(table, []netip.Addr{nodeIP, six(nodeIP)}, nil).Trace(p).String())
+		b.WriteString(NewTracer(table, []netip.Addr{nodeIP, six(nodeIP), lb.EngineIPv4.Addr(), lb.EngineIPv6.Addr()}, nil).Trace(p).String())
 	}
 	if b.Len() == 0 {
 		t.Fatal("no packets")

@@ -61,7 +61,7 @@ func (w *traced) change(t *testing.T) {
 			s := w.universe.Service(w.rnd, n)
 			s.CreationTimestamp.Time = time.Unix(int64(w.rnd.IntN(3)), 0)
 			if how := w.rnd.IntN(6); how < 2 {
-				s.Annotations = map[string]string{api.AnnotationBalance: []string{api.BalanceByClient, api.BalanceInTurn}[how]}
+				s.Annotations = map[string]string{api.AnnotationBalance: []string{api.BalanceByClient, api.BalanceInTurn}[how], api.AnnotationL7: s.Annotations[api.AnnotationL7]}
 			}
 			w.services[n], w.slices[n] = s, w.universe.Slices(w.rnd, n)
 			rows = lb.Derive(s, w.slices[n], w.node)
@@ -72,9 +72,10 @@ func (w *traced) change(t *testing.T) {
 	}
 	w.desired.Take()
 	w.desired.Committed()
-	w.tracer = NewTracer(NewTable(w.layout, w.desired), w.node.Addrs, w.tracer)
+	local := append(slices.Clone(w.node.Addrs), w.node.Engine.Addr())
+	w.tracer = NewTracer(NewTable(w.layout, w.desired), local, w.tracer)
 	w.tracer.Choose = w.rnd.IntN
-	w.fresh = NewTracer(w.tracer.table, w.node.Addrs, nil)
+	w.fresh = NewTracer(w.tracer.table, local, nil)
 }
 
 func (w *traced) objects() (services []*corev1.Service, all []*discoveryv1.EndpointSlice) {
@@ -127,10 +128,11 @@ func (w *traced) differs(p Packet, got Trace, want lb.Outcome) error {
 	}
 	to := got.Dest.Addr()
 	masquerade := want.Served && (!want.KeepsSource || to == p.Source && w.layout.LocalPods.Contains(to) || w.layout.Masquerade && p.Origin == lb.FromPod)
-	if w.layout.Outbound && w.layout.ClusterCIDR.Contains(p.Source) && !w.layout.ClusterCIDR.Contains(to) && to != w.node.Addrs[0] {
+	here := to == w.node.Addrs[0] || to == w.node.Engine.Addr()
+	if w.layout.Outbound && w.layout.ClusterCIDR.Contains(p.Source) && !w.layout.ClusterCIDR.Contains(to) && !here {
 		masquerade = true
 	}
-	if p.Origin != lb.FromNode && to == w.node.Addrs[0] { // it arrives, and its source stays
+	if p.Origin != lb.FromNode && here { // it arrives, and its source stays
 		masquerade = false
 	}
 	if got.Masquerade != masquerade {
