@@ -48,6 +48,7 @@ var purePackages = []string{
 	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
 	"node/life", "node/spec",
 	"network/l7/route", "network/l7/gateway", "network/nft/plan", "network/nft/wire", "network/route/plan",
+	"network/l7/htpasswd", "network/l7/proxyproto",
 }
 
 // clients are the rooms of which only some packages may be clients of the API by themselves.

@@ -1,0 +1,200 @@
+package l7
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/network/l7/route"
+	"fairlead.dev/fairlead/network/l7/upstream"
+	"fairlead.dev/fairlead/network/lb"
+)
+
+// Config is what an Engine is told at its beginning.
+type Config struct {
+	// Secret returns the data of a Secret that the table names, nil if there is none. It is asked for each request that needs it.
+	Secret func(types.NamespacedName) map[string][]byte
+	// Certificate returns the certificate and key of a Secret that the table names, nil if there is none. It is asked for each
+	// handshake, so the parsed certificate should be at hand, with its Leaf.
+	Certificate func(types.NamespacedName) *tls.Certificate
+	// AccessLog gets a line of JSON for each request; nil: there is no such log. One request of AccessEvery is written (0 and 1: all).
+	AccessLog   io.Writer
+	AccessEvery int
+}
+
+// Engine serves a route.Table.
+type Engine struct {
+	config Config
+	log    *slog.Logger
+
+	table      atomic.Pointer[served]
+	pools      upstream.Pools
+	dialects   dialects
+	limiters   limiters
+	passwords  passwords
+	tls        *tls.Config
+	selfSigned func() (*tls.Certificate, error)
+	mirrored   atomic.Int32 // copies of requests under way
+	metrics    *metrics
+	access     *accessLog
+
+	http  *http.Server
+	queue *queue // of connections for http
+
+	mu        sync.Mutex
+	closing   bool
+	listeners map[net.Listener]bool
+	open      map[*connection]bool // that are not http's, or not yet
+	outside   *http.Client         // of external authorization by URL
+}
+
+// New returns an engine that serves nothing yet: every request gets 404.
+func New(config Config, log *slog.Logger) *Engine {
+	e := &Engine{
+		config: config, log: log, metrics: newMetrics(), access: newAccessLog(config.AccessLog, config.AccessEvery),
+		queue: newQueue(), listeners: map[net.Listener]bool{}, open: map[*connection]bool{},
+		selfSigned: sync.OnceValues(selfSigned),
+	}
+	e.tls = &tls.Config{GetConfigForClient: e.configForClient}
+	e.outside = newOutside()
+	e.http = e.newServer()
+	e.Serve(&route.Table{})
+	go func() {
+		if err := e.http.Serve(e.queue); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("HTTP is not served any more", "err", err)
+		}
+	}()
+	return e
+}
+
+// Serve has every request from now on meet the rules of a table, which nobody changes any more.
+func (e *Engine) Serve(table *route.Table) {
+	e.table.Store(&served{Table: table})
+	e.pools.Sweep()
+}
+
+// Endpoints says which endpoints a Service's port has from now on, as network/lb has derived them: none means that its requests get 503.
+func (e *Engine) Endpoints(service types.NamespacedName, port int32, backends []lb.Backend) {
+	e.pools.Set(upstream.Key{Service: service, Port: port}, backends)
+}
+
+// PointOf tells where a connection came in, from its socket.
+type PointOf func(fd int) (route.Point, error)
+
+// At is the PointOf a socket that is one Point's alone.
+func At(p route.Point) PointOf { return func(int) (route.Point, error) { return p, nil } }
+
+// Listen accepts connections until the listener is closed (then its error is nil) or broken. The engine closes the
+// listener when it is shut down.
+func (e *Engine) Listen(l *net.TCPListener, of PointOf) error {
+	if !e.listening(l, true) {
+		return errors.Join(errShutDown, l.Close())
+	}
+	defer e.listening(l, false)
+	for pause := time.Duration(0); ; {
+		conn, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			pause = 0
+			go e.accepted(conn, of)
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		default: // no file descriptors or memory left, or the client has gone
+			pause = min(max(2*pause, time.Millisecond), time.Second)
+			e.log.Warn("cannot accept a connection", "at", l.Addr(), "err", err, "again in", pause)
+			time.Sleep(pause)
+		}
+	}
+}
+
+var errShutDown = errors.New("the L7 engine has been shut down")
+
+// listening notes a listener or forgets it; false if the engine takes none any more.
+func (e *Engine) listening(l net.Listener, is bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !is {
+		delete(e.listeners, l)
+		return true
+	}
+	if !e.closing {
+		e.listeners[l] = true
+	}
+	return !e.closing
+}
+
+func (e *Engine) accepted(conn *net.TCPConn, of PointOf) {
+	point, err := pointOf(conn, of)
+	if err != nil {
+		e.log.Debug("a connection leads nowhere", "from", conn.RemoteAddr(), "err", err)
+		_ = conn.Close() // there is nobody to tell
+		return
+	}
+	e.Conn(conn, point)
+}
+
+func pointOf(conn *net.TCPConn, of PointOf) (p route.Point, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return p, err
+	}
+	if failed := raw.Control(func(fd uintptr) { p, err = of(int(fd)) }); failed != nil {
+		return p, failed
+	}
+	return p, err
+}
+
+// Shutdown ends the engine: listeners are closed, requests under way get their answers, and what is still open when ctx ends is cut.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	e.mu.Lock()
+	e.closing = true
+	for l := range e.listeners {
+		_ = l.Close() // Listen returns
+	}
+	e.mu.Unlock()
+	err := e.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, e.http.Close())
+	}
+	<-e.idle(ctx)
+	e.mu.Lock()
+	for c := range e.open {
+		_ = c.Close()
+	}
+	e.mu.Unlock()
+	e.queue.Close()
+	return err
+}
+
+// idle is closed when no connection is open besides http's, or with ctx.
+func (e *Engine) idle(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			e.mu.Lock()
+			n := len(e.open)
+			e.mu.Unlock()
+			if n == 0 {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return done
+}
