@@ -44,8 +44,8 @@ const (
 func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
 	bound := &auth.Bound{}
 	generic := genericConfig(cfg, id, listener, bound)
-	guard, ofPods := newNamespaceGuard(), newPodGuard()
-	generic.AdmissionControl = guard.chain(ofPods, auth.NewNodeRestriction(cfg.Claims(), bound))
+	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
+	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound))
 	if err := etcd.apply(generic); err != nil {
 		return nil, fmt.Errorf("api server: storage: %w", err)
 	}
@@ -64,12 +64,10 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	if ofPods.accounts, ok = core["serviceaccounts"].(serviceAccounts); !ok {
 		return nil, errors.New("api server: service accounts cannot be read and created")
 	}
-	if bound.Pods, ok = core["pods"].(getterLister); !ok {
-		return nil, errors.New("api server: pods cannot be read")
+	if err := known(bound, groups); err != nil {
+		return nil, err
 	}
-	if bound.Nodes, ok = core["nodes"].(getterLister); !ok {
-		return nil, errors.New("api server: nodes cannot be read")
-	}
+	ofIngresses.classes = bound.IngressClasses
 	webhooks, err := addStreams(groups, id, cfg, bound.Nodes)
 	if err != nil {
 		return nil, err
@@ -206,10 +204,21 @@ func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Confi
 	return to, nil
 }
 
-// getterLister is a storage that can be read.
-type getterLister interface {
-	rest.Getter
-	rest.Lister
+// known gives bound the storages that it reads.
+func known(bound *auth.Bound, groups []*genericapiserver.APIGroupInfo) error {
+	for _, of := range []struct {
+		group, resource string
+		storage         *auth.Storage
+	}{
+		{"", "pods", &bound.Pods}, {"", "nodes", &bound.Nodes},
+		{"networking.k8s.io", "ingresses", &bound.Ingresses}, {"networking.k8s.io", "ingressclasses", &bound.IngressClasses},
+	} {
+		var ok bool
+		if *of.storage, ok = find(groups, of.group)[of.resource].(auth.Storage); !ok {
+			return fmt.Errorf("api server: %s cannot be read", of.resource)
+		}
+	}
+	return nil
 }
 
 // getter is the storage of a resource, to be read.

@@ -15,14 +15,19 @@ import (
 	"fairlead.dev/fairlead/api/podrefs"
 )
 
-// Bound knows which pods are bound to which node. It reads the watch cache, which finds the pods of a node by an index; the
+// Bound knows which pods are bound to which node, and what nodes serve for others. It reads the watch cache, which finds the pods of a node by an index; the
 // store has the last word on what the cache lacks, so that a pod bound a millisecond ago counts.
 type Bound struct {
-	// Pods is the storage of pods, and Nodes that of nodes. Both are set before the server serves.
-	Pods, Nodes interface {
-		rest.Getter
-		rest.Lister
-	}
+	// Pods is the storage of pods, Nodes that of nodes, and so on. They are set before the server serves.
+	Pods, Nodes    Storage
+	Ingresses      Storage
+	IngressClasses Storage
+}
+
+// Storage is that of a kind, to be read.
+type Storage interface {
+	rest.Getter
+	rest.Lister
 }
 
 // versions are how old an answer may be, from any to none.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
@@ -40,6 +41,7 @@ const (
 	ownPods         // lists and watches must select spec.nodeName=NODE
 	bound           // the pod is bound to the node
 	referred        // a pod that is bound to the node refers to the object
+	served          // what nodes serve names the object, and a list or watch selects only that: metadata.name=NAME
 )
 
 func read() []string { return []string{"get", "list", "watch"} }
@@ -76,7 +78,9 @@ func nodeRules() []rule {
 	return []rule{
 		{verbs: read(), resources: []string{"services", "endpoints", "nodes", "namespaces"}},
 		{verbs: []string{"get"}, resources: []string{"secrets", "configmaps"}, limit: referred},
+		{verbs: read(), resources: []string{"secrets"}, limit: served},
 		{verbs: read(), group: "discovery.k8s.io", resources: []string{"endpointslices"}},
+		{verbs: read(), group: "networking.k8s.io", resources: []string{"ingresses", "ingressclasses"}},
 		{verbs: []string{"list", "watch"}, resources: []string{"pods"}, limit: ownPods},
 		{verbs: []string{"get"}, resources: []string{"pods"}, limit: bound},
 		{verbs: []string{"delete"}, resources: []string{"pods"}},
@@ -146,6 +150,8 @@ func (l limit) allows(ctx context.Context, a authorizer.Attributes, node string,
 		return known.pod(ctx, a.GetNamespace(), a.GetName(), node)
 	case referred:
 		return known.refers(ctx, node, a.GetNamespace(), a.GetResource(), a.GetName())
+	case served: // the name of a list or watch is the one it selects, as k8s.io/apiserver reads requests
+		return known.serves(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: a.GetName()})
 	}
 	return true, nil
 }

@@ -4,6 +4,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -20,6 +21,7 @@ func addDefaults(s *runtime.Scheme) {
 	addDefault(s, defaultReplicaSet)
 	addDefault(s, defaultEndpointSlice)
 	addDefault(s, defaultPool)
+	addDefault(s, defaultIngressClass)
 
 	// A list in one request, as a protobuf client may send it, is defaulted item by item.
 	addDefault(s, func(list *corev1.PodList) { each(list.Items, defaultPod) })
@@ -28,6 +30,7 @@ func addDefaults(s *runtime.Scheme) {
 	addDefault(s, func(list *appsv1.DeploymentList) { each(list.Items, defaultDeployment) })
 	addDefault(s, func(list *appsv1.ReplicaSetList) { each(list.Items, defaultReplicaSet) })
 	addDefault(s, func(list *discoveryv1.EndpointSliceList) { each(list.Items, defaultEndpointSlice) })
+	addDefault(s, func(list *networkingv1.IngressClassList) { each(list.Items, defaultIngressClass) })
 }
 
 func addDefault[T any, P interface {

@@ -166,10 +166,13 @@ func (b *builder) discovery() map[string]rest.Storage {
 }
 
 func (b *builder) networking() map[string]rest.Storage {
-	if b.err != nil {
-		return nil
+	resources := map[string]rest.Storage{}
+	put(resources, build(b, ingresses()))
+	put(resources, build(b, ingressClasses()))
+	if b.err == nil {
+		resources["ipaddresses"], resources["servicecidrs"] = ipAddresses(b.services), serviceCIDRs(b.services, b.config.ServiceCIDRs)
 	}
-	return map[string]rest.Storage{"ipaddresses": ipAddresses(b.services), "servicecidrs": serviceCIDRs(b.services, b.config.ServiceCIDRs)}
+	return resources
 }
 
 // own are the kinds of our own group.

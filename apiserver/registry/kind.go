@@ -54,7 +54,8 @@ type kind[T object] struct {
 
 	// select fills in the values of the kind's field labels (see fieldLabels).
 	selectable func(obj T, set fields.Set)
-	triggers   storage.IndexerFuncs // indexes of the watch cache
+	triggers   storage.IndexerFuncs            // indexes of the watch cache, by which watches are told apart as well
+	indexes    map[string]func(obj T) []string // further indexes of the watch cache
 	collect    rest.GarbageCollectionPolicy
 	grace      func(obj T, options *metav1.DeleteOptions) bool // graceful deletion, as RESTGracefulDeleteStrategy
 	returns    bool                                            // DELETE answers with the object

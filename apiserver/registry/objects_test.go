@@ -59,10 +59,14 @@ func path(t *testing.T, manifest string) string {
 	if kind.APIVersion == "v1" {
 		root = "/api/v1"
 	}
-	if kind.Kind == "Node" || kind.Kind == "Namespace" {
+	if kind.Kind == "Node" || kind.Kind == "Namespace" || kind.Kind == "IngressClass" {
 		namespace = ""
 	}
-	return root + namespace + "/" + strings.TrimSuffix(strings.ToLower(kind.Kind), "s") + "s"
+	plural := strings.TrimSuffix(strings.ToLower(kind.Kind), "s") + "s"
+	if strings.HasSuffix(kind.Kind, "ss") {
+		plural = strings.ToLower(kind.Kind) + "es"
+	}
+	return root + namespace + "/" + plural
 }
 
 func TestConfigMapsAndSecrets(t *testing.T) {

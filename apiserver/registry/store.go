@@ -3,6 +3,8 @@ package registry
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -13,6 +15,7 @@ import (
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
@@ -41,7 +44,7 @@ func newStore[T object](k *kind[T], options generic.RESTOptionsGetter) (store[T]
 	s := &genericregistry.Store{
 		NewFunc:                   func() runtime.Object { return k.new() },
 		NewListFunc:               k.list,
-		PredicateFunc:             predicate(attrs, k.triggers),
+		PredicateFunc:             predicate(attrs, indexed(k)),
 		DefaultQualifiedResource:  k.resource(),
 		SingularQualifiedResource: schema.GroupResource{Group: k.group, Resource: k.singular},
 		CreateStrategy:            plain,
@@ -59,7 +62,7 @@ func newStore[T object](k *kind[T], options generic.RESTOptionsGetter) (store[T]
 	if k.ttl > 0 {
 		s.TTLFunc = func(runtime.Object, uint64, bool) (uint64, error) { return k.ttl, nil }
 	}
-	err := s.CompleteWithOptions(&generic.StoreOptions{RESTOptions: options, AttrFunc: attrs, TriggerFunc: k.triggers})
+	err := s.CompleteWithOptions(&generic.StoreOptions{RESTOptions: options, AttrFunc: attrs, TriggerFunc: k.triggers, Indexers: indexers(k)})
 	if err != nil {
 		return store[T]{}, fmt.Errorf("storage of %s: %w", k.resource(), err)
 	}
@@ -89,11 +92,27 @@ func attributes[T object](k *kind[T]) storage.AttrFunc {
 	}
 }
 
-func predicate(attrs storage.AttrFunc, triggers storage.IndexerFuncs) func(labels.Selector, fields.Selector) storage.SelectionPredicate {
-	indexes := make([]string, 0, len(triggers))
-	for name := range triggers {
-		indexes = append(indexes, name)
+// indexed are the fields by which the watch cache finds objects.
+func indexed[T object](k *kind[T]) []string {
+	return slices.AppendSeq(slices.Collect(maps.Keys(k.triggers)), maps.Keys(k.indexes))
+}
+
+// indexers are the indexes of the watch cache; nil: there are none.
+func indexers[T object](k *kind[T]) *cache.Indexers {
+	all := cache.Indexers{}
+	for name, value := range k.triggers {
+		all[storage.FieldIndex(name)] = func(obj any) ([]string, error) { return []string{value(obj.(runtime.Object))}, nil }
 	}
+	for name, values := range k.indexes {
+		all[storage.FieldIndex(name)] = func(obj any) ([]string, error) { return values(obj.(T)), nil }
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return &all
+}
+
+func predicate(attrs storage.AttrFunc, indexes []string) func(labels.Selector, fields.Selector) storage.SelectionPredicate {
 	return func(label labels.Selector, field fields.Selector) storage.SelectionPredicate {
 		return storage.SelectionPredicate{Label: label, Field: field, GetAttrs: attrs, IndexFields: indexes}
 	}

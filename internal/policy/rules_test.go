@@ -18,10 +18,11 @@ var ruleDocuments = map[string]string{
 	"N": "docs/dns.md",
 	"R": "docs/readiness.md",
 	"D": "docs/workloads.md",
+	"I": "docs/ingress.md",
 }
 
 // citation is a rule, or a range of them: "S115-S117" cites all three; "N1 to N58" only says where they begin and end.
-var citation = regexp.MustCompile(`\b([SEPNRD])(\d{1,3})(?:-([SEPNRD])(\d{1,3}))?\b`)
+var citation = regexp.MustCompile(`\b([SEPNRDI])(\d{1,3})(?:-([SEPNRDI])(\d{1,3}))?\b`)
 
 // cited are the rules that one text names.
 func cited(text string) []string {
@@ -73,8 +74,8 @@ func citations(files []File) map[string]string {
 					note(f.At(n), strings.TrimPrefix(n.Name.Name, "Test"))
 				}
 			case *ast.BasicLit:
-				if f.Test() && regexp.MustCompile("^[\"`][SEPNRD]\\d{1,3}\\b").MatchString(n.Value) {
-					note(f.At(n), regexp.MustCompile(`^[SEPNRD0-9 ,-]*`).FindString(strings.Trim(n.Value, "\"`")))
+				if f.Test() && regexp.MustCompile("^[\"`][SEPNRDI]\\d{1,3}\\b").MatchString(n.Value) {
+					note(f.At(n), regexp.MustCompile(`^[SEPNRDI0-9 ,-]*`).FindString(strings.Trim(n.Value, "\"`")))
 				}
 			}
 			return true

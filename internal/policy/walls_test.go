@@ -44,7 +44,7 @@ var rooms = []struct {
 // purePackages only compute, and can do nothing else: they are tested without a cluster, a kernel or a clock. What they reach of
 // this repository is pure as well.
 var purePackages = []string{
-	"api", "api/claim", "api/kinds", "api/podrefs", "api/probe", "alloc", "why", "network/lb", "network/dns/zone",
+	"api", "api/claim", "api/ingressrefs", "api/kinds", "api/podrefs", "api/probe", "alloc", "why", "network/lb", "network/dns/zone",
 	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
 	"node/life", "node/spec",
 	"network/l7/route", "network/l7/gateway", "network/nft/plan", "network/nft/wire", "network/route/plan",

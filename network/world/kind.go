@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,12 +23,14 @@ const (
 	EndpointSlices
 	Namespaces
 	Nodes
+	Ingresses
+	IngressClasses
 	kinds // how many there are
 )
 
 // String is the kind as the API spells it in paths.
 func (k Kind) String() string {
-	return [kinds]string{"services", "endpointslices", "namespaces", "nodes"}[k]
+	return [kinds]string{"services", "endpointslices", "namespaces", "nodes", "ingresses", "ingressclasses"}[k]
 }
 
 // row is what makes a kind: how its objects are read, and what of them matters to readers.
@@ -82,7 +85,23 @@ func (w *World) register() {
 				equality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses)
 		},
 	})
-	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes}
+	w.ingresses = newTable(w, row[*networkingv1.Ingress]{
+		kind: Ingresses, empty: &networkingv1.Ingress{},
+		read: func(c kubernetes.Interface) *cache.ListWatch {
+			return reading(c.NetworkingV1().Ingresses(metav1.NamespaceAll))
+		},
+		trim: func(ing *networkingv1.Ingress) { ing.Status = networkingv1.IngressStatus{} },
+		// The status follows what nodes do.
+		alike: func(before, after *networkingv1.Ingress) bool {
+			return before.UID == after.UID && equality.Semantic.DeepEqual(before.Annotations, after.Annotations) &&
+				equality.Semantic.DeepEqual(before.Spec, after.Spec)
+		},
+	})
+	w.classes = newTable(w, row[*networkingv1.IngressClass]{
+		kind: IngressClasses, empty: &networkingv1.IngressClass{},
+		read: func(c kubernetes.Interface) *cache.ListWatch { return reading(c.NetworkingV1().IngressClasses()) },
+	})
+	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes, w.ingresses, w.classes}
 }
 
 // Revisions are how far kinds are known: the resource version of the newest change of each. Zero is nothing.

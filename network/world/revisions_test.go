@@ -40,11 +40,11 @@ func TestUpTo(t *testing.T) {
 	w.Put(nobodys)
 	expect("a slice of no Service", Revisions{Services: 12, EndpointSlices: 13})
 	w.Put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "14"}})
-	expect("a namespace", Revisions{12, 13, 14, 0})
+	expect("a namespace", Revisions{Services: 12, EndpointSlices: 13, Namespaces: 14})
 	w.Put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "15"}})
-	expect("the same namespace", Revisions{12, 13, 15, 0})
+	expect("the same namespace", Revisions{Services: 12, EndpointSlices: 13, Namespaces: 15})
 	w.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "16"}})
-	expect("a node", Revisions{12, 13, 15, 16})
+	expect("a node", Revisions{Services: 12, EndpointSlices: 13, Namespaces: 15, Nodes: 16})
 
 	if (Revisions{1, 2, 3, 4}).Cover(Revisions{1, 3, 2, 1}) || (Revisions{1, 2, 3, 4}).Cover(Revisions{Nodes: 5}) || !(Revisions{1, 2, 3, 4}).Cover(Revisions{1, 2, 0, 4}) {
 		t.Error("Cover is wrong")

@@ -220,3 +220,13 @@ func (t *table[T]) sorted() []types.NamespacedName {
 	})
 	return names
 }
+
+// inOrder returns all objects, sorted by name.
+func (t *table[T]) inOrder() []T {
+	names := t.sorted()
+	all := make([]T, len(names))
+	for i, name := range names {
+		all[i] = t.objects[name]
+	}
+	return all
+}

@@ -1,5 +1,6 @@
 // Package world is what one node knows of the cluster: Services, EndpointSlices,
-// Namespaces and Nodes, held in memory and kept current by watches.
+// Namespaces, Nodes, Ingresses and their classes, held in memory and kept
+// current by watches.
 //
 // Everything a node serves (kernel rules, DNS answers, routes) is derived from
 // here. Readers get the stored objects themselves, which nobody ever mutates;
@@ -17,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -31,6 +33,8 @@ type World struct {
 	slices        *table[*discoveryv1.EndpointSlice]
 	namespaces    *table[*corev1.Namespace]
 	nodes         *table[*corev1.Node]
+	ingresses     *table[*networkingv1.Ingress]
+	classes       *table[*networkingv1.IngressClass]
 	tables        [kinds]anyTable // all of them
 	subscriptions map[*Subscription]struct{}
 	upTo          Revisions
@@ -117,12 +121,35 @@ func (w *World) Node(name string) *corev1.Node {
 func (w *World) Nodes() []*corev1.Node {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	names := w.nodes.sorted()
-	all := make([]*corev1.Node, len(names))
-	for i, name := range names {
-		all[i] = w.nodes.objects[name]
-	}
-	return all
+	return w.nodes.inOrder()
+}
+
+// Ingresses returns all Ingresses, whatever their class, sorted by namespace and name.
+func (w *World) Ingresses() []*networkingv1.Ingress {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.ingresses.inOrder()
+}
+
+// Ingress returns the named Ingress, nil when there is none.
+func (w *World) Ingress(name types.NamespacedName) *networkingv1.Ingress {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.ingresses.objects[name]
+}
+
+// IngressClasses returns all IngressClasses, sorted by name.
+func (w *World) IngressClasses() []*networkingv1.IngressClass {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.classes.inOrder()
+}
+
+// IngressClass returns the named IngressClass, nil when there is none.
+func (w *World) IngressClass(name string) *networkingv1.IngressClass {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.classes.objects[types.NamespacedName{Name: name}]
 }
 
 // Put stores an object, replacing the one of the same name. Kinds that the

@@ -1,0 +1,38 @@
+package ingressrefs
+
+import (
+	"fmt"
+	"testing"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestSecrets(t *testing.T) {
+	tls := func(names ...string) (all []networkingv1.IngressTLS) {
+		for _, n := range names {
+			all = append(all, networkingv1.IngressTLS{SecretName: n})
+		}
+		return all
+	}
+	for _, test := range []struct {
+		tls  []networkingv1.IngressTLS
+		auth string
+		want string
+	}{
+		{nil, "", "[]"},
+		{tls("b", "a", "b", ""), "", "[shop/a shop/b]"},
+		{tls("a"), "users", "[shop/a shop/users]"},
+		{tls("a"), "shop/a", "[shop/a]"},
+		{nil, "shop/users", "[shop/users]"},
+		{nil, "other/users", "[]"},
+		{nil, "shop/", "[]"},
+		{nil, "/users", "[]"},
+	} {
+		ing := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Annotations: map[string]string{AnnotationAuthSecret: test.auth}}}
+		ing.Spec.TLS = test.tls
+		if got := fmt.Sprint(Secrets(ing)); got != test.want {
+			t.Errorf("%v, %q: %s, want %s", test.tls, test.auth, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package auth
+
+import (
+	"context"
+	"slices"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/api/ingressrefs"
+	"fairlead.dev/fairlead/apiserver/registry"
+)
+
+// serves says whether nodes serve something that names a Secret: every node serves every Ingress of a class of ours. What else may
+// name one (a listener's certificate) is asked here, too.
+func (b *Bound) serves(ctx context.Context, secret types.NamespacedName) (bool, error) {
+	if secret.Namespace == "" || secret.Name == "" || b.Ingresses == nil {
+		return false, nil
+	}
+	return b.ingressNames(ctx, secret)
+}
+
+// ingressNames says whether an Ingress that is served names a Secret.
+func (b *Bound) ingressNames(ctx context.Context, secret types.NamespacedName) (bool, error) {
+	ctx = genericapirequest.WithNamespace(ctx, secret.Namespace)
+	for _, version := range versions() {
+		list, err := b.list(ctx, b.Ingresses, version, naming{fields.Everything(), secret})
+		if err != nil {
+			return false, err
+		}
+		ingresses := list.(*networkingv1.IngressList).Items
+		for i := range ingresses {
+			if !slices.Contains(ingressrefs.Secrets(&ingresses[i]), secret) {
+				continue
+			}
+			if ours, err := b.serving(ctx, api.ClassOf(&ingresses[i])); ours || err != nil {
+				return ours, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// serving says whether Ingresses of a class are ours to serve.
+func (b *Bound) serving(ctx context.Context, class string) (bool, error) {
+	if class == "" {
+		return false, nil
+	}
+	ctx = genericapirequest.WithNamespace(ctx, "")
+	for _, version := range versions() {
+		obj, err := b.IngressClasses.Get(ctx, class, &metav1.GetOptions{ResourceVersion: version})
+		if err == nil {
+			return api.ServesClass(obj.(*networkingv1.IngressClass)), nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// naming selects the Ingresses that name a Secret. The watch cache finds them by its index, which alone knows the field; where
+// there is no index, as while the cache is being filled, it selects all, and who asks looks at each.
+type naming struct {
+	fields.Selector
+	secret types.NamespacedName
+}
+
+// RequiresExactMatch is what an index is chosen by.
+func (n naming) RequiresExactMatch(field string) (value string, found bool) {
+	return n.secret.String(), field == registry.IngressSecretIndex
+}
+
+// Empty is false: the selector selects.
+func (n naming) Empty() bool { return false }
