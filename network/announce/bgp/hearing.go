@@ -41,11 +41,15 @@ func (h *hearing) reason(r slog.Record) string {
 		return h.unconnected(attr(r, "Error").String())
 	case "outgoing connection IO error":
 		return h.unwelcome()
+	case "state changed": // the router answered with something else than is due: what it was, GoBGP keeps for itself
+		if attr(r, "new").String() == bgp.BGP_FSM_IDLE.String() && attr(r, "old").String() != bgp.BGP_FSM_ESTABLISHED.String() {
+			return h.unwelcome()
+		}
 	case "received notification":
 		return fmt.Sprintf("router %s ended the session: %s", at, notification(r))
 	case "sent notification":
 		if code := attr(r, "Code").Int64(); code == bgp.BGP_ERROR_FSM_ERROR {
-			return h.unwelcome() // it answered an OPEN with something else: what it was, GoBGP keeps for itself
+			return h.unwelcome()
 		} else if code == bgp.BGP_ERROR_OPEN_MESSAGE_ERROR && attr(r, "Subcode").Int64() == bgp.BGP_ERROR_SUB_BAD_PEER_AS {
 			return fmt.Sprintf("router %s is in another AS than %d, which is expected of it", at, h.peer.ASN)
 		}
