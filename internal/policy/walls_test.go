@@ -24,6 +24,7 @@ var rooms = []struct {
 	{"network/nft/plan", []string{"api", "network/lb", "network/nft/wire"}, "what a table is to be is known without a kernel"},
 	{"network/nft/wire", nil, "messages are bytes"},
 	{"network/l7/route", nil, "what becomes of a request follows from its rules"},
+	{"network/l7/ingress", []string{"api", "network/l7/route"}, "what is served follows from the objects"},
 	{"network/l7/gateway", []string{"network/l7/route"}, "what is served and what is said of it follow from the objects"},
 	{"network/dns/zone", []string{"api"}, "what a name means follows from the Services, and an answer from the question"},
 	{"why", []string{"api", "network/lb"}, "findings follow from objects, and from what a Service may claim"},

@@ -1,0 +1,171 @@
+package ingress
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"fairlead.dev/fairlead/network/l7/route"
+)
+
+// otherNames are the hosts that stand for those of the rules: server-alias, and the other half of from-to-www-redirect.
+func (d *derivation) otherNames() {
+	if d.settings.canary.on {
+		return
+	}
+	var first string
+	for _, r := range d.ing.Spec.Rules {
+		if r.Host == "" {
+			continue
+		}
+		if first == "" {
+			first = r.Host
+		}
+		if d.settings.www && !strings.HasPrefix(r.Host, "*") {
+			d.www = append(d.www, r.Host)
+		}
+	}
+	if first == "" && len(d.settings.aliases) > 0 {
+		d.find(HostTaken, Wrong, "server-alias", "no rule has a host that it could be another name of", "Write the names as hosts of rules")
+		return
+	}
+	for _, alias := range d.settings.aliases {
+		d.aliases[alias] = first
+	}
+}
+
+// otherHalf is a host with www. if it is without, and without if it is with.
+func otherHalf(host string) string {
+	if rest, is := strings.CutPrefix(host, "www."); is {
+		return rest
+	}
+	return "www." + host
+}
+
+// merged are the rules of one host.
+type merged struct {
+	plain, secure *route.Host // of port 80 and 443; the same where nothing is sent to HTTPS. nil: there are no rules
+	findings      []Finding
+}
+
+// merge makes the rules of a host, under a name that may be another than its own, of the parts that have paths for it, the eldest
+// first. Where two have the same path, the elder has it (I52). HTTPS is at a port, 0 for its own.
+func merge(as, name string, parts []*part, port int) merged {
+	var m merged
+	paths, canaries := []*path{}, []*path{}
+	secured := false
+	for _, p := range parts {
+		paths = append(paths, p.paths[name]...)
+		canaries = append(canaries, p.canaries[name]...)
+		secured = secured || p.secured[name] || p.secured[wildcardOf(name)]
+	}
+	slices.SortStableFunc(paths, precedence)
+	paths = m.once(paths)
+	used := map[*path]bool{}
+	var plain, secure []*route.Rule
+	for _, p := range paths {
+		rules := m.withCanary(p, canaries, used)
+		secure = append(secure, rules...)
+		if !p.plain && (p.part.settings.forceSSL || secured && p.part.redirects()) {
+			rules = []*route.Rule{toHTTPS(p.rule, port)}
+		}
+		plain = append(plain, rules...)
+	}
+	for _, c := range canaries {
+		if !used[c] {
+			m.find(c, CanaryAlone, "is a canary of no path: no other Ingress of the namespace has host "+shown(name)+" with this path, or another is its canary already",
+				"Write an Ingress without canary for it, or correct host and path")
+		}
+	}
+	if len(secure) == 0 {
+		return m
+	}
+	m.secure = &route.Host{Name: as, OneLabel: true, Final: true, Rules: secure}
+	m.plain = m.secure
+	if !slices.Equal(plain, secure) {
+		m.plain = &route.Host{Name: as, OneLabel: true, Final: true, Rules: plain}
+	}
+	return m
+}
+
+func shown(host string) string {
+	if host == "" {
+		return "*"
+	}
+	return host
+}
+
+// wildcardOf is the wildcard that covers a host.
+func wildcardOf(host string) string {
+	_, rest, _ := strings.Cut(host, ".")
+	return "*." + rest
+}
+
+// precedence orders the rules of a host (I36-I37); of equals the one of the elder part stays before.
+func precedence(a, b *path) int {
+	return cmp.Or(cmp.Compare(a.rank, b.rank), -cmp.Compare(a.length(), b.length()), cmp.Compare(kindOrder[a.rule.Match.Path.Kind], kindOrder[b.rule.Match.Path.Kind]))
+}
+
+var kindOrder = [...]int{route.Exact: 0, route.Prefix: 1, route.Start: 2, route.Regex: 3}
+
+// length is how long a path is to the specification: a slash at the end of a prefix does not count.
+func (p *path) length() int { return len(p.value()) }
+
+func (p *path) value() string {
+	m := &p.rule.Match.Path
+	if m.Kind == route.Prefix {
+		return strings.TrimSuffix(m.Value, "/")
+	}
+	return m.Value
+}
+
+// once leaves the first of paths that hold for the same requests.
+func (m *merged) once(paths []*path) []*path {
+	type key struct {
+		rank  rank
+		kind  route.PathKind
+		value string
+	}
+	seen := make(map[key]*path, len(paths))
+	return slices.DeleteFunc(paths, func(p *path) bool {
+		k := key{p.rank, p.rule.Match.Path.Kind, p.value()}
+		first := seen[k]
+		if first == nil {
+			seen[k] = p
+			return false
+		}
+		m.find(p, PathTaken, fmt.Sprintf("has the same host and path as %s of Ingress %s, which is older or comes first, and has them", first.where, first.part.age.Name), "Remove one of them")
+		return true
+	})
+}
+
+func (m *merged) find(p *path, code, sentence, remedy string) {
+	m.findings = append(m.findings, Finding{Ingress: p.part.age.Name, Code: code, Level: Wrong, Where: p.where, Sentence: sentence, Remedy: remedy})
+}
+
+// redirects reports whether HTTP is sent to HTTPS where there is TLS: if that is asked for, and by default for the class nginx.
+func (p *part) redirects() bool {
+	if p.settings.sslRedirect != nil {
+		return *p.settings.sslRedirect
+	}
+	return p.class == ClassNginx
+}
+
+// ClassNginx is the name of the class whose Ingresses were written for ingress-nginx.
+const ClassNginx = "nginx"
+
+// toHTTPS is a rule that sends what another would take to the same place with TLS.
+func toHTTPS(rule *route.Rule, port int) *route.Rule {
+	return &route.Rule{Source: rule.Source, Match: rule.Match, Action: route.Action{
+		Quiet: rule.Action.Quiet, Redirect: &route.Redirect{Status: 308, Scheme: "https", Port: port},
+	}}
+}
+
+// toOtherHalf has a host send everything to the one with, or without, www.
+func toOtherHalf(name, to string, source route.Source) *route.Host {
+	return &route.Host{Name: name, OneLabel: true, Final: true, Rules: []*route.Rule{{
+		Source: source, Match: route.Match{Path: route.Path{Kind: route.Prefix, Value: "/"}},
+		Action: route.Action{Redirect: &route.Redirect{Status: 308, Host: to}},
+	}}}
+}
