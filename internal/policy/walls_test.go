@@ -24,6 +24,7 @@ var rooms = []struct {
 	{"network/nft/plan", []string{"api", "network/lb", "network/nft/wire"}, "what a table is to be is known without a kernel"},
 	{"network/nft/wire", nil, "messages are bytes"},
 	{"network/l7/route", nil, "what becomes of a request follows from its rules"},
+	{"network/l7/service", []string{"api", "network/l7/route"}, "what is served follows from the Services"},
 	{"network/l7/ingress", []string{"api", "network/l7/route"}, "what is served follows from the objects"},
 	{"network/l7/gateway", []string{"network/l7/route"}, "what is served and what is said of it follow from the objects"},
 	{"network/dns/zone", []string{"api"}, "what a name means follows from the Services, and an answer from the question"},
@@ -48,7 +49,7 @@ var purePackages = []string{
 	"api", "api/claim", "api/ingressrefs", "api/kinds", "api/podrefs", "api/probe", "alloc", "why", "network/lb", "network/dns/zone",
 	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
 	"node/life", "node/spec",
-	"network/l7/route", "network/l7/gateway", "network/nft/plan", "network/nft/wire", "network/route/plan",
+	"network/l7/route", "network/l7/gateway", "network/l7/service", "network/nft/plan", "network/nft/wire", "network/route/plan",
 	"network/l7/htpasswd", "network/l7/proxyproto",
 }
 

@@ -87,6 +87,11 @@ func (e *Engine) Endpoints(service types.NamespacedName, port int32, backends []
 	e.pools.Set(upstream.Key{Service: service, Port: port}, backends)
 }
 
+// LocalEndpoints says the same of those on this node, for backends that are Local.
+func (e *Engine) LocalEndpoints(service types.NamespacedName, port int32, backends []lb.Backend) {
+	e.pools.Set(upstream.Key{Service: service, Port: port, Local: true}, backends)
+}
+
 // PointOf tells where a connection came in, from its socket.
 type PointOf func(fd int) (route.Point, error)
 

@@ -74,7 +74,7 @@ func (e *Engine) targetOf(b *route.Backend, connect time.Duration) target {
 		connect = upstream.ConnectTimeout
 	}
 	return target{
-		Backend: b, pools: &e.pools, pool: e.pools.Get(upstream.Key{Service: b.Service, Port: b.Port}),
+		Backend: b, pools: &e.pools, pool: e.pools.Get(upstream.Key{Service: b.Service, Port: b.Port, Local: b.Local}),
 		dialect: e.dialects.of(b, connect, e.config.Certificate),
 	}
 }

@@ -189,6 +189,16 @@ func (p *Proxy) node(f *plan.Family) (lb.Node, plan.Layout) {
 	return node, l
 }
 
+// Nodes are what this node is to a Service, in each IP version.
+func (p *Proxy) Nodes() []lb.Node {
+	var all []lb.Node
+	for _, f := range p.families {
+		node, _ := p.node(f)
+		all = append(all, node)
+	}
+	return all
+}
+
 // apiPort is where the host that is otherwise shut serves the API, zero if it does not in this family.
 func (p *Proxy) apiPort(f *plan.Family) uint16 {
 	for _, at := range p.cfg.APIServers {

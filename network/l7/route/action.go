@@ -127,6 +127,7 @@ type Mirror struct {
 type Backend struct {
 	Service  types.NamespacedName
 	Port     int32 // the Service's
+	Local    bool  // only its endpoints on this node
 	Weight   int32 // relative to the others of an Action; Services of weight 0 get nothing
 	Protocol BackendProtocol
 	TLS      *BackendTLS // nil: plain

@@ -17,6 +17,8 @@ type Point struct {
 	// Service is whose address was dialled; zero: the node's own ports, on which Ingresses are served.
 	Service types.NamespacedName
 	Port    uint16 // that was dialled, as the Service or the host has it
+	// Local tells that the Service's traffic policy leaves the client the endpoints of this node only (rule P114).
+	Local bool
 }
 
 // Entry is what is served at a Point. Its Listeners share the port and differ by the host names they are for.

@@ -16,6 +16,7 @@ import (
 type Key struct {
 	Service types.NamespacedName
 	Port    int32
+	Local   bool // only those on this node
 }
 
 // Pools are all Services' endpoints. The zero value is ready.
