@@ -78,7 +78,8 @@ race: go ## what runs at once, and a lab with traffic, under the race detector (
 	@echo 'make race: no race was found'
 
 .PHONY: bench
-bench: setup build images ## measure, print tables and write them to docs/benchmarks.md (as root)
+bench: build images ## measure, print tables and write them to docs/benchmarks.md (as root)
+	@setup/install bench
 	go run ./test/bench -write
 
 .PHONY: chaos

@@ -17,31 +17,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childArg is the program's name when it measures rules: a process and a network namespace for each size, so that what
-// they hold is that size's alone.
-const childArg = "bench (rules)"
+// What the program is named when it is started by itself to do one thing, with what that is as JSON for an argument.
+const (
+	// childArg measures rules: a process and a network namespace for each size, so that what they hold is that size's alone.
+	childArg  = "bench (rules)"
+	engineArg = "bench (engine)"   // is the L7 engine of a rig
+	goArg     = "bench (net/http)" // is a proxy of a rig that the standard library has ready
+)
 
 // child reports whether this process is one of those, and runs it then.
 func child() bool {
-	if os.Args[0] != childArg {
+	run := map[string]func(context.Context, []byte) error{childArg: measureSize, engineArg: serveEngine, goArg: serveGo}[os.Args[0]]
+	if run == nil {
 		return false
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var what size
-	err := json.Unmarshal([]byte(os.Args[1]), &what)
-	var m measured
-	if err == nil {
-		m, err = what.measure(ctx)
-	}
-	if err == nil {
-		err = json.NewEncoder(os.Stdout).Encode(m)
-	}
-	if err != nil {
+	if err := run(ctx, []byte(os.Args[1])); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	return true
+}
+
+func measureSize(ctx context.Context, text []byte) error {
+	var what size
+	if err := json.Unmarshal(text, &what); err != nil {
+		return err
+	}
+	m, err := what.measure(ctx)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(m)
 }
 
 // inChild measures a size in a child process.

@@ -24,6 +24,7 @@ func alone() []part[options] {
 		{"start", 2 * time.Minute, options.coldStarts},
 		{"rules", 10 * time.Minute, options.rules},
 		{"names", 3 * time.Minute, options.names},
+		{"l7", 8 * time.Minute, options.l7},
 	}
 }
 
@@ -53,6 +54,7 @@ func headings() []heading {
 		{"Rules in the kernel", []string{"rules"}},
 		{"Connections", []string{"path", "rollout"}},
 		{"Names", []string{"names"}},
+		{"HTTP from outside", []string{"l7"}},
 		{"At rest", []string{"idle"}},
 	}
 }
