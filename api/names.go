@@ -32,6 +32,22 @@ const (
 	AnnotationProbe = "fairlead.dev/probe"
 	// AnnotationKeep, beside it, is how many addresses, or what percentage of them, stay ready even if they fail.
 	AnnotationKeep = "fairlead.dev/probe-keep"
+
+	// AnnotationAddresses, on a Service of type LoadBalancer, are the addresses it asks for, separated by commas.
+	AnnotationAddresses = "fairlead.dev/addresses"
+	// AnnotationShare, on Services of type LoadBalancer, lets those with the same value have one address together.
+	AnnotationShare = "fairlead.dev/share"
+)
+
+// LoadBalancerClass is that of Services whose addresses come from pools of ours, as do those of Services without a class.
+const LoadBalancerClass = "fairlead.dev/lb"
+
+// Conditions of ours on Services of type LoadBalancer.
+const (
+	// ConditionAssigned says that the addresses in the status are from our pools, or why there are none.
+	ConditionAssigned = "fairlead.dev/AddressAssigned"
+	// ConditionAnnounced says which nodes tell the network where the addresses are, or why nobody does.
+	ConditionAnnounced = "fairlead.dev/AddressAnnounced"
 )
 
 // AnnotationUnhealthy, which a controller of ours writes on Endpoints and EndpointSlices, lists the endpoints that are not ready

@@ -57,6 +57,13 @@ func OthersServe(obj metav1.Object) bool {
 	return other || headless
 }
 
+// Balanced reports whether the addresses of a Service are to come from pools of ours: it is of type LoadBalancer, and its class is
+// ours or none.
+func Balanced(svc *corev1.Service) bool {
+	class := svc.Spec.LoadBalancerClass
+	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer && (class == nil || *class == LoadBalancerClass)
+}
+
 // VIP reports whether connections to an address that a load balancer has given reach the nodes by that very address, as they do
 // unless it says otherwise (rule P44).
 func VIP(in *corev1.LoadBalancerIngress) bool {
