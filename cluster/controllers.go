@@ -16,10 +16,12 @@ import (
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/controller/garbage"
+	"fairlead.dev/fairlead/controller/loadbalancer"
 	"fairlead.dev/fairlead/controller/nodes"
 	"fairlead.dev/fairlead/controller/scheduler"
 	"fairlead.dev/fairlead/controller/why"
 	"fairlead.dev/fairlead/controller/workload"
+	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/network/world"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
@@ -45,14 +47,20 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if err != nil {
 		return nil, err
 	}
+	pools, err := kube.NewPools(cfg)
+	if err != nil {
+		return nil, err
+	}
+	addresses := loadbalancer.Config{Pods: s.Pods, Services: s.Services, ExternalIPs: config.Yes(s.AllowExternalIPs), Default: s.Pool.Spec}
 	runs := map[string]func(context.Context) error{
-		"workload":  workload.New(client, shared, log.With("part", "workload")).Run,
-		"scheduler": scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
-		"endpoints": endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,
-		"nodes":     nodes.New(client, shared, s.Pods, metrics, log.With("part", "nodes")).Run,
-		"external":  external.New(client, shared, external.Agents(caller, ca.Pool()), metrics, log.With("part", "external")).Run,
-		"garbage":   collector.Run,
-		"why":       why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
+		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
+		"scheduler":    scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
+		"endpoints":    endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,
+		"nodes":        nodes.New(client, shared, s.Pods, metrics, log.With("part", "nodes")).Run,
+		"external":     external.New(client, shared, external.Agents(caller, ca.Pool()), metrics, log.With("part", "external")).Run,
+		"garbage":      collector.Run,
+		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(caller, ca.Pool()), addresses, log.With("part", "loadbalancer")).Run,
+		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
 	shared.Start(ctx.Done())
 	for name, run := range runs {

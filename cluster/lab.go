@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"fairlead.dev/fairlead/api/kinds"
 	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/cluster/instance"
@@ -28,6 +29,9 @@ func startLab(ctx context.Context, g *errgroup.Group, p Process, inst instance.I
 	l, err := createLab(ctx, inst, s)
 	if err != nil {
 		return err
+	}
+	if s.Pool.Auto {
+		s.Pool.Spec = &kinds.AddressPoolSpec{Addresses: l.Pool()}
 	}
 	st.done(fmt.Sprintf("lab of %d nodes on %s", s.Nodes, strings.Trim(fmt.Sprint(l.Subnets), "[]")))
 	cp, err := startControlPlane(ctx, g, inst, s, apiserver.Config{Bind: netip.AddrPortFrom(l.API()[0], uint16(s.Port)), Advertise: l.API()[0], Listen: l.Listen}, log, st)

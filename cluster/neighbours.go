@@ -122,6 +122,19 @@ func apart(flags config.Config, s config.Settings) (config.Settings, error) {
 	return config.Resume(flags, s.Apart(taken, services))
 }
 
+// freePool chooses networks for Services of type LoadBalancer that this host alone reaches.
+func freePool(s config.Settings) (string, error) {
+	routed, err := host.Routed()
+	if err != nil {
+		return "", err
+	}
+	chosen, err := s.FreePool(routed)
+	if err != nil {
+		return "", err
+	}
+	return config.Chosen(chosen), nil
+}
+
 // refuseNeighbours refuses pod ranges that another running cluster of this host has.
 func refuseNeighbours(s config.Settings) error {
 	var errs []error

@@ -105,7 +105,7 @@ func (n nodeSpec) awaitReady(ctx context.Context, w *world.World, names *dns.Ser
 
 // routes is what the routes have to know.
 func (n nodeSpec) routes() route.Config {
-	return route.Config{NodeName: n.NodeName, NodeIPs: n.addrs, PodCIDRs: n.Pods, ServiceCIDRs: n.Services, ClusterDNS: n.DNS, Confined: len(n.host) > 0, Sysctls: n.sysctls}
+	return route.Config{NodeName: n.NodeName, NodeIPs: n.addrs, PodCIDRs: n.Pods, ServiceCIDRs: n.Services, PoolCIDRs: n.Pool.Routed, ClusterDNS: n.DNS, Confined: len(n.host) > 0, Sysctls: n.sysctls}
 }
 
 // rules is what the rules of Services have to know.

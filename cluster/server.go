@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -18,6 +19,9 @@ func RunServer(ctx context.Context, p Process, flags config.Config) error {
 	s, err := resume(flags)
 	if err != nil {
 		return err
+	}
+	if s.Pool.Auto {
+		return errors.New("lb-pool auto: the nodes are other machines, and which addresses their network has left is for you to say; give ranges")
 	}
 	log, err := p.logger(s.LogLevel)
 	if err != nil {

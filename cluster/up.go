@@ -77,7 +77,8 @@ func failed(ctx context.Context, inst instance.Instance, s config.Settings, fres
 	return errors.Join(err, Down(context.WithoutCancel(ctx), inst, s, false, io.Discard)) // leave nothing half done
 }
 
-// complete decides what a cluster keeps from its first start on: its ranges, and the name of this host as a node.
+// complete decides what a cluster keeps from its first start on: its ranges, the name of this host as a node, and its own addresses for
+// Services.
 func complete(flags config.Config, s config.Settings, inst instance.Instance) (config.Settings, error) {
 	_, err := inst.LoadSettings()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,6 +89,9 @@ func complete(flags config.Config, s config.Settings, inst instance.Instance) (c
 	}
 	if err == nil && s.Nodes == 0 {
 		s.NodeName, err = nodeName(s.NodeName)
+	}
+	if err == nil && s.Nodes == 0 && s.Pool.Auto {
+		s.LBPool, err = freePool(s)
 	}
 	return s, err
 }

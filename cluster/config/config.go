@@ -38,6 +38,8 @@ type Config struct {
 	EtcdServers   []string `json:"etcdServers,omitempty"`
 	// AllowExternalIPs lets Services claim addresses by spec.externalIPs, refused otherwise (CVE-2020-8554).
 	AllowExternalIPs *bool `json:"allowExternalIPs,omitempty"`
+	// LBPool are the addresses for Services of type LoadBalancer: ranges, PoolAuto or PoolNone.
+	LBPool string `json:"lbPool,omitempty"`
 	// DNSStubs are the servers to ask about names in some zones, each ZONE=ADDR[,ADDR...].
 	DNSStubs []string `json:"dnsStub,omitempty"`
 	// DNSAutopath has the name server try a pod's search list for it.
@@ -51,6 +53,7 @@ type Settings struct {
 	Networking          `json:"-"`   // of Settings only the Config is ever written
 	FirstPort, LastPort int          // node ports, inclusive
 	NodeIPs             []netip.Addr // those not given are found from the default routes
+	Pool                Pool         // what Services of type LoadBalancer are given
 }
 
 // Networking is what every node has to know of the network of its cluster. A machine is told it when it joins, in JSON.
@@ -185,6 +188,7 @@ func (c Config) Else(other Config) Config {
 	c.LogLevel = or(c.LogLevel, other.LogLevel)
 	c.DualStack = c.DualStack || other.DualStack
 	c.DNSAutopath = or(c.DNSAutopath, other.DNSAutopath)
+	c.LBPool = keptPool(c.LBPool, other.LBPool)
 	c.AllowExternalIPs = or(c.AllowExternalIPs, other.AllowExternalIPs)
 	if len(c.EtcdServers) == 0 {
 		c.EtcdServers = other.EtcdServers
@@ -202,6 +206,9 @@ func (c Config) check() (Settings, error) {
 		errs = append(errs, fmt.Errorf("%s %q: %s", flag, value, want))
 	}
 	errs = append(errs, s.addresses()...)
+	if errors.Join(errs...) == nil {
+		errs = append(errs, s.pool())
+	}
 	var err error
 	if s.FirstPort, s.LastPort, err = portRange(c.NodePorts); err != nil {
 		fail("node-ports", c.NodePorts, "must be FIRST-LAST within 1-65535, such as 30000-32767")

@@ -58,6 +58,18 @@ func Subnets(number int, ranges []netip.Prefix) []netip.Prefix {
 	return all
 }
 
+// Pool are the addresses of the lab's subnets that nobody has: for Services of type LoadBalancer.
+func (l Lab) Pool() []string {
+	var all []string
+	for _, s := range l.Subnets {
+		all = append(all, fmt.Sprintf("%s-%s", member(s, poolFirst), member(s, poolLast)))
+	}
+	return all
+}
+
+// The numbers of those addresses. Nodes have lower ones.
+const poolFirst, poolLast = 200, 250
+
 func subnet(number int, four bool) netip.Prefix {
 	if four {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 88, byte(number), 0}), 24)

@@ -28,6 +28,7 @@ func clusterFlags(f *pflag.FlagSet, c *config.Config) {
 	f.StringVar(&c.NodeName, "node-name", "", "name of this host as a node (default: the host name)")
 	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node, one of each family (default: those of the default routes)")
 	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
+	f.StringVar(&c.LBPool, "lb-pool", "", "addresses for Services of type LoadBalancer: ranges FIRST-LAST or networks, of either family; auto: those that this host and the lab reach; none (default none)")
 	choice(f, &c.AllowExternalIPs, "allow-external-ips", "accept Services with spec.externalIPs (CVE-2020-8554)")
 	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 }

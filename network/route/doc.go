@@ -17,7 +17,8 @@
 // reach a stranger with its address. Those routes have the worst metric, so that
 // any other to the same range goes first. A node of a lab has a default route to
 // the link, which leads nowhere either, for connections to addresses that a
-// Service has.
+// Service has. Networks whose addresses only Services of this host have are as
+// the Service range is.
 //
 // Whatever of this others take away comes back, as soon as the kernel tells that
 // links, addresses, routes or its switches for forwarding have changed.

@@ -33,6 +33,7 @@ type Config struct {
 	NodeIPs      []netip.Addr // the sources of the node's own connections to Services, one of each family
 	PodCIDRs     []netip.Prefix
 	ServiceCIDRs []netip.Prefix
+	PoolCIDRs    []netip.Prefix // addresses of Services that lead to this node alone
 	ClusterDNS   []netip.Addr
 	Engine       []netip.Addr // where the node's L7 engine takes connections to Services, one of each family
 	// Confined nodes have no way out of their network segment. What a Service has an address for reaches it all the same.
@@ -76,7 +77,12 @@ func (r *Routes) Setup() error {
 			return fmt.Errorf("address %s on %s: %w", ip, LinkName, err)
 		}
 	}
-	return r.apply(handle, link, plan.Fixed(r.cfg.NodeIPs, r.cfg.PodCIDRs, r.cfg.ServiceCIDRs, r.cfg.Confined), false)
+	return r.apply(handle, link, r.fixed(), false)
+}
+
+// fixed are the routes that need no other node.
+func (r *Routes) fixed() []plan.Hop {
+	return plan.Fixed(r.cfg.NodeIPs, r.cfg.PodCIDRs, slices.Concat(r.cfg.ServiceCIDRs, r.cfg.PoolCIDRs), r.cfg.Confined)
 }
 
 // makeLink returns the link, which is made or brought up if need be.
@@ -160,7 +166,7 @@ func (r *Routes) keep(handle *netlink.Handle) error {
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("link %s: %w", LinkName, err))...)
 	}
-	want := append(plan.Fixed(r.cfg.NodeIPs, r.cfg.PodCIDRs, r.cfg.ServiceCIDRs, r.cfg.Confined), plan.ToNodes(r.world.Nodes(), r.cfg.NodeName)...)
+	want := append(r.fixed(), plan.ToNodes(r.world.Nodes(), r.cfg.NodeName)...)
 	return errors.Join(append(errs, r.hold(handle, link), r.apply(handle, link, want, true))...)
 }
 
