@@ -158,7 +158,7 @@ func (b *Builder) file(p *part, in bool, dirty, certs map[string]bool) {
 	for host := range p.names() {
 		dirty[host] = true
 		if b.hosts[host] == nil {
-			b.hosts[host] = &state{others: map[string]int{}}
+			b.hosts[host] = &state{}
 		}
 	}
 	for host := range p.names() {
@@ -185,8 +185,11 @@ func (b *Builder) file(p *part, in bool, dirty, certs map[string]bool) {
 func (b *Builder) refer(target, alias string, in bool) {
 	s := b.hosts[target]
 	if s == nil {
-		s = &state{others: map[string]int{}}
+		s = &state{}
 		b.hosts[target] = s
+	}
+	if s.others == nil {
+		s.others = map[string]int{}
 	}
 	if in {
 		s.others[alias]++

@@ -21,7 +21,7 @@ func (m *merged) withCanary(p *path, canaries []*path, used map[*path]bool) []*r
 		return []*route.Rule{p.rule}
 	}
 	used[c] = true
-	is, to := &c.part.settings.canary, c.rule.Action.Backends[0]
+	is, to := c.part.canary, c.rule.Action.Backends[0]
 	own := p.rule.Action.Backends[0]
 	to.Protocol, to.TLS = own.Protocol, own.TLS
 	var rules []*route.Rule
@@ -30,7 +30,7 @@ func (m *merged) withCanary(p *path, canaries []*path, used map[*path]bool) []*r
 		r.Match.Headers, r.Match.Cookies = header, cookie
 		if canary {
 			r.Source, r.Action.Backends = c.rule.Source, []route.Backend{to}
-			if b := c.part.settings.balance; b != (route.Balance{}) {
+			if b := c.part.balance; b != (route.Balance{}) {
 				r.Action.Balance = b
 			}
 		}

@@ -45,30 +45,29 @@ func (c *certificates) file(p *part, in bool) {
 
 // update makes the certificates anew for some hosts, and reports whether that changed anything.
 func (c *certificates) update(hosts map[string]bool) bool {
-	list := c.tls.Certificates
-	byHost := func(a route.Certificate, host string) int { return cmp.Compare(a.Host, host) }
+	list, changed := c.tls.Certificates, false
 	if len(hosts) > len(list)/16+8 { // most are new
 		list = nil
 		for _, host := range slices.Sorted(maps.Keys(c.claims)) {
 			list = append(list, c.of(host)...)
 		}
+		changed = !slices.Equal(list, c.tls.Certificates)
 	} else {
-		for _, host := range slices.Sorted(maps.Keys(hosts)) {
-			from, _ := slices.BinarySearchFunc(list, host, byHost)
+		for host := range hosts {
+			from, _ := slices.BinarySearchFunc(list, host, func(a route.Certificate, host string) int { return cmp.Compare(a.Host, host) })
 			to := from
 			for to < len(list) && list[to].Host == host {
 				to++
 			}
 			if now := c.of(host); !slices.Equal(now, list[from:to]) {
-				list = slices.Concat(list[:from], now, list[to:])
+				list, changed = slices.Concat(list[:from], now, list[to:]), true
 			}
 		}
 	}
-	if slices.Equal(list, c.tls.Certificates) {
-		return false
+	if changed {
+		c.tls = &route.Termination{Certificates: list}
 	}
-	c.tls = &route.Termination{Certificates: list}
-	return true
+	return changed
 }
 
 // of are the certificates of a host.

@@ -27,7 +27,9 @@ type part struct {
 	age      api.Age
 	class    string
 	served   bool // the class is ours
-	settings *settings
+	toHTTPS  redirection
+	canary   *canary // nil: it is none
+	balance  route.Balance
 	paths    map[string][]*path // by host
 	canaries map[string][]*path // instead, of one that is a canary
 	aliases  map[string]string  // the host that each other name stands for
@@ -62,9 +64,10 @@ const (
 // derivation is the making of a part.
 type derivation struct {
 	*part
-	world World
-	ing   *networkingv1.Ingress
-	base  route.Action
+	settings *settings
+	world    World
+	ing      *networkingv1.Ingress
+	base     route.Action
 }
 
 // derive makes the part of an Ingress.
@@ -76,13 +79,17 @@ func derive(ing *networkingv1.Ingress, world World) *part {
 	}
 	p.served = true
 	var lines []Line
-	p.settings, lines = read(ing)
+	d.settings, lines = read(ing)
 	p.findings = append(p.findings, findings(ing, lines)...)
-	if s := p.settings; s.canary.on { // for everything else the Ingress counts whose canary it is
-		p.settings = &settings{canary: s.canary, balance: s.balance}
+	p.balance = d.settings.balance
+	if s := d.settings; s.canary.on { // for everything else the Ingress counts whose canary it is
+		is := s.canary
+		p.canary, p.canaries = &is, map[string][]*path{}
+		d.settings = &settings{canary: is}
+	} else {
+		p.paths, p.toHTTPS = map[string][]*path{}, s.redirection(p.class)
 	}
-	d.base = p.settings.action()
-	p.paths, p.canaries, p.aliases, p.secured = map[string][]*path{}, map[string][]*path{}, map[string]string{}, map[string]bool{}
+	d.base = d.settings.action()
 	d.authentication()
 	d.mirror()
 	d.rules()
@@ -128,7 +135,7 @@ func (d *derivation) rules() {
 	if len(spec.Rules) == 0 {
 		hosts[""] = true // I42: all requests that no other Ingress has a host for
 	}
-	if d.settings.canary.on {
+	if d.canary != nil {
 		return
 	}
 	if spec.DefaultBackend != nil {
@@ -147,7 +154,7 @@ func (d *derivation) rules() {
 
 func (d *derivation) path(host string, from *networkingv1.HTTPIngressPath, where string) {
 	as := string(d.pathType(from)) + " " + from.Path
-	if d.settings.canary.on { // the conditions are those of the Ingress whose canary it is
+	if d.canary != nil { // the conditions are those of the Ingress whose canary it is
 		one := d.make(rankBegins, route.Path{}, route.Action{Backends: []route.Backend{d.backend(&from.Backend, where+".backend")}}, where)
 		one.as = as
 		d.canaries[host] = append(d.canaries[host], one)
@@ -259,6 +266,9 @@ func highestGroup(text string) int {
 
 // tls lists the certificates (I44).
 func (d *derivation) tls() {
+	if len(d.ing.Spec.TLS) > 0 {
+		d.secured = map[string]bool{}
+	}
 	for i := range d.ing.Spec.TLS {
 		t := &d.ing.Spec.TLS[i]
 		for _, host := range t.Hosts {

@@ -11,7 +11,7 @@ import (
 
 // otherNames are the hosts that stand for those of the rules: server-alias, and the other half of from-to-www-redirect.
 func (d *derivation) otherNames() {
-	if d.settings.canary.on {
+	if d.canary != nil {
 		return
 	}
 	var first string
@@ -29,6 +29,9 @@ func (d *derivation) otherNames() {
 	if first == "" && len(d.settings.aliases) > 0 {
 		d.find(HostTaken, Wrong, "server-alias", "no rule has a host that it could be another name of", "Write the names as hosts of rules")
 		return
+	}
+	if len(d.settings.aliases) > 0 {
+		d.aliases = map[string]string{}
 	}
 	for _, alias := range d.settings.aliases {
 		d.aliases[alias] = first
@@ -67,7 +70,7 @@ func merge(as, name string, parts []*part, port int) merged {
 	for _, p := range paths {
 		rules := m.withCanary(p, canaries, used)
 		secure = append(secure, rules...)
-		if !p.plain && (p.part.settings.forceSSL || secured && p.part.redirects()) {
+		if !p.plain && (p.part.toHTTPS == always || secured && p.part.toHTTPS == withTLS) {
 			rules = []*route.Rule{toHTTPS(p.rule, port)}
 		}
 		plain = append(plain, rules...)
@@ -144,12 +147,24 @@ func (m *merged) find(p *path, code, sentence, remedy string) {
 	m.findings = append(m.findings, Finding{Ingress: p.part.age.Name, Code: code, Level: Wrong, Where: p.where, Sentence: sentence, Remedy: remedy})
 }
 
-// redirects reports whether HTTP is sent to HTTPS where there is TLS: if that is asked for, and by default for the class nginx.
-func (p *part) redirects() bool {
-	if p.settings.sslRedirect != nil {
-		return *p.settings.sslRedirect
+// redirection is when requests without TLS are sent to HTTPS.
+type redirection uint8
+
+const (
+	never   redirection = iota
+	withTLS             // of hosts that have TLS
+	always
+)
+
+// redirection is as it is asked for, and by default with TLS for the class nginx.
+func (s *settings) redirection(class string) redirection {
+	switch {
+	case s.forceSSL:
+		return always
+	case s.sslRedirect == nil && class == ClassNginx, s.sslRedirect != nil && *s.sslRedirect:
+		return withTLS
 	}
-	return p.class == ClassNginx
+	return never
 }
 
 // ClassNginx is the name of the class whose Ingresses were written for ingress-nginx.

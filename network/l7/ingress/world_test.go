@@ -232,3 +232,10 @@ func expect(t *testing.T, what, got, want string) {
 		t.Errorf("%s: %q, want %q", what, got, want)
 	}
 }
+
+func (c *cluster) secret(ns, name string, data map[string][]byte) *corev1.Secret {
+	s := &corev1.Secret{Data: data, Type: corev1.SecretTypeTLS}
+	s.Namespace, s.Name = ns, name
+	c.secrets[api.Name(s)] = s
+	return s
+}
