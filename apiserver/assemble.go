@@ -23,6 +23,7 @@ import (
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/common/restfuladapter"
 
+	"fairlead.dev/fairlead/api/kinds"
 	"fairlead.dev/fairlead/apiserver/auth"
 	"fairlead.dev/fairlead/apiserver/custom"
 	"fairlead.dev/fairlead/apiserver/nodelink"
@@ -212,6 +213,7 @@ func known(bound *auth.Bound, groups []*genericapiserver.APIGroupInfo) error {
 	}{
 		{"", "pods", &bound.Pods}, {"", "nodes", &bound.Nodes},
 		{"networking.k8s.io", "ingresses", &bound.Ingresses}, {"networking.k8s.io", "ingressclasses", &bound.IngressClasses},
+		{kinds.GroupName, "bgppeers", &bound.BGPPeers},
 	} {
 		var ok bool
 		if *of.storage, ok = find(groups, of.group)[of.resource].(auth.Storage); !ok {

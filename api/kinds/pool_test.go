@@ -20,9 +20,21 @@ func whole() *AddressPool {
 	}
 }
 
+// wholePeer is a peer with something in every field that holds more than itself.
+func wholePeer() *BGPPeer {
+	n, pref := int32(3), int64(200)
+	return &BGPPeer{
+		ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{"a": "b"}},
+		Spec: BGPPeerSpec{PeerAddress: "192.0.2.1", PeerPort: 179, PeerASN: 1, LocalASN: 2, RouterID: "192.0.2.2", PasswordSecret: &PasswordSecret{Name: "s"},
+			HoldTimeSeconds: &n, Multihop: &n, GracefulRestartSeconds: &n, NodeSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}},
+			Pools: []BGPPeerPool{{Name: "lan", Communities: []string{"1:2"}, LocalPreference: &pref}}},
+		Status: BGPPeerStatus{Conditions: []metav1.Condition{{Type: PeerEstablished}}, Nodes: []BGPPeerNode{{Name: "n1"}}},
+	}
+}
+
 // TestDeepCopy: a copy is the same, and shares no map, slice or pointer.
 func TestDeepCopy(t *testing.T) {
-	for _, obj := range []runtime.Object{whole(), &AddressPoolList{Items: []AddressPool{*whole()}}} {
+	for _, obj := range []runtime.Object{whole(), &AddressPoolList{Items: []AddressPool{*whole()}}, wholePeer(), &BGPPeerList{Items: []BGPPeer{*wholePeer()}}} {
 		copied := obj.DeepCopyObject()
 		if !reflect.DeepEqual(obj, copied) {
 			t.Errorf("the copy of %+v is %+v", obj, copied)
@@ -32,6 +44,11 @@ func TestDeepCopy(t *testing.T) {
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[AddressPoolSpec]()) {
 		if reflect.ValueOf(whole().Spec).FieldByIndex(field.Index).IsZero() && field.Name != "Priority" {
 			t.Errorf("the test has nothing in %s", field.Name)
+		}
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[BGPPeerSpec]()) {
+		if reflect.ValueOf(wholePeer().Spec).FieldByIndex(field.Index).IsZero() {
+			t.Errorf("the test has nothing in %s of a peer", field.Name)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type Bound struct {
 	Pods, Nodes    Storage
 	Ingresses      Storage
 	IngressClasses Storage
+	BGPPeers       Storage
 }
 
 // Storage is that of a kind, to be read.

@@ -13,16 +13,40 @@ import (
 
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/api/ingressrefs"
+	"fairlead.dev/fairlead/api/kinds"
 	"fairlead.dev/fairlead/apiserver/registry"
 )
 
-// serves says whether nodes serve something that names a Secret: every node serves every Ingress of a class of ours. What else may
-// name one (a listener's certificate) is asked here, too.
+// serves says whether nodes serve something that names a Secret: every node serves every Ingress of a class of ours, and may have
+// a session with every BGPPeer. What else may name one (a listener's certificate) is asked here, too.
 func (b *Bound) serves(ctx context.Context, secret types.NamespacedName) (bool, error) {
 	if secret.Namespace == "" || secret.Name == "" || b.Ingresses == nil {
 		return false, nil
 	}
+	if names, err := b.peerNames(ctx, secret); names || err != nil {
+		return names, err
+	}
 	return b.ingressNames(ctx, secret)
+}
+
+// peerNames says whether a Secret is the password of a BGPPeer.
+func (b *Bound) peerNames(ctx context.Context, secret types.NamespacedName) (bool, error) {
+	if secret.Namespace != metav1.NamespaceSystem || b.BGPPeers == nil {
+		return false, nil
+	}
+	ctx = genericapirequest.WithNamespace(ctx, "")
+	for _, version := range versions() {
+		list, err := b.list(ctx, b.BGPPeers, version, fields.Everything())
+		if err != nil {
+			return false, err
+		}
+		for _, p := range list.(*kinds.BGPPeerList).Items {
+			if s := p.Spec.PasswordSecret; s != nil && s.Name == secret.Name {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // ingressNames says whether an Ingress that is served names a Secret.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"fairlead.dev/fairlead/api/kinds"
 	"fairlead.dev/fairlead/pki/peer"
 )
 
@@ -81,6 +82,7 @@ func nodeRules() []rule {
 		{verbs: read(), resources: []string{"secrets"}, limit: served},
 		{verbs: read(), group: "discovery.k8s.io", resources: []string{"endpointslices"}},
 		{verbs: read(), group: "networking.k8s.io", resources: []string{"ingresses", "ingressclasses"}},
+		{verbs: read(), group: kinds.GroupName, resources: []string{"addresspools", "bgppeers"}},
 		{verbs: []string{"list", "watch"}, resources: []string{"pods"}, limit: ownPods},
 		{verbs: []string{"get"}, resources: []string{"pods"}, limit: bound},
 		{verbs: []string{"delete"}, resources: []string{"pods"}},

@@ -34,6 +34,13 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		kinds.AddressPoolList{}.OpenAPIModelName():                              schema_fairleaddev_fairlead_api_kinds_AddressPoolList(ref),
 		kinds.AddressPoolSpec{}.OpenAPIModelName():                              schema_fairleaddev_fairlead_api_kinds_AddressPoolSpec(ref),
 		kinds.AddressPoolStatus{}.OpenAPIModelName():                            schema_fairleaddev_fairlead_api_kinds_AddressPoolStatus(ref),
+		kinds.BGPPeer{}.OpenAPIModelName():                                      schema_fairleaddev_fairlead_api_kinds_BGPPeer(ref),
+		kinds.BGPPeerList{}.OpenAPIModelName():                                  schema_fairleaddev_fairlead_api_kinds_BGPPeerList(ref),
+		kinds.BGPPeerNode{}.OpenAPIModelName():                                  schema_fairleaddev_fairlead_api_kinds_BGPPeerNode(ref),
+		kinds.BGPPeerPool{}.OpenAPIModelName():                                  schema_fairleaddev_fairlead_api_kinds_BGPPeerPool(ref),
+		kinds.BGPPeerSpec{}.OpenAPIModelName():                                  schema_fairleaddev_fairlead_api_kinds_BGPPeerSpec(ref),
+		kinds.BGPPeerStatus{}.OpenAPIModelName():                                schema_fairleaddev_fairlead_api_kinds_BGPPeerStatus(ref),
+		kinds.PasswordSecret{}.OpenAPIModelName():                               schema_fairleaddev_fairlead_api_kinds_PasswordSecret(ref),
 		v1.ControllerRevision{}.OpenAPIModelName():                              schema_k8sio_api_apps_v1_ControllerRevision(ref),
 		v1.ControllerRevisionList{}.OpenAPIModelName():                          schema_k8sio_api_apps_v1_ControllerRevisionList(ref),
 		v1.DaemonSet{}.OpenAPIModelName():                                       schema_k8sio_api_apps_v1_DaemonSet(ref),
@@ -697,6 +704,415 @@ func schema_fairleaddev_fairlead_api_kinds_AddressPoolStatus(ref common.Referenc
 		},
 		Dependencies: []string{
 			metav1.Condition{}.OpenAPIModelName()},
+	}
+}
+
+func schema_fairleaddev_fairlead_api_kinds_BGPPeer(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "BGPPeer is a router that nodes tell by BGP which addresses of Services they serve.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Which router it is, which nodes have a session with it, and what they tell it.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(kinds.BGPPeerSpec{}.OpenAPIModelName()),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "How the sessions are. Written by the control plane.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(kinds.BGPPeerStatus{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"spec"},
+			},
+		},
+		Dependencies: []string{
+			kinds.BGPPeerSpec{}.OpenAPIModelName(), kinds.BGPPeerStatus{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_fairleaddev_fairlead_api_kinds_BGPPeerList(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "BGPPeerList is a list of routers.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref(metav1.ListMeta{}.OpenAPIModelName()),
+						},
+					},
+					"items": {
+						SchemaProps: spec.SchemaProps{
+							Type: []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(kinds.BGPPeer{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"items"},
+			},
+		},
+		Dependencies: []string{
+			kinds.BGPPeer{}.OpenAPIModelName(), metav1.ListMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_fairleaddev_fairlead_api_kinds_BGPPeerNode(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "BGPPeerNode is how the session of one node is.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The node's name.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"established": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Whether it has a session.",
+							Default:     false,
+							Type:        []string{"boolean"},
+							Format:      "",
+						},
+					},
+					"routes": {
+						SchemaProps: spec.SchemaProps{
+							Description: "How many routes the router is told.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"reason": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Why there is no session.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"since": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Since when this is so.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"name", "established"},
+			},
+		},
+		Dependencies: []string{
+			metav1.Time{}.OpenAPIModelName()},
+	}
+}
+
+func schema_fairleaddev_fairlead_api_kinds_BGPPeerPool(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "BGPPeerPool is an AddressPool whose addresses a router is told, and what it is told of them.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The pool's name.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"communities": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Communities of its routes, as in 64512:100 or 64512:1:2.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"localPreference": {
+						SchemaProps: spec.SchemaProps{
+							Description: "How much its routes are preferred within the AS; routers of other ASes are not told. Default 100.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+				},
+				Required: []string{"name"},
+			},
+		},
+	}
+}
+
+func schema_fairleaddev_fairlead_api_kinds_BGPPeerSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "BGPPeerSpec says which router it is, which nodes have a session with it, and what they tell it.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"peerAddress": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The router's address, which nodes call.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"peerPort": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The port on which the router is called. Default 179.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"peerASN": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The router's AS number.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"localASN": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The AS number of the nodes. The same as the router's makes the sessions internal ones.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"routerID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "What identifies a node in BGP, written as an IPv4 address. For peers that select one node. Default: the node's IPv4 address; on a node without one a number made of its name.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"passwordSecret": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The Secret of namespace kube-system whose key \"password\" is the TCP MD5 password of the sessions. Default: no password.",
+							Ref:         ref(kinds.PasswordSecret{}.OpenAPIModelName()),
+						},
+					},
+					"holdTimeSeconds": {
+						SchemaProps: spec.SchemaProps{
+							Description: "After how many seconds without a word from the router a session is over, 3 to 65535. Default 90.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"multihop": {
+						SchemaProps: spec.SchemaProps{
+							Description: "How many hops away the router may be, 1 to 255. More than 1 is for a router of another AS that is not on the nodes' own link. Default 1.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"gracefulRestartSeconds": {
+						SchemaProps: spec.SchemaProps{
+							Description: "For how many seconds the router is asked to keep a node's routes while the node's agent is away and the node's kernel goes on forwarding, up to 4095; 0 turns graceful restart off. Default 120.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"nodeSelector": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The nodes that have a session with the router, by their labels. Default: all.",
+							Ref:         ref(metav1.LabelSelector{}.OpenAPIModelName()),
+						},
+					},
+					"pools": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"name",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "The AddressPools whose addresses the router is told. Default: those of all pools, and externalIPs.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(kinds.BGPPeerPool{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"peerAddress", "peerASN", "localASN"},
+			},
+		},
+		Dependencies: []string{
+			kinds.BGPPeerPool{}.OpenAPIModelName(), kinds.PasswordSecret{}.OpenAPIModelName(), metav1.LabelSelector{}.OpenAPIModelName()},
+	}
+}
+
+func schema_fairleaddev_fairlead_api_kinds_BGPPeerStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "BGPPeerStatus is how a router's sessions are.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"conditions": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"type",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Established: whether all nodes that should have a session have one, and why not.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(metav1.Condition{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"wanted": {
+						SchemaProps: spec.SchemaProps{
+							Description: "How many nodes should have a session.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"established": {
+						SchemaProps: spec.SchemaProps{
+							Description: "How many nodes have one.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"nodes": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"name",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "The nodes, those without a session first; of many only the first 20.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(kinds.BGPPeerNode{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			kinds.BGPPeerNode{}.OpenAPIModelName(), metav1.Condition{}.OpenAPIModelName()},
+	}
+}
+
+func schema_fairleaddev_fairlead_api_kinds_PasswordSecret(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "PasswordSecret names a Secret of namespace kube-system.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The Secret's name.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The Secret's namespace, which is kube-system.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"name"},
+			},
+		},
 	}
 }
 

@@ -47,7 +47,7 @@ func addressPools(pods, services []netip.Prefix) *kind[*kinds.AddressPool] {
 			age(),
 		},
 		row: func(p *kinds.AddressPool) []any {
-			return []any{p.Name, strings.Join(p.Spec.Addresses, ","), p.Auto(), announcements(p), p.Status.Assigned, p.Status.Free, usable(p), since(p.CreationTimestamp)}
+			return []any{p.Name, strings.Join(p.Spec.Addresses, ","), p.Auto(), announcements(p), p.Status.Assigned, p.Status.Free, condition(p.Status.Conditions, kinds.PoolUsable), since(p.CreationTimestamp)}
 		},
 	}
 }
@@ -65,17 +65,6 @@ func announcements(p *kinds.AddressPool) string {
 		texts = append(texts, string(a))
 	}
 	return strings.Join(texts, ",")
-}
-
-func usable(p *kinds.AddressPool) string {
-	i := slices.IndexFunc(p.Status.Conditions, func(c metav1.Condition) bool { return c.Type == kinds.PoolUsable })
-	switch {
-	case i < 0:
-		return unknown
-	case p.Status.Conditions[i].Status == metav1.ConditionTrue:
-		return "True"
-	}
-	return p.Status.Conditions[i].Reason
 }
 
 // defaultPool fills in what is not said.

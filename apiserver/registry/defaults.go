@@ -21,6 +21,7 @@ func addDefaults(s *runtime.Scheme) {
 	addDefault(s, defaultReplicaSet)
 	addDefault(s, defaultEndpointSlice)
 	addDefault(s, defaultPool)
+	addDefault(s, defaultPeer)
 	addDefault(s, defaultIngressClass)
 
 	// A list in one request, as a protobuf client may send it, is defaulted item by item.

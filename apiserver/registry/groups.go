@@ -179,6 +179,7 @@ func (b *builder) networking() map[string]rest.Storage {
 func (b *builder) own() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
 	put(resources, build(b, addressPools(b.config.PodCIDRs, b.config.ServiceCIDRs)))
+	put(resources, build(b, bgpPeers()))
 	return resources
 }
 

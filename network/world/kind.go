@@ -25,12 +25,14 @@ const (
 	Nodes
 	Ingresses
 	IngressClasses
+	AddressPools
+	BGPPeers
 	kinds // how many there are
 )
 
 // String is the kind as the API spells it in paths.
 func (k Kind) String() string {
-	return [kinds]string{"services", "endpointslices", "namespaces", "nodes", "ingresses", "ingressclasses"}[k]
+	return [kinds]string{"services", "endpointslices", "namespaces", "nodes", "ingresses", "ingressclasses", "addresspools", "bgppeers"}[k]
 }
 
 // row is what makes a kind: how its objects are read, and what of them matters to readers.
@@ -101,7 +103,8 @@ func (w *World) register() {
 		kind: IngressClasses, empty: &networkingv1.IngressClass{},
 		read: func(c kubernetes.Interface) *cache.ListWatch { return reading(c.NetworkingV1().IngressClasses()) },
 	})
-	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes, w.ingresses, w.classes}
+	w.registerOwn()
+	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes, w.ingresses, w.classes, w.pools, w.peers}
 }
 
 // Revisions are how far kinds are known: the resource version of the newest change of each. Zero is nothing.

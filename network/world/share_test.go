@@ -102,7 +102,7 @@ func TestShare(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if fmt.Sprint(watches) != "map[/api/v1/namespaces:1 /api/v1/nodes:1 /api/v1/services:1 /apis/discovery.k8s.io/v1/endpointslices:1 /apis/networking.k8s.io/v1/ingressclasses:1 /apis/networking.k8s.io/v1/ingresses:1]" {
+	if fmt.Sprint(watches) != "map[/api/v1/namespaces:1 /api/v1/nodes:1 /api/v1/services:1 /apis/discovery.k8s.io/v1/endpointslices:1 /apis/fairlead.dev/v1/addresspools:1 /apis/fairlead.dev/v1/bgppeers:1 /apis/networking.k8s.io/v1/ingressclasses:1 /apis/networking.k8s.io/v1/ingresses:1]" {
 		t.Errorf("watches: %v", watches)
 	}
 }

@@ -1,6 +1,6 @@
 // Package world is what one node knows of the cluster: Services, EndpointSlices,
-// Namespaces, Nodes, Ingresses and their classes, held in memory and kept
-// current by watches.
+// Namespaces, Nodes, Ingresses and their classes, AddressPools and BGPPeers, held
+// in memory and kept current by watches.
 //
 // Everything a node serves (kernel rules, DNS answers, routes) is derived from
 // here. Readers get the stored objects themselves, which nobody ever mutates;
@@ -21,6 +21,8 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+
+	own "fairlead.dev/fairlead/api/kinds"
 )
 
 // World is the node's picture of the cluster. Its methods are safe for
@@ -35,6 +37,8 @@ type World struct {
 	nodes         *table[*corev1.Node]
 	ingresses     *table[*networkingv1.Ingress]
 	classes       *table[*networkingv1.IngressClass]
+	pools         *table[*own.AddressPool]
+	peers         *table[*own.BGPPeer]
 	tables        [kinds]anyTable // all of them
 	subscriptions map[*Subscription]struct{}
 	upTo          Revisions
