@@ -42,62 +42,62 @@ const (
 )
 
 // assemble builds the server with every group installed; nothing serves yet.
-func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, error) {
+func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, *custom.Server, error) {
 	bound := &auth.Bound{}
 	generic := genericConfig(cfg, id, listener, bound)
 	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
 	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound))
 	if err := etcd.apply(generic); err != nil {
-		return nil, fmt.Errorf("api server: storage: %w", err)
+		return nil, nil, fmt.Errorf("api server: storage: %w", err)
 	}
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
 		AllowExternalIPs: cfg.AllowExternalIPs, Acknowledged: acknowledged,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("api server: kinds: %w", err)
+		return nil, nil, fmt.Errorf("api server: kinds: %w", err)
 	}
 	core := groups[0].VersionedResourcesStorageMap["v1"]
 	if guard.namespaces, err = getter(core, "namespaces"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var ok bool
 	if ofPods.accounts, ok = core["serviceaccounts"].(serviceAccounts); !ok {
-		return nil, errors.New("api server: service accounts cannot be read and created")
+		return nil, nil, errors.New("api server: service accounts cannot be read and created")
 	}
 	if err := known(bound, groups); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ofIngresses.classes = bound.IngressClasses
 	webhooks, err := addStreams(groups, id, cfg, bound.Nodes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	customs, err := customResources(generic, etcd, webhooks)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	api, err := generic.Complete(nil).New("fairlead", genericapiserver.NewEmptyDelegateWithCustomHandler(customs))
 	if err != nil {
-		return nil, fmt.Errorf("api server: %w", err)
+		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	api.ShutdownTimeout = hangUpTimeout
 	groups = append(groups, reviewGroups(generic)...)
 	if err := api.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, groups[0]); err != nil {
-		return nil, fmt.Errorf("api server: core group: %w", err)
+		return nil, nil, fmt.Errorf("api server: core group: %w", err)
 	}
 	if err := api.InstallAPIGroups(groups[1:]...); err != nil {
-		return nil, fmt.Errorf("api server: groups: %w", err)
+		return nil, nil, fmt.Errorf("api server: groups: %w", err)
 	}
 	if err := customs.ListGroups(api.DiscoveryGroupManager, groupNames(groups)); err != nil {
-		return nil, fmt.Errorf("api server: %w", err)
+		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	serveOpenAPI(api, customs, generic)
 	serveMetrics(api, cfg.Metrics)
 	routes.Index{}.Install(routes.ListedPathProviders{api, customs}, api.Handler.NonGoRestfulMux)
 	api.RegisterDestroyFunc(customs.Destroy)
 	addHooks(api, customs, k, core["services"], log)
-	return api, nil
+	return api, customs, nil
 }
 
 // addHooks adds what begins when the server serves.

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/alloc"
+	"fairlead.dev/fairlead/apiserver/custom"
 	"fairlead.dev/fairlead/apiserver/registry"
 	"fairlead.dev/fairlead/apiserver/store"
 	"fairlead.dev/fairlead/pki"
@@ -57,11 +58,12 @@ type Config struct {
 
 // Server is the API server. Make one with New, start it with Run.
 type Server struct {
-	cfg    Config
-	log    *slog.Logger
-	ready  chan struct{}
-	client *rest.Config // set before ready is closed
-	api    http.Handler // what answers requests; set before ready is closed
+	cfg     Config
+	log     *slog.Logger
+	ready   chan struct{}
+	client  *rest.Config   // set before ready is closed
+	api     http.Handler   // what answers requests; set before ready is closed
+	customs *custom.Server // likewise
 
 	acknowledged registry.Acknowledged
 	waiting      atomic.Pointer[string]
@@ -181,7 +183,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		}
 		s.waits("no answer from etcd at " + strings.Join(s.cfg.EtcdServers, ", "))
 	}
-	api, err := assemble(ctx, s.cfg, identity, listener, etcd, own, &s.acknowledged, s.log)
+	api, customs, err := assemble(ctx, s.cfg, identity, listener, etcd, own, &s.acknowledged, s.log)
 	if ctx.Err() != nil {
 		if api != nil {
 			api.Destroy()
@@ -205,7 +207,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		if err := s.awaitReady(ctx, client); err != nil || ctx.Err() != nil {
 			return err
 		}
-		s.client, s.api = client, api.Handler
+		s.client, s.api, s.customs = client, api.Handler, customs
 		close(s.ready)
 		return own.publish(ctx, s.log)
 	})

@@ -22,6 +22,7 @@ import (
 	listers "k8s.io/apiextensions-apiserver/pkg/client/listers/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/generated/openapi"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -62,7 +63,9 @@ type Server struct {
 	webhookAuth webhook.AuthenticationInfoResolverWrapper
 	meta        map[string]*spec.Schema // the models of metadata, which every object has
 	definitions definitions
-	writes      gate // of definitions
+	bare        generic.RESTOptionsGetter // how objects are stored, without a watch cache
+	writes      gate                      // of definitions
+	uses        Uses
 	fleet       fleet
 }
 
@@ -84,6 +87,7 @@ func New(cfg Config) (*Server, error) {
 		webhookAuth: webhook.NewDefaultAuthenticationInfoResolverWrapper(&http.Transport{DialContext: cfg.Dial}, nil, g.LoopbackClientConfig, noop.NewTracerProvider()),
 	}
 	s.definitions.RESTOptionsGetter = cfg.Storage(extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion))
+	s.bare = cfg.Storage(unstructured.UnstructuredJSONScheme)
 	s.fleet = fleet{build: s.build, building: newGate(), machines: map[types.UID]*machine{}}
 	g.RESTOptionsGetter = &s.definitions
 	g.LoopbackClientConfig = rest.CopyConfig(g.LoopbackClientConfig)

@@ -74,7 +74,9 @@ func (s *Server) serveObjects(w http.ResponseWriter, r *http.Request, info *requ
 		err = apierrors.NewNotFound(schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, "")
 	}
 	if err == nil {
-		err = s.fleet.serve(w, r, d, info.Verb == "watch")
+		if err = s.fleet.serve(w, r, d, info.Verb == "watch"); err == nil {
+			s.uses.note(info)
+		}
 	}
 	switch {
 	case err == nil:
