@@ -16,6 +16,7 @@ import (
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/controller/garbage"
+	"fairlead.dev/fairlead/controller/gateway"
 	"fairlead.dev/fairlead/controller/loadbalancer"
 	"fairlead.dev/fairlead/controller/nodes"
 	"fairlead.dev/fairlead/controller/scheduler"
@@ -29,7 +30,7 @@ import (
 
 // startControllers starts every controller over one set of caches, which w shares, if there is one. What they count is registered with metrics, and shown on the
 // API server's /metrics.
-func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, w *world.World, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
+func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, w *world.World, customs gateway.Store, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
 	cfg.WarningHandler = rest.NoWarnings{} // that v1 Endpoints is deprecated is for people to read
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -60,6 +61,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"external":     external.New(client, shared, external.Agents(caller, ca.Pool()), metrics, log.With("part", "external")).Run,
 		"garbage":      collector.Run,
 		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(caller, ca.Pool()), addresses, log.With("part", "loadbalancer")).Run,
+		"gateway":      gateway.New(client, cfg, shared, customs, log.With("part", "gateway")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
 	shared.Start(ctx.Done())

@@ -26,7 +26,7 @@ var rooms = []struct {
 	{"network/l7/route", nil, "what becomes of a request follows from its rules"},
 	{"network/l7/service", []string{"api", "network/l7/route"}, "what is served follows from the Services"},
 	{"network/l7/ingress", []string{"api", "network/l7/route"}, "what is served follows from the objects"},
-	{"network/l7/gateway", []string{"network/l7/route"}, "what is served and what is said of it follow from the objects"},
+	{"network/l7/gateway", []string{"api", "network/l7/route"}, "what is served and what is said of it follow from the objects"},
 	{"network/dns/zone", []string{"api"}, "what a name means follows from the Services, and an answer from the question"},
 	{"why", []string{"api", "network/lb"}, "findings follow from objects, and from what a Service may claim"},
 	{"kube", []string{"api"}, "what controllers are made of decides nothing"},
@@ -34,7 +34,8 @@ var rooms = []struct {
 	{"host", []string{"internal"}, "the host is undone without the program that changed it"},
 	{"network", []string{"api", "host", "internal"}, "the network of a node works with any API server, and without the node's own agent"},
 	// controller/why judges claims by network/lb; controller/external calls the agents, as pki/peer does it.
-	{"controller", []string{"api", "alloc", "kube", "why", "network/lb", "pki", "internal"}, "controllers talk to the API, and to no part of a node"},
+	// controller/gateway decides by what the engines of nodes decide by.
+	{"controller", []string{"api", "alloc", "kube", "why", "network/lb", "network/l7/gateway", "network/l7/route", "network/world/gateways", "pki", "internal"}, "controllers talk to the API, and to no part of a node"},
 	{"node", []string{"api", "kube", "pki", "internal"}, "a node runs pods; what it serves for others comes in as handlers by path"},
 	{"apiserver", []string{"api", "alloc", "pki", "internal"}, "the API is served to whoever comes, and knows no client of its own"},
 	{"cluster", []string{"api", "alloc", "apiserver", "controller", "host", "internal", "kube", "network", "node", "pki", "why"}, "the one place where all parts are put together"},

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"maps"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,9 +73,9 @@ func (w *World) register() {
 		kind: Namespaces, empty: &corev1.Namespace{},
 		read: func(c kubernetes.Interface) *cache.ListWatch { return reading(c.CoreV1().Namespaces()) },
 		trim: func(n *corev1.Namespace) {
-			*n = corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n.Name, ResourceVersion: n.ResourceVersion}}
+			*n = corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n.Name, ResourceVersion: n.ResourceVersion, Labels: n.Labels}}
 		},
-		alike: func(_, _ *corev1.Namespace) bool { return true }, // it exists
+		alike: func(before, after *corev1.Namespace) bool { return maps.Equal(before.Labels, after.Labels) },
 	})
 	w.nodes = newTable(w, row[*corev1.Node]{
 		kind: Nodes, empty: &corev1.Node{},

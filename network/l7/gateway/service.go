@@ -13,14 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/l7/route"
 )
 
-// L7Annotation says of a Service that the engine of each node answers for it; for the Service of a Gateway its value is L7Gateway.
-const (
-	L7Annotation = "fairlead.dev/l7"
-	L7Gateway    = "gateway"
-)
+// AnnotationInfrastructure, on the Service of a Gateway, names the labels and annotations that it has from spec.infrastructure, so that
+// one that is taken back is noticed.
+const AnnotationInfrastructure = "fairlead.dev/infrastructure"
 
 // ServiceName is the Service of a Gateway. The names of Gateways may be longer than those of Services, and have dots.
 func ServiceName(o *gw.Gateway) types.NamespacedName {
@@ -70,15 +69,21 @@ func (g *Gateway) Service() *corev1.Service {
 		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: ports},
 	}
 	if i := g.Object.Spec.Infrastructure; i != nil {
+		var told []string
 		for k, v := range i.Labels {
 			s.Labels[string(k)] = string(v)
+			told = append(told, string(k))
 		}
 		for k, v := range i.Annotations {
 			s.Annotations[string(k)] = string(v)
+			told = append(told, string(k))
+		}
+		if slices.Sort(told); len(told) > 0 {
+			s.Annotations[AnnotationInfrastructure] = strings.Join(told, ",")
 		}
 	}
 	s.Labels[gw.GatewayNameLabelKey] = labelValue(g.Object.Name)
-	s.Annotations[L7Annotation] = L7Gateway
+	s.Annotations[api.AnnotationL7] = api.L7Gateway
 	return s
 }
 

@@ -212,6 +212,16 @@ type RouteStatus struct {
 	at     []*attachment
 }
 
+// Parents are those that its status has.
+func (r RouteStatus) Parents() []gw.RouteParentStatus { return r.have }
+
+// Same reports whether a later outcome of the same version of a route is no other.
+func (r RouteStatus) Same(later RouteStatus) bool {
+	return r.Object == later.Object && slices.EqualFunc(r.at, later.at, func(a, b *attachment) bool {
+		return a.accepted == b.accepted && a.resolved == b.resolved && (a.partly == b.partly || a.partly != nil && b.partly != nil && *a.partly == *b.partly)
+	})
+}
+
 // Status is what the parents in its status become at a time. Those of other controllers stay.
 func (r RouteStatus) Status(now metav1.Time) []gw.RouteParentStatus {
 	out := []gw.RouteParentStatus{}

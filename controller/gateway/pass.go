@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	gw "sigs.k8s.io/gateway-api/apis/v1"
+
+	"fairlead.dev/fairlead/network/l7/gateway"
+)
+
+// atOnce is how many writes are under way together.
+const atOnce = 8
+
+// writes are those of one pass. Each goes on whatever becomes of the others.
+type writes struct {
+	turns chan struct{}
+	all   sync.WaitGroup
+	mu    sync.Mutex
+	errs  []error
+}
+
+func (w *writes) begin(do func() error) {
+	w.turns <- struct{}{}
+	w.all.Go(func() {
+		defer func() { <-w.turns }()
+		if err := do(); err != nil {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.errs = append(w.errs, err)
+		}
+	})
+}
+
+// pass makes everything what it should be.
+func (c *Controller) pass(ctx context.Context) error {
+	result := gateway.Derive(c.view(), &c.memory)
+	w := &writes{turns: make(chan struct{}, atOnce)}
+	for _, g := range result.Gateways {
+		w.begin(func() error { return c.syncService(ctx, g) })
+	}
+	w.begin(func() error { return c.syncSlices(ctx, result.Gateways) })
+	now := metav1.Now()
+	for _, s := range result.Classes {
+		w.begin(func() error { return c.status(ctx, "gatewayclasses", s.Object, s.Object.Status, s.Status(now)) })
+	}
+	for _, g := range result.Gateways {
+		w.begin(func() error {
+			status := g.Status(now)
+			c.tell("Gateway", g.Object, g.Object.Status.Conditions, status.Conditions)
+			return c.status(ctx, "gateways", g.Object, g.Object.Status, status)
+		})
+	}
+	for _, s := range result.ListenerSets {
+		w.begin(func() error {
+			status := s.Status(now)
+			c.tell("ListenerSet", s.Object, s.Object.Status.Conditions, status.Conditions)
+			return c.status(ctx, "listenersets", s.Object, s.Object.Status, status)
+		})
+	}
+	for _, s := range result.Policies {
+		w.begin(func() error {
+			return c.status(ctx, "backendtlspolicies", s.Object, s.Object.Status, gw.PolicyStatus{Ancestors: s.Status(now)})
+		})
+	}
+	c.routes(ctx, w, result.Routes, now)
+	w.all.Wait()
+	return errors.Join(w.errs...)
+}
+
+// resources are the kinds of routes by the names that they have in paths.
+var resources = map[gw.Kind]string{"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes", "TLSRoute": "tlsroutes", "TCPRoute": "tcproutes", "UDPRoute": "udproutes"}
+
+// routes writes the statuses of routes. One that was right, and of which nothing has changed since, is not looked at.
+func (c *Controller) routes(ctx context.Context, w *writes, all []gateway.RouteStatus, now metav1.Time) {
+	settled := make(map[types.UID]gateway.RouteStatus, len(all))
+	for _, r := range all {
+		if before, ok := c.settled[r.Object.GetUID()]; ok && before.Same(r) {
+			settled[r.Object.GetUID()] = before
+			continue
+		}
+		have, want := r.Parents(), r.Status(now)
+		if same(have, want) {
+			settled[r.Object.GetUID()] = r
+			continue
+		}
+		w.begin(func() error {
+			for _, p := range want {
+				if p.ControllerName == gateway.Controller {
+					c.tell(string(r.Kind), r.Object, conditionsOf(have, p), p.Conditions)
+				}
+			}
+			return c.status(ctx, resources[r.Kind], r.Object, gw.RouteStatus{Parents: have}, gw.RouteStatus{Parents: want})
+		})
+	}
+	c.settled = settled
+}
+
+// conditionsOf are those that a route had for a parent.
+func conditionsOf(have []gw.RouteParentStatus, p gw.RouteParentStatus) []metav1.Condition {
+	for _, h := range have {
+		if h.ControllerName == p.ControllerName && same(h.ParentRef, p.ParentRef) {
+			return h.Conditions
+		}
+	}
+	return nil
+}
