@@ -33,5 +33,6 @@ func checkCommand() *cobra.Command {
 		},
 	}
 	clusterFlags(c.Flags(), &flags)
+	c.AddCommand(checkIngressCommand())
 	return c
 }

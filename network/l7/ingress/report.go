@@ -40,12 +40,14 @@ func findings(ing *networkingv1.Ingress, lines []Line) []Finding {
 				f.Code, f.Sentence, f.Remedy = AnnotationUnknown, l.Text, "Mend its name, or remove it"
 			}
 		case Wrong:
-			f.Code, f.Remedy = AnnotationWrong, "Mend its value"
+			f.Code, f.Remedy = AnnotationWrong, mendValue
 		}
 		list = append(list, f)
 	}
 	return list
 }
+
+const mendValue = "Mend its value"
 
 // unknown is what is said of an annotation of which there is no row.
 func unknown(name string) Line {

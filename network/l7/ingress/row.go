@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -21,14 +22,14 @@ const Prefix = "nginx.ingress.kubernetes.io/"
 type row struct {
 	name  string // without Prefix
 	level Level  // how it compares with ingress-nginx when its value is one that is allowed; never Wrong
-	note  string // how it differs, or how to say it otherwise
+	note  string // how it differs, or how to say it otherwise; of what is Same, what is so without it
 	// guard: it keeps people out, so where it cannot be done nothing is served.
 	guard bool
 	// idle are values that ask for nothing, with which it is Same whatever its level.
 	idle []string
 	// set takes a value into settings, or says what is wrong with it; nil: there is nothing to do.
 	set func(s *settings, value string) (problem string)
-	// otherwise is what a wrong value leaves; empty: as if it were not written.
+	// otherwise is what is so with a wrong value; empty: the same as without the annotation.
 	otherwise string
 }
 
@@ -69,7 +70,10 @@ func read(ing *networkingv1.Ingress) (*settings, []Line) {
 
 func (r *row) read(s *settings, value string) Line {
 	value = strings.TrimSpace(value)
-	line := Line{Annotation: r.name, Level: r.level, Text: r.note}
+	line := Line{Annotation: r.name, Level: r.level}
+	if r.level > Same {
+		line.Text = r.note
+	}
 	switch problem := r.problem(s, value); {
 	case problem != "":
 		line.Level, line.Text = Wrong, fmt.Sprintf("%q %s", shortened(value), problem)
@@ -78,8 +82,8 @@ func (r *row) read(s *settings, value string) Line {
 	}
 	if r.guard && line.Level >= Unsupported {
 		s.close(&line)
-	} else if line.Level == Wrong && r.otherwise != "" {
-		line.Text += "; " + r.otherwise
+	} else if line.Level == Wrong {
+		line.Text += "; " + cmp.Or(r.otherwise, "it counts as not written")
 	}
 	return line
 }

@@ -25,7 +25,7 @@ var rowsOfPaths = []row{
 
 // rowsOfRedirects answer with another place.
 var rowsOfRedirects = []row{
-	{name: "ssl-redirect", level: Differs, note: "the default is true with the class nginx only: with others, HTTP goes on being served, as the specification of Ingress has it",
+	{name: "ssl-redirect", note: "the default is true with the class nginx only: with others, HTTP goes on being served, as the specification of Ingress has it",
 		set: func(s *settings, value string) string {
 			var b bool
 			problem := flag(func(*settings) *bool { return &b })(s, value)
