@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/storage"
 )
 
 func secrets() *kind[*corev1.Secret] {
@@ -26,6 +27,9 @@ func secrets() *kind[*corev1.Secret] {
 		validateUpdate: validateSecretUpdate,
 		warn:           secretWarnings,
 		selectable:     func(s *corev1.Secret, set fields.Set) { set["type"] = string(s.Type) },
+		triggers: storage.IndexerFuncs{metav1.ObjectNameField: func(obj runtime.Object) string {
+			return obj.(*corev1.Secret).Name // nodes watch single ones
+		}},
 		columns: []metav1.TableColumnDefinition{
 			name(),
 			column("Type", "string", corev1.Secret{}.SwaggerDoc()["type"]),
