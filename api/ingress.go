@@ -1,6 +1,7 @@
 package api
 
 import (
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 )
 
@@ -48,4 +49,14 @@ func newerClass(a, b *networkingv1.IngressClass) bool {
 		return c > 0
 	}
 	return a.Name < b.Name
+}
+
+// AnnotationNoIngress, on a Node, says that Ingresses are not served there; its value is the reason. The node's agent writes it.
+const AnnotationNoIngress = "fairlead.dev/no-ingress"
+
+// ServesIngresses reports whether Ingresses are reached by the addresses of a node: it is ready, serves them, and nobody has excluded it.
+func ServesIngresses(n *corev1.Node) bool {
+	_, not := n.Annotations[AnnotationNoIngress]
+	_, excluded := n.Labels[corev1.LabelNodeExcludeBalancers]
+	return NodeReady(n) && !not && !excluded
 }

@@ -17,6 +17,7 @@ import (
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/controller/garbage"
 	"fairlead.dev/fairlead/controller/gateway"
+	"fairlead.dev/fairlead/controller/ingress"
 	"fairlead.dev/fairlead/controller/loadbalancer"
 	"fairlead.dev/fairlead/controller/nodes"
 	"fairlead.dev/fairlead/controller/scheduler"
@@ -24,6 +25,7 @@ import (
 	"fairlead.dev/fairlead/controller/workload"
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/network/world"
+	"fairlead.dev/fairlead/network/world/secrets"
 	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
 )
@@ -53,6 +55,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		return nil, err
 	}
 	addresses := loadbalancer.Config{Pods: s.Pods, Services: s.Services, ExternalIPs: config.Yes(s.AllowExternalIPs), Default: s.Pool.Spec}
+	follow := secrets.New(client, log.With("part", "ingress"))
 	runs := map[string]func(context.Context) error{
 		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
 		"scheduler":    scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
@@ -60,6 +63,8 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"nodes":        nodes.New(client, shared, s.Pods, metrics, log.With("part", "nodes")).Run,
 		"external":     external.New(client, shared, external.Agents(caller, ca.Pool()), metrics, log.With("part", "external")).Run,
 		"garbage":      collector.Run,
+		"ingress":      ingress.New(client, shared, follow, s.IngressClasses, log.With("part", "ingress")).Run,
+		"secrets":      follow.Run,
 		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(caller, ca.Pool()), addresses, log.With("part", "loadbalancer")).Run,
 		"gateway":      gateway.New(client, cfg, shared, customs, log.With("part", "gateway")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // DefaultName is the cluster's name, its kubeconfig context and the base of its data directory.
@@ -43,8 +45,10 @@ type Config struct {
 	// DNSStubs are the servers to ask about names in some zones, each ZONE=ADDR[,ADDR...].
 	DNSStubs []string `json:"dnsStub,omitempty"`
 	// DNSAutopath has the name server try a pod's search list for it.
-	DNSAutopath *bool  `json:"dnsAutopath,omitempty"`
-	LogLevel    string `json:"logLevel,omitempty"`
+	DNSAutopath *bool `json:"dnsAutopath,omitempty"`
+	// IngressClasses are the IngressClasses that are to exist and be this program's, the default one first.
+	IngressClasses []string `json:"ingressClasses,omitempty"`
+	LogLevel       string   `json:"logLevel,omitempty"`
 }
 
 // Settings is a checked Config in the types the program works with. It is handed down to everything that a cluster starts.
@@ -171,6 +175,7 @@ func clean(err error) string {
 // defaults are the settings of a user who sets nothing; the ranges of addresses are completed by their families.
 var defaults = Config{
 	ClusterDomain: "cluster.local", NodePorts: "30000-32767", Port: 6443, AgentPort: 10250, LogLevel: "info",
+	IngressClasses: []string{api.IngressClass},
 }
 
 // Else is c with every field that is not set taken from other.
@@ -195,6 +200,9 @@ func (c Config) Else(other Config) Config {
 	}
 	if len(c.DNSStubs) == 0 {
 		c.DNSStubs = other.DNSStubs
+	}
+	if len(c.IngressClasses) == 0 {
+		c.IngressClasses = other.IngressClasses
 	}
 	return c
 }
@@ -228,6 +236,11 @@ func (c Config) check() (Settings, error) {
 	}
 	if s.Domain = c.ClusterDomain; !domainForm.MatchString(s.Domain) || len(s.Domain) > 200 {
 		fail("domain", s.Domain, "must be a lower-case DNS name such as cluster.local")
+	}
+	for _, class := range c.IngressClasses {
+		if !domainForm.MatchString(class) || len(class) > 253 {
+			fail("ingress-classes", class, "must be names of IngressClasses, such as fairlead,nginx")
+		}
 	}
 	var wrong []error
 	s.Stubs, wrong = stubs(c.DNSStubs, s.Domain)

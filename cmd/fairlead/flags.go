@@ -30,6 +30,7 @@ func clusterFlags(f *pflag.FlagSet, c *config.Config) {
 	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
 	f.StringVar(&c.LBPool, "lb-pool", "", "addresses for Services of type LoadBalancer: ranges FIRST-LAST or networks, of either family; auto: those that this host and the lab reach; none (default none)")
 	choice(f, &c.AllowExternalIPs, "allow-external-ips", "accept Services with spec.externalIPs (CVE-2020-8554)")
+	f.StringSliceVar(&c.IngressClasses, "ingress-classes", nil, "IngressClasses to make and serve, the first one as the default; nginx takes over Ingresses written for ingress-nginx (default fairlead)")
 	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 }
 

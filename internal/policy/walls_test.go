@@ -34,8 +34,8 @@ var rooms = []struct {
 	{"host", []string{"internal"}, "the host is undone without the program that changed it"},
 	{"network", []string{"api", "host", "internal"}, "the network of a node works with any API server, and without the node's own agent"},
 	// controller/why judges claims by network/lb; controller/external calls the agents, as pki/peer does it.
-	// controller/gateway decides by what the engines of nodes decide by.
-	{"controller", []string{"api", "alloc", "kube", "why", "network/lb", "network/l7/gateway", "network/l7/route", "network/world/gateways", "pki", "internal"}, "controllers talk to the API, and to no part of a node"},
+	// controller/gateway and controller/ingress decide by what the engines of nodes decide by.
+	{"controller", []string{"api", "alloc", "kube", "why", "network/lb", "network/l7/gateway", "network/l7/ingress", "network/l7/route", "network/world/gateways", "pki", "internal"}, "controllers talk to the API, and to no part of a node"},
 	{"node", []string{"api", "kube", "pki", "internal"}, "a node runs pods; what it serves for others comes in as handlers by path"},
 	{"apiserver", []string{"api", "alloc", "pki", "internal"}, "the API is served to whoever comes, and knows no client of its own"},
 	{"cluster", []string{"api", "alloc", "apiserver", "controller", "host", "internal", "kube", "network", "node", "pki", "why"}, "the one place where all parts are put together"},
@@ -48,9 +48,9 @@ var rooms = []struct {
 // this repository is pure as well.
 var purePackages = []string{
 	"api", "api/announce", "api/claim", "api/ingressrefs", "api/kinds", "api/podrefs", "api/probe", "alloc", "why", "network/lb", "network/dns/zone",
-	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/loadbalancer/plan", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
+	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/ingress/plan", "controller/loadbalancer/plan", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
 	"node/life", "node/spec",
-	"network/l7/route", "network/l7/gateway", "network/l7/service", "network/nft/plan", "network/nft/wire", "network/route/plan",
+	"network/l7/route", "network/l7/gateway", "network/l7/ingress", "network/l7/service", "network/nft/plan", "network/nft/wire", "network/route/plan",
 	"network/l7/htpasswd", "network/l7/proxyproto",
 }
 

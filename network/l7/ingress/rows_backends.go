@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -11,8 +10,7 @@ import (
 
 // retryCodes are the answers that proxy-next-upstream can have tried again.
 var retryCodes = map[string]int{
-	"http_403": http.StatusForbidden, "http_404": http.StatusNotFound, "http_429": http.StatusTooManyRequests, "http_500": http.StatusInternalServerError,
-	"http_502": http.StatusBadGateway, "http_503": http.StatusServiceUnavailable, "http_504": http.StatusGatewayTimeout,
+	"http_403": 403, "http_404": 404, "http_429": 429, "http_500": 500, "http_502": 502, "http_503": 503, "http_504": 504,
 }
 
 // rowsOfBackends say how backends are spoken to, and which endpoint is.
