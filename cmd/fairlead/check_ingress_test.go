@@ -43,3 +43,28 @@ func TestCheckIngress(t *testing.T) {
 		}
 	}
 }
+
+// TestDocumentedCheck: what docs/ingress.md shows of `fairlead check ingress` is what it prints.
+func TestDocumentedCheck(t *testing.T) {
+	text, err := os.ReadFile("../../docs/ingress.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "## Moving from ingress-nginx")
+	block := func(kind string) string {
+		_, after, _ := strings.Cut(rest, "```"+kind+"\n")
+		inside, _, found := strings.Cut(after, "```")
+		if !found {
+			t.Fatalf("docs/ingress.md has no example in %s", kind)
+		}
+		return inside
+	}
+	var out bytes.Buffer
+	root := rootCommand()
+	root.SetOut(&out)
+	root.SetIn(strings.NewReader(block("yaml")))
+	root.SetArgs([]string{"check", "ingress", "-f", "-"})
+	if err := root.Execute(); err == nil || out.String() != block("text") {
+		t.Errorf("%v\n%s\ndocs/ingress.md shows\n%s", err, &out, block("text"))
+	}
+}
