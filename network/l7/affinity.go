@@ -11,21 +11,21 @@ import (
 	"fairlead.dev/fairlead/network/l7/upstream"
 )
 
-// A session is what the cookie of an Affinity says: the endpoint, and where sessions end, when it began and was used last. It is no
+// A stay is what the cookie of an Affinity says: the endpoint, and where sessions end, when it began and was used last. It is no
 // secret and no proof: a client that changes it chooses an endpoint that it could have been given.
-type session struct {
+type stay struct {
 	endpoint    string
 	begun, used int64 // Unix seconds
 }
 
-func (s session) String() string {
+func (s stay) String() string {
 	if s.begun == 0 {
 		return s.endpoint
 	}
 	return fmt.Sprintf("%s.%x.%x", s.endpoint, s.begun, s.used)
 }
 
-func parseSession(text string) (s session) {
+func parseStay(text string) (s stay) {
 	parts := strings.Split(text, ".")
 	s.endpoint = parts[0]
 	if len(parts) == 3 {
@@ -37,7 +37,7 @@ func parseSession(text string) (s session) {
 
 func bounded(a *route.Affinity) bool { return a.Absolute > 0 || a.Idle > 0 }
 
-func (s session) over(a *route.Affinity, now time.Time) bool {
+func (s stay) over(a *route.Affinity, now time.Time) bool {
 	since := func(at int64) time.Duration { return now.Sub(time.Unix(at, 0)) }
 	return a.Absolute > 0 && since(s.begun) > a.Absolute || a.Idle > 0 && since(s.used) > a.Idle
 }
@@ -52,14 +52,14 @@ func (x *exchange) sticky() *target {
 	if !is {
 		return nil
 	}
-	s := parseSession(value)
+	s := parseStay(value)
 	if s.over(a, x.begin) {
 		return nil
 	}
 	for i := range x.plan.targets {
 		t := &x.plan.targets[i]
 		if e := t.pool.ByID(s.endpoint); e != nil && t.Broken == "" && !e.Failing() {
-			x.kept, x.session = e, s
+			x.kept, x.stay = e, s
 			return t
 		}
 	}
@@ -76,11 +76,11 @@ func (x *exchange) stick(h http.Header, a *attempt) {
 }
 
 func (x *exchange) cookie(a *route.Affinity, e *upstream.Endpoint) *http.Cookie {
-	s := session{endpoint: e.ID}
+	s := stay{endpoint: e.ID}
 	if bounded(a) {
 		s.begun, s.used = x.begin.Unix(), x.begin.Unix()
 		if e == x.kept {
-			s.begun = x.session.begun
+			s.begun = x.stay.begun
 		}
 	}
 	c := &http.Cookie{Name: a.Cookie, Value: s.String(), Path: a.Path, Domain: a.Domain, MaxAge: int(a.MaxAge.Seconds()), HttpOnly: true, Secure: a.Secure}

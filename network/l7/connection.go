@@ -149,8 +149,13 @@ func (e *Engine) beginTLS(c *connection, entry *route.Entry) (handedOn bool) {
 	}
 	_ = c.SetDeadline(time.Time{})
 	c.secure = true
-	if c.listener.Hosts != nil {
+	switch {
+	case c.listener.Hosts == nil:
+	case secure.ConnectionState().NegotiatedProtocol == "h2" || len(e.lanes) == 0:
 		return e.queue.put(secure)
+	default:
+		e.ride(c, secure)
+		return true
 	}
 	e.stream(&connection{Conn: secure, point: c.point, client: c.client, secure: true, sni: c.sni}, streamFor(c.listener, c.sni), c.sni)
 	return false

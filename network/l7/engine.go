@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,7 @@ type Engine struct {
 	metrics    *metrics
 	access     *accessLog
 
+	lanes []*lane
 	http  *http.Server
 	queue *queue // of connections for http
 
@@ -68,12 +70,26 @@ func New(config Config, log *slog.Logger) *Engine {
 	e.outside = newOutside()
 	e.http = e.newServer()
 	e.Serve(&route.Table{})
+	e.lanes = e.newLanes()
 	go func() {
 		if err := e.http.Serve(e.queue); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("HTTP is not served any more", "err", err)
 		}
 	}()
 	return e
+}
+
+// newLanes makes a lane for each processor.
+func (e *Engine) newLanes() (all []*lane) {
+	for range min(runtime.GOMAXPROCS(0), 16) {
+		l, err := newLane(e)
+		if err != nil {
+			e.log.Warn("HTTP/1.1 is served by net/http alone", "err", err)
+			break
+		}
+		all = append(all, l)
+	}
+	return all
 }
 
 // Serve has every request from now on meet the rules of a table, which nobody changes any more.
@@ -110,7 +126,7 @@ func (e *Engine) Listen(l *net.TCPListener, of PointOf) error {
 		switch {
 		case err == nil:
 			pause = 0
-			go e.accepted(conn, of)
+			e.accepted(conn, of)
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		default: // no file descriptors or memory left, or the client has gone
@@ -137,6 +153,7 @@ func (e *Engine) listening(l net.Listener, is bool) bool {
 	return !e.closing
 }
 
+// accepted takes a connection. One that is plain HTTP from its first byte goes to a lane.
 func (e *Engine) accepted(conn *net.TCPConn, of PointOf) {
 	point, err := pointOf(conn, of)
 	if err != nil {
@@ -144,7 +161,13 @@ func (e *Engine) accepted(conn *net.TCPConn, of PointOf) {
 		_ = conn.Close() // there is nobody to tell
 		return
 	}
-	e.Conn(conn, point)
+	from := addrOf(conn.RemoteAddr())
+	entry := e.table.Load().Entries[point]
+	if entry != nil && entry.Protocol == route.HTTP && !trusted(entry.ProxyFrom, from.Addr()) && len(e.lanes) > 0 {
+		e.ride(&connection{Conn: conn, point: point, client: from}, nil)
+		return
+	}
+	go e.Conn(conn, point) // whatever else it is takes messages to find out
 }
 
 func pointOf(conn *net.TCPConn, of PointOf) (p route.Point, err error) {
@@ -158,6 +181,28 @@ func pointOf(conn *net.TCPConn, of PointOf) (p route.Point, err error) {
 	return p, err
 }
 
+// ride puts a connection in the lane that has fewest.
+func (e *Engine) ride(c *connection, secure *tls.Conn) {
+	best := e.lanes[0]
+	for _, l := range e.lanes[1:] {
+		if l.size.Load() < best.size.Load() {
+			best = l
+		}
+	}
+	fd, err := socketOf(c.Conn)
+	if err != nil {
+		e.log.Warn("a connection cannot be served", "client", c.client, "err", err)
+		_ = c.Conn.Close() // what is left of it
+		return
+	}
+	s := &session{end: end{fd: fd}, lane: best, conn: c, tls: secure}
+	s.end.session = s
+	c.Conn = below{s}
+	if !best.adopt(s) {
+		closeSocket(fd)
+	}
+}
+
 // Shutdown ends the engine: listeners are closed, requests under way get their answers, and what is still open when ctx ends is cut.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
@@ -166,11 +211,22 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		_ = l.Close() // Listen returns
 	}
 	e.mu.Unlock()
+	for _, l := range e.lanes {
+		l.stop(false)
+	}
 	err := e.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, e.http.Close())
 	}
 	<-e.idle(ctx)
+	for _, l := range e.lanes {
+		select {
+		case <-l.stopped:
+		case <-ctx.Done():
+			l.stop(true)
+			<-l.stopped
+		}
+	}
 	e.mu.Lock()
 	for c := range e.open {
 		_ = c.Close()

@@ -201,7 +201,7 @@ func (x *exchange) outgoing(ctx context.Context, t *target, e *upstream.Endpoint
 		}
 	}
 	out := &http.Request{
-		Method: x.r.Method, Host: host, Header: x.outgoingHeader(), URL: urlOf(t.dialect.Scheme(), e.Text, path, x.query),
+		Method: x.r.Method, Host: host, Header: x.outgoingHeader(), URL: x.urlOf(t.dialect.Scheme(), e.Text, path),
 		ContentLength: body.length, Trailer: x.r.Trailer, ProtoMajor: 1, ProtoMinor: 1,
 	}
 	editHeader(out.Header, x.plan.Request)
@@ -218,8 +218,8 @@ func (x *exchange) outgoing(ctx context.Context, t *target, e *upstream.Endpoint
 }
 
 // urlOf is the URL of a path that is sent as it is.
-func urlOf(scheme, addr, path, query string) *url.URL {
-	u := &url.URL{Scheme: scheme, Host: addr, Opaque: path, RawQuery: query}
+func (x *exchange) urlOf(scheme, addr, path string) *url.URL {
+	u := &url.URL{Scheme: scheme, Host: addr, Opaque: path, RawQuery: x.query, ForceQuery: x.r.URL.ForceQuery}
 	if strings.HasPrefix(path, "//") { // net/http would make an absolute one of it
 		u.Opaque = ""
 		if plain, err := url.PathUnescape(path); err == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ type metrics struct {
 	retries    prometheus.Counter
 	handshakes prometheus.Counter
 	inFlight   prometheus.Gauge
+	handed     atomic.Int64 // connections from lanes to net/http
 
 	mu      sync.Mutex
 	counted sync.Map // counterKey -> *counters
@@ -32,8 +34,10 @@ type metrics struct {
 
 // counters are those of one Service.
 type counters struct {
+	labels   types.NamespacedName
 	duration prometheus.Observer
 	ok, not  prometheus.Counter
+	codes    [600]atomic.Pointer[prometheus.Counter] // when first used
 }
 
 func newMetrics() *metrics {
@@ -90,6 +94,7 @@ func (m *metrics) of(service types.NamespacedName) *counters {
 	}
 	m.size++
 	c := &counters{
+		labels:   service,
 		duration: m.durations.WithLabelValues(service.Namespace, service.Name),
 		ok:       m.connects.WithLabelValues(service.Namespace, service.Name, "true"),
 		not:      m.connects.WithLabelValues(service.Namespace, service.Name, "false"),
@@ -100,9 +105,19 @@ func (m *metrics) of(service types.NamespacedName) *counters {
 
 // answered counts a request.
 func (m *metrics) answered(service types.NamespacedName, code int, took time.Duration) {
-	c := m.of(service)
+	m.of(service).answered(m, code, took)
+}
+
+func (c *counters) answered(m *metrics, code int, took time.Duration) {
 	c.duration.Observe(took.Seconds())
-	m.requests.WithLabelValues(service.Namespace, service.Name, strconv.Itoa(code)).Inc()
+	at := &c.codes[max(0, min(code, len(c.codes)-1))]
+	counter := at.Load()
+	if counter == nil {
+		made := m.requests.WithLabelValues(c.labels.Namespace, c.labels.Name, strconv.Itoa(code))
+		counter = &made
+		at.Store(counter)
+	}
+	(*counter).Inc()
 }
 
 // connected counts a try at an endpoint.

@@ -24,6 +24,7 @@ type plan struct {
 	limiter  *limiter
 	external *target
 	mirrors  []mirror
+	lean     bool // a lane can do it
 }
 
 // target is a backend with where it leads.
@@ -33,6 +34,9 @@ type target struct {
 	pool    *upstream.Pool
 	dialect *upstream.Dialect
 	mirrors []mirror
+	counted *counters
+
+	request, response edits // of a lane
 }
 
 type mirror struct {
@@ -66,7 +70,28 @@ func (e *Engine) newPlan(rule *route.Rule) *plan {
 		t := e.targetOf(a.External.Backend, a.Timeouts.Connect)
 		p.external = &t
 	}
+	p.lean = p.plain()
 	return p
+}
+
+// plain reports whether a lane can do what the rule says, and prepares it.
+func (p *plan) plain() bool {
+	a := p.Action
+	if p.weights == 0 || a.CORS != nil || a.Basic != nil || a.External != nil || a.Redirect != nil || a.Respond != nil || a.Affinity != nil ||
+		len(a.Mirrors) > 0 || p.limiter != nil || a.BufferRequest || a.BufferResponse || len(a.Retry.Codes) > 0 || a.Retry.Backoff > 0 ||
+		a.Retry.Deadline > 0 || a.Balance.Kind == route.Hashed {
+		return false
+	}
+	for i := range p.targets {
+		t := &p.targets[i]
+		var first, second bool
+		t.request, first = editsOf(a.Request, t.Request)
+		t.response, second = editsOf(t.Response, a.Response)
+		if !first || !second || t.Broken != "" || t.TLS != nil || t.Protocol != route.HTTP1 || len(t.Mirrors) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *Engine) targetOf(b *route.Backend, connect time.Duration) target {
@@ -75,7 +100,7 @@ func (e *Engine) targetOf(b *route.Backend, connect time.Duration) target {
 	}
 	return target{
 		Backend: b, pools: &e.pools, pool: e.pools.Get(upstream.Key{Service: b.Service, Port: b.Port, Local: b.Local}),
-		dialect: e.dialects.of(b, connect, e.config.Certificate),
+		dialect: e.dialects.of(b, connect, e.config.Certificate), counted: e.metrics.of(b.Service),
 	}
 }
 

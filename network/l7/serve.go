@@ -173,23 +173,26 @@ func (x *exchange) rewrite(path string, by *route.PathRewrite) string {
 	if by == nil {
 		return path
 	}
-	match := &x.rule.Match.Path
-	var normal string
+	return rewritePath(x.normal, &x.rule.Match.Path, by)
+}
+
+// rewritePath is what becomes of a path in normal form that a rule has matched.
+func rewritePath(path string, match *route.Path, by *route.PathRewrite) string {
 	switch {
 	case by.Full != nil:
-		normal = *by.Full
+		path = *by.Full
 	case by.Prefix != nil && match.Kind == route.Prefix:
-		normal = strings.TrimSuffix(*by.Prefix, "/") + strings.TrimPrefix(x.normal, strings.TrimSuffix(match.Value, "/"))
+		path = strings.TrimSuffix(*by.Prefix, "/") + strings.TrimPrefix(path, strings.TrimSuffix(match.Value, "/"))
 	case by.Prefix != nil && match.Kind == route.Start:
-		normal = *by.Prefix + strings.TrimPrefix(x.normal, match.Value)
+		path = *by.Prefix + strings.TrimPrefix(path, match.Value)
 	case by.Prefix != nil:
-		normal = *by.Prefix
+		path = *by.Prefix
 	case by.Captures != nil && match.Pattern != nil:
-		normal = captured(*by.Captures, match.Pattern.FindStringSubmatch(x.normal))
+		path = captured(*by.Captures, match.Pattern.FindStringSubmatch(path))
 	case by.Captures != nil:
-		normal = captured(*by.Captures, nil)
+		path = captured(*by.Captures, nil)
 	}
-	return (&url.URL{Path: rooted(normal)}).EscapedPath()
+	return (&url.URL{Path: rooted(path)}).EscapedPath()
 }
 
 func rooted(path string) string {

@@ -22,6 +22,8 @@ const (
 	headTimeout = 60 * time.Second // for the head of a request
 	idleTimeout = 75 * time.Second // between two requests
 	maxHead     = 64 << 10         // bytes of a head
+
+	lingerTimeout = 2 * time.Second // for a client to see that its request is not wanted any more
 )
 
 type connectionKey struct{}
@@ -68,7 +70,7 @@ type exchange struct {
 	tries    int
 	leave    func(netip.Addr)   // of the limiter that let it in
 	kept     *upstream.Endpoint // that the client's cookie names
-	session  session
+	stay     stay
 }
 
 // serveHTTP answers a request that net/http has read.

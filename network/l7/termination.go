@@ -32,7 +32,7 @@ func (e *Engine) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error
 		return nil, errors.New("no listener for the name " + c.sni)
 	}
 	t := c.listener.TLS
-	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return e.certificate(t, c.sni)
 	}}
 	if c.listener.Hosts != nil {

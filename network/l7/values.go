@@ -27,11 +27,28 @@ func (v *values) Parameter(name string) (string, bool) { return parameter(v.quer
 
 // Cookie is the first of a name.
 func (v *values) Cookie(name string) (string, bool) {
-	c, err := v.r.Cookie(name)
-	if err != nil {
-		return "", false
+	for _, line := range v.r.Header["Cookie"] {
+		if value, is := cookieIn(line, name); is {
+			return value, true
+		}
 	}
-	return c.Value, true
+	return "", false
+}
+
+// cookieIn looks for a name in a Cookie field (RFC 6265, 5.4).
+func cookieIn(line, name string) (string, bool) {
+	for line != "" {
+		var pair string
+		pair, line, _ = strings.Cut(line, ";")
+		if key, value, ok := strings.Cut(pair, "="); ok && strings.TrimSpace(key) == name {
+			value = strings.TrimSpace(value)
+			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+				value = value[1 : len(value)-1]
+			}
+			return value, true
+		}
+	}
+	return "", false
 }
 
 // parameter looks for a name in a query, without reading more of it than is needed.
@@ -112,8 +129,10 @@ func (x *exchange) uri() string {
 	return x.path + "?" + x.query
 }
 
-func (x *exchange) scheme() string {
-	if x.conn.secure {
+func (x *exchange) scheme() string { return schemeOf(x.conn) }
+
+func schemeOf(c *connection) string {
+	if c.secure {
 		return "https"
 	}
 	return "http"

@@ -1,0 +1,307 @@
+package l7
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/network/l7/http1"
+	"fairlead.dev/fairlead/network/l7/route"
+	"fairlead.dev/fairlead/network/l7/upstream"
+)
+
+// Sizes in bytes, and bounds of connections that are kept to endpoints.
+const (
+	headSize   = 8 << 10   // of a head that a lane reads; a longer one is left to net/http
+	answerHead = 64 << 10  // of an endpoint's head
+	scratch    = 128 << 10 // of what is read at once
+	mostKept   = 256       // connections to an endpoint, of one lane
+	keepFor    = time.Minute
+)
+
+// lane serves connections of HTTP/1.1 whose requests need nothing special, one event after the other, without a goroutine for
+// each: a request costs a read and a write at either side, and no switch between threads. What it cannot do it hands to net/http,
+// with all bytes that it has read. Nothing of a lane is touched by anybody else, but for adopt.
+type lane struct {
+	e      *Engine
+	epoll  int
+	wake   int    // eventfd
+	ends   []*end // by file descriptor
+	events [256]unix.EpollEvent
+	now    time.Time
+	due    int64 // Unix nanoseconds: no deadline is before
+	tended int64 // when kept connections were looked at
+
+	request  http1.Request
+	reading  []byte // what request was read from
+	asked    route.Request
+	choice   upstream.Choice
+	response http1.Response
+	in       []byte // what was read last
+	out      []byte // what is written next
+	date     dateLine
+	spare    [][]byte // buffers of headSize
+	kept     map[*upstream.Endpoint][]*wire
+	closing  bool       // no connection is kept
+	again    []*session // that have more to do without an event
+	size     atomic.Int32
+
+	mu       sync.Mutex
+	adopted  []*session
+	stopping bool
+	cutting  bool
+	stopped  chan struct{}
+}
+
+// end is one socket of a lane.
+type end struct {
+	fd       int
+	born     int32 // tells it from earlier ones of the same descriptor
+	readable bool
+	writable bool
+	hangup   bool // the other side will send no more
+	session  *session
+	wire     *wire // nil: the end is the client's
+}
+
+func newLane(e *Engine) (*lane, error) {
+	l := &lane{e: e, in: make([]byte, scratch), out: make([]byte, 0, scratch), kept: map[*upstream.Endpoint][]*wire{}, stopped: make(chan struct{})}
+	var err error
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, err
+	}
+	if l.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		_ = unix.Close(l.epoll)
+		return nil, err
+	}
+	if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, l.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(l.wake)}); err != nil {
+		_, _ = unix.Close(l.epoll), unix.Close(l.wake)
+		return nil, err
+	}
+	go l.run()
+	return l, nil
+}
+
+// adopt takes a connection; false if the lane has ended, or is about to.
+func (l *lane) adopt(s *session) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopping {
+		return false
+	}
+	l.adopted = append(l.adopted, s)
+	l.size.Add(1)
+	l.call()
+	return true
+}
+
+// call has the lane look at what others want.
+func (l *lane) call() { _, _ = writeSocket(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) } // at most it is called already
+
+// stop has the lane end its connections once their requests have been answered, or at once.
+func (l *lane) stop(cut bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopping, l.cutting = true, l.cutting || cut
+	select {
+	case <-l.stopped:
+	default:
+		l.call()
+	}
+}
+
+func (l *lane) run() {
+	defer close(l.stopped)
+	for stopping := false; !stopping || l.size.Load() > 0; {
+		n := l.wait()
+		l.now = time.Now()
+		for i := range l.events[:n] {
+			ev := &l.events[i]
+			if int(ev.Fd) == l.wake {
+				stopping = l.called()
+			} else if at := l.ends[ev.Fd]; at != nil && at.born == ev.Pad {
+				l.happened(at, ev.Events)
+			}
+		}
+		for len(l.again) > 0 {
+			s := l.again[len(l.again)-1]
+			l.again = l.again[:len(l.again)-1]
+			s.readHead()
+		}
+		l.tend()
+	}
+	for _, at := range l.ends {
+		if at != nil {
+			l.drop(at)
+		}
+	}
+	_, _ = unix.Close(l.epoll), unix.Close(l.wake)
+}
+
+// wait returns the number of events that there are, and waits for one if there is none.
+func (l *lane) wait() int {
+	if n := poll(l.epoll, l.events[:]); n > 0 {
+		return n
+	}
+	pause := -1
+	if l.due != 0 {
+		pause = int(max(time.Duration(l.due-time.Now().UnixNano()), 0)/time.Millisecond) + 1
+	}
+	if len(l.kept) > 0 && (pause < 0 || pause > 1000) {
+		pause = 1000
+	}
+	got, err := unix.EpollWait(l.epoll, l.events[:], pause)
+	if err != nil {
+		return 0 // interrupted
+	}
+	return got
+}
+
+// called takes the connections that were adopted; true if the lane is to stop.
+func (l *lane) called() bool {
+	var count [8]byte
+	_, _ = readSocket(l.wake, count[:]) // that it is called is all it says
+	l.mu.Lock()
+	adopted, stopping, cutting := l.adopted, l.stopping, l.cutting
+	l.adopted = nil
+	l.mu.Unlock()
+	for _, s := range adopted {
+		if err := l.add(&s.end); err != nil {
+			l.e.log.Warn("a connection cannot be watched", "err", err)
+			closeSocket(s.fd)
+			l.size.Add(-1)
+			continue
+		}
+		s.begin()
+	}
+	l.closing = stopping
+	for _, at := range l.ends {
+		switch {
+		case !stopping:
+			return false
+		case at == nil || at.wire != nil:
+		case cutting:
+			at.session.abort(http.StatusServiceUnavailable)
+		case at.session.phase == reading && len(at.session.in) == 0:
+			at.session.close()
+		}
+	}
+	return stopping
+}
+
+// add begins to watch a socket: every change is told once.
+func (l *lane) add(at *end) error {
+	for at.fd >= len(l.ends) {
+		l.ends = append(l.ends, nil)
+	}
+	at.born = int32(l.now.UnixNano()>>10) ^ int32(at.fd)
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(at.fd), Pad: at.born}
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, at.fd, &ev); err != nil {
+		return err
+	}
+	l.ends[at.fd] = at
+	return nil
+}
+
+// drop closes a socket.
+func (l *lane) drop(at *end) {
+	if at.fd >= 0 {
+		l.ends[at.fd] = nil
+		_ = unix.Close(at.fd) // which also ends the watching
+		at.fd = -1
+	}
+}
+
+// happened notes what is new at a socket, and goes on with what waited for it.
+func (l *lane) happened(at *end, events uint32) {
+	at.readable = at.readable || events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+	at.writable = at.writable || events&unix.EPOLLOUT != 0
+	at.hangup = at.hangup || events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+	switch {
+	case at.wire != nil:
+		at.wire.happened(events)
+	case events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 && at.session.phase != reading:
+		at.session.abort(statusClientGone)
+	default:
+		at.session.happened()
+	}
+}
+
+// at notes a deadline.
+func (l *lane) at(deadline int64) int64 {
+	if deadline != 0 && (l.due == 0 || deadline < l.due) {
+		l.due = deadline
+	}
+	return deadline
+}
+
+// tend ends what has taken too long, and closes connections that are kept for nothing.
+func (l *lane) tend() {
+	now := l.now.UnixNano()
+	if l.due != 0 && l.due <= now {
+		l.due = 0
+		for _, at := range l.ends {
+			if at == nil || at.wire != nil || at.session == nil {
+				continue
+			}
+			if s := at.session; s.deadline != 0 && s.deadline <= now {
+				s.late()
+			} else {
+				l.at(s.deadline)
+			}
+		}
+	}
+	if len(l.kept) == 0 || now-l.tended < int64(time.Second) {
+		return
+	}
+	l.tended = now
+	for e, list := range l.kept {
+		n := 0
+		for _, w := range list {
+			if e.Gone() || now-w.since > int64(keepFor) {
+				l.drop(&w.end)
+			} else {
+				list[n], n = w, n+1
+			}
+		}
+		if clear(list[n:]); n == 0 {
+			delete(l.kept, e)
+		} else {
+			l.kept[e] = list[:n]
+		}
+	}
+}
+
+// buffer returns one for a head, empty.
+func (l *lane) buffer() []byte {
+	if n := len(l.spare); n > 0 {
+		b := l.spare[n-1]
+		l.spare = l.spare[:n-1]
+		return b
+	}
+	return make([]byte, 0, headSize)
+}
+
+// giveBack is when a buffer is not needed any more.
+func (l *lane) giveBack(b []byte) {
+	if cap(b) == headSize && len(l.spare) < 1024 {
+		l.spare = append(l.spare, b[:0])
+	}
+}
+
+// dateLine is the Date field of this second.
+type dateLine struct {
+	second int64
+	text   []byte
+}
+
+func (d *dateLine) at(now time.Time) []byte {
+	if s := now.Unix(); s != d.second {
+		d.second = s
+		d.text = append(now.UTC().AppendFormat(append(d.text[:0], "Date: "...), "Mon, 02 Jan 2006 15:04:05 GMT"), "\r\n"...)
+	}
+	return d.text
+}

@@ -1,0 +1,110 @@
+package l7
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The calls below never block, as all sockets here are non-blocking: the scheduler need not be told of them.
+
+// readSocket reads what is there. EAGAIN is nothing yet; 0 without an error is the end.
+func readSocket(fd int, b []byte) (int, syscall.Errno) {
+	return rw(syscall.SYS_READ, fd, b)
+}
+
+// writeSocket writes what there is room for.
+func writeSocket(fd int, b []byte) (int, syscall.Errno) {
+	return rw(syscall.SYS_WRITE, fd, b)
+}
+
+func rw(call uintptr, fd int, b []byte) (int, syscall.Errno) {
+	for {
+		n, _, err := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		if err != syscall.EINTR {
+			if err != 0 {
+				return 0, err
+			}
+			return int(n), 0
+		}
+	}
+}
+
+// peeked reports whether something is to be read from a socket, or its end.
+func peeked(fd int) bool {
+	var b [1]byte
+	_, _, err := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	return err != syscall.EAGAIN
+}
+
+// dial begins a connection, which is there once the socket can be written to and has no error.
+func dial(to netip.AddrPort) (fd int, err error) {
+	family, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port())})
+	if a := to.Addr().Unmap(); a.Is4() {
+		family, address = unix.AF_INET, &unix.SockaddrInet4{Addr: a.As4(), Port: int(to.Port())}
+	}
+	if fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+		return 0, err
+	}
+	noDelay(fd)
+	if err = unix.Connect(fd, address); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		_ = unix.Close(fd)
+		return 0, err
+	}
+	return fd, nil
+}
+
+// noDelay has small writes go out at once.
+func noDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
+
+// connOf makes a connection of package net from a socket, which belongs to that afterwards.
+func connOf(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "")
+	conn, err := net.FileConn(f) // of a copy
+	return conn, errors.Join(err, f.Close())
+}
+
+// socketOf takes the socket out of a connection of package net, which is gone afterwards.
+func socketOf(conn net.Conn) (fd int, err error) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return 0, errors.New("not a TCP connection")
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	failed := raw.Control(func(from uintptr) { fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(failed, err); err != nil {
+		return 0, err
+	}
+	return fd, tcp.Close()
+}
+
+// closeSocket closes a socket that nobody watches.
+func closeSocket(fd int) { _ = unix.Close(fd) }
+
+// resetSocket has the closing of a socket break the connection, instead of ending it.
+func resetSocket(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
+// unwatch takes a socket from an epoll instance.
+func unwatch(epoll, fd int) { _ = unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, fd, nil) }
+
+// poll returns the number of events that there are already.
+func poll(epoll int, events []unix.EpollEvent) int {
+	n, _, err := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	if err != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// shutdownSocket says that nothing more follows.
+func shutdownSocket(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
