@@ -88,12 +88,12 @@ var effects = map[string][]struct {
 	"limit-allowlist":        {{"10.0.0.0/8", nil, func(a *route.Action) any { return fmt.Sprint(a.Unlimited) }, "[10.0.0.0/8]"}},
 	"enable-cors": {{"true", nil, func(a *route.Action) any {
 		return fmt.Sprint(a.CORS.Origins, a.CORS.Credentials, a.CORS.MaxAge, len(a.CORS.Methods))
-	}, "[*] true 480h0m0s 6"}, {"false", nil, func(a *route.Action) any { return a.CORS }, (*route.CORS)(nil)}},
+	}, "[*] false 480h0m0s 6"}, {"false", nil, func(a *route.Action) any { return a.CORS }, (*route.CORS)(nil)}},
 	"cors-allow-origin":      {{"https://*.b.x:8443, http://c.x", cors, func(a *route.Action) any { return a.CORS.Origins }, []string{"https://*.b.x:8443", "http://c.x"}}, {"nonsense", cors, func(a *route.Action) any { return len(a.CORS.Origins) }, 0}},
 	"cors-allow-methods":     {{"GET, PUT", cors, func(a *route.Action) any { return a.CORS.Methods }, []string{"GET", "PUT"}}},
 	"cors-allow-headers":     {{"X-A", cors, func(a *route.Action) any { return a.CORS.Headers }, []string{"X-A"}}},
 	"cors-expose-headers":    {{"*, X-B", cors, func(a *route.Action) any { return a.CORS.Expose }, []string{"*", "X-B"}}},
-	"cors-allow-credentials": {{"false", cors, func(a *route.Action) any { return a.CORS.Credentials }, false}, {"ja", cors, func(a *route.Action) any { return a.CORS.Credentials }, false}},
+	"cors-allow-credentials": {{"true", append([]string{"cors-allow-origin=https://b.x"}, cors...), func(a *route.Action) any { return a.CORS.Credentials }, true}, {"false", append([]string{"cors-allow-origin=https://b.x"}, cors...), func(a *route.Action) any { return a.CORS.Credentials }, false}, {"ja", cors, func(a *route.Action) any { return a.CORS.Credentials }, false}},
 	"cors-max-age":           {{"600", cors, func(a *route.Action) any { return a.CORS.MaxAge }, 10 * time.Minute}},
 
 	"auth-type":        {{"basic", []string{"auth-secret=users"}, func(a *route.Action) any { return *a.Basic }, route.BasicAuth{Secret: types.NamespacedName{Namespace: "shop", Name: "users"}}}, {"basic", nil, func(a *route.Action) any { return a.Respond.Status }, 503}, {"digest", []string{"auth-secret=users"}, func(a *route.Action) any { return a.Respond.Status }, 503}},

@@ -45,7 +45,9 @@ type Concerned struct {
 
 // state is what there is to one host.
 type state struct {
-	parts    []*part // that have paths for it, the eldest first
+	paths    []*path // in order of precedence
+	canaries []*path // the eldest first
+	secured  int     // how many parts have it in their TLS, of those with paths
 	aliases  []*part // that give it as another name of one of their hosts
 	www      []*part // that have the other half of it, and want both
 	others   map[string]int
@@ -163,8 +165,12 @@ func (b *Builder) file(p *part, in bool, dirty, certs map[string]bool) {
 	}
 	for host := range p.names() {
 		s := b.hosts[host]
-		if p.paths[host] != nil || p.canaries[host] != nil {
-			s.parts = inOrder(s.parts, p, in)
+		s.paths = enter(s.paths, p, p.paths[host], in, precedence)
+		s.canaries = enter(s.canaries, p, p.canaries[host], in, seniority)
+		if len(p.paths[host]) > 0 && (p.secured[host] || p.secured[wildcardOf(host)]) {
+			if s.secured--; in {
+				s.secured += 2
+			}
 		}
 		if target, is := p.aliases[host]; is {
 			s.aliases = inOrder(s.aliases, p, in)
@@ -224,6 +230,25 @@ func inOrder(list []*part, p *part, in bool) []*part {
 	return list
 }
 
+// enter puts the paths of a part into a list that is in order, or takes them out.
+func enter(list []*path, p *part, paths []*path, in bool, order func(a, b *path) int) []*path {
+	switch {
+	case len(paths) == 0:
+		return list
+	case !in:
+		return slices.DeleteFunc(list, func(one *path) bool { return one.part == p })
+	case len(paths) > 32:
+		list = append(list, paths...)
+		slices.SortFunc(list, order)
+		return list
+	}
+	for _, one := range paths {
+		i, _ := slices.BinarySearchFunc(list, one, order)
+		list = slices.Insert(list, i, one)
+	}
+	return list
+}
+
 // rebuild makes hosts anew, and notes whose findings may be others by that.
 func (b *Builder) rebuild(dirty map[string]bool, concerned set) bool {
 	for host := range maps.Clone(dirty) {
@@ -253,7 +278,7 @@ func (b *Builder) rebuild(dirty map[string]bool, concerned set) bool {
 		} else {
 			plain, secure = append(plain, m.plain), append(secure, m.secure)
 		}
-		if len(s.parts)+len(s.aliases)+len(s.www)+len(s.others) == 0 {
+		if len(s.paths)+len(s.canaries)+len(s.aliases)+len(s.www)+len(s.others) == 0 {
 			delete(b.hosts, host)
 		}
 	}
@@ -270,17 +295,17 @@ func (b *Builder) host(name string, s *state) merged {
 	if b.ports.HTTPS != DefaultPorts.HTTPS {
 		port = int(b.ports.HTTPS)
 	}
-	m := merge(name, name, s.parts, port)
+	m := merge(name, name, s, port)
 	owner := ""
-	if m.secure != nil {
-		owner = "rules of " + s.parts[0].age.Name.String()
+	if m.secure != nil && len(s.aliases)+len(s.www) > 0 {
+		owner = "rules of " + slices.MinFunc(s.paths, seniority).part.age.Name.String()
 	}
 	for _, p := range s.aliases {
 		if owner != "" {
 			m.findings = append(m.findings, taken(p, "server-alias", name, owner))
 			continue
 		}
-		other := merge(name, p.aliases[name], b.hosts[p.aliases[name]].parts, port)
+		other := merge(name, p.aliases[name], b.hosts[p.aliases[name]], port)
 		m.plain, m.secure, owner = other.plain, other.secure, "server-alias of "+p.age.Name.String()
 	}
 	for _, p := range s.www {

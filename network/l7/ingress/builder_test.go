@@ -241,3 +241,18 @@ func BenchmarkAll(b *testing.B) {
 		NewBuilder(c.world(), DefaultPorts).Update(Changes{Ingresses: names})
 	}
 }
+
+// BenchmarkChangeOfManyPaths changes one of many Ingresses that share a host.
+func BenchmarkChangeOfManyPaths(b *testing.B) {
+	c, names := many(b, 10_000)
+	for i, name := range names {
+		c.ingresses[name].Spec.TLS = nil
+		rule := &c.ingresses[name].Spec.Rules[0]
+		rule.Host, rule.HTTP.Paths[0].Path = "a.x", fmt.Sprint("/api/v1/", i)
+	}
+	builder := NewBuilder(c.world(), DefaultPorts)
+	builder.Update(Changes{Ingresses: names})
+	for i := 0; b.Loop(); i++ {
+		builder.Update(Changes{Ingresses: names[i%len(names) : i%len(names)+1]})
+	}
+}

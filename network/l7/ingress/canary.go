@@ -6,10 +6,10 @@ import (
 	"fairlead.dev/fairlead/network/l7/route"
 )
 
-// withCanary are the rules of a path with those of its canary, if it has one: the eldest of its namespace with the same path. What is
+// withCanary adds the rules of a path with those of its canary, if it has one: the eldest of its namespace with the same path. What is
 // done with a request is as the path's own Ingress says, except for how an endpoint of the canary is chosen. A header decides before
 // a cookie, and that before chance, as in ingress-nginx.
-func (m *merged) withCanary(p *path, canaries []*path, used map[*path]bool) []*route.Rule {
+func (m *merged) withCanary(rules []*route.Rule, p *path, canaries []*path, used map[*path]bool) []*route.Rule {
 	var c *path
 	for _, one := range canaries {
 		if one.as == p.as && one.part.age.Name.Namespace == p.part.age.Name.Namespace {
@@ -18,13 +18,12 @@ func (m *merged) withCanary(p *path, canaries []*path, used map[*path]bool) []*r
 		}
 	}
 	if c == nil || len(p.rule.Action.Backends) == 0 {
-		return []*route.Rule{p.rule}
+		return append(rules, p.rule)
 	}
 	used[c] = true
 	is, to := c.part.canary, c.rule.Action.Backends[0]
 	own := p.rule.Action.Backends[0]
 	to.Protocol, to.TLS = own.Protocol, own.TLS
-	var rules []*route.Rule
 	when := func(canary bool, header, cookie []route.ValueMatch) {
 		r := *p.rule
 		r.Match.Headers, r.Match.Cookies = header, cookie

@@ -47,6 +47,7 @@ type path struct {
 	rule  *route.Rule
 	where string
 	as    string // how it is written: its type and path
+	place int    // among those of its part
 	rank  rank
 	plain bool // is served without TLS whatever is asked for
 }
@@ -68,6 +69,7 @@ type derivation struct {
 	world    World
 	ing      *networkingv1.Ingress
 	base     route.Action
+	made     int // paths
 }
 
 // derive makes the part of an Ingress.
@@ -178,8 +180,9 @@ func (d *derivation) path(host string, from *networkingv1.HTTPIngressPath, where
 }
 
 func (d *derivation) make(rank rank, match route.Path, action route.Action, where string) *path {
+	d.made++
 	return &path{
-		part: d.part, where: where, rank: rank,
+		part: d.part, where: where, rank: rank, place: d.made,
 		plain: rank == rankRoot || action.Redirect != nil || strings.HasPrefix(match.Value, challenge),
 		rule: &route.Rule{
 			Source: route.Source{Kind: "Ingress", NamespacedName: d.age.Name, Rule: where},

@@ -3,7 +3,6 @@ package ingress
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"fairlead.dev/fairlead/network/l7/route"
@@ -52,30 +51,29 @@ type merged struct {
 	findings      []Finding
 }
 
-// merge makes the rules of a host, under a name that may be another than its own, of the parts that have paths for it, the eldest
-// first. Where two have the same path, the elder has it (I52). HTTPS is at a port, 0 for its own.
-func merge(as, name string, parts []*part, port int) merged {
+// merge makes the rules of a host, under a name that may be another than its own, of all paths for it. Where two hold for the same
+// requests, the elder Ingress has it (I52). HTTPS is at a port, 0 for its own.
+func merge(as, name string, s *state, port int) merged {
 	var m merged
-	paths, canaries := []*path{}, []*path{}
-	secured := false
-	for _, p := range parts {
-		paths = append(paths, p.paths[name]...)
-		canaries = append(canaries, p.canaries[name]...)
-		secured = secured || p.secured[name] || p.secured[wildcardOf(name)]
-	}
-	slices.SortStableFunc(paths, precedence)
-	paths = m.once(paths)
 	used := map[*path]bool{}
-	var plain, secure []*route.Rule
-	for _, p := range paths {
-		rules := m.withCanary(p, canaries, used)
-		secure = append(secure, rules...)
-		if !p.plain && (p.part.toHTTPS == always || secured && p.part.toHTTPS == withTLS) {
-			rules = []*route.Rule{toHTTPS(p.rule, port)}
+	differ := false
+	plain, secure := make([]*route.Rule, 0, len(s.paths)), make([]*route.Rule, 0, len(s.paths))
+	var last *path
+	for _, p := range s.paths {
+		if last != nil && last.same(p) {
+			m.find(p, PathTaken, fmt.Sprintf("has the same host and path as %s of Ingress %s, which is older or comes first, and has them", last.where, last.part.age.Name), "Remove one of them")
+			continue
 		}
-		plain = append(plain, rules...)
+		last = p
+		from := len(secure)
+		secure = m.withCanary(secure, p, s.canaries, used)
+		if !p.plain && (p.part.toHTTPS == always || s.secured > 0 && p.part.toHTTPS == withTLS) {
+			plain, differ = append(plain, toHTTPS(p.rule, port)), true
+		} else {
+			plain = append(plain, secure[from:]...)
+		}
 	}
-	for _, c := range canaries {
+	for _, c := range s.canaries {
 		if !used[c] {
 			m.find(c, CanaryAlone, "is a canary of no path: no other Ingress of the namespace has host "+shown(name)+" with this path, or another is its canary already",
 				"Write an Ingress without canary for it, or correct host and path")
@@ -86,7 +84,7 @@ func merge(as, name string, parts []*part, port int) merged {
 	}
 	m.secure = &route.Host{Name: as, OneLabel: true, Final: true, Rules: secure}
 	m.plain = m.secure
-	if !slices.Equal(plain, secure) {
+	if differ {
 		m.plain = &route.Host{Name: as, OneLabel: true, Final: true, Rules: plain}
 	}
 	return m
@@ -105,9 +103,23 @@ func wildcardOf(host string) string {
 	return "*." + rest
 }
 
-// precedence orders the rules of a host (I36-I37); of equals the one of the elder part stays before.
+// precedence orders the paths of a host (I36-I37). Expressions of one length are in the reverse of their order as text, as in
+// ingress-nginx; other paths of one kind and length never hold for the same request unless they are the same.
 func precedence(a, b *path) int {
-	return cmp.Or(cmp.Compare(a.rank, b.rank), -cmp.Compare(a.length(), b.length()), cmp.Compare(kindOrder[a.rule.Match.Path.Kind], kindOrder[b.rule.Match.Path.Kind]))
+	if c := cmp.Or(cmp.Compare(a.rank, b.rank), -cmp.Compare(a.length(), b.length())); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(kindOrder[a.rule.Match.Path.Kind], kindOrder[b.rule.Match.Path.Kind]), -cmp.Compare(a.value(), b.value()), seniority(a, b))
+}
+
+// seniority orders paths by the age of their Ingress, and then by their place in it.
+func seniority(a, b *path) int {
+	return cmp.Or(a.part.age.Compare(b.part.age), cmp.Compare(a.place, b.place))
+}
+
+// same reports whether two paths hold for the same requests.
+func (p *path) same(o *path) bool {
+	return p.rank == o.rank && p.rule.Match.Path.Kind == o.rule.Match.Path.Kind && p.value() == o.value()
 }
 
 var kindOrder = [...]int{route.Exact: 0, route.Prefix: 1, route.Start: 2, route.Regex: 3}
@@ -121,26 +133,6 @@ func (p *path) value() string {
 		return strings.TrimSuffix(m.Value, "/")
 	}
 	return m.Value
-}
-
-// once leaves the first of paths that hold for the same requests.
-func (m *merged) once(paths []*path) []*path {
-	type key struct {
-		rank  rank
-		kind  route.PathKind
-		value string
-	}
-	seen := make(map[key]*path, len(paths))
-	return slices.DeleteFunc(paths, func(p *path) bool {
-		k := key{p.rank, p.rule.Match.Path.Kind, p.value()}
-		first := seen[k]
-		if first == nil {
-			seen[k] = p
-			return false
-		}
-		m.find(p, PathTaken, fmt.Sprintf("has the same host and path as %s of Ingress %s, which is older or comes first, and has them", first.where, first.part.age.Name), "Remove one of them")
-		return true
-	})
 }
 
 func (m *merged) find(p *path, code, sentence, remedy string) {

@@ -20,16 +20,16 @@ var rowsOfAccess = []row{
 	{name: "denylist-source-range", guard: true, set: ranges(func(s *settings) *[]netip.Prefix { return &s.deny })},
 	{name: "limit-rps", level: Differs, note: limitNote, set: number(0, 1_000_000, func(s *settings) *int { return &s.perSecond })},
 	{name: "limit-rpm", level: Differs, note: limitNote, set: number(0, 1_000_000, func(s *settings) *int { return &s.perMinute })},
-	{name: "limit-connections", level: Differs, note: "counts requests under way on each node; more get 503", set: number(0, 1_000_000, func(s *settings) *int { return &s.atOnce })},
+	{name: "limit-connections", level: Differs, note: "counts requests under way for each path, and on each node by itself; more get 503", set: number(0, 1_000_000, func(s *settings) *int { return &s.atOnce })},
 	{name: "limit-burst-multiplier", set: number(1, 1000, func(s *settings) *int { return &s.burst }), otherwise: "5 is used"},
 	{name: "limit-whitelist", set: ranges(func(s *settings) *[]netip.Prefix { return &s.unlimited })},
 	{name: "limit-allowlist", set: ranges(func(s *settings) *[]netip.Prefix { return &s.unlimited })},
 	{name: "enable-cors", set: flag(func(s *settings) *bool { return &s.cors })},
-	{name: "cors-allow-origin", otherwise: "no origin is allowed", set: orNothing(func(s *settings) { s.corsSet.Origins = nil }, listOf(`^(\*|https?://(\*\.)?[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]+)?)$`, "is no origin like https://example.org:8443 or https://*.example.org", func(s *settings) *[]string { return &s.corsSet.Origins }))},
+	{name: "cors-allow-origin", level: Differs, note: "a wildcard covers labels of any number", otherwise: "no origin is allowed", set: orNothing(func(s *settings) { s.corsSet.Origins = nil }, listOf(`^(\*|https?://(\*\.)?[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]+)?)$`, "is no origin like https://example.org:8443 or https://*.example.org", func(s *settings) *[]string { return &s.corsSet.Origins }))},
 	{name: "cors-allow-methods", set: listOf(`^([A-Za-z]+|\*)$`, "is no method", func(s *settings) *[]string { return &s.corsSet.Methods })},
 	{name: "cors-allow-headers", set: listOf(token, "is no name of a header", func(s *settings) *[]string { return &s.corsSet.Headers })},
 	{name: "cors-expose-headers", set: listOf(token, "is no name of a header", func(s *settings) *[]string { return &s.corsSet.Expose })},
-	{name: "cors-allow-credentials", otherwise: "none are allowed", set: orNothing(func(s *settings) { s.corsSet.Credentials = false }, flag(func(s *settings) *bool { return &s.corsSet.Credentials }))},
+	{name: "cors-allow-credentials", note: "the default is true, but browsers take none where the origin is *", otherwise: "none are allowed", set: orNothing(func(s *settings) { s.corsSet.Credentials = false }, flag(func(s *settings) *bool { return &s.corsSet.Credentials }))},
 	{name: "cors-max-age", set: number(0, 1<<31-1, func(s *settings) *int { return &s.corsAge })},
 }
 
@@ -44,7 +44,7 @@ func orNothing(nothing func(*settings), set func(*settings, string) string) func
 	}
 }
 
-const limitNote = "counted on each node by itself; of limit-rps and limit-rpm the stricter holds"
+const limitNote = "counted for each path, and on each node by itself; of limit-rps and limit-rpm the stricter holds"
 
 // rowsOfAuthentication say who somebody is.
 var rowsOfAuthentication = []row{

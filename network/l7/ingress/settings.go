@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"fairlead.dev/fairlead/network/l7/route"
@@ -92,6 +93,8 @@ func (s *settings) action() route.Action {
 	if s.cors {
 		c := s.corsSet
 		c.MaxAge = seconds(s.corsAge)
+		// ingress-nginx says * then, with which browsers take no credentials: not to say the origin instead, with which they do.
+		c.Credentials = c.Credentials && !slices.Contains(c.Origins, "*")
 		a.CORS = &c
 	}
 	if s.sticky {
