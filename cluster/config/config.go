@@ -48,7 +48,11 @@ type Config struct {
 	DNSAutopath *bool `json:"dnsAutopath,omitempty"`
 	// IngressClasses are the IngressClasses that are to exist and be this program's, the default one first.
 	IngressClasses []string `json:"ingressClasses,omitempty"`
-	LogLevel       string   `json:"logLevel,omitempty"`
+	// Ingress has every node serve Ingresses on two of its own ports, which is so unless somebody says no.
+	Ingress *bool `json:"ingress,omitempty"`
+	// IngressPorts are these ports, HTTP,HTTPS.
+	IngressPorts string `json:"ingressPorts,omitempty"`
+	LogLevel     string `json:"logLevel,omitempty"`
 }
 
 // Settings is a checked Config in the types the program works with. It is handed down to everything that a cluster starts.
@@ -70,6 +74,14 @@ type Networking struct {
 	Stubs map[string][]netip.AddrPort `json:"dnsStubs,omitempty"`
 	// Autopath has the nodes' name servers try the search lists of pods for them.
 	Autopath bool `json:"dnsAutopath,omitempty"`
+	// Ingress are the ports of the nodes on which Ingresses are served; nil: on none.
+	Ingress *IngressPorts `json:"ingressPorts,omitempty"`
+}
+
+// IngressPorts are two ports of every node.
+type IngressPorts struct {
+	HTTP  uint16 `json:"http"`
+	HTTPS uint16 `json:"https"`
 }
 
 // Resolve completes flags with DIR/config.yaml and the defaults, and checks the result. Each error names
@@ -174,7 +186,7 @@ func clean(err error) string {
 
 // defaults are the settings of a user who sets nothing; the ranges of addresses are completed by their families.
 var defaults = Config{
-	ClusterDomain: "cluster.local", NodePorts: "30000-32767", Port: 6443, AgentPort: 10250, LogLevel: "info",
+	ClusterDomain: "cluster.local", NodePorts: "30000-32767", IngressPorts: "80,443", Port: 6443, AgentPort: 10250, LogLevel: "info",
 	IngressClasses: []string{api.IngressClass},
 }
 
@@ -194,6 +206,8 @@ func (c Config) Else(other Config) Config {
 	c.DualStack = c.DualStack || other.DualStack
 	c.DNSAutopath = or(c.DNSAutopath, other.DNSAutopath)
 	c.LBPool = keptPool(c.LBPool, other.LBPool)
+	c.Ingress = or(c.Ingress, other.Ingress)
+	c.IngressPorts = or(c.IngressPorts, other.IngressPorts)
 	c.AllowExternalIPs = or(c.AllowExternalIPs, other.AllowExternalIPs)
 	if len(c.EtcdServers) == 0 {
 		c.EtcdServers = other.EtcdServers
@@ -224,6 +238,12 @@ func (c Config) check() (Settings, error) {
 	for flag, port := range map[string]int{"port": c.Port, "agent-port": c.AgentPort} {
 		if port < 1 || port > 65535 {
 			fail(flag, strconv.Itoa(port), "must be between 1 and 65535")
+		}
+	}
+	if c.Ingress == nil || *c.Ingress {
+		var problem string
+		if s.Networking.Ingress, problem = s.ingressPorts(); problem != "" {
+			fail("ingress-ports", c.IngressPorts, problem)
 		}
 	}
 	if problem := NodeNameProblem(c.NodeName); c.NodeName != "" && problem != "" {

@@ -60,6 +60,12 @@ func TestWrongInputIsNamed(t *testing.T) {
 		"clusterDNS: 10.96.0.1\n":                           "not its first, which is the API's",
 		"dualStack: true\nserviceCIDR: fd00:10:244::/112\n": "must not overlap the Service range fd00:10:244::/112",
 		"nodeIP: fd00::2,fd00::3\n":                         "two addresses of IPv6",
+		"ingressPorts: '80'\n":                              `ingress-ports "80": must be HTTP,HTTPS`,
+		"ingressPorts: 80,80\n":                             "need a port each",
+		"ingressPorts: 80,70000\n":                          "two ports between 1 and 65535",
+		"ingressPorts: 80,6443\n":                           "6443 is the API server's (--port); choose another, or say --ingress=false",
+		"ingressPorts: 10250,443\n":                         "10250 is the agent's",
+		"ingressPorts: 80,30443\n":                          "30443 is a node port",
 		"podCIDR: ::ffff:10.0.0.0/104\n":                    "must not be an IPv4 network written as IPv6",
 		"serviceCIDR: 10.96.0.5/12,":                        `service-cidr "10.96.0.5/12": must be`,
 	} {
