@@ -68,10 +68,16 @@ func runAgent(ctx context.Context, p Process, a Agent, s config.Settings, st *st
 		return err
 	}
 	defer lock.Close()
+	former := formerEngine(s, base, log) // serves from now on, whenever the server answers
 	spec, self, err := a.join(ctx, s, base)
 	if err != nil {
+		former.close()
 		return err
 	}
+	if err := keepNetworking(base.dir, spec.Networking); err != nil {
+		return err
+	}
+	spec.engine = former
 	g, ctx := errgroup.WithContext(ctx)
 	go heap.Tend(ctx)
 	if err := serveProfiles(ctx, g, p.Pprof); err != nil {

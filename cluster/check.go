@@ -90,6 +90,13 @@ func withPorts(req host.Requirements, s config.Settings) host.Requirements {
 		{Network: "tcp", Addr: all, For: "API server", Flag: "--port"},
 		{Network: "tcp", Addr: netip.AddrPortFrom(all.Addr(), uint16(s.AgentPort)), For: "node agent", Flag: "--agent-port"},
 	}
+	if ports := s.Networking.Ingress; ports != nil {
+		for _, a := range hostAddrs(s.NodeIPs) { // no other address is listened on
+			for _, number := range []uint16{ports.HTTP, ports.HTTPS} {
+				req.Ports = append(req.Ports, host.Port{Network: "tcp", Addr: netip.AddrPortFrom(a, number), For: "L7 engine (Ingress)", Flag: "--ingress-ports", Spare: true})
+			}
+		}
+	}
 	for _, a := range s.DNS { // which this host does not have yet: only who listens everywhere is in the way
 		for _, network := range []string{"udp", "tcp"} {
 			req.Ports = append(req.Ports, host.Port{Network: network, Addr: netip.AddrPortFrom(a, 53), For: "cluster DNS"})
@@ -98,11 +105,12 @@ func withPorts(req host.Requirements, s config.Settings) host.Requirements {
 	return req
 }
 
-// preflight refuses to start on a host that cannot run the cluster, and warns of other service proxies.
+// preflight refuses to start on a host that cannot run the cluster, and warns of other service proxies, and of ports that it can do
+// without.
 func preflight(ctx context.Context, s config.Settings, warnings io.Writer) error {
 	findings := host.Check(ctx, requirements(s))
 	for _, f := range findings {
-		if f.Name == host.RivalsName && f.Level == host.Warn {
+		if f.Level == host.Warn && (f.Name == host.RivalsName || strings.HasPrefix(f.Name, host.PortName)) {
 			fmt.Fprintf(warnings, "fairlead: warning: %s: %s\n", f.Name, f.Message)
 		}
 	}

@@ -45,6 +45,7 @@ type nodeSpec struct {
 	world           *world.World                                                         // what this process's control plane fills; nil: its own watches do
 	written         func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
 	dial            func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
+	engine          *engine                                                              // that serves already; nil: there is none yet
 }
 
 // startNode brings up everything one node needs: containers, routes, Service rules, DNS and the agent. It acts
@@ -74,6 +75,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}
 	proxy := nft.New(n.rules(servers, metrics), w, log.With("part", "nft"))
 	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
+	served := n.startEngine(ctx, g, w, client, metrics, log)
 	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
 	agent := node.New(n.agent(metrics, pages), runtime, client, log.With("part", "node"))
 	resolve := n.names(metrics)
@@ -81,7 +83,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		resolve.Searches = agent.Searches
 	}
 	names := dns.New(resolve, w, log.With("part", "dns"))
-	maps.Copy(pages, debugPages(w, proxy, names)) // the agent serves them once it runs
+	maps.Copy(pages, debugPages(w, proxy, names, served)) // the agent serves them once it runs
 	for name, run := range map[string]func(context.Context) error{
 		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run, "health": answers.Run,
 	} {
@@ -105,18 +107,22 @@ func (n nodeSpec) awaitReady(ctx context.Context, w *world.World, names *dns.Ser
 
 // routes is what the routes have to know.
 func (n nodeSpec) routes() route.Config {
-	return route.Config{NodeName: n.NodeName, NodeIPs: n.addrs, PodCIDRs: n.Pods, ServiceCIDRs: n.Services, PoolCIDRs: n.Pool.Routed, ClusterDNS: n.DNS, Confined: len(n.host) > 0, Sysctls: n.sysctls}
+	cfg := route.Config{NodeName: n.NodeName, NodeIPs: n.addrs, PodCIDRs: n.Pods, ServiceCIDRs: n.Services, PoolCIDRs: n.Pool.Routed, ClusterDNS: n.DNS, Confined: len(n.host) > 0, Sysctls: n.sysctls}
+	for _, at := range engineAt(n.addrs) {
+		cfg.Engine = append(cfg.Engine, at.Addr())
+	}
+	return cfg
 }
 
 // rules is what the rules of Services have to know.
 func (n nodeSpec) rules(servers []netip.AddrPort, metrics prometheus.Registerer) nft.Config {
 	return nft.Config{NodeName: n.NodeName, NodeIPs: n.addrs, ClusterCIDRs: n.Pods, ServiceCIDRs: n.Services, ClusterDNS: n.DNS,
-		APIServers: servers, Host: n.host, CountUpTo: countUpTo, Metrics: metrics}
+		APIServers: servers, Host: n.host, CountUpTo: countUpTo, Metrics: metrics, Engine: engineAt(n.addrs)}
 }
 
 // answers is what load balancers are told, and where.
 func (n nodeSpec) answers(events record.EventRecorder) health.Config {
-	return health.Config{NodeName: n.NodeName, NodeIPs: n.addrs, Listen: healthzAt(n.addrs), Events: events,
+	return health.Config{NodeName: n.NodeName, NodeIPs: n.addrs, Engine: true, Listen: healthzAt(n.addrs), Events: events,
 		Pages: map[netip.AddrPort]http.Handler{netip.AddrPortFrom(loopback(n.addrs[0]), proxyModePort): proxyPages(nil)}}
 }
 

@@ -127,6 +127,7 @@ func startHost(ctx context.Context, g *errgroup.Group, p Process, inst instance.
 	if err := watchAddrs(ctx, g, s, addrs, log); err != nil {
 		return err
 	}
+	engine := (nodeSpec{Settings: s, addrs: addrs, dir: nodeDir(inst, s.NodeName)}).newEngine(log) // serves from now on
 	cp, err := startControlPlane(ctx, g, inst, s, apiserver.Config{Bind: everywhere(s), Advertise: addrs[0], Node: s.NodeName}, log, st)
 	if err != nil {
 		return err
@@ -135,6 +136,7 @@ func startHost(ctx context.Context, g *errgroup.Group, p Process, inst instance.
 	if err != nil {
 		return err
 	}
+	spec.engine = engine
 	self, err := cp.ca.Source(join.ClientIdentity(s.NodeName))
 	if err != nil {
 		return err

@@ -33,6 +33,8 @@ type Port struct {
 	Addr    netip.AddrPort // the unspecified address stands for every one
 	For     string         // what listens, as "API server"
 	Flag    string         // the setting that moves it, as "--port"; may be empty
+	// Spare tells that a cluster runs without it.
+	Spare bool
 }
 
 // Range is a range of addresses.

@@ -94,6 +94,10 @@ func TestPortHolder(t *testing.T) {
 	if f.OK || f.Name != "port 6443/tcp" || f.Message != want {
 		t.Errorf("finding is %+v\nwant %s", f, want)
 	}
+	port.For, port.Flag, port.Spare = "L7 engine (Ingress)", "--ingress-ports", true
+	if f := checkPorts(t.Context(), Requirements{Ports: []Port{port}})[0]; f.Level != Warn || !strings.Contains(f.Message, "(host.test) holds; the rest works: stop that") {
+		t.Errorf("of a port that can be spared: %+v", f)
+	}
 }
 
 func TestRangesAgainstRoutes(t *testing.T) {

@@ -140,10 +140,13 @@ func holder(inodes []string) (pid int, name string) {
 	return 0, ""
 }
 
+// PortName is how the name of a finding about a port begins.
+const PortName = "port "
+
 func checkPorts(_ context.Context, req Requirements) []Finding {
 	var found []Finding
 	for _, p := range req.Ports {
-		name := fmt.Sprintf("port %d/%s", p.Addr.Port(), p.Network)
+		name := fmt.Sprintf("%s%d/%s", PortName, p.Addr.Port(), p.Network)
 		pid, command, taken := PortHolder(p.Network, p.Addr)
 		if !taken {
 			found = append(found, pass(name, "free for the %s", p.For))
@@ -156,6 +159,10 @@ func checkPorts(_ context.Context, req Requirements) []Finding {
 		advice := "stop that"
 		if p.Flag != "" {
 			advice += ", or choose another port with " + p.Flag
+		}
+		if p.Spare {
+			found = append(found, warn(name, "the %s cannot listen on %s, which %s holds; the rest works: %s", p.For, p.Addr, who, advice))
+			continue
 		}
 		found = append(found, fail(name, "the %s cannot listen on %s, which %s holds: %s", p.For, p.Addr, who, advice))
 	}

@@ -21,8 +21,8 @@ type debugger struct {
 
 func debugCommand() *cobra.Command {
 	var d debugger
-	c := &cobra.Command{Use: "debug", Short: "Show what the nodes know of a Service, a name, their rules, and what they make of a packet"}
-	c.AddCommand(debugServiceCommand(&d), debugNameCommand(&d), debugRulesCommand(&d), debugPacketCommand(&d))
+	c := &cobra.Command{Use: "debug", Short: "Show what the nodes know of a Service, a name, their rules, and what they make of a packet or a request"}
+	c.AddCommand(debugServiceCommand(&d), debugNameCommand(&d), debugRulesCommand(&d), debugPacketCommand(&d), debugRouteCommand(&d))
 	for _, sub := range c.Commands() {
 		whereFlags(sub, &d.Config)
 		sub.Flags().StringVar(&d.node, "node", "", "ask this node only")
@@ -77,6 +77,24 @@ func debugPacketCommand(d *debugger) *cobra.Command {
 			return d.show(c, cluster.DebugPacket, query)
 		},
 	}
+}
+
+func debugRouteCommand(d *debugger) *cobra.Command {
+	method, service := "GET", ""
+	c := &cobra.Command{
+		Use:   "route [HOST/PATH]",
+		Short: "Show what the L7 engines of the nodes do with a request: the rule that it meets, and the endpoints; without one, all that they serve",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return d.show(c, cluster.DebugL7, nil)
+			}
+			return d.show(c, cluster.DebugRoute, url.Values{"url": {args[0]}, "method": {method}, "service": {service}})
+		},
+	}
+	c.Flags().StringVar(&method, "method", method, "of the request")
+	c.Flags().StringVar(&service, "service", "", "NAMESPACE/NAME: by an address of this Service, instead of the node's own ports")
+	return c
 }
 
 // show prints what the nodes say, those that say the same together.

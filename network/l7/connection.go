@@ -172,7 +172,7 @@ func passesThrough(entry *route.Entry) bool {
 
 func streamFor(l *route.Listener, sni string) *route.Stream {
 	for i := range l.Streams {
-		if covers(l.Streams[i].Hostname, sni) {
+		if route.Covers(l.Streams[i].Hostname, sni) {
 			return &l.Streams[i]
 		}
 	}

@@ -60,6 +60,13 @@ func (e *Entries) Node(nodes []lb.Node, pods []netip.Prefix) {
 	}
 }
 
+// Known reports whether it was said what this node is.
+func (e *Entries) Known() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return len(e.nodes) > 0
+}
+
 // Put makes a Service's addresses those of the object, nil or one that does not go through the engine for none.
 func (e *Entries) Put(name types.NamespacedName, svc *corev1.Service) {
 	e.mu.Lock()

@@ -61,6 +61,14 @@ type Listener struct {
 	Misdirected bool
 }
 
+// Covers reports whether the Hostname of a Listener or Stream is for a host: empty for each, a wildcard for every name below.
+func Covers(hostname, host string) bool {
+	if len(hostname) > 1 && hostname[0] == '*' {
+		return len(host) >= len(hostname) && host[len(host)-len(hostname)+1:] == hostname[1:]
+	}
+	return hostname == "" || hostname == host
+}
+
 // Stream is where connections for an SNI go as bytes.
 type Stream struct {
 	Source   Source

@@ -1,0 +1,346 @@
+package feed
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/api/ingressrefs"
+	"fairlead.dev/fairlead/network/l7"
+	"fairlead.dev/fairlead/network/l7/entry"
+	"fairlead.dev/fairlead/network/l7/ingress"
+	"fairlead.dev/fairlead/network/l7/route"
+	"fairlead.dev/fairlead/network/l7/service"
+	"fairlead.dev/fairlead/network/l7/upstream"
+	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/world"
+	"fairlead.dev/fairlead/network/world/secrets"
+)
+
+// Config is what a Feed has to know of its node.
+type Config struct {
+	NodeName string
+	NodeIPs  []netip.Addr
+	Ports    ingress.Ports    // of the node, for Ingresses; zero: none
+	Engine   []netip.AddrPort // where the node's rules send connections to Services
+	File     string           // where what is served is kept; empty: nowhere
+	// Tell tells people of the cluster, by an Event say, that a port is taken. It reports whether it could; nil: only the log is told.
+	Tell    func(message string) bool
+	Sources []Source
+}
+
+// Source contributes entries besides those of Ingresses and Services, as Gateways do.
+type Source struct {
+	Kinds []world.Kind // whose changes it wants to be asked after, besides Services
+	// Derive returns the entries, and the Secrets that they name, as the World and the Secrets are now.
+	Derive func(*world.World, func(types.NamespacedName) *corev1.Secret) (map[route.Point]*route.Entry, []types.NamespacedName)
+}
+
+// Feed feeds one engine. Make it with New, and give Certificate and Secret to the engine's Config.
+type Feed struct {
+	cfg     Config
+	log     *slog.Logger
+	engine  *l7.Engine
+	entries *entry.Entries
+	certs   certificates
+	saved   atomic.Pointer[Saved]           // nil: nothing of it is needed any more
+	secrets atomic.Pointer[secrets.Secrets] // nil: there are only saved ones
+	table   atomic.Pointer[route.Table]
+	world   atomic.Pointer[world.World] // that the table was made of
+
+	// Of the one goroutine that feeds.
+	builder  *ingress.Builder
+	seen     map[types.NamespacedName]*corev1.Service
+	through  map[types.NamespacedName][]*route.Entry         // by Service
+	refs     map[types.NamespacedName][]types.NamespacedName // the Secrets of each Ingress that is served
+	sources  []contribution
+	used     map[types.NamespacedName]map[upstream.Key]struct{} // by Service: the pools that the table needs
+	wanted   []types.NamespacedName                             // Secrets
+	place    place
+	sockets  sockets
+	unsaved  bool
+	lastSave time.Time
+	written  [32]byte // the sum of what was saved last
+}
+
+// contribution is what a Source gave last.
+type contribution struct {
+	entries map[route.Point]*route.Entry
+	secrets []types.NamespacedName
+}
+
+// place is where the node is, as far as endpoints care.
+type place struct {
+	zone string
+	pods []netip.Prefix
+}
+
+// New returns a Feed that has served nothing yet. Its engine is made of the Config that it completes.
+func New(cfg Config, engine l7.Config, log *slog.Logger) *Feed {
+	f := &Feed{
+		cfg: cfg, log: log, entries: entry.New(), seen: map[types.NamespacedName]*corev1.Service{},
+		through: map[types.NamespacedName][]*route.Entry{}, refs: map[types.NamespacedName][]types.NamespacedName{},
+		used: map[types.NamespacedName]map[upstream.Key]struct{}{}, sources: make([]contribution, len(cfg.Sources)),
+		sockets: newSockets(),
+	}
+	engine.Secret, engine.Certificate = f.data, f.certificate
+	f.engine = l7.New(engine, log)
+	f.world.Store(world.New())
+	f.table.Store(&route.Table{})
+	f.builder = ingress.NewBuilder(ingress.World{
+		Ingress: func(n types.NamespacedName) *networkingv1.Ingress { return f.world.Load().Ingress(n) },
+		Class:   func(n string) *networkingv1.IngressClass { return f.world.Load().IngressClass(n) },
+		Service: func(n types.NamespacedName) *corev1.Service { s, _ := f.world.Load().Service(n); return s },
+		Secret:  f.secret,
+	}, cfg.Ports)
+	f.look()
+	return f
+}
+
+// Engine is the one that is fed.
+func (f *Feed) Engine() *l7.Engine { return f.engine }
+
+// kinds are those whose changes matter.
+func (f *Feed) kinds() []world.Kind {
+	all := []world.Kind{world.Services, world.Nodes, world.Ingresses, world.IngressClasses}
+	for _, s := range f.cfg.Sources {
+		all = append(all, s.Kinds...)
+	}
+	return all
+}
+
+// Restore serves what was kept in the file, if there is any, and reports whether it does. It comes before Run.
+func (f *Feed) Restore() bool {
+	s := f.load()
+	if s == nil {
+		return false
+	}
+	f.saved.Store(s)
+	w := s.world()
+	f.world.Store(w)
+	subscription := w.Subscribe(f.kinds()...)
+	defer subscription.Close()
+	f.step(subscription.Take(), true)
+	f.listen()
+	return true
+}
+
+// How often what failed is tried again, and the longest between two writes of the file.
+const (
+	retryEvery = 2 * time.Second
+	saveEvery  = 5 * time.Second
+	saveSoon   = 200 * time.Millisecond
+)
+
+// Run serves what the World says from when it is complete, with the Secrets that it names, until ctx is done, which is not an error. The
+// engine is then shut down: requests under way have a few seconds.
+func (f *Feed) Run(ctx context.Context, w *world.World, s *secrets.Secrets) error {
+	defer f.Close()
+	f.secrets.Store(s)
+	s.Want(f.wanted)
+	select {
+	case <-w.Synced(): // nothing that was served before is taken away on the word of a part of the World
+	case <-ctx.Done():
+		return nil
+	}
+	gone := f.names()
+	f.world.Store(w)
+	subscription := w.Subscribe(f.kinds()...)
+	defer subscription.Close()
+	changes := subscription.Take()
+	f.stepWith(changes, true, gone)
+	f.awaitSecrets(ctx)
+	f.stepWith(world.Changes{}, true, ingress.Changes{})
+	f.listen()
+	retry := time.NewTicker(retryEvery)
+	defer retry.Stop()
+	save := time.NewTimer(saveSoon)
+	defer save.Stop()
+	for {
+		changedSecrets := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-subscription.Wake():
+		case <-s.Changed():
+			changedSecrets = true
+		case <-retry.C:
+			f.listen()
+			continue
+		case <-save.C:
+			f.save()
+			continue
+		}
+		f.step(subscription.Take(), changedSecrets)
+		f.listen()
+		if f.unsaved {
+			save.Reset(max(saveSoon, saveEvery-time.Since(f.lastSave)))
+		}
+	}
+}
+
+// awaitSecrets waits a moment until the Secrets that are named have been read, so that the first clients get the certificates.
+func (f *Feed) awaitSecrets(ctx context.Context) {
+	end := time.NewTimer(saveEvery)
+	defer end.Stop()
+	for !f.allKnown() {
+		select {
+		case <-f.secrets.Load().Changed():
+		case <-end.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+	f.saved.Store(nil)
+}
+
+// allKnown reports whether every Secret that is named has been read.
+func (f *Feed) allKnown() bool {
+	s := f.secrets.Load()
+	return s != nil && !slices.ContainsFunc(f.wanted, func(n types.NamespacedName) bool { _, known := s.Get(n); return !known })
+}
+
+// names are all that the present World has, as changes.
+func (f *Feed) names() ingress.Changes {
+	w := f.world.Load()
+	c := ingress.Changes{Services: w.Services()}
+	for _, i := range w.Ingresses() {
+		c.Ingresses = append(c.Ingresses, api.Name(i))
+	}
+	for _, class := range w.IngressClasses() {
+		c.Classes = append(c.Classes, class.Name)
+	}
+	return c
+}
+
+func (f *Feed) step(c world.Changes, changedSecrets bool) {
+	f.stepWith(c, changedSecrets, ingress.Changes{})
+}
+
+// stepWith takes in changes, and besides them objects that may have gone.
+func (f *Feed) stepWith(c world.Changes, changedSecrets bool, also ingress.Changes) {
+	w := f.world.Load()
+	moved := f.look()
+	services := slices.Concat(slices.Collect(maps.Keys(c.Of(world.Services))), also.Services)
+	in := ingress.Changes{Ingresses: slices.Concat(slices.Collect(maps.Keys(c.Of(world.Ingresses))), also.Ingresses), Classes: also.Classes}
+	for name := range c.Of(world.IngressClasses) {
+		in.Classes = append(in.Classes, name.Name)
+	}
+	if changedSecrets {
+		in.Secrets = f.wanted
+	}
+	again := false
+	for _, name := range services {
+		svc, _ := w.Service(name)
+		if f.seen[name] == svc {
+			continue // only its endpoints
+		}
+		in.Services = append(in.Services, name)
+		again = f.put(name, svc) || again
+	}
+	concerned := f.builder.Update(in)
+	again = f.refer(w, slices.Concat(in.Ingresses, concerned.Ingresses)) || again
+	again = f.ask(w, c, len(in.Services) > 0 || changedSecrets) || again
+	if concerned.Entries || again {
+		f.publish()
+	}
+	if moved {
+		services = slices.Collect(maps.Keys(f.used))
+	}
+	for _, name := range services {
+		for key := range f.used[name] {
+			f.tell(key)
+			f.unsaved = true
+		}
+	}
+	f.unsaved = f.unsaved || concerned.Entries || again || changedSecrets
+}
+
+// put notes a Service that has changed, and reports whether entries of its own may have.
+func (f *Feed) put(name types.NamespacedName, svc *corev1.Service) bool {
+	f.seen[name] = svc
+	_, was := f.through[name]
+	if svc == nil {
+		delete(f.seen, name)
+	}
+	if !was && !entry.Through(svc) {
+		return false
+	}
+	f.entries.Put(name, svc)
+	delete(f.through, name)
+	if entry.Through(svc) {
+		f.through[name] = service.Entries(svc)
+	}
+	return true
+}
+
+// refer notes the Secrets of Ingresses, and reports whether another number of them is served.
+func (f *Feed) refer(w *world.World, names []types.NamespacedName) bool {
+	before := len(f.refs)
+	for _, name := range names {
+		delete(f.refs, name)
+		if ing := w.Ingress(name); ing != nil && f.builder.Served(name) {
+			f.refs[name] = ingressrefs.Secrets(ing)
+		}
+	}
+	return (before == 0) != (len(f.refs) == 0)
+}
+
+// ask asks the Sources that a change concerns, and reports whether there are any.
+func (f *Feed) ask(w *world.World, c world.Changes, all bool) bool {
+	asked := false
+	for i, s := range f.cfg.Sources {
+		if all || slices.ContainsFunc(s.Kinds, func(k world.Kind) bool { return len(c.Of(k)) > 0 }) {
+			f.sources[i].entries, f.sources[i].secrets = s.Derive(w, f.secret)
+			asked = true
+		}
+	}
+	return asked
+}
+
+// look sees where the node is, and reports whether that is new.
+func (f *Feed) look() bool {
+	n, now := f.world.Load().Node(f.cfg.NodeName), place{}
+	if n != nil {
+		now = place{zone: n.Labels[corev1.LabelTopologyZone], pods: api.PodRanges(n)}
+	}
+	if now.zone == f.place.zone && slices.Equal(now.pods, f.place.pods) && f.entries.Known() {
+		return false
+	}
+	f.place = now
+	f.entries.Node(f.nodes(), now.pods)
+	for name := range f.through {
+		f.entries.Put(name, f.seen[name])
+	}
+	return true
+}
+
+// nodes are this node in each IP family that it has.
+func (f *Feed) nodes() []lb.Node {
+	var all []lb.Node
+	for _, v6 := range []bool{false, true} {
+		if slices.ContainsFunc(f.cfg.NodeIPs, func(a netip.Addr) bool { return a.Is6() == v6 }) {
+			all = append(all, lb.Node{Name: f.cfg.NodeName, Zone: f.place.zone, Addrs: f.cfg.NodeIPs, IPv6: v6})
+		}
+	}
+	return all
+}
+
+// Close ends the engine of a Feed that does not run: requests under way have a few seconds.
+func (f *Feed) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := f.engine.Shutdown(ctx); err != nil {
+		f.log.Info("requests were still under way at the end", "err", err)
+	}
+}

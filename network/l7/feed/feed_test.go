@@ -1,0 +1,327 @@
+package feed
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/utils/ptr"
+
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/network/l7"
+	"fairlead.dev/fairlead/network/l7/ingress"
+	"fairlead.dev/fairlead/network/world"
+	"fairlead.dev/fairlead/network/world/secrets"
+)
+
+// lab is a Feed with what it is fed from.
+type lab struct {
+	t     *testing.T
+	cfg   Config
+	world *world.World
+	feed  *Feed
+	told  chan string
+	stop  func()
+	roots *x509.CertPool
+}
+
+func newLab(t *testing.T) *lab {
+	l := &lab{t: t, world: world.New(), told: make(chan string, 16), stop: func() {}, roots: x509.NewCertPool()}
+	l.cfg = Config{NodeName: "n1", NodeIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, File: filepath.Join(t.TempDir(), "l7.json"),
+		Ports: ingress.Ports{HTTP: unused(t), HTTPS: unused(t)}, Tell: func(m string) bool { l.told <- m; return true }}
+	t.Cleanup(func() { l.stop() })
+	return l
+}
+
+// unused is a port of loopback that nobody has.
+func unused(t *testing.T) uint16 {
+	t.Helper()
+	s, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	return s.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
+func (l *lab) make() {
+	l.feed = New(l.cfg, l7.Config{}, slog.New(slog.DiscardHandler))
+}
+
+// run feeds from the World and the Secrets until stop.
+func (l *lab) run(all ...*corev1.Secret) {
+	client := fake.NewClientset()
+	for _, s := range all {
+		if err := client.Tracker().Add(s); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(l.t.Context())
+	s := secrets.New(client, slog.New(slog.DiscardHandler))
+	done := make(chan error, 1)
+	go func() { _ = s.Run(ctx) }() // the fake's watches do not end
+	go func() { done <- l.feed.Run(ctx, l.world, s) }()
+	l.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			l.t.Error(err)
+		}
+		l.stop = func() {}
+	}
+}
+
+// backend is a server that says its name.
+func (l *lab) backend(name string) netip.AddrPort {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, name) }))
+	l.t.Cleanup(s.Close)
+	return s.Listener.Addr().(*net.TCPAddr).AddrPort()
+}
+
+func class() *networkingv1.IngressClass {
+	return &networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: api.IngressClass}, Spec: networkingv1.IngressClassSpec{Controller: api.IngressController}}
+}
+
+func web() *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 80}}}}
+}
+
+func slice(to ...netip.AddrPort) *discoveryv1.EndpointSlice {
+	s := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}}, AddressType: discoveryv1.AddressTypeIPv4}
+	for _, at := range to {
+		s.Ports = []discoveryv1.EndpointPort{{Name: ptr.To(""), Port: ptr.To(int32(at.Port()))}}
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{at.Addr().String()}})
+	}
+	return s
+}
+
+func shop() *networkingv1.Ingress {
+	return &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "shop"}, Spec: networkingv1.IngressSpec{
+		IngressClassName: ptr.To(api.IngressClass), TLS: []networkingv1.IngressTLS{{Hosts: []string{"shop.example.org"}, SecretName: "cert"}},
+		Rules: []networkingv1.IngressRule{{Host: "shop.example.org", IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{
+			Paths: []networkingv1.HTTPIngressPath{{Path: "/", PathType: ptr.To(networkingv1.PathTypePrefix), Backend: networkingv1.IngressBackend{
+				Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Number: 80}}}}}}}}},
+	}}
+}
+
+// cert is the Secret of shop's certificate, which clients of the lab then trust.
+func (l *lab) cert() *corev1.Secret {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shop"}, DNSNames: []string{"shop.example.org"},
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, &key.PublicKey, key)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	l.roots.AppendCertsFromPEM(text)
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cert"}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: text, corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})}}
+}
+
+// get asks for https://shop.example.org/ and returns the answer, or the error as text.
+func (l *lab) get() string {
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: l.roots},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", l.cfg.Ports.HTTPS))
+		}}}
+	answer, err := client.Get("https://shop.example.org/")
+	if err != nil {
+		return err.Error()
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d %s", answer.StatusCode, text)
+}
+
+func (l *lab) until(want string) {
+	l.t.Helper()
+	got := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if got = l.get(); strings.HasPrefix(got, want) {
+			return
+		}
+	}
+	l.t.Fatalf("%s, want %s", got, want)
+}
+
+// An Ingress is served with its certificate as soon as it is there, and not any more when it is gone; a change of endpoints
+// makes no new table; the ports of the node are open only meanwhile.
+func TestFollowsTheWorld(t *testing.T) {
+	l := newLab(t)
+	a, b := l.backend("a"), l.backend("b")
+	l.world.Put(class())
+	l.world.Put(web())
+	l.world.Put(slice(a))
+	l.world.MarkSynced()
+	l.make()
+	l.run(l.cert())
+	if got := l.get(); !strings.Contains(got, "connection refused") {
+		t.Errorf("without an Ingress: %s", got)
+	}
+	l.world.Put(shop())
+	l.until("200 a")
+	table := l.feed.table.Load()
+	l.world.Put(slice(b))
+	l.until("200 b")
+	if l.feed.table.Load() != table {
+		t.Error("a change of endpoints made another table")
+	}
+	l.world.Put(slice())
+	l.until("503 ")
+	l.world.Delete(shop())
+	l.until(`Get "https://shop.example.org/": dial tcp 127.0.0.1`)
+}
+
+// What was served is served again by the next process, with the same certificate, before anything is known of the API server, and
+// until the World is complete.
+func TestServesWithoutTheAPI(t *testing.T) {
+	l := newLab(t)
+	l.world.Put(class())
+	l.world.Put(web())
+	l.world.Put(slice(l.backend("a")))
+	l.world.Put(shop())
+	l.world.MarkSynced()
+	l.make()
+	l.run(l.cert())
+	l.until("200 a")
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if info, err := os.Stat(l.cfg.File); err == nil && info.Mode() == 0o600 {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal("nothing was kept", err)
+		}
+	}
+	l.stop()
+	l.world = world.New()
+	l.make()
+	if !l.feed.Restore() {
+		t.Fatal("nothing was restored")
+	}
+	if got := l.get(); got != "200 a" {
+		t.Errorf("before anything is known: %s", got)
+	}
+	l.run()
+	l.world.Put(class())
+	l.world.Put(web())
+	if got := l.get(); got != "200 a" {
+		t.Errorf("while the World is not complete: %s", got)
+	}
+	l.world.MarkSynced() // and there is neither the Ingress nor the Secret any more
+	l.until(`Get "https://shop.example.org/": dial tcp 127.0.0.1`)
+}
+
+// A damaged file is none.
+func TestADamagedFile(t *testing.T) {
+	l := newLab(t)
+	if err := os.WriteFile(l.cfg.File, []byte(`{"services": 7`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l.make(); l.feed.Restore() {
+		t.Error("it was served")
+	}
+}
+
+// A port that somebody has is told, with who that is, and opened when it is free; the other port is served meanwhile.
+func TestATakenPort(t *testing.T) {
+	l := newLab(t)
+	other, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", l.cfg.Ports.HTTP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, o := range []any{class(), web(), slice(l.backend("a")), shop()} {
+		switch o := o.(type) {
+		case *networkingv1.IngressClass:
+			l.world.Put(o)
+		case *corev1.Service:
+			l.world.Put(o)
+		case *discoveryv1.EndpointSlice:
+			l.world.Put(o)
+		case *networkingv1.Ingress:
+			l.world.Put(o)
+		}
+	}
+	l.world.MarkSynced()
+	l.make()
+	l.run(l.cert())
+	l.until("200 a")
+	want := fmt.Sprintf("cannot listen on 127.0.0.1:%d, which process %d (", l.cfg.Ports.HTTP, os.Getpid())
+	if got := <-l.told; !strings.HasPrefix(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	_ = other.Close()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", l.cfg.Ports.HTTP))
+		if err == nil {
+			_ = c.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	if len(l.told) > 0 {
+		t.Errorf("told again: %s", <-l.told)
+	}
+}
+
+// What a request would meet, in words.
+func TestExplain(t *testing.T) {
+	l := newLab(t)
+	l.world.Put(class())
+	l.world.Put(web())
+	nobody := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), unused(t))
+	l.world.Put(slice(nobody))
+	l.world.Put(shop())
+	l.world.MarkSynced()
+	l.make()
+	l.run(l.cert())
+	l.until("50") // there is nobody at the endpoint
+	got := l.feed.Explain(Question{Host: "shop.example.org", Path: "/cart", TLS: true})
+	for _, want := range []string{"Ingress shop/shop", "prefix /", fmt.Sprintf("shop/web:80 [%s]", nobody)} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if got := l.feed.Explain(Question{Host: "other.example.org", TLS: true}); !strings.Contains(got, "404") {
+		t.Errorf("another host: %s", got)
+	}
+	var all strings.Builder
+	if l.feed.WriteText(&all); !strings.Contains(all.String(), "certificate shop/cert for shop.example.org") {
+		t.Errorf("all:\n%s", &all)
+	}
+}

@@ -1,0 +1,85 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"fairlead.dev/fairlead/host"
+	"fairlead.dev/fairlead/network/l7"
+	"fairlead.dev/fairlead/network/l7/route"
+)
+
+// sockets are those that are open, and what was told of those that cannot be.
+type sockets struct {
+	open map[netip.AddrPort]*net.TCPListener
+	told map[netip.AddrPort]bool
+}
+
+func newSockets() sockets {
+	return sockets{open: map[netip.AddrPort]*net.TCPListener{}, told: map[netip.AddrPort]bool{}}
+}
+
+// wantedSockets are where the engine has to listen now, and whose connections each has.
+func (f *Feed) wantedSockets() map[netip.AddrPort]l7.PointOf {
+	all := map[netip.AddrPort]l7.PointOf{}
+	for _, at := range f.cfg.Engine {
+		all[at] = f.entries.Point
+	}
+	if len(f.refs) == 0 || f.cfg.Ports.HTTP == 0 {
+		return all
+	}
+	for _, a := range f.cfg.NodeIPs {
+		for _, port := range []uint16{f.cfg.Ports.HTTP, f.cfg.Ports.HTTPS} {
+			all[netip.AddrPortFrom(a, port)] = l7.At(route.Point{Port: port})
+		}
+	}
+	return all
+}
+
+// listen opens what has to be open and is not, and closes what need not be open any more.
+func (f *Feed) listen() {
+	wanted := f.wantedSockets()
+	for at, l := range f.sockets.open {
+		if wanted[at] == nil {
+			_ = l.Close() // connections that were accepted go on
+			delete(f.sockets.open, at)
+		}
+	}
+	for at, of := range wanted {
+		if f.sockets.open[at] != nil {
+			continue
+		}
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", at.String())
+		if err != nil {
+			f.taken(at, err)
+			continue
+		}
+		delete(f.sockets.told, at)
+		socket := l.(*net.TCPListener)
+		f.sockets.open[at] = socket
+		go func() {
+			if err := f.engine.Listen(socket, of); err != nil {
+				f.log.Error("connections are not accepted any more", "at", at, "err", err)
+			}
+		}()
+	}
+}
+
+// taken tells that a socket cannot be opened, and by whose fault, once until it can.
+func (f *Feed) taken(at netip.AddrPort, err error) {
+	if f.sockets.told[at] {
+		return
+	}
+	message := fmt.Sprintf("cannot listen on %s: %v; it is tried again every %s", at, err, retryEvery)
+	if pid, name, taken := host.PortHolder("tcp", at); taken {
+		who := "a process that is not visible here"
+		if pid != 0 {
+			who = fmt.Sprintf("process %d (%s)", pid, name)
+		}
+		message = fmt.Sprintf("cannot listen on %s, which %s holds: Ingresses are not served there until that ends; --ingress-ports chooses other ports", at, who)
+	}
+	f.log.Warn(message)
+	f.sockets.told[at] = f.cfg.Tell == nil || f.cfg.Tell(message)
+}
