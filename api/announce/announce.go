@@ -24,6 +24,8 @@ type Address struct {
 	// Probe has the node ask first whether anybody else has the address. It is for addresses that no other node of the cluster is known to
 	// have announced.
 	Probe bool `json:"probe,omitempty"`
+	// Ending says that another node is about to announce it: this one goes on, and does not mind that one.
+	Ending bool `json:"ending,omitempty"`
 }
 
 // Request says what a node is to announce.

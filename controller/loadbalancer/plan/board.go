@@ -218,7 +218,7 @@ func (b *Board) assign() {
 			lists[p.holder] = append(lists[p.holder], announce.Address{Addr: addr, Probe: p.fresh})
 		}
 		if p.before != "" {
-			lists[p.before] = append(lists[p.before], announce.Address{Addr: addr})
+			lists[p.before] = append(lists[p.before], announce.Address{Addr: addr, Ending: true})
 		}
 	}
 	for name, m := range b.nodes {
