@@ -17,7 +17,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	announced "fairlead.dev/fairlead/api/announce"
 	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/network/announce"
 	"fairlead.dev/fairlead/network/dns"
 	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/network/nft"
@@ -84,12 +86,33 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}
 	names := dns.New(resolve, w, log.With("part", "dns"))
 	maps.Copy(pages, debugPages(w, proxy, names, served)) // the agent serves them once it runs
+	tells := announce.New([]string{route.LinkName}, log.With("part", "announce"))
+	pages["POST "+announced.Path] = tells
+	runAgent, runTells := outlives(agent.Run, tells.Run) // the control plane is told when addresses are handed over
 	for name, run := range map[string]func(context.Context) error{
-		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": agent.Run, "health": answers.Run,
+		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": runAgent, "health": answers.Run, "announce": runTells,
 	} {
 		g.Go(named(name, ctx, run))
 	}
 	return n.awaitReady(ctx, w, names, agent, st)
+}
+
+// outlives has one part end when another has, instead of with the context.
+func outlives(part, other func(context.Context) error) (outliving, first func(context.Context) error) {
+	over := make(chan struct{})
+	outliving = func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		go func() {
+			<-over
+			cancel()
+		}()
+		return part(ctx)
+	}
+	return outliving, func(ctx context.Context) error {
+		defer close(over)
+		return other(ctx)
+	}
 }
 
 // awaitReady waits until the node answers names and is ready for pods.

@@ -94,7 +94,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		if !end.IsZero() && a.over(now, end) {
 			return nil
 		}
-		if now.Sub(looked) >= recheck || looked.IsZero() {
+		if a.new() || now.Sub(looked) >= recheck {
 			err = a.look(handle, now)
 			looked = now
 		}
@@ -107,6 +107,13 @@ func (a *Announcer) Run(ctx context.Context) error {
 		err = nil
 		a.wait(ctx, now, next, !end.IsZero())
 	}
+}
+
+// new reports whether there are addresses for which the links have to be looked at.
+func (a *Announcer) new() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.machine.Placing()
 }
 
 // over reports whether a stop need wait no longer.

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,7 @@ type Config struct {
 	// ClusterRanges are those of all pods and Services; of these the agent connects nobody but to its own pods.
 	ClusterRanges []netip.Prefix
 	PodsDir       string                  // where the logs of pods are
-	Handlers      map[string]http.Handler // what is served for others, by path, to GET
+	Handlers      map[string]http.Handler // what is served for others, by path; to GET, unless the path begins with another method and a space
 	Pods          Pods
 	Runtime       *kuberuntime.Client
 }
@@ -130,7 +131,10 @@ func (s *Server) handler() http.Handler {
 	}
 	mux.HandleFunc("POST "+apiprobe.Path, probe.Serve)
 	for path, page := range s.cfg.Handlers {
-		mux.Handle("GET "+path, page)
+		if !strings.Contains(path, " ") {
+			path = "GET " + path
+		}
+		mux.Handle(path, page)
 	}
 	return onlyControlPlane(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodConnect {

@@ -50,7 +50,8 @@ type Send struct {
 type state uint8
 
 const (
-	probing state = iota
+	placing state = iota // the links are not looked at yet
+	probing
 	announcing
 	inUse   // somebody else has it
 	yielded // another node has it, as it seems
@@ -86,7 +87,7 @@ func NewMachine() *Machine { return &Machine{places: map[netip.Addr]*place{}} }
 func (m *Machine) Told(now time.Time, r announce.Request) announce.Reply {
 	m.asked = now
 	if r.Full {
-		m.list(now, r.Addresses)
+		m.list(r.Addresses)
 		m.revision = r.Revision
 	}
 	reply := announce.Reply{Revision: m.revision, Leaving: m.leaving}
@@ -98,7 +99,7 @@ func (m *Machine) Told(now time.Time, r announce.Request) announce.Reply {
 		switch p := m.places[a]; p.state {
 		case yielded: // nobody else has it, as the control plane sees it
 			p.begin(now)
-		case probing:
+		case placing, probing:
 			reply.Pending = append(reply.Pending, a)
 		case inUse, nowhere:
 			if reply.Problems == nil {
@@ -111,7 +112,7 @@ func (m *Machine) Told(now time.Time, r announce.Request) announce.Reply {
 }
 
 // list makes the addresses those of a list.
-func (m *Machine) list(now time.Time, all []announce.Address) {
+func (m *Machine) list(all []announce.Address) {
 	keep := map[netip.Addr]bool{}
 	for _, a := range all {
 		keep[a.Addr] = true
@@ -119,7 +120,6 @@ func (m *Machine) list(now time.Time, all []announce.Address) {
 		if p == nil {
 			p = &place{Address: a}
 			m.places[a.Addr] = p
-			m.put(now, p)
 		}
 		p.Address = a
 	}
@@ -133,7 +133,7 @@ func (m *Machine) SetLinks(now time.Time, links []Link, owned []netip.Addr) {
 		m.owned[a] = true
 	}
 	for _, p := range m.places {
-		if on := m.on(p.Addr); !slices.EqualFunc(on, p.links, same) || (p.state == own) != m.owned[p.Addr] {
+		if on := m.on(p.Addr); p.state == placing || !slices.EqualFunc(on, p.links, same) || (p.state == own) != m.owned[p.Addr] {
 			m.put(now, p)
 		}
 	}
@@ -282,6 +282,16 @@ func (m *Machine) Uses() map[Use]bool {
 		}
 	}
 	return all
+}
+
+// Placing reports whether there are addresses for which the links have to be looked at.
+func (m *Machine) Placing() bool {
+	for _, p := range m.places {
+		if p.state == placing {
+			return true
+		}
+	}
+	return false
 }
 
 // Empty reports whether there is nothing to announce.

@@ -33,7 +33,16 @@ func start(t *testing.T, links ...Link) *run {
 }
 
 func (r *run) told(full ...announce.Address) announce.Reply {
-	return r.Told(r.now, announce.Request{Revision: fmt.Sprint(full), Full: true, Addresses: full})
+	request := announce.Request{Revision: fmt.Sprint(full), Full: true, Addresses: full}
+	r.Told(r.now, request)
+	if r.Placing() {
+		var owned []netip.Addr
+		for a := range r.owned {
+			owned = append(owned, a)
+		}
+		r.SetLinks(r.now, r.links, owned)
+	}
+	return r.Told(r.now, announce.Request{Revision: request.Revision})
 }
 
 // pass lets time pass, and says what was sent when: Q or N for a question or news, with the link and the milliseconds.
