@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/network/world"
 )
@@ -180,5 +183,38 @@ func TestWhatIsTakenAwayComesBack(t *testing.T) {
 			t.Fatal(line, err, out)
 		}
 		until(line, func(s string) bool { return s == whole })
+	}
+}
+
+// The routes of a confined node lead to its neighbours again after its link to them was down: meanwhile the kernel takes such a route
+// for one by the default route, which leads nowhere.
+func TestLinkThatWasDown(t *testing.T) {
+	n, _ := lab(t)
+	cfg := testConfig
+	cfg.Confined = true
+	w := world.New()
+	w.Put(node("n2", "192.0.2.2", "10.244.2.0/24"))
+	r := New(cfg, w, slog.New(slog.DiscardHandler))
+	r.setup(t, n)
+	handle := func() (out string) {
+		t.Helper()
+		n.Do(func() {
+			h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+			if err == nil {
+				r.keep(h) // it fails while the link is down
+				h.Close()
+			}
+		})
+		out, _ = n.Command("ip", "route", "show", "10.244.2.0/24")
+		return out
+	}
+	for _, line := range []string{"link set eth0 down", "link set eth0 up"} {
+		handle()
+		if out, err := n.Command("ip", strings.Fields(line)...); err != nil {
+			t.Fatal(err, out)
+		}
+		if out := handle(); line == "link set eth0 up" && !strings.Contains(out, "dev eth0") {
+			t.Errorf("after %q: %s", line, out)
+		}
 	}
 }

@@ -173,7 +173,7 @@ func (r *Routes) keep(handle *netlink.Handle) error {
 // apply makes our routes the ones wanted; the stale ones go if prune is set. It
 // does all it can and returns all errors.
 func (r *Routes) apply(handle *netlink.Handle, link netlink.Link, want []plan.Hop, prune bool) error {
-	there, err := ours(handle)
+	there, err := ours(handle, link)
 	if err != nil {
 		return err
 	}
@@ -227,8 +227,8 @@ func kernelRoute(h plan.Hop, link netlink.Link) *netlink.Route {
 	return route
 }
 
-// ours returns the routes that carry our protocol number.
-func ours(handle *netlink.Handle) ([]plan.Hop, error) {
+// ours returns the routes that carry our protocol number. link is our own, nil: it is gone.
+func ours(handle *netlink.Handle, link netlink.Link) ([]plan.Hop, error) {
 	routes, err := handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
@@ -242,6 +242,9 @@ func ours(handle *netlink.Handle) ([]plan.Hop, error) {
 		h := plan.Hop{To: to}
 		if via, ok := netip.AddrFromSlice(route.Gw); ok {
 			h.Via = via.Unmap()
+			if link != nil && route.LinkIndex == link.Attrs().Index {
+				h.Source = netip.IPv4Unspecified() // it leads nowhere: it was set while the link to the neighbour was down
+			}
 		} else if source, ok := netip.AddrFromSlice(route.Src); ok {
 			h.Source = source.Unmap()
 		}
@@ -281,7 +284,7 @@ func Clean() error {
 		return errors.Join(append(errs, err)...)
 	}
 	defer handle.Close()
-	there, err := ours(handle)
+	there, err := ours(handle, nil)
 	errs = append(errs, err, remove(handle, there))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove routes: %w", err)

@@ -44,10 +44,12 @@ type member struct {
 
 // place is who announces an address.
 type place struct {
-	holder string // empty: nobody
-	before string // the node that goes on until the holder has begun; empty: none
-	fresh  bool   // nobody is known to have announced it before
-	begun  bool   // the holder has said so
+	holder string    // empty: nobody
+	before string    // the node that goes on until the holder has begun; empty: none
+	fresh  bool      // nobody is known to have announced it before
+	begun  bool      // the holder has said so
+	lost   time.Time // since when there is no holder
+	nobody bool      // for so long that nodes would have answered
 	cannot map[string]refusal
 }
 
@@ -189,9 +191,10 @@ func (b *Board) alive(now time.Time) []Node {
 func (b *Board) move(now time.Time, addr netip.Addr, to string) {
 	p := b.places[addr]
 	if p == nil {
-		p = &place{fresh: true}
+		p = &place{fresh: true, lost: now}
 		b.places[addr] = p
 	}
+	p.nobody = to == "" && p.holder == "" && now.Sub(p.lost) > announce.Silence
 	if p.before != "" && !b.nodes[p.before].lives(now) {
 		p.before = ""
 	}
@@ -207,7 +210,7 @@ func (b *Board) move(now time.Time, addr netip.Addr, to string) {
 	if p.before == to {
 		p.before = ""
 	}
-	p.holder, p.begun = to, false
+	p.holder, p.begun, p.lost = to, false, now
 }
 
 // assign makes of who has what a list for each node.
@@ -249,7 +252,7 @@ func (b *Board) Where(addr netip.Addr) (node, why string) {
 	case p != nil && len(p.cannot) > 0:
 		first := slices.MinFunc(slices.Collect(maps.Keys(p.cannot)), func(x, y string) int { return cmp.Compare(x, y) })
 		return "", "on node " + first + ": " + p.cannot[first].why
-	case p == nil || p.holder == "":
+	case p != nil && p.nobody:
 		return "", "no node that may announce it answers"
 	}
 	return "", "" // a node is about to begin
