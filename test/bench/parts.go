@@ -25,6 +25,7 @@ func alone() []part[options] {
 		{"rules", 10 * time.Minute, options.rules},
 		{"names", 3 * time.Minute, options.names},
 		{"l7", 8 * time.Minute, options.l7},
+		{"routes", 5 * time.Minute, options.routes},
 	}
 }
 
@@ -54,7 +55,7 @@ func headings() []heading {
 		{"Rules in the kernel", []string{"rules"}},
 		{"Connections", []string{"path", "rollout"}},
 		{"Names", []string{"names"}},
-		{"HTTP from outside", []string{"l7"}},
+		{"HTTP from outside", []string{"l7", "routes"}},
 		{"At rest", []string{"idle"}},
 	}
 }

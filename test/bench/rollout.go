@@ -18,30 +18,45 @@ const (
 )
 
 // rollout replaces 100 pods behind one Service while clients use it. The pods serve on for two seconds after they are told
-// to end, by a preStop hook, as an application must that wants to lose no request on any Kubernetes.
+// to end, by a preStop hook, as an application must that wants to lose no request on any Kubernetes. Some clients connect to the
+// Service, as many to an Ingress.
 func (c *cluster) rollout(ctx context.Context, _ int) ([]row, error) {
 	ns := "rollout"
-	if err := c.apply(ctx, namespace(ns)+web(ns, "web", rolled, "")); err != nil {
+	if err := c.apply(ctx, namespace(ns)+web(ns, "web", rolled, "")+ingressFor(ns, "web")); err != nil {
 		return nil, err
 	}
 	patch := `{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":10,"containers":[{"name":"demoapp","lifecycle":{"preStop":{"sleep":{"seconds":2}}}}]}}}}`
 	if err := c.patchAndWait(ctx, ns, patch, 5*time.Minute); err != nil {
 		return nil, err
 	}
-	quiet := c.load(ctx, func() { time.Sleep(5 * time.Second) })
+	quiet := c.loads(ctx, func() { time.Sleep(5 * time.Second) })
 	start := time.Now()
 	var err error
-	used := c.load(ctx, func() {
+	used := c.loads(ctx, func() {
 		err = c.patchAndWait(ctx, ns, `{"spec":{"template":{"metadata":{"annotations":{"bench":"again"}}}}}`, 5*time.Minute)
 	})
 	if err != nil {
 		return nil, err
 	}
 	took := time.Since(start)
-	return []row{{
-		fmt.Sprintf("rolling update of %d pods under load of %d clients, failed requests", rolled, loadClients),
-		fmt.Sprintf("%s, in %s", used, show(took)), "no update: " + quiet.String(), held("none", used.failed == 0),
-	}}, c.gone(ctx, ns)
+	var rows []row
+	for i, where := range []string{"a Service", "an Ingress"} {
+		rows = append(rows, row{fmt.Sprintf("rolling update of %d pods, requests of %d clients of %s that failed", rolled, loadClients, where),
+			fmt.Sprintf("%s, in %s", used[i], show(took)), "no update: " + quiet[i].String(), held("none", used[i].failed == 0)})
+	}
+	return rows, c.gone(ctx, ns)
+}
+
+// ingressFor leads all hosts to a Service.
+func ingressFor(namespace, service string) string {
+	return fmt.Sprintf("---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: %[2]s, namespace: %[1]s}\n"+
+		"spec: {ingressClassName: fairlead, defaultBackend: {service: {name: %[2]s, port: {number: 80}}}}\n", namespace, service)
+}
+
+// loads has clients use the Service and the Ingress while f runs.
+func (c *cluster) loads(ctx context.Context, f func()) (all [2]outcome) {
+	all[0] = c.load(ctx, netip.MustParseAddrPort("10.96.0.77:80"), func() { all[1] = c.load(ctx, ingressAt, f) })
+	return all
 }
 
 // patchAndWait changes a Deployment and waits until all its pods are of the new kind and ready, and no other is left.
@@ -87,10 +102,9 @@ func (o outcome) String() string {
 	return text
 }
 
-// load sends requests to the Service from several clients, each on a connection of its own, while f runs. A client waits
+// load sends requests to an address from several clients, each on a connection of its own, while f runs. A client waits
 // a little between its requests: the machine is to be busy with the update as well.
-func (c *cluster) load(ctx context.Context, f func()) outcome {
-	to := netip.MustParseAddrPort("10.96.0.77:80")
+func (c *cluster) load(ctx context.Context, to netip.AddrPort, f func()) outcome {
 	stop := make(chan struct{})
 	var mu sync.Mutex
 	var all outcome
