@@ -2,8 +2,10 @@ package l7
 
 import (
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +30,11 @@ const (
 type lane struct {
 	e      *Engine
 	epoll  int
+	poller *os.File // epoll, which is a file that can be waited for
+	waiter syscall.RawConn
+	look   func(uintptr) bool // how many events are ready, and whether any is
+	ready  int
+	until  int64  // the deadline that poller has
 	wake   int    // eventfd
 	ends   []*end // by file descriptor
 	events [256]unix.EpollEvent
@@ -73,12 +80,21 @@ func newLane(e *Engine) (*lane, error) {
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err
 	}
-	if l.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		_ = unix.Close(l.epoll)
+	_ = unix.SetNonblock(l.epoll, true) // as the runtime wants what it is to wait for
+	l.poller = os.NewFile(uintptr(l.epoll), "epoll")
+	l.look = func(uintptr) bool {
+		l.ready = poll(l.epoll, l.events[:])
+		return l.ready > 0
+	}
+	if l.waiter, err = l.poller.SyscallConn(); err == nil {
+		l.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	}
+	if err != nil {
+		_ = l.poller.Close()
 		return nil, err
 	}
 	if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, l.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(l.wake)}); err != nil {
-		_, _ = unix.Close(l.epoll), unix.Close(l.wake)
+		_, _ = l.poller.Close(), unix.Close(l.wake)
 		return nil, err
 	}
 	go l.run()
@@ -114,7 +130,6 @@ func (l *lane) stop(cut bool) {
 }
 
 func (l *lane) run() {
-	defer close(l.stopped)
 	for stopping := false; !stopping || l.size.Load() > 0; {
 		n := l.wait()
 		l.now = time.Now()
@@ -138,26 +153,30 @@ func (l *lane) run() {
 			l.drop(at)
 		}
 	}
-	_, _ = unix.Close(l.epoll), unix.Close(l.wake)
+	l.mu.Lock() // nobody calls it meanwhile
+	defer l.mu.Unlock()
+	_, _ = l.poller.Close(), unix.Close(l.wake)
+	close(l.stopped)
 }
 
-// wait returns the number of events that there are, and waits for one if there is none.
+// wait returns the number of events that there are, and waits for one if there is none, by way of the runtime's own poller: a thread
+// that blocks in the kernel loses its place in the scheduler, which costs more than a request does.
 func (l *lane) wait() int {
-	if n := poll(l.epoll, l.events[:]); n > 0 {
-		return n
+	due := l.due
+	if look := l.tended + int64(time.Second); len(l.kept) > 0 && (due == 0 || due > look) {
+		due = look
 	}
-	pause := -1
-	if l.due != 0 {
-		pause = int(max(time.Duration(l.due-time.Now().UnixNano()), 0)/time.Millisecond) + 1
+	if due != l.until {
+		var at time.Time
+		if due != 0 {
+			at = time.Unix(0, due)
+		}
+		l.until = due
+		_ = l.poller.SetReadDeadline(at) // it is open, and can be waited for
 	}
-	if len(l.kept) > 0 && (pause < 0 || pause > 1000) {
-		pause = 1000
-	}
-	got, err := unix.EpollWait(l.epoll, l.events[:], pause)
-	if err != nil {
-		return 0 // interrupted
-	}
-	return got
+	l.ready = 0
+	_ = l.waiter.Read(l.look) // an error is that due has come
+	return l.ready
 }
 
 // called takes the connections that were adopted; true if the lane is to stop.
