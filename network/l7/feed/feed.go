@@ -38,13 +38,6 @@ type Config struct {
 	Sources []Source
 }
 
-// Source contributes entries besides those of Ingresses and Services, as Gateways do.
-type Source struct {
-	Kinds []world.Kind // whose changes it wants to be asked after, besides Services
-	// Derive returns the entries, and the Secrets that they name, as the World and the Secrets are now.
-	Derive func(*world.World, func(types.NamespacedName) *corev1.Secret) (map[route.Point]*route.Entry, []types.NamespacedName)
-}
-
 // Feed feeds one engine. Make it with New, and give Certificate and Secret to the engine's Config.
 type Feed struct {
 	cfg     Config
@@ -63,6 +56,7 @@ type Feed struct {
 	through  map[types.NamespacedName][]*route.Entry         // by Service
 	refs     map[types.NamespacedName][]types.NamespacedName // the Secrets of each Ingress that is served
 	sources  []contribution
+	poked    chan struct{}
 	used     map[types.NamespacedName]map[upstream.Key]struct{} // by Service: the pools that the table needs
 	wanted   []types.NamespacedName                             // Secrets
 	place    place
@@ -70,12 +64,6 @@ type Feed struct {
 	unsaved  bool
 	lastSave time.Time
 	written  [32]byte // the sum of what was saved last
-}
-
-// contribution is what a Source gave last.
-type contribution struct {
-	entries map[route.Point]*route.Entry
-	secrets []types.NamespacedName
 }
 
 // place is where the node is, as far as endpoints care.
@@ -90,7 +78,7 @@ func New(cfg Config, engine l7.Config, log *slog.Logger) *Feed {
 		cfg: cfg, log: log, entries: entry.New(), seen: map[types.NamespacedName]*corev1.Service{},
 		through: map[types.NamespacedName][]*route.Entry{}, refs: map[types.NamespacedName][]types.NamespacedName{},
 		used: map[types.NamespacedName]map[upstream.Key]struct{}{}, sources: make([]contribution, len(cfg.Sources)),
-		sockets: newSockets(),
+		sockets: newSockets(), poked: make(chan struct{}, 1),
 	}
 	engine.Secret, engine.Certificate = f.data, f.certificate
 	f.engine = l7.New(engine, log)
@@ -110,13 +98,7 @@ func New(cfg Config, engine l7.Config, log *slog.Logger) *Feed {
 func (f *Feed) Engine() *l7.Engine { return f.engine }
 
 // kinds are those whose changes matter.
-func (f *Feed) kinds() []world.Kind {
-	all := []world.Kind{world.Services, world.Nodes, world.Ingresses, world.IngressClasses}
-	for _, s := range f.cfg.Sources {
-		all = append(all, s.Kinds...)
-	}
-	return all
-}
+var kinds = []world.Kind{world.Services, world.Nodes, world.Ingresses, world.IngressClasses}
 
 // Restore serves what was kept in the file, if there is any, and reports whether it does. It comes before Run.
 func (f *Feed) Restore() bool {
@@ -125,11 +107,12 @@ func (f *Feed) Restore() bool {
 		return false
 	}
 	f.saved.Store(s)
+	f.restoreSources(s)
 	w := s.world()
 	f.world.Store(w)
-	subscription := w.Subscribe(f.kinds()...)
+	subscription := w.Subscribe(kinds...)
 	defer subscription.Close()
-	f.step(subscription.Take(), true)
+	f.step(subscription.Take(), true, true, ingress.Changes{})
 	f.listen()
 	return true
 }
@@ -147,32 +130,32 @@ func (f *Feed) Run(ctx context.Context, w *world.World, s *secrets.Secrets) erro
 	defer f.Close()
 	f.secrets.Store(s)
 	s.Want(f.wanted)
-	select {
-	case <-w.Synced(): // nothing that was served before is taken away on the word of a part of the World
-	case <-ctx.Done():
+	if !f.awaitAll(ctx, w) { // nothing that was served before is taken away on the word of a part of the World
 		return nil
 	}
+	f.followSources(ctx)
 	gone := f.names()
 	f.world.Store(w)
-	subscription := w.Subscribe(f.kinds()...)
+	subscription := w.Subscribe(kinds...)
 	defer subscription.Close()
-	changes := subscription.Take()
-	f.stepWith(changes, true, gone)
+	f.step(subscription.Take(), true, true, gone)
 	f.awaitSecrets(ctx)
-	f.stepWith(world.Changes{}, true, ingress.Changes{})
+	f.step(world.Changes{}, true, true, ingress.Changes{})
 	f.listen()
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
 	save := time.NewTimer(saveSoon)
 	defer save.Stop()
 	for {
-		changedSecrets := false
+		changedSecrets, changedSources := false, false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-subscription.Wake():
 		case <-s.Changed():
 			changedSecrets = true
+		case <-f.poked:
+			changedSources = true
 		case <-retry.C:
 			f.listen()
 			continue
@@ -180,7 +163,7 @@ func (f *Feed) Run(ctx context.Context, w *world.World, s *secrets.Secrets) erro
 			f.save()
 			continue
 		}
-		f.step(subscription.Take(), changedSecrets)
+		f.step(subscription.Take(), changedSecrets, changedSources, ingress.Changes{})
 		f.listen()
 		if f.unsaved {
 			save.Reset(max(saveSoon, saveEvery-time.Since(f.lastSave)))
@@ -223,12 +206,8 @@ func (f *Feed) names() ingress.Changes {
 	return c
 }
 
-func (f *Feed) step(c world.Changes, changedSecrets bool) {
-	f.stepWith(c, changedSecrets, ingress.Changes{})
-}
-
-// stepWith takes in changes, and besides them objects that may have gone.
-func (f *Feed) stepWith(c world.Changes, changedSecrets bool, also ingress.Changes) {
+// step takes in changes of the World, whether Secrets or Sources have changed, and objects that may have gone besides.
+func (f *Feed) step(c world.Changes, changedSecrets, changedSources bool, also ingress.Changes) {
 	w := f.world.Load()
 	moved := f.look()
 	services := slices.Concat(slices.Collect(maps.Keys(c.Of(world.Services))), also.Services)
@@ -250,7 +229,9 @@ func (f *Feed) stepWith(c world.Changes, changedSecrets bool, also ingress.Chang
 	}
 	concerned := f.builder.Update(in)
 	again = f.refer(w, slices.Concat(in.Ingresses, concerned.Ingresses)) || again
-	again = f.ask(w, c, len(in.Services) > 0 || changedSecrets) || again
+	if len(in.Services) > 0 || changedSecrets || changedSources {
+		again = f.ask(w) || again
+	}
 	if concerned.Entries || again {
 		f.publish()
 	}
@@ -294,18 +275,6 @@ func (f *Feed) refer(w *world.World, names []types.NamespacedName) bool {
 		}
 	}
 	return (before == 0) != (len(f.refs) == 0)
-}
-
-// ask asks the Sources that a change concerns, and reports whether there are any.
-func (f *Feed) ask(w *world.World, c world.Changes, all bool) bool {
-	asked := false
-	for i, s := range f.cfg.Sources {
-		if all || slices.ContainsFunc(s.Kinds, func(k world.Kind) bool { return len(c.Of(k)) > 0 }) {
-			f.sources[i].entries, f.sources[i].secrets = s.Derive(w, f.secret)
-			asked = true
-		}
-	}
-	return asked
 }
 
 // look sees where the node is, and reports whether that is new.

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -27,12 +28,14 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/l7"
 	"fairlead.dev/fairlead/network/l7/ingress"
+	"fairlead.dev/fairlead/network/l7/route"
 	"fairlead.dev/fairlead/network/world"
 	"fairlead.dev/fairlead/network/world/secrets"
 )
@@ -323,5 +326,58 @@ func TestExplain(t *testing.T) {
 	var all strings.Builder
 	if l.feed.WriteText(&all); !strings.Contains(all.String(), "certificate shop/cert for shop.example.org") {
 		t.Errorf("all:\n%s", &all)
+	}
+}
+
+// A Source's entries are served like all others, and what it keeps is given back to it before it is ready.
+func TestSources(t *testing.T) {
+	l := newLab(t)
+	l.world.Put(web())
+	l.world.Put(slice(l.backend("a")))
+	l.world.MarkSynced()
+	point := route.Point{Service: types.NamespacedName{Namespace: "shop", Name: "gw"}, Port: 80}
+	changed, ready, restored := make(chan struct{}, 1), make(chan struct{}), ""
+	on := false
+	l.cfg.Sources = []Source{{
+		Name: "gateways", Changed: changed, Ready: ready,
+		Derive: func(*world.World, func(types.NamespacedName) *corev1.Secret) (map[route.Point]*route.Entry, []types.NamespacedName) {
+			if !on && restored == "" {
+				return nil, nil
+			}
+			to := []route.Backend{{Service: types.NamespacedName{Namespace: "shop", Name: "web"}, Port: 80, Weight: 1}}
+			return map[route.Point]*route.Entry{point: {Point: point, Protocol: route.TCP, Listeners: []*route.Listener{{Streams: []route.Stream{{Backends: to}}}}}}, nil
+		},
+		Save:    func() (json.RawMessage, error) { return json.RawMessage(`"kept"`), nil },
+		Restore: func(raw json.RawMessage) error { return json.Unmarshal(raw, &restored) },
+	}}
+	l.make()
+	l.run()
+	close(ready)
+	served := func() bool {
+		return strings.Contains(l.feed.Explain(Question{Service: point.Service, Port: 80, Host: "any"}), "shop/web:80 [127.0.0.1")
+	}
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("waited in vain for " + what)
+			}
+		}
+	}
+	if served() {
+		t.Error("it is served before the source said so")
+	}
+	on = true
+	changed <- struct{}{}
+	await("the entry", served)
+	await("the file", func() bool {
+		text, err := os.ReadFile(l.cfg.File)
+		return err == nil && strings.Contains(string(text), `"gateways":"kept"`)
+	})
+	l.stop()
+	on, l.cfg.Sources[0].Ready = false, make(chan struct{})
+	l.make()
+	if !l.feed.Restore() || !served() || restored != "kept" {
+		t.Errorf("restored %q, served %v", restored, served())
 	}
 }

@@ -27,6 +27,7 @@ type Saved struct {
 	Ingresses []*networkingv1.Ingress      `json:"ingresses,omitempty"`
 	Classes   []*networkingv1.IngressClass `json:"classes,omitempty"`
 	Secrets   []*corev1.Secret             `json:"secrets,omitempty"`
+	Sources   map[string]json.RawMessage   `json:"sources,omitempty"`
 }
 
 // world is a World of the objects. It is not complete.
@@ -84,7 +85,12 @@ func (f *Feed) save() {
 		return
 	}
 	f.unsaved, f.lastSave = false, time.Now()
-	text, err := json.Marshal(f.snapshot())
+	s := f.snapshot()
+	err := f.saveSources(s)
+	var text []byte
+	if err == nil {
+		text, err = json.Marshal(s)
+	}
 	if err == nil {
 		if sum := sha256.Sum256(text); sum != f.written {
 			if err = durable.WriteFile(f.cfg.File, text, 0o600); err == nil {
