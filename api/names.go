@@ -30,6 +30,11 @@ const (
 
 	// AnnotationProbe, on a Service without selector, is a core/v1 Probe in JSON or YAML.
 	AnnotationProbe = "fairlead.dev/probe"
+	// AnnotationRequestHeaders and AnnotationResponseHeaders, on an Ingress, are headers to set, a line each as in "Name: value", of
+	// requests before backends get them and of answers before clients do. One without a value is taken out.
+	AnnotationRequestHeaders  = "fairlead.dev/request-headers"
+	AnnotationResponseHeaders = "fairlead.dev/response-headers"
+
 	// AnnotationKeep, beside it, is how many addresses, or what percentage of them, stay ready even if they fail.
 	AnnotationKeep = "fairlead.dev/probe-keep"
 

@@ -28,9 +28,11 @@ func TestSecrets(t *testing.T) {
 		{nil, "other/users", "[]"},
 		{nil, "shop/", "[]"},
 		{nil, "/users", "[]"},
+		{nil, " users ", "[shop/users]"},
 	} {
 		ing := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Annotations: map[string]string{AnnotationAuthSecret: test.auth}}}
 		ing.Spec.TLS = test.tls
+		ing.Annotations[AnnotationBackendSecret] = test.auth // the same rules
 		if got := fmt.Sprint(Secrets(ing)); got != test.want {
 			t.Errorf("%v, %q: %s, want %s", test.tls, test.auth, got, test.want)
 		}

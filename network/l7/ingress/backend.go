@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/api/ingressrefs"
 	"fairlead.dev/fairlead/network/l7/route"
 )
 
@@ -113,11 +114,7 @@ func (d *derivation) secure(b *route.Backend) *route.BackendTLS {
 	if s.sslSecret == "" {
 		return t
 	}
-	_, name, qualified := strings.Cut(s.sslSecret, "/")
-	if !qualified {
-		name = s.sslSecret
-	}
-	secret := types.NamespacedName{Namespace: d.ing.Namespace, Name: name}
+	secret, _ := ingressrefs.Annotated(d.ing, ingressrefs.AnnotationBackendSecret)
 	d.uses = append(d.uses, secret)
 	if d.world.Secret == nil {
 		t.Client = &secret
@@ -125,7 +122,6 @@ func (d *derivation) secure(b *route.Backend) *route.BackendTLS {
 	}
 	content := d.world.Secret(secret)
 	if content == nil {
-		d.find(SecretMissing, Wrong, "proxy-ssl-secret", fmt.Sprintf("there is no Secret %s: requests get 500", secret), "Create it, with ca.crt, and with tls.crt and tls.key if backends ask for a certificate")
 		b.Broken = "the Secret of proxy-ssl-secret does not exist"
 		return t
 	}
@@ -135,7 +131,6 @@ func (d *derivation) secure(b *route.Backend) *route.BackendTLS {
 	if s.sslVerify {
 		t.CAs = x509.NewCertPool()
 		if !t.CAs.AppendCertsFromPEM(content.Data[corev1.ServiceAccountRootCAKey]) {
-			d.find(SecretWrong, Wrong, "proxy-ssl-secret", fmt.Sprintf("Secret %s has no certificate in ca.crt: requests get 500", secret), "Put the authority's certificate there, in PEM")
 			b.Broken = "the Secret of proxy-ssl-secret has no ca.crt"
 		}
 	}
@@ -146,11 +141,8 @@ func (d *derivation) secure(b *route.Backend) *route.BackendTLS {
 func (d *derivation) authentication() {
 	s := d.settings
 	if s.authType != "" {
-		_, name, qualified := strings.Cut(s.authSecret, "/")
-		if !qualified {
-			name = s.authSecret
-		}
-		d.base.Basic = &route.BasicAuth{Realm: s.authRealm, Secret: types.NamespacedName{Namespace: d.ing.Namespace, Name: name}, ByUser: s.authByUser}
+		users, _ := ingressrefs.Annotated(d.ing, ingressrefs.AnnotationAuthSecret)
+		d.base.Basic = &route.BasicAuth{Realm: s.authRealm, Secret: users, ByUser: s.authByUser}
 	}
 	if s.authURL == "" {
 		return

@@ -53,6 +53,10 @@ func byName(groups ...[]row) map[string]*row {
 func read(ing *networkingv1.Ingress) (*settings, []Line) {
 	s, lines := defaults(), []Line(nil)
 	for _, key := range slices.Sorted(maps.Keys(ing.Annotations)) {
+		if r := rowsOfOurs[key]; r != nil {
+			lines = append(lines, r.read(&s, ing.Annotations[key]))
+			continue
+		}
 		name, is := strings.CutPrefix(key, Prefix)
 		if !is {
 			continue

@@ -47,7 +47,7 @@ const (
 
 // rowsNotSupported are left out. Each says how to have it otherwise.
 var rowsNotSupported = []row{
-	{name: "configuration-snippet", level: Unsupported, note: snippetNote + "Headers: an HTTPRoute with RequestHeaderModifier or ResponseHeaderModifier; redirects, limits and lists of addresses have annotations"},
+	{name: "configuration-snippet", level: Unsupported, note: snippetNote + "Headers: fairlead.dev/request-headers and fairlead.dev/response-headers; redirects, limits and lists of addresses have annotations"},
 	{name: "server-snippet", level: Unsupported, note: snippetNote + "Redirects, limits and lists of addresses have annotations; conditions on headers: an HTTPRoute"},
 	{name: "stream-snippet", level: Unsupported, note: snippetNote + "TCP and UDP: a Service of type LoadBalancer, or a TCPRoute or UDPRoute"},
 	{name: "auth-snippet", level: Unsupported, note: snippetNote + "The server that is asked gets every header of the request"},
@@ -62,7 +62,7 @@ var rowsNotSupported = []row{
 	{name: "auth-tls-error-page", level: Unsupported, note: tlsNote},
 	{name: "auth-tls-pass-certificate-to-upstream", level: Unsupported, note: tlsNote, idle: []string{"false"}},
 	{name: "ssl-passthrough", level: Unsupported, guard: true, note: "TLS ends here. Connections pass through as bytes by a TLSRoute of a Gateway, or a Service of type LoadBalancer", idle: []string{"false"}},
-	{name: "custom-headers", level: Unsupported, note: "a node may read no ConfigMap for an Ingress. Headers of answers: an HTTPRoute with ResponseHeaderModifier"},
+	{name: "custom-headers", level: Unsupported, note: "a node may read no ConfigMap for an Ingress. Headers of answers: fairlead.dev/response-headers"},
 	{name: "auth-proxy-set-headers", level: Unsupported, note: "a node may read no ConfigMap for an Ingress. The server that is asked gets every header of the request"},
 	{name: "default-backend", level: Unsupported, note: "without ready endpoints there is a 503. For paths that no rule has: spec.defaultBackend"},
 	{name: "custom-http-errors", level: Unsupported, note: "answers of backends go to clients as they are: have the backend answer with the page", idle: []string{""}},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/api/ingressrefs"
 )
 
 // Secrets are findings about the Secrets that an Ingress names, at a time: missing, broken, expired, for other hosts, with a key that
@@ -37,10 +38,19 @@ func Secrets(ing *networkingv1.Ingress, secret func(types.NamespacedName) *corev
 		}
 	}
 	s, _ := read(ing)
-	if s.authType == "" || s.authSecret == "" || strings.Contains(s.authSecret, "/") && !strings.HasPrefix(s.authSecret, ing.Namespace+"/") {
+	if name, ok := ingressrefs.Annotated(ing, ingressrefs.AnnotationBackendSecret); s.secure && ok {
+		content := secret(name)
+		switch {
+		case content == nil:
+			find(SecretMissing, "proxy-ssl-secret", fmt.Sprintf("there is no Secret %s: requests get 500", name), "Create it, with ca.crt, and with tls.crt and tls.key if backends ask for a certificate")
+		case s.sslVerify && !x509.NewCertPool().AppendCertsFromPEM(content.Data[corev1.ServiceAccountRootCAKey]):
+			find(SecretWrong, "proxy-ssl-secret", fmt.Sprintf("Secret %s has no certificate in ca.crt: requests get 500", name), "Put the authority's certificate there, in PEM")
+		}
+	}
+	name, ok := ingressrefs.Annotated(ing, ingressrefs.AnnotationAuthSecret)
+	if s.authType == "" || !ok {
 		return list
 	}
-	name := types.NamespacedName{Namespace: ing.Namespace, Name: strings.TrimPrefix(s.authSecret, ing.Namespace+"/")}
 	switch content := secret(name); {
 	case content == nil:
 		find(SecretMissing, "auth-secret", fmt.Sprintf("there is no Secret %s: nobody is let in", name), "Create it, with the users")

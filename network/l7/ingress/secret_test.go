@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/network/l7/route"
 )
 
 var noon = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -89,13 +91,46 @@ func TestSecrets(t *testing.T) {
 func TestProxySSLSecretChanges(t *testing.T) {
 	c := newCluster()
 	b := serve(t, c, one("a", map[string]string{"backend-protocol": "HTTPS", "proxy-ssl-verify": "on", "proxy-ssl-name": "in.x", "proxy-ssl-secret": "ca"}, "a.x / web"))
+	said := func() (all string) {
+		for _, f := range Secrets(b.world.Ingress(types.NamespacedName{Namespace: "shop", Name: "a"}), b.world.Secret, noon) {
+			all += f.Code + " " + f.Where
+		}
+		return all
+	}
 	answers(t, b, "http://a.x/ broken")
-	expect(t, "missing", b.said("a"), "SecretMissing proxy-ssl-secret")
+	expect(t, "missing", said(), "SecretMissing proxy-ssl-secret")
 	c.secret("shop", "ca", map[string][]byte{"ca.crt": []byte("nonsense")})
 	b.Update(Changes{Secrets: []types.NamespacedName{{Namespace: "shop", Name: "ca"}}})
-	expect(t, "wrong", b.said("a"), "SecretInvalid proxy-ssl-secret")
+	answers(t, b, "http://a.x/ broken")
+	expect(t, "wrong", said(), "SecretInvalid proxy-ssl-secret")
 	c.secret("shop", "ca", map[string][]byte{"ca.crt": authority(t)})
 	b.Update(Changes{Secrets: []types.NamespacedName{{Namespace: "shop", Name: "ca"}}})
 	answers(t, b, "http://a.x/ web:80")
-	expect(t, "right", b.said("a"), "")
+	expect(t, "right", said(), "")
+}
+
+// Headers are set and taken out by annotations of ours; what belongs to the connection is not theirs to change.
+func TestHeaders(t *testing.T) {
+	r := actionWith(t, map[string]string{
+		api.AnnotationRequestHeaders:  "x-tenant: shop\nX-Debug:\n",
+		api.AnnotationResponseHeaders: "Strict-Transport-Security: max-age=600; preload",
+		"x-forwarded-prefix":          "/app",
+	})
+	want := route.HeaderEdit{Set: []route.Header{{Name: "X-Tenant", Value: "shop"}, {Name: "X-Forwarded-Prefix", Value: "/app"}}, Remove: []string{"X-Debug"}}
+	if !reflect.DeepEqual(r.Action.Request, want) {
+		t.Errorf("of requests: %+v, want %+v", r.Action.Request, want)
+	}
+	want = route.HeaderEdit{Set: []route.Header{{Name: "Strict-Transport-Security", Value: "max-age=600; preload"}}}
+	if !reflect.DeepEqual(r.Action.Response, want) {
+		t.Errorf("of answers: %+v, want %+v", r.Action.Response, want)
+	}
+	for _, value := range []string{"", "no colon", "a b: c", "Connection: close", "content-length: 1", "Host: x", "X: a\x00b", "X-Ok: 1\nTransfer-Encoding: chunked", "X: 1\nx: 2"} {
+		ing := parse(t, one("a", nil, "a.x / web"))
+		ing.Annotations[api.AnnotationResponseHeaders] = value
+		lines := Annotations(ing)
+		s, _ := read(ing)
+		if len(lines) != 1 || lines[0].Level != Wrong || !s.response.IsEmpty() {
+			t.Errorf("%q: %+v", value, lines)
+		}
+	}
 }

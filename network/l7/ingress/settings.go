@@ -39,6 +39,7 @@ type settings struct {
 	retries                       []string
 	retryTries, retryTimeout      int
 	quiet                         bool
+	request, response             route.HeaderEdit
 	mirror                        string
 
 	allow, deny, unlimited                 []netip.Prefix
@@ -105,8 +106,9 @@ func (s *settings) action() route.Action {
 		}
 		a.Affinity = &c
 	}
+	a.Request, a.Response = s.request, s.response
 	if s.forwardedPrefix != "" {
-		a.Request.Set = []route.Header{{Name: "X-Forwarded-Prefix", Value: s.forwardedPrefix}}
+		a.Request.Set = append(slices.Clip(a.Request.Set), route.Header{Name: "X-Forwarded-Prefix", Value: s.forwardedPrefix})
 	}
 	if s.vhost != "" {
 		a.Rewrite = &route.Rewrite{Host: s.vhost}
