@@ -22,7 +22,7 @@ func (s *session) finish() {
 // rested is when the next request may come, or the connection is to end.
 func (s *session) rested() {
 	l := s.lane
-	s.hard, s.deadline = 0, 0
+	s.hard, s.attempt, s.deadline = 0, 0, 0
 	s.rule, s.plan, s.target, s.line = nil, nil, nil, nil
 	s.phase = reading
 	if s.last {

@@ -102,7 +102,7 @@ func (s *session) start() {
 		s.used += int(part)
 		s.upload -= part
 	}
-	s.hard, s.deadline = 0, 0
+	s.hard, s.attempt, s.deadline = 0, 0, 0
 	if d := s.plan.Timeouts.Request; d > 0 {
 		s.hard = s.begun.Add(d).UnixNano()
 	}
@@ -142,6 +142,10 @@ func (s *session) next() {
 	}
 	s.tries++
 	s.endpoint = e
+	s.attempt = 0
+	if d := s.plan.Timeouts.Backend; d > 0 {
+		s.attempt = l.now.Add(d).UnixNano()
+	}
 	e.Begin()
 	s.wire = l.idle(e, s.repeats)
 	if s.wire != nil {
@@ -174,6 +178,9 @@ func (s *session) connect() {
 // until bounds the present phase.
 func (s *session) until(d time.Duration) {
 	at := s.hard
+	if s.attempt != 0 && (at == 0 || s.attempt < at) {
+		at = s.attempt
+	}
 	if d > 0 {
 		if t := s.lane.now.Add(d).UnixNano(); at == 0 || t < at {
 			at = t
@@ -258,8 +265,11 @@ func (s *session) again(e *upstream.Endpoint) {
 // late is when a deadline has passed.
 func (s *session) late() {
 	switch {
-	case s.phase == connecting:
+	case s.phase == connecting && (s.hard == 0 || s.hard > s.lane.now.UnixNano()):
 		s.unconnected()
+	case s.phase == connecting:
+		s.leave()
+		s.fail(http.StatusGatewayTimeout, "Service "+s.target.Service.String()+" took too long to answer")
 	case s.phase == waiting && len(s.wire.out) == 0 && s.upload == 0:
 		s.broken(true)
 	case s.phase == waiting:

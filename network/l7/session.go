@@ -55,6 +55,7 @@ type session struct {
 	tries    int
 	deadline int64 // Unix nanoseconds; 0: none
 	hard     int64 // of the request as a whole
+	attempt  int64 // of this try
 }
 
 // begin is when a lane has adopted a connection.
