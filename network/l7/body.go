@@ -5,25 +5,23 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"sync/atomic"
 )
 
-// How much of a body is held in memory, and how much at all, where it has to be held back or may have to be sent again.
+// How many bytes of a body are held in memory: where it may have to be sent again, and where it is to be held back or copied.
+// What is larger goes on as it comes, and is neither sent again nor copied.
 const (
-	inMemory    = 64 << 10
-	mostHeld    = 1 << 30
-	mostCopied  = 1 << 20 // of a request to mirrors
-	copyPortion = 32 << 10
+	mostRepeated = 64 << 10
+	mostHeld     = 1 << 20
+	portion      = 32 << 10 // of what is copied at once
 )
 
-// body is that of a request: as it comes, or held.
+// body is that of a request: as it comes, or held: then it can be sent again.
 type body struct {
 	length int64 // bytes; -1: not known before its end
 	comes  io.Reader
 	begun  atomic.Bool
-	held   *held
-	users  atomic.Int32 // besides the first
+	held   []byte // the whole, when comes is nil
 }
 
 // takeBody decides how the body is sent, and waits for it where it has to be whole.
@@ -34,24 +32,23 @@ func (x *exchange) takeBody(t *target) (*body, *problem) {
 		return b, nil
 	}
 	copies, retries := len(x.plan.mirrors)+len(t.mirrors) > 0, x.plan.Retry.Tries > 0
-	small := b.length > 0 && b.length <= inMemory
+	if !x.plan.BufferRequest && !copies && !(retries && b.length > 0 && b.length <= mostRepeated) {
+		return b, nil
+	}
+	begin, whole, err := hold(x.r.Body)
 	switch {
-	case x.plan.BufferRequest, retries && small, copies && b.length <= mostCopied:
-		most := int64(mostHeld)
-		if copies && !x.plan.BufferRequest && b.length < 0 {
-			most = mostCopied
-		}
-		h, err := hold(x.r.Body, most)
-		if err != nil {
-			return nil, x.unheld(err)
-		}
-		b.held, b.length = h, h.size
+	case err != nil:
+		return nil, x.unheld(err)
+	case whole:
+		b.held, b.comes, b.length = begin, nil, int64(len(begin))
+	default:
+		b.comes = io.MultiReader(bytes.NewReader(begin), x.r.Body)
 	}
 	return b, nil
 }
 
 func (x *exchange) unheld(err error) *problem {
-	if large := new(http.MaxBytesError); errors.As(err, &large) || errors.Is(err, errTooLarge) {
+	if large := new(http.MaxBytesError); errors.As(err, &large) {
 		return &problem{http.StatusRequestEntityTooLarge, "the body of the request is too large"}
 	}
 	return &problem{http.StatusBadRequest, "the body of the request ended early"}
@@ -60,30 +57,18 @@ func (x *exchange) unheld(err error) *problem {
 // untouched reports whether it can still be sent from its beginning.
 func (b *body) untouched() bool { return b.repeatable() || !b.begun.Load() }
 
-func (b *body) repeatable() bool { return b.comes == nil || b.held != nil }
+func (b *body) repeatable() bool { return b.comes == nil }
 
 // reader is the body for one attempt.
 func (b *body) reader(p *pulse) io.ReadCloser {
 	switch {
-	case b.comes == nil:
-		p.uploaded()
-		return http.NoBody
-	case b.held != nil:
-		return &upload{from: b.held.reader(), pulse: p}
+	case b.comes != nil:
+		return &upload{from: b.comes, pulse: p, begun: &b.begun}
+	case len(b.held) > 0:
+		return &upload{from: bytes.NewReader(b.held), pulse: p}
 	}
-	return &upload{from: b.comes, pulse: p, begun: &b.begun}
-}
-
-// lend keeps what is held until the returned function and close were called.
-func (b *body) lend() (back func()) {
-	b.users.Add(1)
-	return b.close
-}
-
-func (b *body) close() {
-	if b.users.Add(-1) < 0 && b.held != nil {
-		b.held.close()
-	}
+	p.uploaded()
+	return http.NoBody
 }
 
 // upload is a body on its way; it is not closed with one attempt.
@@ -109,52 +94,12 @@ func (u *upload) Read(p []byte) (int, error) {
 
 func (u *upload) Close() error { return nil }
 
-var errTooLarge = errors.New("too large to be held")
-
-// held is a body in memory, or in a file without a name when it is large.
-type held struct {
-	begin []byte
-	rest  *os.File
-	size  int64
-}
-
-func hold(r io.Reader, most int64) (*held, error) {
-	var begin bytes.Buffer
-	n, err := io.CopyN(&begin, r, inMemory)
-	h := &held{begin: begin.Bytes(), size: n}
+// hold reads a body, up to what is held; it is whole if nothing follows.
+func hold(r io.Reader) (begin []byte, whole bool, err error) {
+	var b bytes.Buffer
+	_, err = io.CopyN(&b, r, mostHeld)
 	if errors.Is(err, io.EOF) {
-		return h, nil
+		return b.Bytes(), true, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if h.rest, err = os.CreateTemp("", "fairlead-body-"); err != nil {
-		return nil, err
-	}
-	err = os.Remove(h.rest.Name())
-	if err == nil {
-		n, err = io.Copy(h.rest, io.LimitReader(r, most-inMemory+1))
-		h.size += n
-	}
-	if err == nil && h.size > most {
-		err = errTooLarge
-	}
-	if err != nil {
-		h.close()
-		return nil, err
-	}
-	return h, nil
-}
-
-func (h *held) reader() io.Reader {
-	if h.rest == nil {
-		return bytes.NewReader(h.begin)
-	}
-	return io.MultiReader(bytes.NewReader(h.begin), io.NewSectionReader(h.rest, 0, h.size-int64(len(h.begin))))
-}
-
-func (h *held) close() {
-	if h.rest != nil {
-		_ = h.rest.Close() // it has no name any more, and goes with this
-	}
+	return b.Bytes(), false, err
 }

@@ -24,6 +24,7 @@ type attempt struct {
 	response *http.Response
 	err      error
 	pulse    *pulse
+	ctx      context.Context
 	cancel   context.CancelFunc
 }
 
@@ -54,7 +55,6 @@ func (x *exchange) forward() {
 		x.fail(problem.status, problem.text)
 		return
 	}
-	defer body.close()
 	x.copyToMirrors(t, body)
 	if x.r.ProtoMajor == 1 && body.length != 0 {
 		_ = http.NewResponseController(x.w).EnableFullDuplex() // the server can
@@ -175,7 +175,7 @@ func idempotent(method string) bool {
 func (x *exchange) send(ctx context.Context, t *target, e *upstream.Endpoint, body *body) *attempt {
 	timeouts := &x.plan.Timeouts
 	ctx, cancel := context.WithCancelCause(ctx)
-	a := &attempt{target: t, endpoint: e, cancel: func() { cancel(context.Canceled) }}
+	a := &attempt{target: t, endpoint: e, ctx: ctx, cancel: func() { cancel(context.Canceled) }}
 	a.pulse = newPulse(timeouts, func() { cancel(errTimeout) })
 	x.endpoint = e.Text
 	e.Begin()

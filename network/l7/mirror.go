@@ -41,21 +41,19 @@ func (x *exchange) mirror(m *mirror, b *body) {
 	out = out.WithContext(ctx) // what it says before its answer is dropped as well
 	transport := e.Transport(m.target.dialect)
 	e.Begin()
-	done := b.lend()
 	go func() {
 		defer func() {
 			x.mirrored.Add(-1)
 			e.End()
 			p.stop()
 			cancel()
-			done()
 		}()
 		answer, err := transport.RoundTrip(out)
 		if err != nil {
 			x.log.Debug("a copy of a request was not delivered", "service", m.target.Service, "err", err)
 			return
 		}
-		_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, inMemory)) // so that the connection can be kept
+		_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, mostRepeated)) // so that the connection can be kept
 		_ = answer.Body.Close()
 	}()
 }

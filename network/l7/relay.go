@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -9,7 +10,7 @@ import (
 	"sync"
 )
 
-var portions = sync.Pool{New: func() any { b := make([]byte, copyPortion); return &b }}
+var portions = sync.Pool{New: func() any { b := make([]byte, portion); return &b }}
 
 // relay gives the endpoint's answer to the client, as it comes.
 func (x *exchange) relay(a *attempt) {
@@ -24,13 +25,14 @@ func (x *exchange) relay(a *attempt) {
 	}
 	from := io.Reader(r.Body)
 	if x.plan.BufferResponse {
-		whole, err := hold(r.Body, mostHeld)
+		begin, whole, err := hold(r.Body)
 		if err != nil {
-			x.fail(http.StatusBadGateway, "the answer of the endpoint ended early, or is too large to be held back")
+			x.unanswered(a, err)
 			return
 		}
-		defer whole.close()
-		from = whole.reader()
+		if from = bytes.NewReader(begin); !whole {
+			from = io.MultiReader(from, r.Body)
+		}
 	}
 	x.w.WriteHeader(r.StatusCode)
 	if err := x.copyBody(from, r.ContentLength, a.pulse); err != nil {
@@ -43,6 +45,12 @@ func (x *exchange) relay(a *attempt) {
 		}
 		h[name] = values
 	}
+}
+
+// unanswered is when an answer that was to be held back ends before its end.
+func (x *exchange) unanswered(a *attempt, err error) {
+	clear(x.w.Header())
+	x.failed(a.ctx, a.target, err)
 }
 
 // answerHeader is the endpoint's header, as it goes on.
