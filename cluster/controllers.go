@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/controller/bgp"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/controller/garbage"
@@ -54,6 +55,10 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if err != nil {
 		return nil, err
 	}
+	routers, err := kube.NewPeers(cfg)
+	if err != nil {
+		return nil, err
+	}
 	addresses := loadbalancer.Config{Pods: s.Pods, Services: s.Services, ExternalIPs: config.Yes(s.AllowExternalIPs), Default: s.Pool.Spec}
 	follow := secrets.New(client, log.With("part", "ingress"))
 	runs := map[string]func(context.Context) error{
@@ -67,6 +72,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"secrets":      follow.Run,
 		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(caller, ca.Pool()), addresses, log.With("part", "loadbalancer")).Run,
 		"gateway":      gateway.New(client, cfg, shared, customs, log.With("part", "gateway")).Run,
+		"bgp":          bgp.New(client, routers, shared, bgp.Agents(caller, ca.Pool()), log.With("part", "bgp")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
 	shared.Start(ctx.Done())

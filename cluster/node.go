@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -14,12 +15,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	announced "fairlead.dev/fairlead/api/announce"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/network/announce"
+	"fairlead.dev/fairlead/network/announce/bgp"
 	"fairlead.dev/fairlead/network/dns"
 	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/network/nft"
@@ -85,12 +88,14 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		resolve.Searches = agent.Searches
 	}
 	names := dns.New(resolve, w, log.With("part", "dns"))
+	routers := bgp.New(n.routers(client), w, log.With("part", "bgp"))
+	pages[announced.RoutersPath] = routers
 	maps.Copy(pages, debugPages(w, proxy, names, served)) // the agent serves them once it runs
 	tells := announce.New([]string{route.LinkName}, log.With("part", "announce"))
 	pages["POST "+announced.Path] = tells
 	runAgent, runTells := outlives(agent.Run, tells.Run) // the control plane is told when addresses are handed over
 	for name, run := range map[string]func(context.Context) error{
-		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": runAgent, "health": answers.Run, "announce": runTells,
+		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": runAgent, "health": answers.Run, "announce": runTells, "bgp": routers.Run,
 	} {
 		g.Go(named(name, ctx, run))
 	}
@@ -141,6 +146,20 @@ func (n nodeSpec) routes() route.Config {
 func (n nodeSpec) rules(servers []netip.AddrPort, metrics prometheus.Registerer) nft.Config {
 	return nft.Config{NodeName: n.NodeName, NodeIPs: n.addrs, ClusterCIDRs: n.Pods, ServiceCIDRs: n.Services, ClusterDNS: n.DNS,
 		APIServers: servers, Host: n.host, CountUpTo: countUpTo, Metrics: metrics, Engine: engineAt(n.addrs)}
+}
+
+// routers is what sessions with routers need to know.
+func (n nodeSpec) routers(client kubernetes.Interface) bgp.Config {
+	return bgp.Config{NodeName: n.NodeName, Engine: engineAt(n.addrs), Password: func(ctx context.Context, secret string) (string, error) {
+		s, err := client.CoreV1().Secrets(metav1.NamespaceSystem).Get(ctx, secret, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		if len(s.Data[bgp.PasswordKey]) == 0 {
+			return "", fmt.Errorf("secret %s/%s has no key %q", s.Namespace, s.Name, bgp.PasswordKey)
+		}
+		return string(s.Data[bgp.PasswordKey]), nil
+	}}
 }
 
 // answers is what load balancers are told, and where.

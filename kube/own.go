@@ -26,6 +26,29 @@ type Pools = gentype.ClientWithList[*kinds.AddressPool, *kinds.AddressPoolList]
 
 // NewPools returns a client of AddressPools that connects as a configuration says.
 func NewPools(config *rest.Config) (*Pools, error) {
+	client, codec, err := ownClient(config)
+	if err != nil {
+		return nil, err
+	}
+	return gentype.NewClientWithList[*kinds.AddressPool, *kinds.AddressPoolList]("addresspools", client, codec, "",
+		func() *kinds.AddressPool { return &kinds.AddressPool{} }, func() *kinds.AddressPoolList { return &kinds.AddressPoolList{} }), nil
+}
+
+// Peers is a client of BGPPeers.
+type Peers = gentype.ClientWithList[*kinds.BGPPeer, *kinds.BGPPeerList]
+
+// NewPeers returns a client of BGPPeers that connects as a configuration says.
+func NewPeers(config *rest.Config) (*Peers, error) {
+	client, codec, err := ownClient(config)
+	if err != nil {
+		return nil, err
+	}
+	return gentype.NewClientWithList[*kinds.BGPPeer, *kinds.BGPPeerList]("bgppeers", client, codec, "",
+		func() *kinds.BGPPeer { return &kinds.BGPPeer{} }, func() *kinds.BGPPeerList { return &kinds.BGPPeerList{} }), nil
+}
+
+// ownClient is a connection for the kinds of our own group, and how options are written for it.
+func ownClient(config *rest.Config) (rest.Interface, runtime.ParameterCodec, error) {
 	s := runtime.NewScheme()
 	utilruntime.Must(kinds.AddToScheme(s))
 	config = rest.CopyConfig(config)
@@ -34,10 +57,9 @@ func NewPools(config *rest.Config) (*Pools, error) {
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("client of %s: %w", kinds.SchemeGroupVersion, err)
+		return nil, nil, fmt.Errorf("client of %s: %w", kinds.SchemeGroupVersion, err)
 	}
-	return gentype.NewClientWithList[*kinds.AddressPool, *kinds.AddressPoolList]("addresspools", client, runtime.NewParameterCodec(s), "",
-		func() *kinds.AddressPool { return &kinds.AddressPool{} }, func() *kinds.AddressPoolList { return &kinds.AddressPoolList{} }), nil
+	return client, runtime.NewParameterCodec(s), nil
 }
 
 // PoolInformer is a cache of all AddressPools, which the caller runs.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -125,6 +126,15 @@ type BGPPeerList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 
 	Items []BGPPeer `json:"items"`
+}
+
+// Selects reports whether nodes with these labels have a session with the router.
+func (p *BGPPeer) Selects(node map[string]string) bool {
+	if p.Spec.NodeSelector == nil {
+		return true
+	}
+	selector, err := metav1.LabelSelectorAsSelector(p.Spec.NodeSelector)
+	return err == nil && selector.Matches(labels.Set(node))
 }
 
 // DeepCopy returns a copy that shares nothing.

@@ -27,12 +27,13 @@ var rooms = []struct {
 	{"network/l7/service", []string{"api", "network/l7/route"}, "what is served follows from the Services"},
 	{"network/l7/ingress", []string{"api", "network/l7/route"}, "what is served follows from the objects"},
 	{"network/l7/gateway", []string{"api", "network/l7/route"}, "what is served and what is said of it follow from the objects"},
+	{"network/announce/bgp/plan", []string{"api", "alloc", "network/lb"}, "what a node tells routers follows from the objects"},
 	{"network/dns/zone", []string{"api"}, "what a name means follows from the Services, and an answer from the question"},
 	{"why", []string{"api", "network/lb"}, "findings follow from objects, and from what a Service may claim"},
 	{"kube", []string{"api"}, "what controllers are made of decides nothing"},
 	{"pki", []string{"api", "internal"}, "certificates are for all, and ask nobody"},
 	{"host", []string{"internal"}, "the host is undone without the program that changed it"},
-	{"network", []string{"api", "host", "internal"}, "the network of a node works with any API server, and without the node's own agent"},
+	{"network", []string{"api", "alloc", "host", "internal"}, "the network of a node works with any API server, and without the node's own agent"},
 	// controller/why judges claims by network/lb; controller/external calls the agents, as pki/peer does it.
 	// controller/gateway and controller/ingress decide by what the engines of nodes decide by.
 	{"controller", []string{"api", "alloc", "kube", "why", "network/lb", "network/l7/gateway", "network/l7/ingress", "network/l7/route", "network/world/gateways", "pki", "internal"}, "controllers talk to the API, and to no part of a node"},
@@ -51,7 +52,7 @@ var purePackages = []string{
 	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/ingress/plan", "controller/loadbalancer/plan", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
 	"node/life", "node/spec",
 	"network/announce/plan", "network/announce/wire",
-	"network/l7/route", "network/l7/gateway", "network/l7/ingress", "network/l7/service", "network/nft/plan", "network/nft/wire", "network/route/plan",
+	"network/l7/route", "network/l7/gateway", "network/l7/ingress", "network/l7/service", "network/nft/plan", "network/nft/wire", "network/route/plan", "network/announce/bgp/plan", "controller/bgp/report",
 	"network/l7/htpasswd", "network/l7/http1", "network/l7/proxyproto",
 }
 

@@ -14,7 +14,7 @@ import (
 // any more, and all with the last wish.
 func TestBothFamiliesOverOneSession(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, neighbour(0, ""))
+	r := bird(t, l.space, configured(0, ""))
 	n := l.nodes[0]
 	n.start(both(peer(0)))
 	n.state("up", up)
@@ -38,7 +38,7 @@ func TestBothFamiliesOverOneSession(t *testing.T) {
 // Two nodes that announce the same address share its connections, by both next hops in the router's kernel.
 func TestTwoNodesShareAnAddress(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, neighbour(0, "")+neighbour(1, ""))
+	r := bird(t, l.space, configured(0, "")+configured(1, ""))
 	for i, n := range l.nodes {
 		n.start(both(peer(i)))
 	}
@@ -60,8 +60,8 @@ func TestTwoNodesShareAnAddress(t *testing.T) {
 // Communities go to every router; the preference only to one of the same AS.
 func TestAttributes(t *testing.T) {
 	l := lab(t)
-	inside := strings.ReplaceAll(neighbour(1, ""), "as 64513", "as 64512")
-	r := bird(t, l.space, neighbour(0, "")+inside)
+	inside := strings.ReplaceAll(configured(1, ""), "as 64513", "as 64512")
+	r := bird(t, l.space, configured(0, "")+inside)
 	own := peer(1)
 	own.LocalASN = own.ASN
 	for i, p := range []Peer{peer(0), own} {
@@ -85,7 +85,7 @@ func TestAttributes(t *testing.T) {
 func TestSessionOverIPv6(t *testing.T) {
 	l := lab(t)
 	six := `protocol bgp n0 { local 2001:db8:1::1 as 64512; neighbor 2001:db8:1::2 as 64513; ipv4 { import all; export none; }; ipv6 { import all; export none; }; }`
-	r := bird(t, l.space, six+neighbour(1, ""))
+	r := bird(t, l.space, six+configured(1, ""))
 	p := peer(0)
 	p.Addr, p.NextHop4 = netip.MustParseAddr("2001:db8:1::1"), netip.MustParseAddr("192.0.2.2")
 	only4 := peer(1)
@@ -119,7 +119,7 @@ protocol static { ipv4; route 198.51.100.9/32 via 192.0.2.2; }`)
 // A password that is right gives a session; one that is wrong, or missing, a reason, once in the log.
 func TestPassword(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, neighbour(0, `password "open sesame";`))
+	r := bird(t, l.space, configured(0, `password "open sesame";`))
 	n, p := l.nodes[0], peer(0)
 	for _, wrong := range []string{"wrong", ""} {
 		p.Password = wrong
@@ -141,7 +141,7 @@ func TestPassword(t *testing.T) {
 // What keeps a session from coming up is said in words.
 func TestReasons(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, neighbour(0, ""))
+	r := bird(t, l.space, configured(0, ""))
 	for what, try := range map[string]struct {
 		change func(*Peer)
 		reason string
@@ -195,7 +195,7 @@ func traffic(l *network, to netip.Prefix) (stop func() (made int, failed []strin
 // are made all the time. One that does not come back is forgotten.
 func TestCrashWithGracefulRestart(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, neighbour(0, "graceful restart yes;"))
+	r := bird(t, l.space, configured(0, "graceful restart yes;"))
 	n, p := l.nodes[0], peer(0)
 	p.Restart = 30 * time.Second
 	n.start(both(p))
@@ -228,7 +228,7 @@ func TestCrashWithGracefulRestart(t *testing.T) {
 // Without graceful restart the router forgets a node that dies at once, and another one serves.
 func TestCrashWithoutGracefulRestart(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, neighbour(0, "")+neighbour(1, ""))
+	r := bird(t, l.space, configured(0, "")+configured(1, ""))
 	for i, n := range l.nodes {
 		n.start(both(peer(i)))
 	}
@@ -242,7 +242,7 @@ func TestCrashWithoutGracefulRestart(t *testing.T) {
 func TestStopLosesNothing(t *testing.T) {
 	l := lab(t)
 	shut := `import filter { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; }`
-	r := bird(t, l.space, strings.ReplaceAll(neighbour(0, "")+neighbour(1, ""), "import all", shut))
+	r := bird(t, l.space, strings.ReplaceAll(configured(0, "")+configured(1, ""), "import all", shut))
 	for i, n := range l.nodes {
 		n.start(both(peer(i)))
 	}
@@ -266,7 +266,7 @@ func TestStopLosesNothing(t *testing.T) {
 // A change of how a session is to be needs a new session, over which a router that keeps routes keeps them.
 func TestChangedPeerKeepsRoutes(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, neighbour(0, "graceful restart yes;"))
+	r := bird(t, l.space, configured(0, "graceful restart yes;"))
 	n, p := l.nodes[0], peer(0)
 	p.Restart = 30 * time.Second
 	n.start(both(p))
@@ -284,7 +284,7 @@ func TestChangedPeerKeepsRoutes(t *testing.T) {
 // A router that tells a node of routes of its own does not change what the node tells, nor the node's kernel.
 func TestRoutersRoutesAreNotTaken(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, strings.ReplaceAll(neighbour(0, "")+neighbour(1, ""), "export none", "export all"))
+	r := bird(t, l.space, strings.ReplaceAll(configured(0, "")+configured(1, ""), "export none", "export all"))
 	for i, n := range l.nodes {
 		before, err := n.space.Command("ip", "route")
 		if err != nil {
@@ -304,7 +304,7 @@ func TestRoutersRoutesAreNotTaken(t *testing.T) {
 // Many routes arrive, change and go.
 func TestManyRoutes(t *testing.T) {
 	l := lab(t)
-	r := bird(t, l.space, neighbour(0, ""))
+	r := bird(t, l.space, configured(0, ""))
 	w := Wish{Peer: peer(0)}
 	for i := range 1000 {
 		w.Routes = append(w.Routes, Route{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 32)})

@@ -35,7 +35,7 @@ func (h *hearing) Handle(_ context.Context, r slog.Record) error {
 
 // reason is a message of GoBGP in words for a person, empty if it is about something else.
 func (h *hearing) reason(r slog.Record) string {
-	at := h.peer.at()
+	at := h.peer.At()
 	switch r.Message {
 	case "failed to connect":
 		return h.unconnected(attr(r, "Error").String())
@@ -65,12 +65,12 @@ func (h *hearing) reason(r slog.Record) string {
 
 // unwelcome says that the router ended the connection before there was a session.
 func (h *hearing) unwelcome() string {
-	return fmt.Sprintf("router %s refuses the session: does it know this node's address, and expect it in AS %d?", h.peer.at(), h.peer.LocalASN)
+	return fmt.Sprintf("router %s refuses the session: does it know this node's address, and expect it in AS %d?", h.peer.At(), h.peer.LocalASN)
 }
 
 // unconnected says why there is no connection.
 func (h *hearing) unconnected(err string) string {
-	at := h.peer.at()
+	at := h.peer.At()
 	switch {
 	case strings.Contains(err, "i/o timeout") && h.peer.Password != "":
 		return fmt.Sprintf("router %s does not answer; it does not either when its password is another one or none", at)

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 func speak(in io.Reader, out io.Writer) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	changed := make(chan struct{}, 1)
-	s := New(log, func() {
+	s := NewSpeaker(log, func() {
 		select {
 		case changed <- struct{}{}:
 		default:
@@ -289,8 +289,8 @@ func peer(i int) Peer {
 	}
 }
 
-// neighbour is a node as the router has it configured: further lines say what is special.
-func neighbour(i int, special string) string {
+// configured is a node as the router has it configured: further lines say what is special.
+func configured(i int, special string) string {
 	return fmt.Sprintf(`
 protocol bgp n%[1]d {
   local 192.0.2.%[2]d as 64512;

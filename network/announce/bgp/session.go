@@ -52,7 +52,7 @@ type session struct {
 // open begins a session. It returns at once; the router is called in the background until it answers.
 func open(p Peer, log *slog.Logger, changed func()) (*session, error) {
 	s := &session{peer: p, log: log.With("peer", p.Name), changed: changed, told: map[netip.Prefix]Route{}, said: map[string]bool{}}
-	s.state = State{Peer: p.Name, Since: time.Now(), Reason: fmt.Sprintf("router %s is being called", p.at())}
+	s.state = State{Peer: p.Name, Since: time.Now(), Reason: fmt.Sprintf("router %s is being called", p.At())}
 	s.server = server.NewBgpServer(server.LoggerOption(slog.New(&hearing{p, s.heard}), &slog.LevelVar{}))
 	go s.server.Serve()
 	ctx, end := context.WithCancel(context.Background())
@@ -60,7 +60,7 @@ func open(p Peer, log *slog.Logger, changed func()) (*session, error) {
 	if err := s.start(ctx); err != nil {
 		end()
 		s.server.Stop()
-		return nil, fmt.Errorf("router %s: %w", p.at(), err)
+		return nil, fmt.Errorf("router %s: %w", p.At(), err)
 	}
 	return s, nil
 }
@@ -94,14 +94,14 @@ func (s *session) start(ctx context.Context) error {
 	if err := s.server.WatchEvent(ctx, server.WatchEventMessageCallbacks{OnPeerUpdate: s.moved}, server.WatchPeer()); err != nil {
 		return err
 	}
-	return s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: s.peer.neighbour()})
+	return s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: neighbour(&s.peer)})
 }
 
 // neighbour is the router in GoBGP's terms.
-func (p *Peer) neighbour() *api.Peer {
+func neighbour(p *Peer) *api.Peer {
 	n := &api.Peer{
 		Conf:      &api.PeerConf{NeighborAddress: p.Addr.String(), PeerAsn: p.ASN, LocalAsn: p.LocalASN, AuthPassword: p.Password},
-		Transport: &api.Transport{RemotePort: uint32(p.at().Port())},
+		Transport: &api.Transport{RemotePort: uint32(p.At().Port())},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			HoldTime: uint64(p.HoldTime / time.Second), ConnectRetry: uint64(retry / time.Second), IdleHoldTimeAfterReset: uint64(retry / time.Second),
 		}},
@@ -116,7 +116,7 @@ func (p *Peer) neighbour() *api.Peer {
 		}
 	}
 	for _, ipv6 := range []bool{false, true} {
-		if _, ok := p.nextHop(ipv6); !ok {
+		if _, ok := p.NextHop(ipv6); !ok {
 			continue
 		}
 		family := &api.Family{Afi: api.Family_AFI_IP, Safi: api.Family_SAFI_UNICAST}
@@ -160,12 +160,12 @@ func (s *session) moved(e *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 		s.state.Reason = ""
 		clear(s.said)
 	} else if s.state.Reason == "" {
-		s.state.Reason = fmt.Sprintf("the connection with router %s broke", s.peer.at())
+		s.state.Reason = fmt.Sprintf("the connection with router %s broke", s.peer.At())
 	}
 	state, routes := s.state, len(s.told)
 	s.mu.Unlock()
 	if up {
-		s.log.Info("BGP session is up", "router", s.peer.at(), "routes", routes)
+		s.log.Info("BGP session is up", "router", s.peer.At(), "routes", routes)
 	} else {
 		s.log.Warn("BGP session is down", "reason", state.Reason)
 	}
@@ -188,7 +188,7 @@ func (s *session) now() State {
 func (s *session) tell(routes []Route) error {
 	want, failure := map[netip.Prefix]Route{}, error(nil)
 	for _, r := range routes {
-		if _, ok := s.peer.nextHop(r.Prefix.Addr().Is6()); ok {
+		if _, ok := s.peer.NextHop(r.Prefix.Addr().Is6()); ok {
 			want[r.Prefix] = r
 		}
 	}
@@ -210,7 +210,7 @@ func (s *session) tell(routes []Route) error {
 
 // announce tells the router of a route, and returns the first failure.
 func (s *session) announce(r Route, leaving bool, before error) error {
-	path, err := r.path(&s.peer, leaving)
+	path, err := pathOf(r, &s.peer, leaving)
 	if err == nil {
 		_, err = s.server.AddPath(apiutil.AddPathRequest{Paths: []*apiutil.Path{path}})
 	}
@@ -224,7 +224,7 @@ func (s *session) announce(r Route, leaving bool, before error) error {
 
 // withdraw takes a route back from the router, and returns the first failure.
 func (s *session) withdraw(r Route, before error) error {
-	path, err := r.path(&s.peer, false)
+	path, err := pathOf(r, &s.peer, false)
 	if err == nil {
 		err = s.server.DeletePath(apiutil.DeletePathRequest{Paths: []*apiutil.Path{path}})
 	}
@@ -263,7 +263,7 @@ func (s *session) leave(ctx context.Context) {
 	}
 	s.end()
 	s.server.Stop()
-	s.log.Info("BGP session ended", "router", s.peer.at())
+	s.log.Info("BGP session ended", "router", s.peer.At())
 }
 
 // drop ends the session at once. A router that keeps routes over a restart keeps them.

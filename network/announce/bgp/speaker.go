@@ -9,16 +9,7 @@ import (
 	"time"
 )
 
-// farewell bounds how long one that is no Peer any more is taken leave of.
-const farewell = 10 * time.Second
-
-// Wish is a router, and what it is to be told.
-type Wish struct {
-	Peer   Peer
-	Routes []Route
-}
-
-// Speaker keeps sessions with routers. Make one with New; it starts nothing until it is told of a router.
+// Speaker keeps sessions with routers. Make one with NewSpeaker; it starts nothing until it is told of a router.
 type Speaker struct {
 	log     *slog.Logger
 	changed func()
@@ -29,12 +20,12 @@ type Speaker struct {
 	refused  map[string]State // by name: Peers that no session could be begun for
 }
 
-// New returns a Speaker. Whenever one of its States may have changed it calls changed, which must not block or call it back.
-func New(log *slog.Logger, changed func()) *Speaker {
+// NewSpeaker returns a Speaker. Whenever one of its States may have changed it calls changed, which must not block or call it back.
+func NewSpeaker(log *slog.Logger, changed func()) *Speaker {
 	return &Speaker{log: log, changed: changed, sessions: map[string]*session{}, refused: map[string]State{}}
 }
 
-// Apply makes the sessions and what the routers are told exactly what is wished. It waits for no router.
+// Apply makes the sessions and what the routers are told exactly what is wished. It waits for no router; one that is not wished any more is taken leave of in the background.
 func (s *Speaker) Apply(wishes []Wish) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
