@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -8,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/apitest"
@@ -140,5 +142,38 @@ func mayNothingElse(t *testing.T, node kubernetes.Interface) {
 	}
 	if err := node.NetworkingV1().IngressClasses().Delete(ctx, "ours", metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("deletes a class: %v", err)
+	}
+}
+
+// TestNamedSecretsAreFoundByAnIndex: the question whether an Ingress names a Secret reads those Ingresses that do, not all.
+func TestNamedSecretsAreFoundByAnIndex(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	server, _ := apitest.Run(t, cfg)
+	admin := clientOf(t, server.ClientConfig())
+	node := clientOf(t, as(t, cfg, "system:node:n1", "system:nodes"))
+	class := &networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: "ours"}, Spec: networkingv1.IngressClassSpec{Controller: "fairlead.dev/ingress"}}
+	if _, err := admin.NetworkingV1().IngressClasses().Create(t.Context(), class, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	makeSecrets(t, admin, "s7")
+	for i := range 50 {
+		name := fmt.Sprintf("s%d", i)
+		if _, err := admin.NetworkingV1().Ingresses("default").Create(t.Context(), ingress(name, "ours", name), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The counters are those of the whole process.
+	const name = `apiserver_cache_list_fetched_objects_total{group="networking.k8s.io",index="%s",resource="ingresses"}`
+	before := apitest.Metrics(t, legacyregistry.DefaultGatherer)
+	if forbidden(t, node, "default", "s7") || !forbidden(t, node, "default", "nobodys") {
+		t.Error("what the node may read is wrong")
+	}
+	after := apitest.Metrics(t, legacyregistry.DefaultGatherer)
+	all, indexed := fmt.Sprintf(name, ""), fmt.Sprintf(name, "f:fairlead.dev/secret")
+	if n := after[all] - before[all]; n > 0 {
+		t.Errorf("%v Ingresses were read without the index", n)
+	}
+	if n := after[indexed] - before[indexed]; n < 1 || n > 6 { // three questions, each asked once or twice
+		t.Errorf("%v Ingresses were read by the index", n)
 	}
 }

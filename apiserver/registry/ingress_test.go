@@ -7,6 +7,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 
@@ -209,6 +210,69 @@ func TestIngressByKubectl(t *testing.T) {
 	}
 	if got := s.must(t, "", "explain", "ingress.spec.rules.http.paths.pathType"); !strings.Contains(got, "pathType") {
 		t.Error(got)
+	}
+}
+
+// TestIngressEdit: kubectl edit, whose editor is told what to replace.
+func TestIngressEdit(t *testing.T) {
+	s := start(t)
+	s.must(t, "", "create", "ingress", "shop", "--rule=shop.example.com/=web:80")
+	t.Setenv("KUBE_EDITOR", "sed -i s/shop.example.com/new.example.com/")
+	s.must(t, "", "edit", "ingress", "shop")
+	if got := s.must(t, "", "get", "ingress", "shop", "-o", "jsonpath={.spec.rules[0].host} {.metadata.generation}"); got != "new.example.com 2" {
+		t.Errorf("after the edit: %s", got)
+	}
+}
+
+// TestIngressOperations: what upstream's conformance tests of both kinds do, beside what the others of this file do.
+func TestIngressOperations(t *testing.T) {
+	s := start(t)
+	ingresses, classes, ctx := s.NetworkingV1().Ingresses("default"), s.NetworkingV1().IngressClasses(), t.Context()
+	special := metav1.ListOptions{LabelSelector: "special=yes"}
+	watching, err := ingresses.Watch(ctx, special)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watching.Stop()
+	watchingClasses, err := classes.Watch(ctx, special)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watchingClasses.Stop()
+	for range 3 {
+		made := parse[networkingv1.Ingress](t, ingressRule("{host: a.example.com}"))
+		made.Name, made.GenerateName, made.Labels = "", "e2e-", map[string]string{"special": "yes"}
+		if _, err := ingresses.Create(ctx, made, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		class := &networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-", Labels: made.Labels}, Spec: networkingv1.IngressClassSpec{Controller: "example.com/controller"}}
+		if _, err := classes.Create(ctx, class, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := (<-watching.ResultChan()).Object.(*networkingv1.Ingress).Name
+	if err := s.CoreV1().RESTClient().Get().AbsPath("/apis/networking.k8s.io/v1/namespaces/default/ingresses/" + name + "/status").Do(ctx).Error(); err != nil {
+		t.Errorf("its status: %v", err)
+	}
+	if all, err := s.NetworkingV1().Ingresses("").List(ctx, special); err != nil || len(all.Items) != 3 {
+		t.Errorf("of all namespaces: %v, %v", all, err)
+	}
+	if err := ingresses.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := ingresses.DeleteCollection(ctx, metav1.DeleteOptions{}, special); err != nil {
+		t.Error(err)
+	}
+	if err := classes.DeleteCollection(ctx, metav1.DeleteOptions{}, special); err != nil {
+		t.Error(err)
+	}
+	for what, w := range map[string]watch.Interface{"ingresses": watching, "classes": watchingClasses} {
+		for gone := 0; gone < 3; {
+			if (<-w.ResultChan()).Type == watch.Deleted {
+				gone++
+			}
+		}
+		t.Logf("all %s are gone", what)
 	}
 }
 

@@ -30,7 +30,7 @@ const (
 	// lastRetry bounds the pause after which what has failed is tried again.
 	lastRetry = 30 * time.Second
 	// writers is how many statuses are written at a time.
-	writers = 4
+	writers = 16
 	// eventsPerSecond and eventsAtOnce bound what is told of all Ingresses together.
 	eventsPerSecond, eventsAtOnce = 5, 50
 )
