@@ -39,6 +39,19 @@ func TestFlagsWinOverTheFile(t *testing.T) {
 	}
 }
 
+func TestIngressClasses(t *testing.T) {
+	for text, want := range map[string]string{"port: 7000\n": "[fairlead]", "ingressClasses: [edge, nginx]\n": "[edge nginx]"} {
+		s, err := Resume(Config{DataDir: write(t, text)}, Config{Name: "a"})
+		if got := fmt.Sprint(s.IngressClasses); err != nil || got != want {
+			t.Errorf("%q: %s, %v, want %s", text, got, err, want)
+		}
+	}
+	s, err := Resume(Config{DataDir: write(t, "")}, Config{Name: "a", IngressClasses: []string{"kept"}})
+	if err != nil || fmt.Sprint(s.IngressClasses) != "[kept]" {
+		t.Errorf("of a cluster that was started before: %v, %v", s.IngressClasses, err)
+	}
+}
+
 func TestWrongInputIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
 		"podNetwork: 10.0.0.0/16\n":                         `unknown field "podNetwork"`,
@@ -48,6 +61,7 @@ func TestWrongInputIsNamed(t *testing.T) {
 		"clusterDNS: 192.0.2.1\n":                           `cluster-dns "192.0.2.1": must be an address inside`,
 		"nodePorts: 1-70000\n":                              `node-ports "1-70000": must be`,
 		"podCIDR: 10.96.0.0/16\n":                           "must not overlap the Service range",
+		"ingressClasses: [fairlead, Nginx]\n":               `ingress-classes "Nginx": must be names of IngressClasses`,
 		"port: 99999\n":                                     `port "99999": must be between`,
 		"domain: Upper.Case\n":                              `domain "Upper.Case": must be`,
 		"nodeIP: localhost\n":                               `node-ip "localhost": must be`,
