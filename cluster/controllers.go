@@ -60,6 +60,10 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		return nil, err
 	}
 	addresses := loadbalancer.Config{Pods: s.Pods, Services: s.Services, ExternalIPs: config.Yes(s.AllowExternalIPs), Default: s.Pool.Spec}
+	classes := s.IngressClasses
+	if s.Networking.Ingress == nil {
+		classes = nil
+	}
 	follow := secrets.New(client, log.With("part", "ingress"))
 	runs := map[string]func(context.Context) error{
 		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
@@ -68,7 +72,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"nodes":        nodes.New(client, shared, s.Pods, metrics, log.With("part", "nodes")).Run,
 		"external":     external.New(client, shared, external.Agents(caller, ca.Pool()), metrics, log.With("part", "external")).Run,
 		"garbage":      collector.Run,
-		"ingress":      ingress.New(client, shared, follow, s.IngressClasses, log.With("part", "ingress")).Run,
+		"ingress":      ingress.New(client, shared, follow, classes, log.With("part", "ingress")).Run,
 		"secrets":      follow.Run,
 		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(caller, ca.Pool()), addresses, log.With("part", "loadbalancer")).Run,
 		"gateway":      gateway.New(client, cfg, shared, customs, log.With("part", "gateway")).Run,

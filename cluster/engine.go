@@ -11,14 +11,17 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/record"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/kube"
@@ -42,12 +45,14 @@ type engine struct {
 	ports  *config.IngressPorts
 	addrs  []netip.Addr
 	events atomic.Pointer[func(message string)] // nil: nobody can be told yet
+	closed atomic.Pointer[string]               // why a port for Ingresses is not open
+	mark   chan struct{}                        // capacity 1: closed has been set
 }
 
 // newEngine is the engine of a node. It serves at once what the node kept of an earlier life.
 func (n nodeSpec) newEngine(log *slog.Logger) *engine {
-	e := &engine{ports: n.Networking.Ingress, addrs: n.addrs}
-	cfg := feed.Config{NodeName: n.NodeName, NodeIPs: n.addrs, Engine: engineAt(n.addrs), File: filepath.Join(n.dir, servedFile), Tell: e.tell}
+	e := &engine{ports: n.Networking.Ingress, addrs: n.addrs, mark: make(chan struct{}, 1)}
+	cfg := feed.Config{NodeName: n.NodeName, NodeIPs: n.addrs, Engine: engineAt(n.addrs), File: filepath.Join(n.dir, servedFile), Tell: e.tell, Closed: e.isClosed}
 	if e.ports != nil {
 		cfg.Ports = ingress.Ports{HTTP: e.ports.HTTP, HTTPS: e.ports.HTTPS}
 	}
@@ -67,6 +72,7 @@ func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.W
 	metrics.MustRegister(e.Engine())
 	follow := secrets.New(client, log.With("part", "l7"))
 	g.Go(named("secrets", ctx, follow.Run))
+	g.Go(named("no-ingress", ctx, func(ctx context.Context) error { return e.keepMark(ctx, client, w, n.NodeName) }))
 	g.Go(named("l7", ctx, func(ctx context.Context) error { return e.Run(ctx, w, follow) }))
 	return e.Feed
 }
@@ -91,6 +97,63 @@ func (e *engine) tell(message string) bool {
 		(*say)(message)
 	}
 	return say != nil
+}
+
+// isClosed notes why a port is not open.
+func (e *engine) isClosed(why string) {
+	e.closed.Store(&why)
+	e.again()
+}
+
+// again has the mark looked at.
+func (e *engine) again() {
+	select {
+	case e.mark <- struct{}{}:
+	default:
+	}
+}
+
+// keepMark has the Node say why Ingresses are not served there, for as long as that is so: whoever publishes the addresses of those
+// that do leaves it out.
+func (e *engine) keepMark(ctx context.Context, client kubernetes.Interface, w *world.World, node string) error {
+	var said *string // what the Node says; nil: what the World knows of it
+	for {
+		select {
+		case <-e.mark:
+		case <-ctx.Done():
+			return nil
+		}
+		why := e.closed.Load()
+		if said == nil {
+			said = new(string)
+			if n := w.Node(node); n != nil {
+				*said = n.Annotations[api.AnnotationNoIngress]
+			}
+		}
+		if *said == *why {
+			continue
+		}
+		if err := markNode(ctx, client, node, *why); err != nil {
+			kube.Sleep(ctx, time.Second)
+			e.again()
+			continue
+		}
+		said = why
+	}
+}
+
+// markNode writes the annotation, or takes it away.
+func markNode(ctx context.Context, client kubernetes.Interface, node, why string) error {
+	value := &why
+	if why == "" {
+		value = nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]*string{api.AnnotationNoIngress: value}}})
+	if err != nil {
+		return err
+	}
+	_, err = client.CoreV1().Nodes().Patch(ctx, node, types.MergePatchType, patch, metav1.PatchOptions{})
+	return err
 }
 
 // tellBy has Events on the Node from now on.

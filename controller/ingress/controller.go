@@ -84,7 +84,7 @@ type event struct {
 }
 
 // New returns a Controller over the shared informers, which the caller starts. classes are the names of those IngressClasses that are
-// to exist and be ours, the first of them the default one; secrets, which the caller runs, follows what Ingresses name. It starts
+// to exist and be ours, the first of them the default one; none: no node serves Ingresses, and none gets an address. secrets, which the caller runs, follows what Ingresses name. It starts
 // nothing itself.
 func New(client kubernetes.Interface, shared informers.SharedInformerFactory, secrets Secrets, classes []string, log *slog.Logger) *Controller {
 	c := &Controller{

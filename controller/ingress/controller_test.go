@@ -130,6 +130,14 @@ func addressesBecome(t *testing.T, client kubernetes.Interface, name, want strin
 	})
 }
 
+// begun waits until Ingresses of the class fairlead are served, on a node of their own.
+func begun(t *testing.T, client kubernetes.Interface) {
+	t.Helper()
+	addNode(t, client, "n1", corev1.ConditionTrue, "192.0.2.11")
+	create(t, client, web("first", "fairlead"))
+	addressesBecome(t, client, "first", "192.0.2.11")
+}
+
 // events are the codes of what was said of an Ingress, sorted.
 func events(t *testing.T, client kubernetes.Interface, name string) string {
 	t.Helper()
@@ -299,8 +307,8 @@ func TestEvents(t *testing.T) {
 	client := connect(t)
 	addService(t, client, "web")
 	start(t, client, "fairlead")
-	good := web("good", "fairlead")
-	create(t, client, good)
+	begun(t, client)
+	create(t, client, web("good", "fairlead"))
 	second := web("second", "fairlead")
 	second.Spec.Rules[0].Host = "good.example.com"
 	wrongs := map[string]func(*networkingv1.Ingress){
@@ -370,6 +378,7 @@ func TestEvents(t *testing.T) {
 func TestEventsAreNotRepeated(t *testing.T) {
 	client := connect(t)
 	_, stop := start(t, client, "fairlead")
+	begun(t, client)
 	create(t, client, web("a", "fairlead"))
 	eventsBecome(t, client, "a", "Warning ServiceMissing")
 	stop()

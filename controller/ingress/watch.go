@@ -69,6 +69,9 @@ func (c *Controller) nodesChanged() {
 		nodes = append(nodes, obj.(*corev1.Node))
 	}
 	addresses := plan.Addresses(nodes)
+	if len(c.classes) == 0 {
+		addresses = nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if slices.Equal(addresses, c.addresses) {

@@ -34,7 +34,10 @@ type Config struct {
 	Engine   []netip.AddrPort // where the node's rules send connections to Services
 	File     string           // where what is served is kept; empty: nowhere
 	// Tell tells people of the cluster, by an Event say, that a port is taken. It reports whether it could; nil: only the log is told.
-	Tell    func(message string) bool
+	Tell func(message string) bool
+	// Closed is told why a port of the node's for Ingresses is not open; "" when all are that have to be; nil: nobody is told. It
+	// must not wait.
+	Closed  func(why string)
 	Sources []Source
 }
 

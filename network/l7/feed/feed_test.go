@@ -279,9 +279,14 @@ func TestATakenPort(t *testing.T) {
 		}
 	}
 	l.world.MarkSynced()
+	closed := make(chan string, 16)
+	l.cfg.Closed = func(why string) { closed <- why }
 	l.make()
 	l.run(l.cert())
 	l.until("200 a")
+	if got := <-closed; !strings.HasPrefix(got, fmt.Sprintf("127.0.0.1:%d: ", l.cfg.Ports.HTTP)) {
+		t.Errorf("closed: %q", got)
+	}
 	want := fmt.Sprintf("cannot listen on 127.0.0.1:%d, which process %d (", l.cfg.Ports.HTTP, os.Getpid())
 	if got := <-l.told; !strings.HasPrefix(got, want) {
 		t.Errorf("told %q, want %q", got, want)
@@ -299,6 +304,9 @@ func TestATakenPort(t *testing.T) {
 	}
 	if len(l.told) > 0 {
 		t.Errorf("told again: %s", <-l.told)
+	}
+	if got := <-closed; got != "" || len(closed) > 0 {
+		t.Errorf("closed: %q, after which %d more is told", got, len(closed))
 	}
 }
 

@@ -3,8 +3,10 @@ package feed
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/network/l7"
@@ -13,12 +15,14 @@ import (
 
 // sockets are those that are open, and what was told of those that cannot be.
 type sockets struct {
-	open map[netip.AddrPort]*net.TCPListener
-	told map[netip.AddrPort]bool
+	open    map[netip.AddrPort]*net.TCPListener
+	told    map[netip.AddrPort]bool
+	failing map[netip.AddrPort]string // why
+	closed  *string                   // what Closed was told last; nil: nothing yet
 }
 
 func newSockets() sockets {
-	return sockets{open: map[netip.AddrPort]*net.TCPListener{}, told: map[netip.AddrPort]bool{}}
+	return sockets{open: map[netip.AddrPort]*net.TCPListener{}, told: map[netip.AddrPort]bool{}, failing: map[netip.AddrPort]string{}}
 }
 
 // wantedSockets are where the engine has to listen now, and whose connections each has.
@@ -57,6 +61,7 @@ func (f *Feed) listen() {
 			continue
 		}
 		delete(f.sockets.told, at)
+		delete(f.sockets.failing, at)
 		socket := l.(*net.TCPListener)
 		f.sockets.open[at] = socket
 		go func() {
@@ -65,6 +70,23 @@ func (f *Feed) listen() {
 			}
 		}()
 	}
+	f.sayClosed(wanted)
+}
+
+// sayClosed tells of the first port for Ingresses that is not open, if it is another than before, or that none is.
+func (f *Feed) sayClosed(wanted map[netip.AddrPort]l7.PointOf) {
+	why := ""
+	for _, at := range slices.SortedFunc(maps.Keys(f.sockets.failing), netip.AddrPort.Compare) {
+		if wanted[at] == nil {
+			delete(f.sockets.failing, at)
+		} else if why == "" && !slices.Contains(f.cfg.Engine, at) {
+			why = f.sockets.failing[at]
+		}
+	}
+	if f.cfg.Closed != nil && (f.sockets.closed == nil || *f.sockets.closed != why) {
+		f.sockets.closed = &why
+		f.cfg.Closed(why)
+	}
 }
 
 // taken tells that a socket cannot be opened, and by whose fault, once until it can.
@@ -72,6 +94,7 @@ func (f *Feed) taken(at netip.AddrPort, err error) {
 	if f.sockets.told[at] {
 		return
 	}
+	f.sockets.failing[at] = fmt.Sprintf("%s: %v", at, err)
 	message := fmt.Sprintf("cannot listen on %s: %v; it is tried again every %s", at, err, retryEvery)
 	if pid, name, taken := host.PortHolder("tcp", at); taken {
 		who := "a process that is not visible here"
