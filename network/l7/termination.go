@@ -50,38 +50,29 @@ func (e *Engine) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error
 // certificate is the one for an SNI: of the names that the table has, exact ones first; then by the certificates' own names; then the
 // first that may serve for every name.
 func (e *Engine) certificate(t *route.Termination, sni string) (*tls.Certificate, error) {
-	var named, byName, first *tls.Certificate
-	for i := range t.Certificates {
-		c := &t.Certificates[i]
-		fits := c.Host == "" || c.Host == sni || coversLabel(c.Host, sni)
-		if !fits {
-			continue
+	exact, wildcard, any := t.For(sni)
+	for _, named := range [][]route.Certificate{exact, wildcard} {
+		for i := range named {
+			if cert := e.config.Certificate(named[i].Secret); cert != nil {
+				return cert, nil
+			}
 		}
-		cert := e.config.Certificate(c.Secret)
+	}
+	var first *tls.Certificate
+	for i := range any {
+		cert := e.config.Certificate(any[i].Secret)
 		switch {
 		case cert == nil:
-		case c.Host != "" && c.Host == sni:
+		case sni != "" && cert.Leaf != nil && cert.Leaf.VerifyHostname(sni) == nil:
 			return cert, nil
-		case c.Host != "" && named == nil:
-			named = cert
-		case c.Host == "" && byName == nil && sni != "" && cert.Leaf != nil && cert.Leaf.VerifyHostname(sni) == nil:
-			byName = cert
-		case c.Host == "" && first == nil:
+		case first == nil:
 			first = cert
 		}
 	}
-	for _, cert := range []*tls.Certificate{named, byName, first} {
-		if cert != nil {
-			return cert, nil
-		}
+	if first != nil {
+		return first, nil
 	}
 	return e.selfSigned()
-}
-
-// coversLabel reports whether a wildcard stands for exactly one label of a host.
-func coversLabel(wildcard, host string) bool {
-	dot := strings.IndexByte(host, '.')
-	return strings.HasPrefix(wildcard, "*.") && dot > 0 && host[dot:] == wildcard[1:]
 }
 
 // selfSigned makes the certificate that is shown where there is no other. No client believes it, but it says what is wrong.

@@ -49,7 +49,7 @@ const limitNote = "counted for each path, and on each node by itself; of limit-r
 // rowsOfAuthentication say who somebody is.
 var rowsOfAuthentication = []row{
 	{name: "auth-type", guard: true, set: oneOf(func(s *settings) *string { return &s.authType }, "basic")},
-	{name: "auth-secret", level: Differs, note: "of the Ingress's own namespace only", guard: true, set: matching(secretRef, "is no name of a Secret", func(s *settings) *string { return &s.authSecret })},
+	{name: "auth-secret", level: Differs, note: "of the Ingress's own namespace only, with hashes of bcrypt ($2y$), apr1 and SHA-1 ({SHA})", guard: true, set: matching(secretRef, "is no name of a Secret", func(s *settings) *string { return &s.authSecret })},
 	{name: "auth-secret-type", guard: true, set: func(s *settings, value string) string {
 		s.authByUser = value == "auth-map"
 		return oneOf(nil, "auth-file", "auth-map")(s, value)

@@ -48,3 +48,19 @@ func TestI30_Paths(t *testing.T) {
 		}
 	}
 }
+
+// I44: a certificate for the very name goes before one for its wildcard, which covers one label.
+func TestI44_CertificatesBySNI(t *testing.T) {
+	term := Termination{}
+	for _, host := range []string{"", "", "*.a.x", "*.x", "a.x", "b.x", "b.x"} {
+		term.Certificates = append(term.Certificates, Certificate{Host: host})
+	}
+	for sni, want := range map[string][3]int{
+		"": {0, 0, 2}, "a.x": {1, 1, 2}, "b.x": {2, 1, 2}, "c.x": {0, 1, 2}, "y.a.x": {0, 1, 2}, "z.y.a.x": {0, 0, 2}, "x": {0, 0, 2}, "*.x": {1, 1, 2}, ".x": {0, 0, 2},
+	} {
+		exact, wildcard, any := term.For(sni)
+		if got := [3]int{len(exact), len(wildcard), len(any)}; got != want {
+			t.Errorf("%q: %v, want %v", sni, got, want)
+		}
+	}
+}

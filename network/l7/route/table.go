@@ -3,6 +3,8 @@ package route
 import (
 	"crypto/x509"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -78,10 +80,34 @@ type Stream struct {
 
 // Termination is how TLS is ended.
 type Termination struct {
-	// Certificates may serve; which does is decided by the SNI. Where none fits, the first one without a host does, and where
-	// there is none of that either, a certificate that the engine signs itself.
+	// Certificates may serve, in order of their Host; which does is decided by the SNI (For). Where none fits, the first one without
+	// a host does, and where there is none of that either, a certificate that the engine signs itself.
 	Certificates []Certificate
 	Clients      *ClientCheck // nil: clients show no certificate
+}
+
+// For are the certificates for an SNI, in lower case: those that are for it, those for the wildcard that covers it, and those that are
+// for no name and serve if they have it.
+func (t *Termination) For(sni string) (exact, wildcard, any []Certificate) {
+	wild := "*."
+	if dot := strings.IndexByte(sni, '.'); dot > 0 {
+		wild = "*" + sni[dot:]
+	}
+	any = t.of("")
+	if sni != "" {
+		exact, wildcard = t.of(sni), t.of(wild)
+	}
+	return exact, wildcard, any
+}
+
+// of are the certificates for a host.
+func (t *Termination) of(host string) []Certificate {
+	from, _ := slices.BinarySearchFunc(t.Certificates, host, func(c Certificate, host string) int { return strings.Compare(c.Host, host) })
+	to := from
+	for to < len(t.Certificates) && t.Certificates[to].Host == host {
+		to++
+	}
+	return t.Certificates[from:to]
 }
 
 // Certificate is a Secret of type kubernetes.io/tls.
