@@ -74,7 +74,7 @@ func (c *Controller) wanted(pools []plan.Pool, services []*corev1.Service, decis
 			a = &plan.Announce{Addr: addr}
 			all[addr] = a
 		}
-		if !local(svc) {
+		if !local(svc) || svc.Annotations[api.AnnotationL7] == api.L7Gateway { // every node's engine serves a Gateway
 			return
 		}
 		nodes := plan.LocalNodes(slicesOf[api.Name(svc)])
