@@ -144,8 +144,7 @@ func (a Agent) enter(ctx context.Context, base agentBase) (*join.Member, error) 
 	who := join.Machine{Server: a.Server, Name: base.name, Addrs: base.addrs, Secret: secret}
 	for {
 		member, err := who.Join(ctx, token)
-		var unreachable *net.OpError
-		if err == nil || !errors.Is(err, join.ErrLater) && (!errors.As(err, &unreachable) || unreachable.Op != "dial") {
+		if err == nil || !errors.Is(err, join.ErrLater) && !unreachable(err) {
 			return member, knownBy(err, filepath.Join(base.dir, "node-secret"))
 		}
 		select {
@@ -154,6 +153,13 @@ func (a Agent) enter(ctx context.Context, base agentBase) (*join.Member, error) 
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// unreachable reports whether an error says that nobody answers, or not in time.
+func unreachable(err error) bool {
+	var dial *net.OpError
+	var slow net.Error
+	return errors.As(err, &dial) && dial.Op == "dial" || errors.As(err, &slow) && slow.Timeout()
 }
 
 // agentBase is what an agent has of its machine before it joins: where it keeps its state, and where it records what it changes.
