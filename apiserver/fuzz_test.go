@@ -42,10 +42,10 @@ var examples = map[string]string{
 	"replicasets": `{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: r}, spec: {replicas: 1, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}}`,
 	"endpointslices": `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: s}}, addressType: IPv4, ports: [{name: a, port: 80, protocol: TCP, appProtocol: x}],
 		endpoints: [{addresses: [192.0.2.1], conditions: {ready: true}, hostname: h, nodeName: nodeode, zone: z, hints: {forZones: [{name: z}]}, targetRef: {kind: Pod, name: p}, deprecatedTopology: {a: b}}]}`,
-	"ingresses": `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i, annotations: {nginx.ingress.kubernetes.io/auth-secret: a/b}}, spec: {ingressClassName: c, defaultBackend: {resource: {apiGroup: a.b, kind: K, name: n}},
+	"ingresses": `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i, annotations: {nginx.ingress.kubernetes.io/auth-secret: a/b}}, spec: {ingressClassName: c, defaultBackend: {resource: {apiGroup: a.b, kind: K, name: one}},
 		tls: [{hosts: ["*.example.com"], secretName: s}], rules: [{host: a.example.com, http: {paths: [{path: /a, pathType: Prefix, backend: {service: {name: s, port: {number: 80}}}}, {pathType: ImplementationSpecific, backend: {service: {name: s, port: {name: http}}}}]}}]},
 		status: {loadBalancer: {ingress: [{ip: 192.0.2.1, ports: [{port: 80, protocol: TCP}]}, {hostname: a.example.com}]}}}`,
-	"ingressclasses": `{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: c, annotations: {ingressclass.kubernetes.io/is-default-class: "true"}}, spec: {controller: fairlead.dev/ingress, parameters: {apiGroup: a.b, kind: K, name: n, scope: Namespace, namespace: default}}}`,
+	"ingressclasses": `{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: c, annotations: {ingressclass.kubernetes.io/is-default-class: "true"}}, spec: {controller: fairlead.dev/ingress, parameters: {apiGroup: a.b, kind: K, name: one, scope: Namespace, namespace: default}}}`,
 	"leases":         `{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: l}, spec: {holderIdentity: a, leaseDurationSeconds: 3, renewTime: "2026-01-01T00:00:00.000000Z"}}`,
 	"widgets":        `{apiVersion: shop.example.com/v1, kind: Widget, metadata: {name: w}, spec: {size: 1, parts: [a, b]}}`,
 }
