@@ -172,7 +172,7 @@ var wrongs = map[string][]string{
 	"upstream-hash-by": {"", "$nope"}, "load-balance": {"ip_hash", "EWMA"}, "affinity": {"ip"}, "affinity-mode": {"x"}, "session-cookie-name": {"a b", "a=b"},
 	"session-cookie-samesite": {"lax"}, "session-cookie-max-age": {"-1", "1h"}, "whitelist-source-range": {"10.0.0.0/33", "x", "", "fe80::1%eth0"},
 	"denylist-source-range": {"nonsense"}, "limit-rps": {"many", "-3"}, "cors-allow-origin": {"b.x", "null", "https://*"}, "cors-allow-headers": {"a b"},
-	"auth-type": {"digest"}, "auth-secret": {"a/b/c", "UPPER"}, "auth-secret-type": {"x"}, "auth-realm": {`a"b`}, "auth-url": {"x", "http://", "http://a..b/", "https://$nope/"},
+	"auth-type": {"digest"}, "auth-secret": {"a/b/c", "UPPER"}, "auth-secret-type": {"x"}, "auth-realm": {`a"b`}, "auth-url": {"x", "http://", "http://a..b/", "https://$nope/", "http://127.0.0.1:10250/", "http://[::1]/", "http://localhost/", "http://169.254.169.254/latest", "http://0.0.0.0/", "http://[::ffff:127.0.0.1]/"},
 	"auth-method": {"get"}, "canary": {"1.5"}, "canary-by-header": {"a b"}, "canary-by-header-pattern": {"(", "(?=x)"}, "canary-weight": {"-1", "half"},
 	"canary-weight-total": {"0"}, "proxy-ssl-verify": {"true"}, "proxy-ssl-secret": {"a b"},
 }

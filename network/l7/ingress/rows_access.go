@@ -55,7 +55,12 @@ var rowsOfAuthentication = []row{
 		return oneOf(nil, "auth-file", "auth-map")(s, value)
 	}},
 	{name: "auth-realm", set: matching(`^[^"\\\x00-\x1f\x7f]+$`, "has characters that a realm cannot", func(s *settings) *string { return &s.authRealm })},
-	{name: "auth-url", guard: true, set: authAddress(func(s *settings) *string { return &s.authURL })},
+	{name: "auth-url", level: Differs, note: "not an address that is the node's own, as 127.0.0.1 is; NAME.NAMESPACE.svc is asked by its endpoints", guard: true, set: func(s *settings, value string) string {
+		if ofTheNode(value) {
+			return "is the node's own address: whoever may write an Ingress must not ask there"
+		}
+		return authAddress(func(s *settings) *string { return &s.authURL })(s, value)
+	}},
 	{name: "auth-method", guard: true, set: matching(`^[A-Z]+$`, "is no method in capitals", func(s *settings) *string { return &s.authMethod })},
 	{name: "auth-signin", set: authAddress(func(s *settings) *string { return &s.signIn })},
 	{name: "auth-signin-redirect-param", set: matching(`^[-A-Za-z0-9._~]+$`, "is no name of a parameter", func(s *settings) *string { return &s.signParam }), otherwise: "rd is used"},
@@ -83,6 +88,22 @@ func authAddress(field func(*settings) *string) func(*settings, string) string {
 		*field(s) = value
 		return ""
 	}
+}
+
+// ofTheNode reports whether an address is written as one that nodes alone reach: of the node itself, or of its link, where clouds
+// give away credentials.
+func ofTheNode(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return host == "localhost" || strings.HasSuffix(host, ".localhost")
+	}
+	addr = addr.Unmap()
+	return addr.IsLoopback() || addr.IsUnspecified() || addr.IsLinkLocalUnicast() || addr.IsMulticast()
 }
 
 // rowsOfCanaries make an Ingress an alternative for some of the requests of another.

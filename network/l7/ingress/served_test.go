@@ -247,6 +247,7 @@ func TestServedAnnotations(t *testing.T) {
 		}
 	}))
 	t.Cleanup(guard.Close)
+	c.service("shop", "guard", corev1.ServicePort{Port: 80})
 	a := func(pairs ...string) map[string]string {
 		m := map[string]string{}
 		for i := 0; i+1 < len(pairs); i += 2 {
@@ -262,7 +263,7 @@ func TestServedAnnotations(t *testing.T) {
 		one("moved", a("permanent-redirect", "https://new.x$request_uri", "permanent-redirect-code", "308"), "moved.x / web"),
 		one("www", a("from-to-www-redirect", "true", "server-alias", "alias.x"), "www.w.x / web"),
 		one("basic", a("auth-type", "basic", "auth-secret", "users", "auth-realm", "Staff"), "basic.x / web"),
-		one("external", a("auth-url", guard.URL+"/check", "auth-signin", "https://login.x/start", "auth-response-headers", "X-User"), "external.x / web"),
+		one("external", a("auth-url", "http://guard.shop.svc.cluster.local/check", "auth-signin", "https://login.x/start", "auth-response-headers", "X-User"), "external.x / web"),
 		one("deny", a("denylist-source-range", "127.0.0.0/8"), "deny.x / web"),
 		one("allow", a("whitelist-source-range", "192.0.2.0/24"), "allow.x / web"),
 		one("limit", a("limit-rps", "1", "limit-burst-multiplier", "2"), "limit.x / web"),
@@ -276,6 +277,7 @@ func TestServedAnnotations(t *testing.T) {
 		one("headers", a("fairlead.dev/request-headers", "X-Tenant: shop", "fairlead.dev/response-headers", "X-Frame-Options: DENY"), "headers.x / web"),
 	)
 	n.endpoints(types.NamespacedName{Namespace: "shop", Name: "web"}, 5)
+	n.engine.Endpoints(types.NamespacedName{Namespace: "shop", Name: "guard"}, 80, []lb.Backend{{Addr: netip.MustParseAddrPort(guard.Listener.Addr().String())}})
 	n.get("http://root.x/ 302 http://root.x/app", "http://root.x/app web:80", "http://ssl.x/a?b=c 308 https://ssl.x/a?b=c", "https://ssl.x/ web:80",
 		"http://moved.x/a?b=c 308 https://new.x/a?b=c", "http://w.x/a?b=c 308 http://www.w.x/a?b=c", "http://alias.x/ web:80", "http://deny.x/ 403", "http://allow.x/ 403",
 		"http://closed.x/ 503", "http://basic.x/ 401")
