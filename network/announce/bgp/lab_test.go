@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		speak(os.Stdin, os.Stdout)
 		return
 	}
+	if len(os.Args) == 2 && os.Args[1] == "announcer" {
+		announceWorld(os.Stdin, os.Stdout)
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -62,6 +66,8 @@ type node struct {
 	in     io.WriteCloser
 	states chan []State
 	log    *lines
+	// of an announcer: what it has answered
+	answers chan []map[string]any
 }
 
 // lines is what a program has written.
@@ -85,13 +91,21 @@ func (l *lines) String() string {
 // start starts the speaker of a node.
 func (n *node) start(wishes ...Wish) {
 	n.t.Helper()
-	cmd := exec.Command(os.Args[0], "speaker")
+	out := n.launch("speaker")
+	n.states = make(chan []State, 100)
+	go decode(out, n.states)
+	n.wish(wishes...)
+}
+
+// launch starts this program as a speaker or an announcer of the node.
+func (n *node) launch(as string) (out io.Reader) {
+	n.t.Helper()
+	cmd := exec.Command(os.Args[0], as)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	if out, err = cmd.StdoutPipe(); err != nil {
 		n.t.Fatal(err)
 	}
 	n.log = &lines{}
@@ -100,20 +114,29 @@ func (n *node) start(wishes ...Wish) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.cmd, n.in, n.states = cmd, in, make(chan []State, 100)
+	n.cmd, n.in = cmd, in
 	n.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	go func(to chan []State) {
-		defer close(to)
-		for decode := json.NewDecoder(out); ; {
-			var all []State
-			if decode.Decode(&all) != nil {
-				return
-			}
-			to <- all
-		}
-	}(n.states)
-	n.wish(wishes...)
+	if as == "announcer" {
+		n.answers = make(chan []map[string]any, 1)
+		go decode(out, n.answers)
+	}
+	return out
 }
+
+// decode reads what a program tells, value by value, until it ends.
+func decode[T any](from io.Reader, to chan<- T) {
+	defer close(to)
+	for decoder := json.NewDecoder(from); ; {
+		var v T
+		if decoder.Decode(&v) != nil {
+			return
+		}
+		to <- v
+	}
+}
+
+// pause lets a little time pass between two questions.
+func (n *node) pause() { time.Sleep(100 * time.Millisecond) }
 
 // wish tells the speaker what is wished.
 func (n *node) wish(wishes ...Wish) {
