@@ -26,7 +26,7 @@ func ingressPath(path string) string { return ingressRule("{http: {paths: [" + p
 
 const webBackend = "backend: {service: {name: web, port: {number: 80}}}"
 
-func TestI1_I9_Ingress(t *testing.T) {
+func TestI1_I9_I13_Ingress(t *testing.T) {
 	const subdomain = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com'"
 	const wildcard = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
 	first := "spec.rules[0].http.paths[0]"
@@ -59,6 +59,7 @@ func TestI1_I9_Ingress(t *testing.T) {
 		{"I9", ingressOf("{default" + strings.Replace(webBackend, "backend", "Backend", 1) + ", tls: [{hosts: ['*.example.com', a.example.com], secretName: cert}, {}]}"), ""},
 		{"I9 host", ingressOf("{default" + strings.Replace(webBackend, "backend", "Backend", 1) + ", tls: [{hosts: [A]}]}"), `spec.tls[0].hosts[0]: Invalid value: "A": ` + subdomain},
 		{"I9 secret", ingressOf("{default" + strings.Replace(webBackend, "backend", "Backend", 1) + ", tls: [{secretName: A}]}"), `spec.tls[0].secretName: Invalid value: "A": ` + subdomain},
+		{"I13", ingressOf("{ingressClassName: nobody, tls: [{secretName: nowhere}], rules: [{host: a.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: nowhere, port: {name: none}}}}]}}]}"), ""},
 		{"class name", ingressOf("{ingressClassName: A, default" + strings.Replace(webBackend, "backend", "Backend", 1) + "}"), `spec.ingressClassName: Invalid value: "A": ` + subdomain},
 	}
 	for _, kind := range []string{"Exact", "Prefix"} {
