@@ -20,6 +20,7 @@ const (
 	headSize   = 8 << 10   // of a head that a lane reads; a longer one is left to net/http
 	answerHead = 64 << 10  // of an endpoint's head
 	scratch    = 128 << 10 // of what is read at once
+	fair       = 8         // reads of one connection before it is the others' turn
 	mostKept   = 256       // connections to an endpoint, of one lane
 	keepFor    = time.Minute
 )
@@ -53,7 +54,8 @@ type lane struct {
 	spare    [][]byte // buffers of headSize
 	kept     map[*upstream.Endpoint][]*wire
 	closing  bool       // no connection is kept
-	again    []*session // that have more to do without an event
+	again    []*session // that have more to do without an event, when others had their turn
+	before   []*session // room for the next again
 	size     atomic.Int32
 
 	mu       sync.Mutex
@@ -141,11 +143,15 @@ func (l *lane) run() {
 				l.happened(at, ev.Events)
 			}
 		}
-		for len(l.again) > 0 {
-			s := l.again[len(l.again)-1]
-			l.again = l.again[:len(l.again)-1]
-			s.readHead()
+		turn := l.again
+		l.again = l.before[:0]
+		for _, s := range turn {
+			if s.fd >= 0 {
+				s.happened()
+			}
 		}
+		clear(turn)
+		l.before = turn
 		l.tend()
 	}
 	for _, at := range l.ends {
@@ -173,6 +179,9 @@ func (l *lane) wait() int {
 		}
 		l.until = due
 		_ = l.poller.SetReadDeadline(at) // it is open, and can be waited for
+	}
+	if len(l.again) > 0 {
+		return poll(l.epoll, l.events[:])
 	}
 	l.ready = 0
 	_ = l.waiter.Read(l.look) // an error is that due has come

@@ -144,7 +144,11 @@ func (s *session) unsent() {
 // pumpUp passes on what the client has sent of the body.
 func (s *session) pumpUp() {
 	l, w := s.lane, s.wire
-	for s.upload > 0 && w != nil && len(w.out) == 0 {
+	for turn := 0; s.upload > 0 && w != nil && len(w.out) == 0; turn++ {
+		if turn == fair {
+			l.again = append(l.again, s)
+			break
+		}
 		n, ok := s.read(l.in[:min(int64(len(l.in)), s.upload)])
 		if !ok {
 			s.abort(statusClientGone)
@@ -170,7 +174,11 @@ func (s *session) pumpUp() {
 // read passes on what the endpoint has answered.
 func (w *wire) read() {
 	s, l := w.end.session, w.lane
-	for s != nil && s.wire == w && w.readable && len(s.out) == 0 {
+	for turn := 0; s != nil && s.wire == w && w.readable && len(s.out) == 0; turn++ {
+		if turn == fair {
+			l.again = append(l.again, s)
+			break
+		}
 		had := copy(l.in, w.part)
 		n, ok := w.end.read(l.in[had:])
 		if n == 0 && ok {
