@@ -151,7 +151,7 @@ func (e *Engine) beginTLS(c *connection, entry *route.Entry) (handedOn bool) {
 	c.secure = true
 	switch {
 	case c.listener.Hosts == nil:
-	case secure.ConnectionState().NegotiatedProtocol == "h2" || len(e.lanes) == 0:
+	case secure.ConnectionState().NegotiatedProtocol == "h2" || e.noLanes:
 		return e.queue.put(secure)
 	default:
 		e.ride(c, secure)

@@ -4,7 +4,7 @@
 //	e := l7.New(l7.Config{...}, log)
 //	e.Serve(table)                      // whenever there is a new one
 //	e.Endpoints(service, port, list)    // whenever these change
-//	go e.Listen(socket, point)          // for each socket
+//	stop, err := e.Listen(socket, point) // for each socket
 //	e.Shutdown(ctx)
 //
 // The table and the endpoints are behind atomic pointers: a request sees one

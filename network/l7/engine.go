@@ -6,9 +6,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
+	"maps"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,22 +49,23 @@ type Engine struct {
 	metrics    *metrics
 	access     *accessLog
 
-	lanes []*lane
-	http  *http.Server
-	queue *queue // of connections for http
+	lanes   []*lane
+	noLanes bool // everything is net/http's, for tests that compare
+	http    *http.Server
+	queue   *queue // of connections for http
 
-	mu        sync.Mutex
-	closing   bool
-	listeners map[net.Listener]bool
-	open      map[*connection]bool // that are not http's, or not yet
-	outside   *http.Client         // of external authorization by URL
+	mu      sync.Mutex
+	closing bool
+	doors   map[*door]bool
+	open    map[*connection]bool // that are not http's, or not yet
+	outside *http.Client         // of external authorization by URL
 }
 
 // New returns an engine that serves nothing yet: every request gets 404.
 func New(config Config, log *slog.Logger) *Engine {
 	e := &Engine{
 		config: config, log: log, metrics: newMetrics(), access: newAccessLog(config.AccessLog, config.AccessEvery),
-		queue: newQueue(), listeners: map[net.Listener]bool{}, open: map[*connection]bool{},
+		queue: newQueue(), doors: map[*door]bool{}, open: map[*connection]bool{},
 		selfSigned: sync.OnceValues(selfSigned),
 	}
 	e.tls = &tls.Config{GetConfigForClient: e.configForClient}
@@ -84,7 +86,7 @@ func (e *Engine) newLanes() (all []*lane) {
 	for range min(runtime.GOMAXPROCS(0), 16) {
 		l, err := newLane(e)
 		if err != nil {
-			e.log.Warn("HTTP/1.1 is served by net/http alone", "err", err)
+			e.log.Error("there are fewer lanes for connections than processors", "err", err)
 			break
 		}
 		all = append(all, l)
@@ -114,74 +116,9 @@ type PointOf func(fd int) (route.Point, error)
 // At is the PointOf a socket that is one Point's alone.
 func At(p route.Point) PointOf { return func(int) (route.Point, error) { return p, nil } }
 
-// Listen accepts connections until the listener is closed (then its error is nil) or broken. The engine closes the
-// listener when it is shut down.
-func (e *Engine) Listen(l *net.TCPListener, of PointOf) error {
-	if !e.listening(l, true) {
-		return errors.Join(errShutDown, l.Close())
-	}
-	defer e.listening(l, false)
-	for pause := time.Duration(0); ; {
-		conn, err := l.AcceptTCP()
-		switch {
-		case err == nil:
-			pause = 0
-			e.accepted(conn, of)
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		default: // no file descriptors or memory left, or the client has gone
-			pause = min(max(2*pause, time.Millisecond), time.Second)
-			e.log.Warn("cannot accept a connection", "at", l.Addr(), "err", err, "again in", pause)
-			time.Sleep(pause)
-		}
-	}
-}
-
 var errShutDown = errors.New("the L7 engine has been shut down")
 
-// listening notes a listener or forgets it; false if the engine takes none any more.
-func (e *Engine) listening(l net.Listener, is bool) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !is {
-		delete(e.listeners, l)
-		return true
-	}
-	if !e.closing {
-		e.listeners[l] = true
-	}
-	return !e.closing
-}
-
-// accepted takes a connection. One that is plain HTTP from its first byte goes to a lane.
-func (e *Engine) accepted(conn *net.TCPConn, of PointOf) {
-	point, err := pointOf(conn, of)
-	if err != nil {
-		e.log.Debug("a connection leads nowhere", "from", conn.RemoteAddr(), "err", err)
-		_ = conn.Close() // there is nobody to tell
-		return
-	}
-	from := addrOf(conn.RemoteAddr())
-	entry := e.table.Load().Entries[point]
-	if entry != nil && entry.Protocol == route.HTTP && !trusted(entry.ProxyFrom, from.Addr()) && len(e.lanes) > 0 {
-		e.ride(&connection{Conn: conn, point: point, client: from}, nil)
-		return
-	}
-	go e.Conn(conn, point) // whatever else it is takes messages to find out
-}
-
-func pointOf(conn *net.TCPConn, of PointOf) (p route.Point, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return p, err
-	}
-	if failed := raw.Control(func(fd uintptr) { p, err = of(int(fd)) }); failed != nil {
-		return p, failed
-	}
-	return p, err
-}
-
-// ride puts a connection in the lane that has fewest.
+// ride puts a connection, whose TLS has begun, in the lane that has fewest.
 func (e *Engine) ride(c *connection, secure *tls.Conn) {
 	best := e.lanes[0]
 	for _, l := range e.lanes[1:] {
@@ -195,10 +132,7 @@ func (e *Engine) ride(c *connection, secure *tls.Conn) {
 		_ = c.Conn.Close() // what is left of it
 		return
 	}
-	s := &session{end: end{fd: fd}, lane: best, conn: c, tls: secure}
-	s.end.session = s
-	c.Conn = below{s}
-	if !best.adopt(s) {
+	if !best.adopt(newSession(best, fd, c, secure)) {
 		closeSocket(fd)
 	}
 }
@@ -207,10 +141,11 @@ func (e *Engine) ride(c *connection, secure *tls.Conn) {
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	e.closing = true
-	for l := range e.listeners {
-		_ = l.Close() // Listen returns
-	}
+	doors := slices.Collect(maps.Keys(e.doors))
 	e.mu.Unlock()
+	for _, d := range doors {
+		e.shut(d)
+	}
 	for _, l := range e.lanes {
 		l.stop(false)
 	}

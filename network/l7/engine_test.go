@@ -77,15 +77,13 @@ func (r *rig) listen(p route.Point) string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- r.Listen(l, At(p)) }()
-	r.t.Cleanup(func() {
-		_ = l.Close() // it may have been shut down
-		if err := <-done; err != nil {
-			r.t.Error(err)
-		}
-	})
-	return l.Addr().String()
+	addr := l.Addr().String()
+	stop, err := r.Listen(l, At(p))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(stop)
+	return addr
 }
 
 var (

@@ -52,6 +52,7 @@ type lane struct {
 	out      []byte // what is written next
 	date     dateLine
 	spare    [][]byte // buffers of headSize
+	tired    []*door  // at which accepting has failed
 	kept     map[*upstream.Endpoint][]*wire
 	closing  bool       // no connection is kept
 	again    []*session // that have more to do without an event, when others had their turn
@@ -59,7 +60,7 @@ type lane struct {
 	size     atomic.Int32
 
 	mu       sync.Mutex
-	adopted  []*session
+	wishes   []func() // of others, that the lane does
 	stopping bool
 	cutting  bool
 	stopped  chan struct{}
@@ -74,6 +75,7 @@ type end struct {
 	hangup   bool // the other side will send no more
 	session  *session
 	wire     *wire // nil: the end is the client's
+	door     *door // nil: it is a connection
 }
 
 func newLane(e *Engine) (*lane, error) {
@@ -105,15 +107,35 @@ func newLane(e *Engine) (*lane, error) {
 
 // adopt takes a connection; false if the lane has ended, or is about to.
 func (l *lane) adopt(s *session) bool {
+	l.size.Add(1)
+	if !l.do(func() { l.watch(s) }) {
+		l.size.Add(-1)
+		return false
+	}
+	return true
+}
+
+// do has the lane do something; false if it has ended, or is about to.
+func (l *lane) do(wish func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopping {
 		return false
 	}
-	l.adopted = append(l.adopted, s)
-	l.size.Add(1)
+	l.wishes = append(l.wishes, wish)
 	l.call()
 	return true
+}
+
+// watch begins to serve a connection.
+func (l *lane) watch(s *session) {
+	if err := l.add(&s.end); err != nil {
+		l.e.log.Warn("a connection cannot be watched", "err", err)
+		closeSocket(s.fd)
+		l.size.Add(-1)
+		return
+	}
+	s.begin()
 }
 
 // call has the lane look at what others want.
@@ -139,7 +161,9 @@ func (l *lane) run() {
 			ev := &l.events[i]
 			if int(ev.Fd) == l.wake {
 				stopping = l.called()
-			} else if at := l.ends[ev.Fd]; at != nil && at.born == ev.Pad {
+			} else if at := l.ends[ev.Fd]; at != nil && at.door != nil {
+				l.accept(at.door)
+			} else if at != nil && at.born == ev.Pad {
 				l.happened(at, ev.Events)
 			}
 		}
@@ -188,29 +212,23 @@ func (l *lane) wait() int {
 	return l.ready
 }
 
-// called takes the connections that were adopted; true if the lane is to stop.
+// called does what others want; true if the lane is to stop.
 func (l *lane) called() bool {
 	var count [8]byte
 	_, _ = readSocket(l.wake, count[:]) // that it is called is all it says
 	l.mu.Lock()
-	adopted, stopping, cutting := l.adopted, l.stopping, l.cutting
-	l.adopted = nil
+	wishes, stopping, cutting := l.wishes, l.stopping, l.cutting
+	l.wishes = nil
 	l.mu.Unlock()
-	for _, s := range adopted {
-		if err := l.add(&s.end); err != nil {
-			l.e.log.Warn("a connection cannot be watched", "err", err)
-			closeSocket(s.fd)
-			l.size.Add(-1)
-			continue
-		}
-		s.begin()
+	for _, wish := range wishes {
+		wish()
 	}
 	l.closing = stopping
 	for _, at := range l.ends {
 		switch {
 		case !stopping:
 			return false
-		case at == nil || at.wire != nil:
+		case at == nil || at.session == nil || at.wire != nil:
 		case cutting:
 			at.session.abort(http.StatusServiceUnavailable)
 		case at.session.phase == reading && len(at.session.in) == 0:
@@ -271,6 +289,11 @@ func (l *lane) tend() {
 	now := l.now.UnixNano()
 	if l.due != 0 && l.due <= now {
 		l.due = 0
+		tired := l.tired
+		l.tired = nil
+		for _, d := range tired {
+			l.attend(d)
+		}
 		for _, at := range l.ends {
 			if at == nil || at.wire != nil || at.session == nil {
 				continue

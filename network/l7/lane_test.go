@@ -62,10 +62,7 @@ func both(t *testing.T, a route.Action, h http.HandlerFunc) (lanes, plain string
 	}
 	with = newRig(t)
 	without := newRig(t)
-	for _, l := range without.lanes {
-		l.stop(false)
-	}
-	without.lanes = nil
+	without.noLanes = true
 	return start(with), start(without), with
 }
 

@@ -58,6 +58,13 @@ type session struct {
 	attempt  int64 // of this try
 }
 
+func newSession(l *lane, fd int, c *connection, secure *tls.Conn) *session {
+	s := &session{end: end{fd: fd}, lane: l, conn: c, tls: secure}
+	s.end.session = s
+	c.Conn = below{s}
+	return s
+}
+
 // begin is when a lane has adopted a connection.
 func (s *session) begin() {
 	if s.tls == nil {

@@ -2,6 +2,7 @@ package l7
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -69,11 +70,11 @@ func connOf(fd int) (net.Conn, error) {
 	return conn, errors.Join(err, f.Close())
 }
 
-// socketOf takes the socket out of a connection of package net, which is gone afterwards.
-func socketOf(conn net.Conn) (fd int, err error) {
-	tcp, ok := conn.(*net.TCPConn)
+// socketOf takes the socket out of a TCP connection or listener of package net, which is gone afterwards.
+func socketOf(conn io.Closer) (fd int, err error) {
+	tcp, ok := conn.(syscall.Conn)
 	if !ok {
-		return 0, errors.New("not a TCP connection")
+		return 0, errors.New("it has no socket")
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
@@ -83,7 +84,7 @@ func socketOf(conn net.Conn) (fd int, err error) {
 	if err = errors.Join(failed, err); err != nil {
 		return 0, err
 	}
-	return fd, tcp.Close()
+	return fd, conn.Close()
 }
 
 // closeSocket closes a socket that nobody watches.
@@ -108,3 +109,13 @@ func poll(epoll int, events []unix.EpollEvent) int {
 
 // shutdownSocket says that nothing more follows.
 func shutdownSocket(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
+
+func addrPort(a unix.Sockaddr) netip.AddrPort {
+	switch a := a.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}

@@ -34,22 +34,19 @@ func serveEngine(ctx context.Context, text []byte) error {
 	service := types.NamespacedName{Namespace: "default", Name: "web"}
 	e.Endpoints(service, 80, []lb.Backend{{Addr: at.Backend}})
 	e.Serve(tableOf(at, service))
-	ended := make(chan error, 2)
 	for _, addr := range []netip.AddrPort{at.Plain, at.Secure} {
 		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr))
 		if err != nil {
 			return err
 		}
-		go func() { ended <- e.Listen(l, l7.At(route.Point{Port: addr.Port()})) }()
+		if _, err := e.Listen(l, l7.At(route.Point{Port: addr.Port()})); err != nil {
+			return err
+		}
 	}
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		return e.Shutdown(ctx)
-	}
+	<-ctx.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	return e.Shutdown(ctx)
 }
 
 // tableOf has a route for the host of a place, at both of its ports.

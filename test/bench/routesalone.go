@@ -54,7 +54,9 @@ func routesAlone(ctx context.Context, backends map[string][]netip.AddrPort, n in
 	if err != nil {
 		return nil, err
 	}
-	go h.engine.Listen(l, l7.At(route.Point{Port: aloneAt.Port()}))
+	if _, err := h.engine.Listen(l, l7.At(route.Point{Port: aloneAt.Port()})); err != nil {
+		return nil, err
+	}
 	filled := h.fill()
 	took, err := h.switches(ctx, n)
 	return []row{filled, {fmt.Sprintf("changed Ingress handed over -> right answer, the engine alone, %s hosts", thousands(routesHosts)), percentiles(took), "-", budget{}}}, err

@@ -13,16 +13,16 @@ import (
 	"fairlead.dev/fairlead/network/l7/route"
 )
 
-// sockets are those that are open, and what was told of those that cannot be.
+// sockets are those that are open, with what closes each, and what was told of those that cannot be.
 type sockets struct {
-	open    map[netip.AddrPort]*net.TCPListener
+	open    map[netip.AddrPort]func()
 	told    map[netip.AddrPort]bool
 	failing map[netip.AddrPort]string // why
 	closed  *string                   // what Closed was told last; nil: nothing yet
 }
 
 func newSockets() sockets {
-	return sockets{open: map[netip.AddrPort]*net.TCPListener{}, told: map[netip.AddrPort]bool{}, failing: map[netip.AddrPort]string{}}
+	return sockets{open: map[netip.AddrPort]func(){}, told: map[netip.AddrPort]bool{}, failing: map[netip.AddrPort]string{}}
 }
 
 // wantedSockets are where the engine has to listen now, and whose connections each has.
@@ -45,9 +45,9 @@ func (f *Feed) wantedSockets() map[netip.AddrPort]l7.PointOf {
 // listen opens what has to be open and is not, and closes what need not be open any more.
 func (f *Feed) listen() {
 	wanted := f.wantedSockets()
-	for at, l := range f.sockets.open {
+	for at, stop := range f.sockets.open {
 		if wanted[at] == nil {
-			_ = l.Close() // connections that were accepted go on
+			stop() // connections that were accepted go on
 			delete(f.sockets.open, at)
 		}
 	}
@@ -62,13 +62,12 @@ func (f *Feed) listen() {
 		}
 		delete(f.sockets.told, at)
 		delete(f.sockets.failing, at)
-		socket := l.(*net.TCPListener)
-		f.sockets.open[at] = socket
-		go func() {
-			if err := f.engine.Listen(socket, of); err != nil {
-				f.log.Error("connections are not accepted any more", "at", at, "err", err)
-			}
-		}()
+		stop, err := f.engine.Listen(l.(*net.TCPListener), of)
+		if err != nil {
+			f.log.Error("connections are not accepted", "at", at, "err", err)
+			continue
+		}
+		f.sockets.open[at] = stop
 	}
 	f.sayClosed(wanted)
 }
