@@ -288,8 +288,8 @@ func TestCertificates(t *testing.T) {
 		listener("client.example", true, route.Termination{Certificates: []route.Certificate{{Secret: secret("c", certFor(t, nil, "client.example"))}}, Clients: &route.ClientCheck{CAs: clients}}),
 		listener("*.none.example", false, route.Termination{Certificates: []route.Certificate{{Secret: types.NamespacedName{Name: "gone"}}}}),
 		listener("*.example", true, route.Termination{Certificates: []route.Certificate{
-			{Host: "*.w.example", Secret: secret("w", certFor(t, nil, "wild"))}, {Host: "x.w.example", Secret: secret("x", certFor(t, nil, "exact"))},
 			{Secret: secret("d", certFor(t, nil, "default"))}, {Secret: secret("n", certFor(t, nil, "named.example"))},
+			{Host: "*.w.example", Secret: secret("w", certFor(t, nil, "wild"))}, {Host: "x.w.example", Secret: secret("x", certFor(t, nil, "exact"))},
 		}}),
 	}}}})
 	addr := r.listen(webS)

@@ -78,7 +78,7 @@ func (l *lane) attend(d *door) {
 	}
 	l.ends[d.fd] = &end{fd: d.fd, door: d}
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: int32(d.fd)}
-	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &ev); err != nil {
+	if err := watch(l.epoll, d.fd, &ev); err != nil {
 		l.e.log.Error("connections are not accepted", "err", err)
 	}
 }
@@ -93,13 +93,13 @@ func (l *lane) desert(d *door) {
 // accept takes some of the connections that wait at a door.
 func (l *lane) accept(d *door) {
 	for range atOnce {
-		fd, from, err := unix.Accept4(d.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch {
-		case err == nil:
-			l.admit(fd, addrPort(from), d.of)
-		case errors.Is(err, unix.EAGAIN):
+		fd, from, err := accept(d.fd)
+		switch err {
+		case 0:
+			l.admit(fd, from, d.of)
+		case unix.EAGAIN:
 			return
-		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR):
+		case unix.ECONNABORTED, unix.EINTR:
 		default: // no file descriptors or memory left
 			l.e.log.Warn("cannot accept a connection", "err", err)
 			unwatch(l.epoll, d.fd)

@@ -97,7 +97,7 @@ func newLane(e *Engine) (*lane, error) {
 		_ = l.poller.Close()
 		return nil, err
 	}
-	if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, l.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(l.wake)}); err != nil {
+	if err = watch(l.epoll, l.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(l.wake)}); err != nil {
 		_, _ = l.poller.Close(), unix.Close(l.wake)
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (l *lane) add(at *end) error {
 	}
 	at.born = int32(l.now.UnixNano()>>10) ^ int32(at.fd)
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(at.fd), Pad: at.born}
-	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, at.fd, &ev); err != nil {
+	if err := watch(l.epoll, at.fd, &ev); err != nil {
 		return err
 	}
 	l.ends[at.fd] = at
@@ -256,7 +256,7 @@ func (l *lane) add(at *end) error {
 func (l *lane) drop(at *end) {
 	if at.fd >= 0 {
 		l.ends[at.fd] = nil
-		_ = unix.Close(at.fd) // which also ends the watching
+		closeSocket(at.fd) // which also ends the watching
 		at.fd = -1
 	}
 }

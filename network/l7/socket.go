@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -88,7 +89,7 @@ func socketOf(conn io.Closer) (fd int, err error) {
 }
 
 // closeSocket closes a socket that nobody watches.
-func closeSocket(fd int) { _ = unix.Close(fd) }
+func closeSocket(fd int) { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
 
 // resetSocket has the closing of a socket break the connection, instead of ending it.
 func resetSocket(fd int) {
@@ -96,7 +97,34 @@ func resetSocket(fd int) {
 }
 
 // unwatch takes a socket from an epoll instance.
-func unwatch(epoll, fd int) { _ = unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, fd, nil) }
+func unwatch(epoll, fd int) {
+	_, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), unix.EPOLL_CTL_DEL, uintptr(fd), 0, 0, 0)
+}
+
+// watch adds a socket to an epoll instance.
+func watch(epoll, fd int, ev *unix.EpollEvent) error {
+	_, _, err := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), unix.EPOLL_CTL_ADD, uintptr(fd), uintptr(unsafe.Pointer(ev)), 0, 0)
+	if err != 0 {
+		return err
+	}
+	return nil
+}
+
+// accept takes a connection that waits at a listening socket.
+func accept(listener int) (fd int, from netip.AddrPort, err syscall.Errno) {
+	var a unix.RawSockaddrInet6 // has room for IPv4, whose port and family are at the same place
+	size := uint32(unsafe.Sizeof(a))
+	n, _, err := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&a)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if err != 0 {
+		return 0, from, err
+	}
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&a.Port))[:])
+	if a.Family == unix.AF_INET {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a))
+		return int(n), netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port), 0
+	}
+	return int(n), netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), port), 0
+}
 
 // poll returns the number of events that there are already.
 func poll(epoll int, events []unix.EpollEvent) int {
@@ -109,13 +137,3 @@ func poll(epoll int, events []unix.EpollEvent) int {
 
 // shutdownSocket says that nothing more follows.
 func shutdownSocket(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
-
-func addrPort(a unix.Sockaddr) netip.AddrPort {
-	switch a := a.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
-}

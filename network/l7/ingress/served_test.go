@@ -72,15 +72,13 @@ func (n *node) listen(port uint16) string {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- n.engine.Listen(l, l7.At(route.Point{Port: port})) }()
-	n.t.Cleanup(func() {
-		_ = l.Close() // it may have been shut down
-		if err := <-done; err != nil {
-			n.t.Error(err)
-		}
-	})
-	return l.Addr().String()
+	addr := l.Addr().String()
+	stop, err := n.engine.Listen(l, l7.At(route.Point{Port: port}))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(stop)
+	return addr
 }
 
 // endpoints gives a Service that many servers on each of its ports. Each answers with its Service, its number, and the request.
