@@ -61,7 +61,9 @@ type Feed struct {
 	sources  []contribution
 	poked    chan struct{}
 	used     map[types.NamespacedName]map[upstream.Key]struct{} // by Service: the pools that the table needs
-	wanted   []types.NamespacedName                             // Secrets
+	needed   needed
+	leaving  map[upstream.Key]time.Time // pools that it needs no more, and since when
+	wanted   []types.NamespacedName     // Secrets
 	place    place
 	sockets  sockets
 	unsaved  bool
@@ -80,7 +82,7 @@ func New(cfg Config, engine l7.Config, log *slog.Logger) *Feed {
 	f := &Feed{
 		cfg: cfg, log: log, entries: entry.New(), seen: map[types.NamespacedName]*corev1.Service{},
 		through: map[types.NamespacedName][]*route.Entry{}, refs: map[types.NamespacedName][]types.NamespacedName{},
-		used: map[types.NamespacedName]map[upstream.Key]struct{}{}, sources: make([]contribution, len(cfg.Sources)),
+		used: map[types.NamespacedName]map[upstream.Key]struct{}{}, needed: newNeeded(), leaving: map[upstream.Key]time.Time{}, sources: make([]contribution, len(cfg.Sources)),
 		sockets: newSockets(), poked: make(chan struct{}, 1),
 	}
 	engine.Secret, engine.Certificate = f.data, f.certificate
@@ -161,6 +163,7 @@ func (f *Feed) Run(ctx context.Context, w *world.World, s *secrets.Secrets) erro
 			changedSources = true
 		case <-retry.C:
 			f.listen()
+			f.forget()
 			continue
 		case <-save.C:
 			f.save()

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -12,8 +13,8 @@ import (
 	"fairlead.dev/fairlead/network/lb"
 )
 
-// publish makes a table of all entries and has the engine serve it. The endpoints that it needs are there before, and those that it
-// needs no more go after.
+// publish makes a table of all entries and has the engine serve it. The endpoints that it needs are there before; those that it
+// needs no more stay a while, for requests that have begun with the table before.
 func (f *Feed) publish() {
 	t := &route.Table{Entries: map[route.Point]*route.Entry{}}
 	if len(f.refs) > 0 && f.cfg.Ports.HTTP != 0 {
@@ -30,24 +31,22 @@ func (f *Feed) publish() {
 			t.Entries[point] = e
 		}
 	}
-	next := needs(t)
-	for _, name := range names(next) {
-		for key := range next[name] {
-			if _, told := f.used[name][key]; !told {
-				f.tell(key)
-			}
+	more, less := f.needed.update(t)
+	for _, key := range more {
+		if f.used[key.Service] == nil {
+			f.used[key.Service] = map[upstream.Key]struct{}{}
 		}
+		f.used[key.Service][key] = struct{}{}
+		delete(f.leaving, key)
+		f.tell(key)
 	}
-	before := f.used
-	f.used = next
 	f.table.Store(t)
 	f.engine.Serve(t)
-	for name, keys := range before {
-		for key := range keys {
-			if _, still := next[name][key]; !still {
-				f.set(key, nil)
-			}
+	for _, key := range less {
+		if delete(f.used[key.Service], key); len(f.used[key.Service]) == 0 {
+			delete(f.used, key.Service)
 		}
+		f.leaving[key] = time.Now()
 	}
 	f.want()
 }
@@ -72,12 +71,14 @@ func (f *Feed) want() {
 	}
 }
 
-func names(of map[types.NamespacedName]map[upstream.Key]struct{}) []types.NamespacedName {
-	all := make([]types.NamespacedName, 0, len(of))
-	for name := range of {
-		all = append(all, name)
+// forget takes away the endpoints that nobody has needed for a while.
+func (f *Feed) forget() {
+	for key, since := range f.leaving {
+		if time.Since(since) >= retryEvery {
+			delete(f.leaving, key)
+			f.set(key, nil)
+		}
 	}
-	return all
 }
 
 // tell tells the engine the endpoints of a Service's port.
@@ -119,54 +120,4 @@ func (f *Feed) endpoints(key upstream.Key) []lb.Backend {
 		}
 	}
 	return nil
-}
-
-// needs are the pools that a table's backends are, by Service.
-func needs(t *route.Table) map[types.NamespacedName]map[upstream.Key]struct{} {
-	all := map[types.NamespacedName]map[upstream.Key]struct{}{}
-	one := func(b *route.Backend) {
-		if b.Service.Name == "" {
-			return
-		}
-		if all[b.Service] == nil {
-			all[b.Service] = map[upstream.Key]struct{}{}
-		}
-		all[b.Service][upstream.Key{Service: b.Service, Port: b.Port, Local: b.Local}] = struct{}{}
-	}
-	for _, e := range t.Entries {
-		for _, l := range e.Listeners {
-			for i := range l.Streams {
-				for k := range l.Streams[i].Backends {
-					one(&l.Streams[i].Backends[k])
-				}
-			}
-			if l.Hosts == nil {
-				continue
-			}
-			l.Hosts.Each(func(h *route.Host) bool {
-				for _, r := range h.Rules {
-					eachBackend(&r.Action, one)
-				}
-				return true
-			})
-		}
-	}
-	return all
-}
-
-// eachBackend calls f with every backend that an action may send something to.
-func eachBackend(a *route.Action, f func(*route.Backend)) {
-	for i := range a.Mirrors {
-		f(&a.Mirrors[i].Backend)
-	}
-	for i := range a.Backends {
-		b := &a.Backends[i]
-		f(b)
-		for k := range b.Mirrors {
-			f(&b.Mirrors[k].Backend)
-		}
-	}
-	if a.External != nil && a.External.Backend != nil {
-		f(a.External.Backend)
-	}
 }
