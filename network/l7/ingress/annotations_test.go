@@ -212,6 +212,13 @@ func TestUnsupported(t *testing.T) {
 			}
 		}
 	}
+	for snippet, closed := range map[string]bool{"more_set_headers \"X-Deny: x\";": false, "deny all;": true, "if ($x) { return  403; }": true, "return 301 https://b.x;": false, "auth_request /x;": true, "denying": false} {
+		for _, name := range []string{"server-snippet", "configuration-snippet"} {
+			if r := actionWith(t, map[string]string{name: snippet}); (r.Action.Respond != nil) != closed {
+				t.Errorf("%s: %s closes: %v", name, snippet, !closed)
+			}
+		}
+	}
 	b := serve(t, newCluster(), one("a", map[string]string{"server-snippet": "deny all;", "cors-alow-origin": "x", "canary-wait": "3"}, "a.x / web"))
 	expect(t, "findings", b.said("a"), "AnnotationUnknown canary-wait, AnnotationUnknown cors-alow-origin, AnnotationNotSupported server-snippet")
 	expect(t, "nearest", nearest("cors-alow-origin")+" "+nearest("canary-wait")+" "+nearest("something-else-entirely"), "cors-allow-origin canary-weight ")
@@ -262,6 +269,11 @@ func TestExpressions(t *testing.T) {
 	regex := map[string]string{"use-regex": "true"}
 	b := serve(t, newCluster(), one("a", regex, "a.x /foo/.* ImplementationSpecific web", "a.x /foo/bar/.+ ImplementationSpecific api", "a.x /foo/bar Exact old"))
 	answers(t, b, "http://a.x/foo/bar old:80", "http://a.x/FOO/BAR web:80", "http://a.x/foo/BAR/x api:80", "http://a.x/fo 404")
+	// Of the same length, in the reverse order of their text, whichever Ingress is the elder.
+	b = serve(t, newCluster(), one("a", regex, "a.x /a.+ ImplementationSpecific web"), one("b", regex, "a.x /a.* ImplementationSpecific api"))
+	answers(t, b, "http://a.x/ab web:80", "http://a.x/a api:80")
+	b = serve(t, newCluster(), one("a", regex, "a.x /a.* ImplementationSpecific api"), one("b", regex, "a.x /a.+ ImplementationSpecific web"))
+	answers(t, b, "http://a.x/ab web:80", "http://a.x/a api:80")
 	for name, text := range map[string]string{
 		"look-ahead": `/(?!admin).*`, "back-reference": `/(a)\1`, "unclosed": `/(a`, "long": "/" + strings.Repeat("a", 2000),
 		"exploding": `/((((a{100}){100}){10}){10})`, "many": `/(a{1000})*`, "nested": "/" + strings.Repeat("(", 1010) + strings.Repeat(")", 13),

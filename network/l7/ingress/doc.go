@@ -12,13 +12,14 @@
 //
 // An annotation that keeps people out and cannot be done as it is written, because its value is wrong or because it is one of those
 // that are not supported, closes the paths of its Ingress: they answer 503. To leave the guard out would open what somebody closed.
-// Every other annotation that cannot be done is left out.
+// Snippets that do such things close as well. Every other annotation that cannot be done is left out.
 //
 // # Precedence
 //
 // Of the rules of a host, exact paths come first, then the longer path before the shorter, of those of one length prefixes by
-// element before those by byte and before expressions, then the elder Ingress, then the first in the Ingress; the default backends
-// come last. It is the order of the Ingress specification, and for expressions, whose length is that of their text, nginx'.
+// element before those by byte and before expressions, and expressions of one length in the reverse order of their text; the default
+// backends come last. Of two that are the same, the elder Ingress has it, or the first in the Ingress. It is the order of the Ingress
+// specification, and for expressions, whose length is that of their text, ingress-nginx'.
 //
 // # Annotations
 //

@@ -104,7 +104,11 @@ func Rows() []Row {
 	var list []Row
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		r := all[name]
-		list = append(list, Row{r.name, r.level, r.note, r.guard})
+		note := r.note
+		if r.guarding != nil {
+			note += ". One that denies, returns 401, 403, 404 or 444, or asks who somebody is, guards"
+		}
+		list = append(list, Row{r.name, r.level, note, r.guard})
 	}
 	return list
 }

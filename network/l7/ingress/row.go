@@ -25,6 +25,8 @@ type row struct {
 	note  string // how it differs, or how to say it otherwise; of what is Same, what is so without it
 	// guard: it keeps people out, so where it cannot be done nothing is served.
 	guard bool
+	// guarding are values that do, of an annotation that is none by itself; nil: none does.
+	guarding *regexp.Regexp
 	// idle are values that ask for nothing, with which it is Same whatever its level.
 	idle []string
 	// set takes a value into settings, or says what is wrong with it; nil: there is nothing to do.
@@ -84,7 +86,7 @@ func (r *row) read(s *settings, value string) Line {
 	case slices.Contains(r.idle, strings.ToLower(value)):
 		line.Level, line.Text = Same, ""
 	}
-	if r.guard && line.Level >= Unsupported {
+	if (r.guard || r.guarding != nil && r.guarding.MatchString(value)) && line.Level >= Unsupported {
 		s.close(&line)
 	} else if line.Level == Wrong {
 		line.Text += "; " + cmp.Or(r.otherwise, "it counts as not written")

@@ -1,5 +1,7 @@
 package ingress
 
+import "regexp"
+
 // rowsWithoutEffect ask for what is so anyway, or for the size of something that there is not. Their values are not looked at.
 var rowsWithoutEffect = []row{
 	{name: "service-upstream", level: Differs, note: "requests go to the endpoints, of which the Service's policies choose; sessions, retries and draining work, for which it is often wanted", idle: []string{"false"}},
@@ -45,10 +47,13 @@ const (
 	traceNote     = "no spans are sent; the headers of traces go through to the backend"
 )
 
+// guardingSnippet finds what keeps people out in a snippet.
+var guardingSnippet = regexp.MustCompile(`\b(deny|auth_basic|auth_request|auth_jwt|secure_link|ssl_verify_client|access_by_lua\w*|modsecurity\w*)\b|\breturn\s+(401|403|404|444)\b`)
+
 // rowsNotSupported are left out. Each says how to have it otherwise.
 var rowsNotSupported = []row{
-	{name: "configuration-snippet", level: Unsupported, note: snippetNote + "Headers: fairlead.dev/request-headers and fairlead.dev/response-headers; redirects, limits and lists of addresses have annotations"},
-	{name: "server-snippet", level: Unsupported, note: snippetNote + "Redirects, limits and lists of addresses have annotations; conditions on headers: an HTTPRoute"},
+	{name: "configuration-snippet", level: Unsupported, guarding: guardingSnippet, note: snippetNote + "Headers: fairlead.dev/request-headers and fairlead.dev/response-headers; redirects, limits and lists of addresses have annotations"},
+	{name: "server-snippet", level: Unsupported, guarding: guardingSnippet, note: snippetNote + "Redirects, limits and lists of addresses have annotations; conditions on headers: an HTTPRoute"},
 	{name: "stream-snippet", level: Unsupported, note: snippetNote + "TCP and UDP: a Service of type LoadBalancer, or a TCPRoute or UDPRoute"},
 	{name: "auth-snippet", level: Unsupported, note: snippetNote + "The server that is asked gets every header of the request"},
 	{name: "modsecurity-snippet", level: Unsupported, guard: true, note: wafNote},
