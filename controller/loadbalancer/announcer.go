@@ -31,11 +31,13 @@ const (
 type announcer struct {
 	mu    sync.Mutex // guards below
 	board *plan.Board
-	told  string // where everything was when the Services were last looked at
+	where string // everything was when the Services were last looked at
 	nodes map[string]*corev1.Node
 	busy  map[string]bool // nodes that are being asked
 	// silent are the nodes that did not answer last time.
 	silent map[string]bool
+	// work has a token when there may be something to do after a time in which there was nothing.
+	work chan struct{}
 }
 
 func (a *announcer) start(now time.Time) {
@@ -55,6 +57,10 @@ func (a *announcer) want(all []plan.Announce, nodes []*corev1.Node) {
 	}
 	a.board.SetNodes(may)
 	a.board.Want(all)
+	select {
+	case a.work <- struct{}{}:
+	default:
+	}
 }
 
 // find is which node announces an address, or why nobody does.
@@ -137,7 +143,7 @@ func (c *Controller) announcement(d plan.Decision, pools []plan.Pool) (reason, m
 		if !plan.Announced(pools, addr, kinds.AnnounceL2) {
 			continue
 		}
-		node, why := c.find(addr)
+		node, why := c.announcer.find(addr)
 		switch {
 		case node != "":
 			texts = append(texts, fmt.Sprintf("%s announced by node %s", addr, node))
@@ -159,7 +165,7 @@ func (c *Controller) tellExternal(services []*corev1.Service) {
 	for _, svc := range services {
 		for _, addr := range c.external(svc) {
 			key := string(svc.UID) + " " + addr.String()
-			node, why := c.find(addr)
+			node, why := c.announcer.find(addr)
 			switch {
 			case node != "":
 				now[key] = fmt.Sprintf("%s announced by node %s", addr, node)
@@ -181,41 +187,49 @@ func (c *Controller) tellExternal(services []*corev1.Service) {
 	c.told = now
 }
 
-// converse asks the nodes in every interval, until ctx is done.
+// converse asks the nodes in every interval in which there is something to announce, until ctx is done.
 func (c *Controller) converse(ctx context.Context) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	tick := time.NewTicker(announce.Interval)
 	defer tick.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		due, moved := c.announcer.step(time.Now())
+		due, idle, moved := c.announcer.step(time.Now())
 		c.wakeIf(moved)
 		for _, n := range due {
 			asking.Go(func() { c.askOne(ctx, n) })
 		}
+		next := tick.C
+		if idle {
+			next = nil
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-next:
+		case <-c.announcer.work:
+		}
 	}
 }
 
-// step decides who announces what, and returns the nodes to ask, which are busy then. moved: something is to be told.
-func (a *announcer) step(now time.Time) (due []*corev1.Node, moved bool) {
+// step decides who announces what, and returns the nodes to ask, which are busy then. idle: there is nothing to do until something else is
+// wanted. moved: something is to be told.
+func (a *announcer) step(now time.Time) (due []*corev1.Node, idle, moved bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.board.Step(now)
+	idle = true
 	for name, n := range a.nodes {
+		idle = idle && a.board.Idle(name)
 		if !a.busy[name] && !a.board.Idle(name) {
 			a.busy[name] = true
 			due = append(due, n)
 		}
 	}
 	where := a.board.Summary()
-	moved = where != a.told
-	a.told = where
-	return due, moved
+	moved = where != a.where
+	a.where = where
+	return due, idle, moved
 }
 
 // askOne has a conversation with one node.

@@ -55,7 +55,8 @@ type Controller struct {
 
 	own  kube.OwnWrites[string, *corev1.Service] // the statuses, all together: an address is one Service's
 	told map[string]string                       // what Events have said of where spec.externalIPs are announced; of the worker
-	announcer
+
+	announcer announcer
 }
 
 // New returns a Controller over the shared informers, which the caller starts, that writes with client and pools and asks the agents
@@ -71,6 +72,7 @@ func New(client kubernetes.Interface, pools *kube.Pools, shared informers.Shared
 		queue:      kube.NewQueue[string]("loadbalancer", lastRetry, log),
 		own:        kube.OwnWrites[string, *corev1.Service]{Shows: func(cached, asked *corev1.Service) bool { return sameStatus(cached, asked) }},
 		told:       map[string]string{},
+		announcer:  announcer{work: make(chan struct{}, 1)},
 	}
 	c.listed = []cache.DoneChecker{
 		kube.Watch(c.services, func(before, after *corev1.Service, _ bool) {

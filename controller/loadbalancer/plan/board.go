@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -51,6 +50,7 @@ type place struct {
 	lost   time.Time // since when there is no holder
 	nobody bool      // for so long that nodes would have answered
 	cannot map[string]refusal
+	why    string // what was said when no node was left to try; until one has begun
 }
 
 // refusal is what a node has said when it could not announce an address.
@@ -137,7 +137,7 @@ func (b *Board) Heard(now time.Time, node string, asked announce.Request, r anno
 			}
 			p.cannot[node], p.begun = refusal{why, now.Add(tryAgain)}, false
 		case !slices.Contains(r.Pending, a.Addr):
-			p.begun, p.before = true, ""
+			p.begun, p.before, p.why = true, "", ""
 		}
 	}
 }
@@ -194,6 +194,9 @@ func (b *Board) move(now time.Time, addr netip.Addr, to string) {
 		p = &place{fresh: true, lost: now}
 		b.places[addr] = p
 	}
+	if refused := slices.Sorted(maps.Keys(p.cannot)); to == "" && len(refused) > 0 {
+		p.why = "on node " + refused[0] + ": " + p.cannot[refused[0]].why
+	}
 	p.nobody = to == "" && p.holder == "" && now.Sub(p.lost) > announce.Silence
 	if p.before != "" && !b.nodes[p.before].lives(now) {
 		p.before = ""
@@ -249,13 +252,12 @@ func (b *Board) Where(addr netip.Addr) (node, why string) {
 		return p.before, ""
 	case a.Limited && len(a.Only) == 0:
 		return "", "no node has a ready endpoint, and externalTrafficPolicy is Local"
-	case p != nil && len(p.cannot) > 0:
-		first := slices.MinFunc(slices.Collect(maps.Keys(p.cannot)), func(x, y string) int { return cmp.Compare(x, y) })
-		return "", "on node " + first + ": " + p.cannot[first].why
-	case p != nil && p.nobody:
+	case p != nil && p.nobody && len(p.cannot) == 0:
 		return "", "no node that may announce it answers"
+	case p != nil:
+		return "", p.why // empty: a node is about to begin
 	}
-	return "", "" // a node is about to begin
+	return "", ""
 }
 
 // Summary is where everything is that is wanted, as a text that changes when that does.

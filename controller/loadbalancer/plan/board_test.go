@@ -161,6 +161,12 @@ func TestBoardProblems(t *testing.T) {
 	if node, why := p.board.Where(vip); node != "" || why != "on node a: 02:00:00:00:00:09 on link eth0 answers for it" {
 		t.Errorf("%q %q", node, why)
 	}
+	for range 3 * tryAgain / announce.Interval { // tried again, and told in the same words
+		p.pass(announce.Interval, vip)
+		if node, again := p.board.Where(vip); node != "" || again != "on node a: 02:00:00:00:00:09 on link eth0 answers for it" {
+			t.Fatalf("%q %q", node, again)
+		}
+	}
 	p.live["b"].problems = nil
 	p.pass(tryAgain+time.Second, vip)
 	if n := p.one(vip); n != "b" {
