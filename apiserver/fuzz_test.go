@@ -3,6 +3,7 @@ package apiserver_test
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,10 @@ var examples = map[string]string{
 		status: {loadBalancer: {ingress: [{ip: 192.0.2.1, ports: [{port: 80, protocol: TCP}]}, {hostname: a.example.com}]}}}`,
 	"ingressclasses": `{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: c, annotations: {ingressclass.kubernetes.io/is-default-class: "true"}}, spec: {controller: fairlead.dev/ingress, parameters: {apiGroup: a.b, kind: K, name: one, scope: Namespace, namespace: default}}}`,
 	"leases":         `{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: l}, spec: {holderIdentity: a, leaseDurationSeconds: 3, renewTime: "2026-01-01T00:00:00.000000Z"}}`,
-	"widgets":        `{apiVersion: shop.example.com/v1, kind: Widget, metadata: {name: w}, spec: {size: 1, parts: [a, b]}}`,
+	"addresspools":   `{apiVersion: fairlead.dev/v1, kind: AddressPool, metadata: {name: lan}, spec: {addresses: [192.0.2.0/28, "2001:db8::1-2001:db8::9"], autoAssign: false, priority: 3, serviceSelector: {matchLabels: {a: b}}, announce: [L2]}}`,
+	"bgppeers": `{apiVersion: fairlead.dev/v1, kind: BGPPeer, metadata: {name: tor}, spec: {peerAddress: 192.0.2.1, peerPort: 1179, peerASN: 64512, localASN: 64512, routerID: 192.0.2.2, passwordSecret: {name: s}, holdTimeSeconds: 9, multihop: 1,
+		gracefulRestartSeconds: 60, nodeSelector: {matchLabels: {a: b}}, pools: [{name: lan, communities: ["1:2", "1:2:3"], localPreference: 200}]}}`,
+	"widgets": `{apiVersion: shop.example.com/v1, kind: Widget, metadata: {name: w}, spec: {size: 1, parts: [a, b]}}`,
 }
 
 // Nothing that a client sends makes the server fail or panic.
@@ -65,7 +69,7 @@ func TestNonsenseIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		gvr, namespace := obj.GroupVersionKind().GroupVersion().WithResource(resource), "default"
-		if resource == "nodes" || resource == "ingressclasses" {
+		if slices.Contains([]string{"nodes", "ingressclasses", "addresspools", "bgppeers"}, resource) {
 			namespace = ""
 		}
 		apitest.Eventually(t, func() string { // the definition is established a moment later

@@ -40,7 +40,7 @@ type Answer struct {
 // Status is that of a BGPPeer, which may be the one that it has.
 func Status(p *kinds.BGPPeer, answers []Answer, now time.Time) kinds.BGPPeerStatus {
 	status := kinds.BGPPeerStatus{Conditions: slices.Clone(p.Status.Conditions)}
-	waiting := false
+	waiting := true // for all that are missing
 	for _, a := range answers {
 		if !p.Selects(a.Node.Labels) {
 			continue
@@ -49,7 +49,7 @@ func Status(p *kinds.BGPPeer, answers []Answer, now time.Time) kinds.BGPPeerStat
 		if n.Established {
 			status.Established++
 		}
-		waiting = waiting || !n.Established && now.Sub(n.Since.Time) < patience
+		waiting = waiting && (n.Established || now.Sub(n.Since.Time) < patience)
 		status.Nodes = append(status.Nodes, n)
 	}
 	status.Wanted = int32(len(status.Nodes))

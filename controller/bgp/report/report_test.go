@@ -42,6 +42,8 @@ func TestStatus(t *testing.T) {
 			"False Connecting 0/1 0 of 1 nodes have a session; node a1: the node does not know of this BGPPeer yet [a1 false]", " "},
 		"a node that is silent": {map[string]string{"rack": "b"}, []Answer{answer("a1", session(true, time.Hour, "")), silent},
 			"False Connecting 0/1 0 of 1 nodes have a session; node b9: its agent does not answer: timeout [b9 false]", " "},
+		"one is missing for long, another not yet there": {nil, []Answer{answer("a1", session(false, time.Hour, "nothing listens")), answer("a2")},
+			"False SessionsMissing 0/2 0 of 2 nodes have a session; node a1: nothing listens [a1 false a2 false]", "Warning SessionsMissing"},
 		"no node": {map[string]string{"rack": "z"}, []Answer{answer("a1")}, "False NoNode 0/0 no node has the labels of the nodeSelector []", "Warning NoNode"},
 	} {
 		p := &kinds.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: "tor", Generation: 3}}

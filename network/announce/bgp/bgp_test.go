@@ -72,11 +72,10 @@ func TestAttributes(t *testing.T) {
 		"n0": {"BGP.as_path: 64513\n", "BGP.local_pref: 100\n", "BGP.next_hop: 192.0.2.2\n", "BGP.community: (64513,100)\n", "BGP.large_community: (64513, 7, 9)\n"},
 		"n1": {"BGP.as_path: \n", "BGP.local_pref: 150\n", "BGP.next_hop: 192.0.2.6\n", "BGP.community: (64513,100)\n", "BGP.large_community: (64513, 7, 9)\n"},
 	} {
-		is := r.ask("show", "route", vip4.String(), "protocol", session, "all")
 		for _, line := range want {
-			if !strings.Contains(is, line) {
-				t.Errorf("%s lacks %q:\n%s", session, line, is)
-			}
+			r.await(fmt.Sprintf("%s has %q", session, line), func() bool {
+				return strings.Contains(r.ask("show", "route", vip4.String(), "protocol", session, "all"), line)
+			})
 		}
 	}
 }
