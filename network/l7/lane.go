@@ -3,6 +3,7 @@ package l7
 import (
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -164,14 +165,14 @@ func (l *lane) run() {
 			} else if at := l.ends[ev.Fd]; at != nil && at.door != nil {
 				l.accept(at.door)
 			} else if at != nil && at.born == ev.Pad {
-				l.happened(at, ev.Events)
+				l.guarded(at, func() { l.happened(at, ev.Events) })
 			}
 		}
 		turn := l.again
 		l.again = l.before[:0]
 		for _, s := range turn {
 			if s.fd >= 0 {
-				s.happened()
+				l.guarded(&s.end, s.happened)
 			}
 		}
 		clear(turn)
@@ -259,6 +260,28 @@ func (l *lane) drop(at *end) {
 		closeSocket(at.fd) // which also ends the watching
 		at.fd = -1
 	}
+}
+
+// guarded has a mistake in serving one connection end that connection, and no other, as net/http does.
+func (l *lane) guarded(at *end, f func()) {
+	defer func() {
+		mistake := recover()
+		if mistake == nil {
+			return
+		}
+		l.e.log.Error("a connection was given up", "panic", mistake, "stack", string(debug.Stack()))
+		if s := at.session; s != nil {
+			if s.wire != nil {
+				l.drop(&s.wire.end)
+			}
+			if s.fd >= 0 {
+				l.size.Add(-1)
+				l.drop(&s.end)
+			}
+		}
+		l.drop(at)
+	}()
+	f()
 }
 
 // happened notes what is new at a socket, and goes on with what waited for it.
