@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -212,6 +213,26 @@ func TestExternalAuth(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s with %q: %s, want %s", c.path, c.token, got, c.want)
 		}
+	}
+}
+
+// TestExternalAuthIsElsewhere: no name leads to what only the node itself may ask.
+func TestExternalAuthIsElsewhere(t *testing.T) {
+	asked := false
+	guard := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	defer guard.Close()
+	_, port, _ := net.SplitHostPort(guard.Listener.Addr().String())
+	client := newOutside(nil)
+	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "169.254.169.254", "[fe80::1%25lo]", "[::1]"} {
+		if res, err := client.Get("http://" + host + ":" + port); err == nil {
+			res.Body.Close()
+			t.Errorf("%s was asked", host)
+		} else if !strings.Contains(err.Error(), "only the node itself may ask") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if asked {
+		t.Error("the loopback was asked")
 	}
 }
 

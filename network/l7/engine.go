@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -28,6 +29,9 @@ type Config struct {
 	// Certificate returns the certificate and key of a Secret that the table names, nil if there is none. It is asked for each
 	// handshake, so the parsed certificate should be at hand, with its Leaf.
 	Certificate func(types.NamespacedName) *tls.Certificate
+	// MayAsk says whether a server of an ExternalAuth may be at an address that its URL has led to; nil: anywhere but on the node's
+	// own loopback and on link-local addresses.
+	MayAsk func(netip.Addr) bool
 	// AccessLog gets a line of JSON for each request; nil: there is no such log. One request of AccessEvery is written (0 and 1: all).
 	AccessLog   io.Writer
 	AccessEvery int
@@ -69,7 +73,7 @@ func New(config Config, log *slog.Logger) *Engine {
 		selfSigned: sync.OnceValues(selfSigned),
 	}
 	e.tls = &tls.Config{GetConfigForClient: e.configForClient}
-	e.outside = newOutside()
+	e.outside = newOutside(config.MayAsk)
 	e.http = e.newServer()
 	e.Serve(&route.Table{})
 	e.lanes = e.newLanes()

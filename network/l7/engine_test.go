@@ -49,6 +49,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, log: new(bytes.Buffer), keys: map[types.NamespacedName]map[string][]byte{}, cert: map[types.NamespacedName]*tls.Certificate{}}
 	r.Engine = New(Config{
+		MayAsk:      func(netip.Addr) bool { return true }, // the tests' servers are on the loopback
 		Secret:      func(n types.NamespacedName) map[string][]byte { return r.keys[n] },
 		Certificate: func(n types.NamespacedName) *tls.Certificate { return r.cert[n] },
 		AccessLog:   r,

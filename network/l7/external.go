@@ -2,10 +2,13 @@ package l7
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"syscall"
 	"time"
 
 	"fairlead.dev/fairlead/network/l7/route"
@@ -15,14 +18,30 @@ import (
 // authTimeout is how long the server of an ExternalAuth may take.
 const authTimeout = 10 * time.Second
 
-func newOutside() *http.Client {
+func newOutside(may func(netip.Addr) bool) *http.Client {
+	if may == nil {
+		may = elsewhere
+	}
+	dialer := &net.Dialer{Timeout: upstream.ConnectTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err == nil && !may(at.Addr().Unmap()) {
+			err = fmt.Errorf("%s is an address that only the node itself may ask", at.Addr())
+		}
+		return err
+	}}
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: upstream.ConnectTimeout}).DialContext, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
+			DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
 			TLSHandshakeTimeout: authTimeout, DisableCompression: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// elsewhere is not the node's own loopback, nor link-local, where clouds tell machines their credentials. Who writes an object
+// need not be trusted with either, whatever name leads there.
+func elsewhere(a netip.Addr) bool {
+	return !a.IsLoopback() && !a.IsUnspecified() && !a.IsLinkLocalUnicast() && !a.IsMulticast()
 }
 
 // authorized asks the server of an ExternalAuth about the request.

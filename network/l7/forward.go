@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (x *exchange) destination() *target {
 	case t == nil:
 		x.fail(http.StatusServiceUnavailable, "no backend of the route has a weight")
 	case t.Broken != "":
-		x.fail(http.StatusInternalServerError, "the backend of the route cannot be used: "+t.Broken)
+		x.fail(cmp.Or(t.Status, http.StatusInternalServerError), "the backend of the route cannot be used: "+t.Broken)
 		return nil
 	default:
 		x.service = t.Service

@@ -33,16 +33,19 @@ func (d *derivation) action(to *networkingv1.IngressBackend, where string) route
 	return a
 }
 
+// unavailable is the answer where a backend cannot be used (I50).
+const unavailable = 503
+
 // backend is the port of a Service, or why there is none (I49).
 func (d *derivation) backend(to *networkingv1.IngressBackend, where string) route.Backend {
-	b := route.Backend{Weight: 1, Protocol: d.settings.protocol}
+	b := route.Backend{Weight: 1, Protocol: d.settings.protocol, Status: unavailable}
 	if to.Service == nil {
 		b.Broken = "a resource as backend is not supported"
 		kind := "a resource"
 		if to.Resource != nil {
 			kind = to.Resource.Kind + " " + to.Resource.Name
 		}
-		d.find(ResourceBackend, Unsupported, where, kind+" as backend is not supported: requests for it get 500", "Name a Service as backend")
+		d.find(ResourceBackend, Unsupported, where, kind+" as backend is not supported: requests for it get 503", "Name a Service as backend")
 		return b
 	}
 	b.Service = types.NamespacedName{Namespace: d.ing.Namespace, Name: to.Service.Name}
@@ -65,11 +68,11 @@ func (d *derivation) port(name types.NamespacedName, wanted networkingv1.Service
 	}
 	svc := d.world.Service(name)
 	if svc == nil {
-		d.find(ServiceMissing, Wrong, where, fmt.Sprintf("there is no Service %s: requests for it get 500", name), "Create the Service, or name one that there is")
+		d.find(ServiceMissing, Wrong, where, fmt.Sprintf("there is no Service %s: requests for it get 503", name), "Create the Service, or name one that there is")
 		return wanted.Number, "the Service does not exist"
 	}
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
-		d.find(ServiceExternalName, Unsupported, where, fmt.Sprintf("Service %s is of type ExternalName, to which nothing is sent from here: requests for it get 500", name),
+		d.find(ServiceExternalName, Unsupported, where, fmt.Sprintf("Service %s is of type ExternalName, to which nothing is sent from here: requests for it get 503", name),
 			"Make it a Service without selector, and write an EndpointSlice with the addresses")
 		return wanted.Number, "the Service is of type ExternalName"
 	}
@@ -83,7 +86,7 @@ func (d *derivation) port(name types.NamespacedName, wanted networkingv1.Service
 	if said == "" {
 		said = strconv.Itoa(int(wanted.Number))
 	}
-	d.find(PortMissing, Wrong, where, fmt.Sprintf("Service %s has no TCP port %s: requests for it get 500", name, said), "Name one of its ports: "+ports(svc))
+	d.find(PortMissing, Wrong, where, fmt.Sprintf("Service %s has no TCP port %s: requests for it get 503", name, said), "Name one of its ports: "+ports(svc))
 	return wanted.Number, "the Service has no such port"
 }
 

@@ -15,7 +15,7 @@ var retryCodes = map[string]int{
 
 // rowsOfBackends say how backends are spoken to, and which endpoint is.
 var rowsOfBackends = []row{
-	{name: "backend-protocol", level: Differs, note: "HTTP, HTTPS, GRPC and GRPCS; AUTO_HTTP, FCGI and AJP are refused, and such backends answer 500", idle: []string{"http", "https", "grpc", "grpcs"}, set: protocol, otherwise: "its backends answer 500"},
+	{name: "backend-protocol", level: Differs, note: "HTTP, HTTPS, GRPC and GRPCS; AUTO_HTTP, FCGI and AJP are refused, and such backends answer 503", idle: []string{"http", "https", "grpc", "grpcs"}, set: protocol, otherwise: "its backends answer 503"},
 	{name: "proxy-body-size", note: "without it there is no limit; ingress-nginx has 1m then", set: size(func(s *settings) *int64 { return &s.maxBody })},
 	{name: "proxy-connect-timeout", set: number(1, 75, func(s *settings) *int { return &s.connect })},
 	{name: "proxy-send-timeout", note: "without it there is none; ingress-nginx has 60 seconds then", set: number(1, 1<<30, func(s *settings) *int { return &s.send })},

@@ -42,9 +42,9 @@ func Secrets(ing *networkingv1.Ingress, secret func(types.NamespacedName) *corev
 		content := secret(name)
 		switch {
 		case content == nil:
-			find(SecretMissing, "proxy-ssl-secret", fmt.Sprintf("there is no Secret %s: requests get 500", name), "Create it, with ca.crt, and with tls.crt and tls.key if backends ask for a certificate")
+			find(SecretMissing, "proxy-ssl-secret", fmt.Sprintf("there is no Secret %s: requests get 503", name), "Create it, with ca.crt, and with tls.crt and tls.key if backends ask for a certificate")
 		case s.sslVerify && !x509.NewCertPool().AppendCertsFromPEM(content.Data[corev1.ServiceAccountRootCAKey]):
-			find(SecretWrong, "proxy-ssl-secret", fmt.Sprintf("Secret %s has no certificate in ca.crt: requests get 500", name), "Put the authority's certificate there, in PEM")
+			find(SecretWrong, "proxy-ssl-secret", fmt.Sprintf("Secret %s has no certificate in ca.crt: requests get 503", name), "Put the authority's certificate there, in PEM")
 		}
 	}
 	name, ok := ingressrefs.Annotated(ing, ingressrefs.AnnotationAuthSecret)

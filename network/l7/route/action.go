@@ -135,8 +135,10 @@ type Backend struct {
 	Request, Response HeaderEdit
 	Rewrite           *Rewrite
 	Mirrors           []Mirror
-	// Broken is why nothing can be sent to it (it does not exist, or may not be named here): its share of requests gets 500.
+	// Broken is why nothing can be sent to it (it does not exist, or may not be named here): its share of requests gets Status,
+	// which is 500 unless it is set (Gateway API wants that; controllers of Ingresses give 503).
 	Broken string
+	Status int
 }
 
 // BackendProtocol is what a backend speaks.
