@@ -17,7 +17,7 @@ QUICK = ./alloc ./api/... ./apiserver/auth ./apiserver/loopback ./apiserver/turn
 	./node/nodestatus ./node/podlog ./node/probe ./node/spec ./pki/... ./test/chaos/history ./test/demoapp ./why
 
 # Packages in which much runs at once.
-RACE = ./kube ./network/dns ./controller/endpoints ./controller/external ./network/lb ./network/nft ./node ./network/route ./network/world
+RACE = ./kube ./network/announce ./network/dns ./controller/endpoints ./controller/external ./network/lb ./network/nft ./node ./network/route ./network/world
 
 # Packages whose tests compare the whole host before and after: nothing else may run beside them.
 ALONE = ./test/demos/... ./test/scenario/... ./test/chaos

@@ -48,6 +48,8 @@ type Reply struct {
 	Pending []netip.Addr `json:"pending,omitempty"`
 	// Problems are not announced, with the reason, as in "02:00:00:00:00:01 on link eth0 answers for it".
 	Problems map[netip.Addr]string `json:"problems,omitempty"`
+	// Rivals are others that say that they have addresses which this node announces, as in Problems.
+	Rivals map[netip.Addr]string `json:"rivals,omitempty"`
 	// Leaving says that the node is about to stop and that others are to take its addresses.
 	Leaving bool `json:"leaving,omitempty"`
 }

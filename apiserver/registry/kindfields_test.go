@@ -11,15 +11,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// decided are the fields of specifications: those that do what they say; those for the controller of a load balancer, which is not
-// ours; and those that are refused or told in a warning, of which TestKindWords, TestKindWarnings and TestS124_S133_Policies have rows.
+// decided are the fields of specifications: those that do what they say; those by which a load balancer that is not ours knows
+// what is for it; and those that are refused or told in a warning, of which TestKindWords, TestKindWarnings and TestS124_S133_Policies have rows.
 var decided = []struct {
 	spec                  any
 	done, handedOn, other string
 }{
 	{corev1.ServiceSpec{}, "Ports Selector ClusterIP ClusterIPs Type SessionAffinity SessionAffinityConfig LoadBalancerSourceRanges ExternalName " +
 		"ExternalTrafficPolicy HealthCheckNodePort PublishNotReadyAddresses IPFamilies IPFamilyPolicy AllocateLoadBalancerNodePorts " +
-		"InternalTrafficPolicy TrafficDistribution", "LoadBalancerIP LoadBalancerClass", "ExternalIPs"},
+		"InternalTrafficPolicy TrafficDistribution LoadBalancerIP", "LoadBalancerClass", "ExternalIPs"},
 	{corev1.ServicePort{}, "Name Protocol AppProtocol Port TargetPort NodePort", "", ""},
 	{appsv1.DeploymentSpec{}, "Replicas Selector Template Strategy MinReadySeconds RevisionHistoryLimit Paused ProgressDeadlineSeconds", "", ""},
 	{appsv1.DeploymentStrategy{}, "Type RollingUpdate", "", ""},

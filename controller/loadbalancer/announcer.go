@@ -24,6 +24,7 @@ import (
 const (
 	announced    = "AddressAnnounced"
 	notAnnounced = "AddressNotAnnounced"
+	contested    = "AddressContested"
 	waiting      = "AddressNotAnnouncedYet"
 )
 
@@ -63,11 +64,12 @@ func (a *announcer) want(all []plan.Announce, nodes []*corev1.Node) {
 	}
 }
 
-// find is which node announces an address, or why nobody does.
-func (a *announcer) find(addr netip.Addr) (node, why string) {
+// find is which node announces an address, or why nobody does; and who else claims it.
+func (a *announcer) find(addr netip.Addr) (node, why, rival string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.board.Where(addr)
+	node, why = a.board.Where(addr)
+	return node, why, a.board.Rival(addr)
 }
 
 // wanted are the addresses that nodes are to announce.
@@ -143,8 +145,10 @@ func (c *Controller) announcement(d plan.Decision, pools []plan.Pool) (reason, m
 		if !plan.Announced(pools, addr, kinds.AnnounceL2) {
 			continue
 		}
-		node, why := c.announcer.find(addr)
+		node, why, rival := c.announcer.find(addr)
 		switch {
+		case rival != "":
+			texts, reason = append(texts, fmt.Sprintf("%s announced by node %s, and %s", addr, node, rival)), contested
 		case node != "":
 			texts = append(texts, fmt.Sprintf("%s announced by node %s", addr, node))
 		case why != "":
@@ -165,7 +169,7 @@ func (c *Controller) tellExternal(services []*corev1.Service) {
 	for _, svc := range services {
 		for _, addr := range c.external(svc) {
 			key := string(svc.UID) + " " + addr.String()
-			node, why := c.announcer.find(addr)
+			node, why, _ := c.announcer.find(addr)
 			switch {
 			case node != "":
 				now[key] = fmt.Sprintf("%s announced by node %s", addr, node)

@@ -41,6 +41,8 @@ type cluster struct {
 	mu   sync.Mutex
 	dead map[string]bool
 	told map[string]announce.Request // the last list of each node
+	// rivals are who else claims addresses.
+	rivals map[netip.Addr]string
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -82,7 +84,7 @@ func (c *cluster) answer(_ context.Context, n *corev1.Node, r announce.Request) 
 	if r.Full {
 		c.told[n.Name] = r
 	}
-	return announce.Reply{Revision: c.told[n.Name].Revision}, nil
+	return announce.Reply{Revision: c.told[n.Name].Revision, Rivals: c.rivals}, nil
 }
 
 func (c *cluster) node(name string) {
@@ -353,6 +355,13 @@ func TestFailover(t *testing.T) {
 	svc := c.await("a", "announced", func(s *corev1.Service) bool {
 		return strings.HasPrefix(condition(s, api.ConditionAnnounced), "True")
 	})
+	c.mu.Lock()
+	c.rivals = map[netip.Addr]string{netip.MustParseAddr("192.0.2.1"): "02:00:00:00:00:09 on link eth0 claims it as well"}
+	c.mu.Unlock()
+	c.event("a", "AddressContested", "and 02:00:00:00:00:09 on link eth0 claims it as well")
+	c.mu.Lock()
+	c.rivals = nil
+	c.mu.Unlock()
 	first, second := "n1", "n2"
 	if strings.HasSuffix(condition(svc, api.ConditionAnnounced), "node n2") {
 		first, second = second, first

@@ -128,7 +128,7 @@ func (c *Controller) status(d plan.Decision, pools []plan.Pool) *corev1.Service 
 	} else {
 		setCondition(next, api.ConditionAssigned, d.Reason == plan.Assigned, d.Reason, d.Message)
 		if reason, message, said := c.announcement(d, pools); said {
-			setCondition(next, api.ConditionAnnounced, reason == announced, reason, message)
+			setCondition(next, api.ConditionAnnounced, reason == announced || reason == contested, reason, message)
 		} else {
 			meta.RemoveStatusCondition(&next.Status.Conditions, api.ConditionAnnounced)
 		}
@@ -173,7 +173,7 @@ func (c *Controller) tell(before, after *corev1.Service, d plan.Decision) {
 			continue
 		}
 		level := corev1.EventTypeWarning
-		if is.Status == metav1.ConditionTrue {
+		if is.Status == metav1.ConditionTrue && is.Reason != contested {
 			level = corev1.EventTypeNormal
 		}
 		c.events.Event(after, level, is.Reason, is.Message)

@@ -50,6 +50,7 @@ type place struct {
 	lost   time.Time // since when there is no holder
 	nobody bool      // for so long that nodes would have answered
 	cannot map[string]refusal
+	rival  string // who else claims it
 	why    string // what was said when no node was left to try; until one has begun
 }
 
@@ -137,7 +138,7 @@ func (b *Board) Heard(now time.Time, node string, asked announce.Request, r anno
 			}
 			p.cannot[node], p.begun = refusal{why, now.Add(tryAgain)}, false
 		case !slices.Contains(r.Pending, a.Addr):
-			p.begun, p.before, p.why = true, "", ""
+			p.begun, p.before, p.why, p.rival = true, "", "", r.Rivals[a.Addr]
 		}
 	}
 }
@@ -260,12 +261,20 @@ func (b *Board) Where(addr netip.Addr) (node, why string) {
 	return "", ""
 }
 
+// Rival says who else claims an address that a node announces; empty: nobody.
+func (b *Board) Rival(addr netip.Addr) string {
+	if p := b.places[addr]; p != nil && p.begun {
+		return p.rival
+	}
+	return ""
+}
+
 // Summary is where everything is that is wanted, as a text that changes when that does.
 func (b *Board) Summary() string {
 	var text strings.Builder
 	for _, addr := range slices.SortedFunc(maps.Keys(b.wanted), netip.Addr.Compare) {
 		node, why := b.Where(addr)
-		fmt.Fprintln(&text, addr, node, why)
+		fmt.Fprintln(&text, addr, node, why, b.Rival(addr))
 	}
 	return text.String()
 }

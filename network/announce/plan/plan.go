@@ -26,6 +26,7 @@ const (
 	askAgain   = 10 * time.Second // after somebody else had the address
 	refresh    = 30 * time.Second
 	defence    = 10 * time.Second // between two times that an address is defended
+	rivalry    = time.Minute      // for how long a rival is told of after it was heard
 )
 
 // burst are the pauses between the first times that the network is told.
@@ -66,8 +67,11 @@ type place struct {
 	links    []Link
 	step     int       // how often it was asked for, or told
 	next     time.Time // of the next thing to do
+	begun    time.Time
 	defended time.Time
 	why      string
+	rival    string // who was heard to claim what is announced here
+	until    time.Time
 }
 
 // Machine is what a node does about its addresses. It is plain data and not safe for concurrent use.
@@ -101,14 +105,24 @@ func (m *Machine) Told(now time.Time, r announce.Request) announce.Reply {
 			p.begin(now)
 		case placing, probing:
 			reply.Pending = append(reply.Pending, a)
-		case inUse, nowhere:
-			if reply.Problems == nil {
-				reply.Problems = map[netip.Addr]string{}
+		case announcing:
+			if p.rival != "" && now.Before(p.until) {
+				reply.Rivals = with(reply.Rivals, a, p.rival)
 			}
-			reply.Problems[a] = p.why
+		case inUse, nowhere:
+			reply.Problems = with(reply.Problems, a, p.why)
 		}
 	}
 	return reply
+}
+
+// with is a map with one more in it.
+func with(all map[netip.Addr]string, a netip.Addr, text string) map[netip.Addr]string {
+	if all == nil {
+		all = map[netip.Addr]string{}
+	}
+	all[a] = text
+	return all
 }
 
 // list makes the addresses those of a list.
@@ -176,7 +190,14 @@ func (m *Machine) put(now time.Time, p *place) {
 	}
 }
 
-func (p *place) begin(now time.Time) { p.state, p.step, p.next, p.why = announcing, 0, now, "" }
+// begin announces an address from now on.
+func (p *place) begin(now time.Time) {
+	p.begun, p.state, p.why = now, announcing, ""
+	p.tell(now)
+}
+
+// tell tells the network of an announced address anew.
+func (p *place) tell(now time.Time) { p.step, p.next = 0, now }
 
 // Leave has the control plane give the addresses to others. Those that are left are answered for until the end.
 func (m *Machine) Leave() { m.leaving = true }
@@ -193,16 +214,30 @@ func (m *Machine) Heard(now time.Time, link int, h wire.Heard) {
 		return
 	}
 	i := slices.IndexFunc(p.links, func(l Link) bool { return l.Index == link })
+	if i < 0 {
+		return
+	}
+	who := fmt.Sprintf("%s on link %s", h.From, p.links[i].Name)
 	switch {
-	case i < 0:
 	case p.state == probing || p.state == inUse:
 		p.state, p.next = inUse, now.Add(askAgain)
-		p.why = fmt.Sprintf("%s on link %s answers for it", h.From, p.links[i].Name)
+		p.why = who + " answers for it"
 	case p.state == announcing && now.Sub(m.asked) > announce.Silence:
 		p.state = yielded
-	case p.state == announcing && !p.Ending && now.Sub(p.defended) >= defence:
+	case p.state == announcing && !p.Ending:
+		p.heardOf(now, who)
+	}
+}
+
+// heardOf takes that somebody claims an announced address. Right after this node has begun, that may be the node before, which does not
+// know it yet.
+func (p *place) heardOf(now time.Time, who string) {
+	if now.Sub(p.begun) > announce.Silence {
+		p.rival, p.until = who+" claims it as well", now.Add(rivalry)
+	}
+	if now.Sub(p.defended) >= defence {
 		p.defended = now
-		p.begin(now)
+		p.tell(now)
 	}
 }
 

@@ -128,7 +128,25 @@ func TestSomebodyElse(t *testing.T) {
 	r.Heard(r.now, 2, wire.Heard{From: other, Tells: vip})
 	r.want("defended", r.pass(50*time.Millisecond), "N2@0")
 	r.Heard(r.now, 2, wire.Heard{From: other, Tells: vip})
+	if reply := r.told(announce.Address{Addr: vip}); len(reply.Rivals) != 0 {
+		t.Errorf("one that may be the node before: %+v", reply)
+	}
 	r.want("not in a quarrel", r.pass(40*time.Millisecond), "")
+}
+
+func TestRival(t *testing.T) {
+	r := start(t, eth0)
+	r.told(announce.Address{Addr: vip})
+	r.pass(2 * time.Second)
+	r.told(announce.Address{Addr: vip})
+	r.Heard(r.now, 2, wire.Heard{From: other, Tells: vip})
+	if reply := r.told(announce.Address{Addr: vip}); reply.Rivals[vip] != "02:00:00:00:00:09 on link eth0 claims it as well" || !r.asks(2, vip) {
+		t.Errorf("%+v", reply)
+	}
+	r.pass(rivalry)
+	if reply := r.told(announce.Address{Addr: vip}); len(reply.Rivals) != 0 {
+		t.Errorf("a minute later: %+v", reply)
+	}
 }
 
 func TestHandedOver(t *testing.T) {
