@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,11 +92,19 @@ func reachAPI(ctx context.Context, server string) ([]netip.AddrPort, error) {
 	return all, nft.Release(all)
 }
 
-// setSysctls makes the network namespace of this process one that forwards the families of the cluster.
-func setSysctls(services []netip.Prefix, set func(key, value string) error) error {
+// setSysctls makes the network namespace of this process one that forwards the families of the cluster, and does not tell the
+// neighbours of a node with these addresses about the L7 engine's.
+func setSysctls(services []netip.Prefix, addrs []netip.Addr, set func(key, value string) error) error {
 	var settings [][2]string
 	if !hasIPv6(services) || len(services) == 2 {
+		quiet, err := quietLinks(addrs)
+		if err != nil {
+			return fmt.Errorf("links of %v: %w", addrs, err)
+		}
 		settings = append(settings, [2]string{"net/ipv4/ip_forward", "1"})
+		for _, link := range quiet {
+			settings = append(settings, [2]string{"net/ipv4/conf/" + link + "/arp_ignore", "3"})
+		}
 	}
 	if hasIPv6(services) {
 		advertised, err := advertisedLinks()
@@ -113,6 +123,35 @@ func setSysctls(services []netip.Prefix, set func(key, value string) error) erro
 		}
 	}
 	return nil
+}
+
+// quietLinks are the links of a node's addresses on which the kernel would answer ARP for every address that the node has, also those
+// of scope host, which are nobody else's business (arp_ignore 0; with 3 it answers for all but these). Where somebody has
+// chosen another value that one is stricter.
+func quietLinks(addrs []netip.Addr) ([]string, error) {
+	all, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, a := range all {
+		ip, _ := netip.AddrFromSlice(a.IP)
+		if !slices.Contains(addrs, ip.Unmap()) {
+			continue
+		}
+		link, err := netlink.LinkByIndex(a.LinkIndex)
+		if err != nil {
+			return nil, err
+		}
+		now, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv4/conf", link.Attrs().Name, "arp_ignore"))
+		if err != nil {
+			return nil, err
+		}
+		if text := strings.TrimSpace(string(now)); text == "0" || text == "3" {
+			names = append(names, link.Attrs().Name)
+		}
+	}
+	return names, nil
 }
 
 // advertisedLinks are the links whose routers the kernel has learned by advertisement. A host that forwards would forget

@@ -113,7 +113,7 @@ func (a Agent) join(ctx context.Context, s config.Settings, base agentBase) (nod
 	}
 	spec.Networking, spec.serving = self.Networking, self.Serving
 	spec.clientCAs.AppendCertsFromPEM(self.CA)
-	spec.sysctls = func() error { return setSysctls(self.Networking.Services, base.sysctl) }
+	spec.sysctls = func() error { return setSysctls(self.Networking.Services, base.addrs, base.sysctl) }
 	var err error
 	if spec.addrs, err = nodeAddrs(base.addrs, spec.Services); err != nil {
 		return spec, nil, err

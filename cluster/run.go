@@ -162,7 +162,7 @@ func hostNode(inst instance.Instance, s config.Settings, cp *controlPlane, addrs
 	if err != nil {
 		return nodeSpec{}, err
 	}
-	sysctls := func() error { return setSysctls(s.Services, journal.Sysctl) }
+	sysctls := func() error { return setSysctls(s.Services, addrs, journal.Sysctl) }
 	spec := nodeSpec{Settings: s, addrs: addrs, dir: nodeDir(inst, s.NodeName), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server,
 		sysctls: sysctls, record: journal.Record, bound: nodeBound, written: cp.acknowledged, world: cp.world}
 	return spec, sysctls()
