@@ -85,7 +85,7 @@ func readWrk(out string) (s served, err error) {
 		return []time.Duration{d}
 	}
 	s.requests, _ = strconv.Atoi(find(`(\d+) requests in`))
-	s.p50, s.p99 = duration(find(`(?m)^\s+50%\s+(\S+)$`)), duration(find(`(?m)^\s+99%\s+(\S+)$`))
+	s.p50, s.p99 = duration(find(`(?m)^\s+50%\s+(\S+)\s*$`)), duration(find(`(?m)^\s+99%\s+(\S+)\s*$`))
 	if found := regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`).FindStringSubmatch(out); found != nil {
 		s.failed, _ = strconv.Atoi(found[1])
 	}

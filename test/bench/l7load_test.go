@@ -17,7 +17,7 @@ func TestReadWrk(t *testing.T) {
      50%    1.80ms
      75%    3.91ms
      90%   12.01ms
-     99%   10.50s
+     99%   10.50s 
   56741 requests in 2.00s, 9.58MB read
 `
 	want := served{requests: 56741, p50: []time.Duration{1800 * time.Microsecond}, p99: []time.Duration{10500 * time.Millisecond}}
