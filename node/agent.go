@@ -51,7 +51,7 @@ type Config struct {
 	ClusterRanges []netip.Prefix
 	// Metrics is where what the agent does is counted, under kubelet's names; nil: nowhere.
 	Metrics prometheus.Registerer
-	// Handlers are what the agent's API serves for others of its process, by path, to GET: /metrics, for one.
+	// Handlers are what the agent's API serves for others of its process, by path, as server.Config has them: /metrics, for one.
 	Handlers map[string]http.Handler
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
