@@ -500,7 +500,7 @@ func TestAccessLog(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	for _, want := range []string{
-		`"method":"GET","scheme":"http","host":"127.0.0.1:\d+","uri":"/lane\?a=b","proto":"HTTP/1.1","status":200,"bytes":\d+,"seconds":[\d.e-]+,"user_agent":"me","rule":"Ingress / /lane","service":"ns/web","endpoint":"127.0.0.1:\d+","tries":1`,
+		`"method":"GET","scheme":"http","host":"127.0.0.1:\d+","uri":"/lane\?a=b","proto":"HTTP/1.1","status":200,"bytes":\d+,"seconds":[\d.e-]+,"user_agent":"me","rule":"Ingress / /lane","service":"ns/web","endpoint":"127.0.0.1:\d+","tries":1,"id":"[0-9a-f]{32}"`,
 		`"uri":"/plain",.*"status":200,.*"tries":1`, `"uri":"/none",.*"status":404`,
 	} {
 		if !regexp.MustCompile(want).MatchString(r.logged()) {

@@ -51,6 +51,9 @@ func (l *lane) composeRequest(b []byte, s *session) []byte {
 	if r.ID == nil {
 		b = append(b, "X-Request-Id: "...)
 		b = appendHex(appendHex(b, rand.Uint64()), rand.Uint64())
+		if s.line != nil {
+			s.line.ID = string(b[len(b)-32:])
+		}
 		b = append(b, "\r\n"...)
 	}
 	b = append(append(b, s.target.request.lines...), "\r\n"...)
