@@ -64,7 +64,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if s.Networking.Ingress == nil {
 		classes = nil
 	}
-	follow := secrets.New(client, log.With("part", "ingress"))
+	follows := ingress.Follows{Secrets: secrets.New(client, log.With("part", "ingress")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "ingress"))}
 	runs := map[string]func(context.Context) error{
 		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
 		"scheduler":    scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
@@ -72,8 +72,9 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"nodes":        nodes.New(client, shared, s.Pods, metrics, log.With("part", "nodes")).Run,
 		"external":     external.New(client, shared, external.Agents(caller, ca.Pool()), metrics, log.With("part", "external")).Run,
 		"garbage":      collector.Run,
-		"ingress":      ingress.New(client, shared, follow, classes, log.With("part", "ingress")).Run,
-		"secrets":      follow.Run,
+		"ingress":      ingress.New(client, shared, follows, classes, log.With("part", "ingress")).Run,
+		"secrets":      follows.Secrets.Run,
+		"configmaps":   follows.ConfigMaps.Run,
 		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(caller, ca.Pool()), addresses, log.With("part", "loadbalancer")).Run,
 		"gateway":      gateway.New(client, cfg, shared, customs, log.With("part", "gateway")).Run,
 		"bgp":          bgp.New(client, routers, shared, bgp.Agents(caller, ca.Pool()), log.With("part", "bgp")).Run,

@@ -70,10 +70,11 @@ func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.W
 	}
 	e.tellBy(kube.Recorder(ctx, client, corev1.EventSource{Component: "fairlead-l7", Host: n.NodeName}), n.NodeName)
 	metrics.MustRegister(e.Engine())
-	follow := secrets.New(client, log.With("part", "l7"))
-	g.Go(named("secrets", ctx, follow.Run))
+	follows := feed.Follows{Secrets: secrets.New(client, log.With("part", "l7")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "l7"))}
+	g.Go(named("secrets", ctx, follows.Secrets.Run))
+	g.Go(named("configmaps", ctx, follows.ConfigMaps.Run))
 	g.Go(named("no-ingress", ctx, func(ctx context.Context) error { return e.keepMark(ctx, client, w, n.NodeName) }))
-	g.Go(named("l7", ctx, func(ctx context.Context) error { return e.Run(ctx, w, follow) }))
+	g.Go(named("l7", ctx, func(ctx context.Context) error { return e.Run(ctx, w, follows) }))
 	return e.Feed
 }
 

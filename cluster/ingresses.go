@@ -91,9 +91,17 @@ func checkAll(ctx context.Context, client kubernetes.Interface) ([]IngressRemark
 	if err != nil && !apierrors.IsForbidden(err) {
 		return nil, fmt.Errorf("list Secrets: %w", err)
 	}
-	world := ingress.Objects(classes.Items, services.Items, secrets.Items)
-	if err != nil {
+	hidden := err != nil
+	configMaps, err := client.CoreV1().ConfigMaps(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil && !apierrors.IsForbidden(err) {
+		return nil, fmt.Errorf("list ConfigMaps: %w", err)
+	}
+	world := ingress.Objects(classes.Items, services.Items, secrets.Items, configMaps.Items)
+	if hidden {
 		world.Secret = nil // who may not see them is not told that they are missing
+	}
+	if err != nil {
+		world.ConfigMap = nil
 	}
 	var all []*networkingv1.Ingress
 	for i := range list.Items {

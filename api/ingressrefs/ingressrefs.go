@@ -1,5 +1,5 @@
-// Package ingressrefs lists the Secrets that an Ingress names: what a node must read to serve it, and all of its namespace that a
-// node may read because of it. It only computes.
+// Package ingressrefs lists the Secrets and ConfigMaps that an Ingress names: what a node must read to serve it, and all of its
+// namespace that a node may read because of it. It only computes.
 package ingressrefs
 
 import (
@@ -12,12 +12,14 @@ import (
 	"fairlead.dev/fairlead/api"
 )
 
-// Annotations that name a Secret, as ingress-nginx has them.
+// Annotations that name a Secret or a ConfigMap, as ingress-nginx has them.
 const (
 	// AnnotationAuthSecret names that with the users of basic authentication.
 	AnnotationAuthSecret = "nginx.ingress.kubernetes.io/auth-secret"
 	// AnnotationBackendSecret names that with the authorities of backends, and the certificate that is shown to them.
 	AnnotationBackendSecret = "nginx.ingress.kubernetes.io/proxy-ssl-secret"
+	// AnnotationHeaders names the ConfigMap with headers of answers.
+	AnnotationHeaders = "nginx.ingress.kubernetes.io/custom-headers"
 )
 
 // Secrets are the Secrets that an Ingress names, each once, in order of their names. All are of its own namespace: one that an
@@ -27,17 +29,28 @@ func Secrets(ing *networkingv1.Ingress) []types.NamespacedName {
 	for i := range ing.Spec.TLS {
 		all = append(all, types.NamespacedName{Namespace: ing.Namespace, Name: ing.Spec.TLS[i].SecretName})
 	}
-	for _, annotation := range []string{AnnotationAuthSecret, AnnotationBackendSecret} {
-		if name, ok := Annotated(ing, annotation); ok {
-			all = append(all, name)
-		}
-	}
+	all = append(all, annotated(ing, AnnotationAuthSecret, AnnotationBackendSecret)...)
 	all = slices.DeleteFunc(all, func(n types.NamespacedName) bool { return n.Name == "" })
 	slices.SortFunc(all, api.CompareNames)
 	return slices.Compact(all)
 }
 
-// Annotated is the Secret that one of the annotations names, written as NAME or NAMESPACE/NAME; false if there is none, or it is of
+// ConfigMaps are the ConfigMaps that an Ingress names, likewise.
+func ConfigMaps(ing *networkingv1.Ingress) []types.NamespacedName {
+	return annotated(ing, AnnotationHeaders)
+}
+
+func annotated(ing *networkingv1.Ingress, annotations ...string) []types.NamespacedName {
+	var all []types.NamespacedName
+	for _, annotation := range annotations {
+		if name, ok := Annotated(ing, annotation); ok {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// Annotated is the Secret or ConfigMap that one of the annotations names, written as NAME or NAMESPACE/NAME; false if there is none, or it is of
 // another namespace.
 func Annotated(ing *networkingv1.Ingress, annotation string) (name types.NamespacedName, ok bool) {
 	text := strings.TrimSpace(ing.Annotations[annotation])

@@ -36,5 +36,13 @@ func TestSecrets(t *testing.T) {
 		if got := fmt.Sprint(Secrets(ing)); got != test.want {
 			t.Errorf("%v, %q: %s, want %s", test.tls, test.auth, got, test.want)
 		}
+		if got := ConfigMaps(ing); len(got) != 0 {
+			t.Errorf("%q: ConfigMaps %v, and none is named", test.auth, got)
+		}
+		headers := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Annotations: map[string]string{AnnotationHeaders: test.auth}}}
+		ing.Spec.TLS = nil
+		if got, want := fmt.Sprint(ConfigMaps(headers)), fmt.Sprint(Secrets(ing)); got != want || len(Secrets(headers)) != 0 {
+			t.Errorf("%q: ConfigMaps %s, want %s, and no Secrets", test.auth, got, want)
+		}
 	}
 }

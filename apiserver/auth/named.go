@@ -17,16 +17,19 @@ import (
 	"fairlead.dev/fairlead/apiserver/registry"
 )
 
-// serves says whether nodes serve something that names a Secret: every node serves every Ingress of a class of ours, and may have
-// a session with every BGPPeer. What else may name one (a listener's certificate) is asked here, too.
-func (b *Bound) serves(ctx context.Context, secret types.NamespacedName) (bool, error) {
-	if secret.Namespace == "" || secret.Name == "" || b.Ingresses == nil {
+// serves says whether nodes serve something that names a Secret or a ConfigMap: every node serves every Ingress of a class of ours,
+// and may have a session with every BGPPeer. What else may name one (a listener's certificate) is asked here, too.
+func (b *Bound) serves(ctx context.Context, resource string, name types.NamespacedName) (bool, error) {
+	if name.Namespace == "" || name.Name == "" || b.Ingresses == nil {
 		return false, nil
 	}
-	if names, err := b.peerNames(ctx, secret); names || err != nil {
+	if resource == "configmaps" {
+		return b.ingressNames(ctx, naming{fields.Everything(), registry.IngressConfigMapIndex, name}, ingressrefs.ConfigMaps)
+	}
+	if names, err := b.peerNames(ctx, name); names || err != nil {
 		return names, err
 	}
-	return b.ingressNames(ctx, secret)
+	return b.ingressNames(ctx, naming{fields.Everything(), registry.IngressSecretIndex, name}, ingressrefs.Secrets)
 }
 
 // peerNames says whether a Secret is the password of a BGPPeer.
@@ -49,17 +52,17 @@ func (b *Bound) peerNames(ctx context.Context, secret types.NamespacedName) (boo
 	return false, nil
 }
 
-// ingressNames says whether an Ingress that is served names a Secret.
-func (b *Bound) ingressNames(ctx context.Context, secret types.NamespacedName) (bool, error) {
-	ctx = genericapirequest.WithNamespace(ctx, secret.Namespace)
+// ingressNames says whether an Ingress that is served names an object; refs are those that one names.
+func (b *Bound) ingressNames(ctx context.Context, object naming, refs func(*networkingv1.Ingress) []types.NamespacedName) (bool, error) {
+	ctx = genericapirequest.WithNamespace(ctx, object.name.Namespace)
 	for _, version := range versions() {
-		list, err := b.list(ctx, b.Ingresses, version, naming{fields.Everything(), secret})
+		list, err := b.list(ctx, b.Ingresses, version, object)
 		if err != nil {
 			return false, err
 		}
 		ingresses := list.(*networkingv1.IngressList).Items
 		for i := range ingresses {
-			if !slices.Contains(ingressrefs.Secrets(&ingresses[i]), secret) {
+			if !slices.Contains(refs(&ingresses[i]), object.name) {
 				continue
 			}
 			if ours, err := b.serving(ctx, api.ClassOf(&ingresses[i])); ours || err != nil {
@@ -88,16 +91,17 @@ func (b *Bound) serving(ctx context.Context, class string) (bool, error) {
 	return false, nil
 }
 
-// naming selects the Ingresses that name a Secret. The watch cache finds them by its index, which alone knows the field; where
+// naming selects the Ingresses that name an object. The watch cache finds them by its index, which alone knows the field; where
 // there is no index, as while the cache is being filled, it selects all, and who asks looks at each.
 type naming struct {
 	fields.Selector
-	secret types.NamespacedName
+	index string
+	name  types.NamespacedName
 }
 
 // RequiresExactMatch is what an index is chosen by.
 func (n naming) RequiresExactMatch(field string) (value string, found bool) {
-	return n.secret.String(), field == registry.IngressSecretIndex
+	return n.name.String(), field == n.index
 }
 
 // Empty is false: the selector selects.

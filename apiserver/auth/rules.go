@@ -79,7 +79,7 @@ func nodeRules() []rule {
 	return []rule{
 		{verbs: read(), resources: []string{"services", "endpoints", "nodes", "namespaces"}},
 		{verbs: []string{"get"}, resources: []string{"secrets", "configmaps"}, limit: referred},
-		{verbs: read(), resources: []string{"secrets"}, limit: served},
+		{verbs: read(), resources: []string{"secrets", "configmaps"}, limit: served},
 		{verbs: read(), group: "discovery.k8s.io", resources: []string{"endpointslices"}},
 		{verbs: read(), group: "networking.k8s.io", resources: []string{"ingresses", "ingressclasses"}},
 		{verbs: read(), group: kinds.GroupName, resources: []string{"addresspools", "bgppeers"}},
@@ -153,7 +153,7 @@ func (l limit) allows(ctx context.Context, a authorizer.Attributes, node string,
 	case referred:
 		return known.refers(ctx, node, a.GetNamespace(), a.GetResource(), a.GetName())
 	case served: // the name of a list or watch is the one it selects, as k8s.io/apiserver reads requests
-		return known.serves(ctx, types.NamespacedName{Namespace: a.GetNamespace(), Name: a.GetName()})
+		return known.serves(ctx, a.GetResource(), types.NamespacedName{Namespace: a.GetNamespace(), Name: a.GetName()})
 	}
 	return true, nil
 }

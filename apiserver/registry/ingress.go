@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fairlead.dev/fairlead/api"
@@ -37,13 +38,8 @@ func ingresses() *kind[*networkingv1.Ingress] {
 		prepareStatus:  func(_ context.Context, ing, old *networkingv1.Ingress) { ing.Spec = old.Spec },
 		validateStatus: validateIngressStatus,
 		indexes: map[string]func(*networkingv1.Ingress) []string{
-			IngressSecretIndex: func(ing *networkingv1.Ingress) []string {
-				var names []string
-				for _, name := range ingressrefs.Secrets(ing) {
-					names = append(names, name.String())
-				}
-				return names
-			},
+			IngressSecretIndex:    namesOf(ingressrefs.Secrets),
+			IngressConfigMapIndex: namesOf(ingressrefs.ConfigMaps),
 		},
 		columns: []metav1.TableColumnDefinition{
 			name(),
@@ -57,9 +53,23 @@ func ingresses() *kind[*networkingv1.Ingress] {
 	}
 }
 
-// IngressSecretIndex is the index of Ingresses by the Secrets that they name, each as NAMESPACE/NAME: nodes may read these. It is
-// no field that a selector of a request can name.
-const IngressSecretIndex = "fairlead.dev/secret"
+// The indexes of Ingresses by the Secrets and ConfigMaps that they name, each as NAMESPACE/NAME: nodes may read these. They are no
+// fields that a selector of a request can name.
+const (
+	IngressSecretIndex    = "fairlead.dev/secret"
+	IngressConfigMapIndex = "fairlead.dev/configmap"
+)
+
+// namesOf has an index of what an Ingress names.
+func namesOf(refs func(*networkingv1.Ingress) []types.NamespacedName) func(*networkingv1.Ingress) []string {
+	return func(ing *networkingv1.Ingress) []string {
+		var names []string
+		for _, name := range refs(ing) {
+			names = append(names, name.String())
+		}
+		return names
+	}
+}
 
 // ingressWarnings tell of the annotation that the field has replaced.
 func ingressWarnings(ing, old *networkingv1.Ingress) []string {

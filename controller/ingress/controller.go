@@ -38,10 +38,17 @@ const (
 // everything is a key of the queues, for no Ingress: what is known is to be brought up to date.
 var everything types.NamespacedName
 
-// Secrets follows Secrets by name, and lets them be read.
-type Secrets interface {
+// Follows are the followers of what Ingresses name, which the caller runs.
+type Follows struct {
+	Secrets    Objects[*corev1.Secret]
+	ConfigMaps Objects[*corev1.ConfigMap]
+}
+
+// Objects follows objects of a kind by name, and lets them be read.
+type Objects[T any] interface {
+	Run(ctx context.Context) error
 	Want(names []types.NamespacedName)
-	Get(name types.NamespacedName) (secret *corev1.Secret, known bool)
+	Get(name types.NamespacedName) (found T, known bool)
 	Changed() <-chan struct{}
 }
 
@@ -49,7 +56,7 @@ type Secrets interface {
 type Controller struct {
 	client  kubernetes.Interface
 	classes []string
-	secrets Secrets
+	follows Follows
 	log     *slog.Logger
 	settle  time.Duration
 	now     func() time.Time
@@ -84,11 +91,11 @@ type event struct {
 }
 
 // New returns a Controller over the shared informers, which the caller starts. classes are the names of those IngressClasses that are
-// to exist and be ours, the first of them the default one; none: no node serves Ingresses, and none gets an address. secrets, which the caller runs, follows what Ingresses name. It starts
+// to exist and be ours, the first of them the default one; none: no node serves Ingresses, and none gets an address. It starts
 // nothing itself.
-func New(client kubernetes.Interface, shared informers.SharedInformerFactory, secrets Secrets, classes []string, log *slog.Logger) *Controller {
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, follows Follows, classes []string, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, classes: classes, secrets: secrets, log: log, settle: settle, now: time.Now,
+		client: client, classes: classes, follows: follows, log: log, settle: settle, now: time.Now,
 		ingresses:      shared.Networking().V1().Ingresses().Informer(),
 		ingressClasses: shared.Networking().V1().IngressClasses().Informer(),
 		services:       shared.Core().V1().Services().Informer(),
@@ -121,7 +128,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.statuses.Add(everything)
 	var loops sync.WaitGroup
 	loops.Go(func() { c.keepClasses(ctx) })
-	loops.Go(func() { c.followSecrets(ctx) })
+	loops.Go(func() { c.follow(ctx) })
 	loops.Go(func() { c.statuses.Work(ctx, writers, c.syncStatus) })
 	loops.Go(func() { c.reports.Work(ctx, 1, c.report) })
 	loops.Wait()
@@ -143,6 +150,8 @@ func (c *Controller) take() {
 		c.reports.AddAfter(name, c.settle)
 	}
 	if len(changes.Ingresses)+len(changes.Classes) > 0 {
-		c.secrets.Want(c.named())
+		secrets, configMaps := c.named()
+		c.follows.Secrets.Want(secrets)
+		c.follows.ConfigMaps.Want(configMaps)
 	}
 }

@@ -26,10 +26,11 @@ import (
 // start runs a Controller with caches of its own until stop or the test's end.
 func start(t *testing.T, client kubernetes.Interface, classes ...string) (c *Controller, stop func()) {
 	t.Helper()
-	shared, follow := informers.NewSharedInformerFactory(client, 0), secrets.New(client, slog.New(slog.DiscardHandler))
-	c = New(client, shared, follow, classes, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	shared, quiet := informers.NewSharedInformerFactory(client, 0), slog.New(slog.DiscardHandler)
+	follows := Follows{secrets.New(client, quiet), secrets.NewConfigMaps(client, quiet)}
+	c = New(client, shared, follows, classes, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	c.settle = 50 * time.Millisecond
-	return c, apitest.Control(t, shared, c.Run, follow.Run)
+	return c, apitest.Control(t, shared, c.Run, follows.Secrets.Run, follows.ConfigMaps.Run)
 }
 
 func connect(t *testing.T) kubernetes.Interface {

@@ -29,11 +29,11 @@ func (c *Controller) report(ctx context.Context, key types.NamespacedName) (agai
 	found := c.builder.Findings(key)
 	c.mu.Unlock()
 	if served {
-		secrets, complete := c.ofSecrets(ing)
+		named, complete := c.ofNamed(ing)
 		if !complete { // whoever reads them tells when they are
 			return 0, nil
 		}
-		found, again = append(found, secrets...), plan.Again(ing)
+		found, again = append(found, named...), plan.Again(ing)
 	}
 	for _, f := range c.news(key, ing.UID, found) {
 		if err := c.pace.Wait(ctx); err != nil {
@@ -44,14 +44,19 @@ func (c *Controller) report(ctx context.Context, key types.NamespacedName) (agai
 	return again, nil
 }
 
-// ofSecrets are the findings about the Secrets that an Ingress names, complete once all of these have been read.
-func (c *Controller) ofSecrets(ing *networkingv1.Ingress) (found []ingress.Finding, complete bool) {
+// ofNamed are the findings about the Secrets and ConfigMaps that an Ingress names, complete once all of these have been read.
+func (c *Controller) ofNamed(ing *networkingv1.Ingress) (found []ingress.Finding, complete bool) {
 	complete = true
 	found = ingress.Secrets(ing, func(name types.NamespacedName) *corev1.Secret {
-		secret, known := c.secrets.Get(name)
+		secret, known := c.follows.Secrets.Get(name)
 		complete = complete && known
 		return secret
 	}, c.now())
+	found = append(found, ingress.ConfigMaps(ing, func(name types.NamespacedName) *corev1.ConfigMap {
+		m, known := c.follows.ConfigMaps.Get(name)
+		complete = complete && known
+		return m
+	})...)
 	return found, complete
 }
 

@@ -83,35 +83,28 @@ func (c *Controller) nodesChanged() {
 	}
 }
 
-// named are the Secrets that Ingresses name which are served. The caller holds mu.
-func (c *Controller) named() []types.NamespacedName {
-	all := map[types.NamespacedName]bool{}
+// named are the Secrets and ConfigMaps that Ingresses name which are served. The caller holds mu.
+func (c *Controller) named() (secrets, configMaps []types.NamespacedName) {
 	for _, obj := range c.ingresses.GetStore().List() {
 		ing := obj.(*networkingv1.Ingress)
-		if !c.builder.Served(api.Name(ing)) {
-			continue
-		}
-		for _, name := range ingressrefs.Secrets(ing) {
-			all[name] = true
+		if c.builder.Served(api.Name(ing)) {
+			secrets, configMaps = append(secrets, ingressrefs.Secrets(ing)...), append(configMaps, ingressrefs.ConfigMaps(ing)...)
 		}
 	}
-	names := make([]types.NamespacedName, 0, len(all))
-	for name := range all {
-		names = append(names, name)
-	}
-	return names
+	return secrets, configMaps
 }
 
-// followSecrets has the Ingresses judged anew that name Secrets when one of these has changed.
-func (c *Controller) followSecrets(ctx context.Context) {
+// follow has the Ingresses judged anew that name Secrets or ConfigMaps when one of these has changed.
+func (c *Controller) follow(ctx context.Context) {
 	for {
 		select {
-		case <-c.secrets.Changed():
+		case <-c.follows.Secrets.Changed():
+		case <-c.follows.ConfigMaps.Changed():
 		case <-ctx.Done():
 			return
 		}
 		for _, obj := range c.ingresses.GetStore().List() {
-			if ing := obj.(*networkingv1.Ingress); len(ingressrefs.Secrets(ing)) > 0 {
+			if ing := obj.(*networkingv1.Ingress); len(ingressrefs.Secrets(ing))+len(ingressrefs.ConfigMaps(ing)) > 0 {
 				c.reports.AddAfter(api.Name(ing), c.settle)
 			}
 		}

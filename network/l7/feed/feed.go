@@ -48,28 +48,37 @@ type Feed struct {
 	engine  *l7.Engine
 	entries *entry.Entries
 	certs   certificates
-	saved   atomic.Pointer[Saved]           // nil: nothing of it is needed any more
-	secrets atomic.Pointer[secrets.Secrets] // nil: there are only saved ones
+	saved   atomic.Pointer[Saved]   // nil: nothing of it is needed any more
+	follows atomic.Pointer[Follows] // nil: there are only saved ones
 	table   atomic.Pointer[route.Table]
 	world   atomic.Pointer[world.World] // that the table was made of
 
 	// Of the one goroutine that feeds.
 	builder  *ingress.Builder
 	seen     map[types.NamespacedName]*corev1.Service
-	through  map[types.NamespacedName][]*route.Entry         // by Service
-	refs     map[types.NamespacedName][]types.NamespacedName // the Secrets of each Ingress that is served
+	through  map[types.NamespacedName][]*route.Entry // by Service
+	refs     map[types.NamespacedName]names          // what each Ingress names that is served
 	sources  []contribution
 	poked    chan struct{}
 	used     map[types.NamespacedName]map[upstream.Key]struct{} // by Service: the pools that the table needs
 	needed   needed
 	leaving  map[upstream.Key]time.Time // pools that it needs no more, and since when
-	wanted   []types.NamespacedName     // Secrets
+	wanted   names
 	place    place
 	sockets  sockets
 	unsaved  bool
 	lastSave time.Time
 	written  [32]byte // the sum of what was saved last
 }
+
+// Follows are the followers of what is served with besides the World, which the caller runs.
+type Follows struct {
+	Secrets    *secrets.Secrets
+	ConfigMaps *secrets.ConfigMaps
+}
+
+// names are those of what is served with.
+type names struct{ secrets, configMaps []types.NamespacedName }
 
 // place is where the node is, as far as endpoints care.
 type place struct {
@@ -81,7 +90,7 @@ type place struct {
 func New(cfg Config, engine l7.Config, log *slog.Logger) *Feed {
 	f := &Feed{
 		cfg: cfg, log: log, entries: entry.New(), seen: map[types.NamespacedName]*corev1.Service{},
-		through: map[types.NamespacedName][]*route.Entry{}, refs: map[types.NamespacedName][]types.NamespacedName{},
+		through: map[types.NamespacedName][]*route.Entry{}, refs: map[types.NamespacedName]names{},
 		used: map[types.NamespacedName]map[upstream.Key]struct{}{}, needed: newNeeded(), leaving: map[upstream.Key]time.Time{}, sources: make([]contribution, len(cfg.Sources)),
 		sockets: newSockets(), poked: make(chan struct{}, 1),
 	}
@@ -90,10 +99,11 @@ func New(cfg Config, engine l7.Config, log *slog.Logger) *Feed {
 	f.world.Store(world.New())
 	f.table.Store(&route.Table{})
 	f.builder = ingress.NewBuilder(ingress.World{
-		Ingress: func(n types.NamespacedName) *networkingv1.Ingress { return f.world.Load().Ingress(n) },
-		Class:   func(n string) *networkingv1.IngressClass { return f.world.Load().IngressClass(n) },
-		Service: func(n types.NamespacedName) *corev1.Service { s, _ := f.world.Load().Service(n); return s },
-		Secret:  f.secret,
+		Ingress:   func(n types.NamespacedName) *networkingv1.Ingress { return f.world.Load().Ingress(n) },
+		Class:     func(n string) *networkingv1.IngressClass { return f.world.Load().IngressClass(n) },
+		Service:   func(n types.NamespacedName) *corev1.Service { s, _ := f.world.Load().Service(n); return s },
+		Secret:    f.secret,
+		ConfigMap: f.configMap,
 	}, cfg.Ports)
 	f.look()
 	return f
@@ -129,17 +139,17 @@ const (
 	saveSoon   = 200 * time.Millisecond
 )
 
-// Run serves what the World says from when it is complete, with the Secrets that it names, until ctx is done, which is not an error. The
+// Run serves what the World says from when it is complete, with the Secrets and ConfigMaps that it names, until ctx is done, which is not an error. The
 // engine is then shut down: requests under way have a few seconds.
-func (f *Feed) Run(ctx context.Context, w *world.World, s *secrets.Secrets) error {
+func (f *Feed) Run(ctx context.Context, w *world.World, follows Follows) error {
 	defer f.Close()
-	f.secrets.Store(s)
-	s.Want(f.wanted)
+	f.follows.Store(&follows)
+	follows.want(f.wanted)
 	if !f.awaitAll(ctx, w) { // nothing that was served before is taken away on the word of a part of the World
 		return nil
 	}
 	f.followSources(ctx)
-	gone := f.names()
+	gone := f.present()
 	f.world.Store(w)
 	subscription := w.Subscribe(kinds...)
 	defer subscription.Close()
@@ -157,7 +167,9 @@ func (f *Feed) Run(ctx context.Context, w *world.World, s *secrets.Secrets) erro
 		case <-ctx.Done():
 			return nil
 		case <-subscription.Wake():
-		case <-s.Changed():
+		case <-follows.Secrets.Changed():
+			changedSecrets = true
+		case <-follows.ConfigMaps.Changed():
 			changedSecrets = true
 		case <-f.poked:
 			changedSources = true
@@ -177,13 +189,14 @@ func (f *Feed) Run(ctx context.Context, w *world.World, s *secrets.Secrets) erro
 	}
 }
 
-// awaitSecrets waits a moment until the Secrets that are named have been read, so that the first clients get the certificates.
+// awaitSecrets waits a moment until the Secrets and ConfigMaps that are named have been read, so that the first clients get the certificates.
 func (f *Feed) awaitSecrets(ctx context.Context) {
 	end := time.NewTimer(saveEvery)
 	defer end.Stop()
 	for !f.allKnown() {
 		select {
-		case <-f.secrets.Load().Changed():
+		case <-f.follows.Load().Secrets.Changed():
+		case <-f.follows.Load().ConfigMaps.Changed():
 		case <-end.C:
 			return
 		case <-ctx.Done():
@@ -193,14 +206,8 @@ func (f *Feed) awaitSecrets(ctx context.Context) {
 	f.saved.Store(nil)
 }
 
-// allKnown reports whether every Secret that is named has been read.
-func (f *Feed) allKnown() bool {
-	s := f.secrets.Load()
-	return s != nil && !slices.ContainsFunc(f.wanted, func(n types.NamespacedName) bool { _, known := s.Get(n); return !known })
-}
-
-// names are all that the present World has, as changes.
-func (f *Feed) names() ingress.Changes {
+// present is all that the present World has, as changes.
+func (f *Feed) present() ingress.Changes {
 	w := f.world.Load()
 	c := ingress.Changes{Services: w.Services()}
 	for _, i := range w.Ingresses() {
@@ -212,7 +219,7 @@ func (f *Feed) names() ingress.Changes {
 	return c
 }
 
-// step takes in changes of the World, whether Secrets or Sources have changed, and objects that may have gone besides.
+// step takes in changes of the World, whether Secrets, ConfigMaps or Sources have changed, and objects that may have gone besides.
 func (f *Feed) step(c world.Changes, changedSecrets, changedSources bool, also ingress.Changes) {
 	w := f.world.Load()
 	moved := f.look()
@@ -222,7 +229,7 @@ func (f *Feed) step(c world.Changes, changedSecrets, changedSources bool, also i
 		in.Classes = append(in.Classes, name.Name)
 	}
 	if changedSecrets {
-		in.Secrets = f.wanted
+		in.Secrets, in.ConfigMaps = f.wanted.secrets, f.wanted.configMaps
 	}
 	again := false
 	for _, name := range services {
@@ -271,13 +278,13 @@ func (f *Feed) put(name types.NamespacedName, svc *corev1.Service) bool {
 	return true
 }
 
-// refer notes the Secrets of Ingresses, and reports whether another number of them is served.
-func (f *Feed) refer(w *world.World, names []types.NamespacedName) bool {
+// refer notes what Ingresses name, and reports whether another number of them is served.
+func (f *Feed) refer(w *world.World, ingresses []types.NamespacedName) bool {
 	before := len(f.refs)
-	for _, name := range names {
+	for _, name := range ingresses {
 		delete(f.refs, name)
 		if ing := w.Ingress(name); ing != nil && f.builder.Served(name) {
-			f.refs[name] = ingressrefs.Secrets(ing)
+			f.refs[name] = names{ingressrefs.Secrets(ing), ingressrefs.ConfigMaps(ing)}
 		}
 	}
 	return (before == 0) != (len(f.refs) == 0)

@@ -28,11 +28,13 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/api/ingressrefs"
 	"fairlead.dev/fairlead/network/l7"
 	"fairlead.dev/fairlead/network/l7/ingress"
 	"fairlead.dev/fairlead/network/l7/route"
@@ -75,7 +77,7 @@ func (l *lab) make() {
 }
 
 // run feeds from the World and the Secrets until stop.
-func (l *lab) run(all ...*corev1.Secret) {
+func (l *lab) run(all ...runtime.Object) {
 	client := fake.NewClientset()
 	for _, s := range all {
 		if err := client.Tracker().Add(s); err != nil {
@@ -83,10 +85,12 @@ func (l *lab) run(all ...*corev1.Secret) {
 		}
 	}
 	ctx, cancel := context.WithCancel(l.t.Context())
-	s := secrets.New(client, slog.New(slog.DiscardHandler))
+	quiet := slog.New(slog.DiscardHandler)
+	follows := Follows{secrets.New(client, quiet), secrets.NewConfigMaps(client, quiet)}
 	done := make(chan error, 1)
-	go func() { _ = s.Run(ctx) }() // the fake's watches do not end
-	go func() { done <- l.feed.Run(ctx, l.world, s) }()
+	go func() { _ = follows.Secrets.Run(ctx) }() // the fake's watches do not end
+	go func() { _ = follows.ConfigMaps.Run(ctx) }()
+	go func() { done <- l.feed.Run(ctx, l.world, follows) }()
 	l.stop = func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -167,7 +171,7 @@ func (l *lab) get() string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%d %s", answer.StatusCode, text)
+	return strings.TrimSpace(fmt.Sprintf("%d %s %s", answer.StatusCode, text, answer.Header.Get("X-Shop")))
 }
 
 func (l *lab) until(want string) {
@@ -209,18 +213,20 @@ func TestFollowsTheWorld(t *testing.T) {
 	l.until(`Get "https://shop.example.org/": dial tcp 127.0.0.1`)
 }
 
-// What was served is served again by the next process, with the same certificate, before anything is known of the API server, and
+// What was served is served again by the next process, with the same certificate and headers, before anything is known of the API server, and
 // until the World is complete.
 func TestServesWithoutTheAPI(t *testing.T) {
 	l := newLab(t)
 	l.world.Put(class())
 	l.world.Put(web())
 	l.world.Put(slice(l.backend("a")))
-	l.world.Put(shop())
+	ing := shop()
+	ing.Annotations = map[string]string{ingressrefs.AnnotationHeaders: "headers"}
+	l.world.Put(ing)
 	l.world.MarkSynced()
 	l.make()
-	l.run(l.cert())
-	l.until("200 a")
+	l.run(l.cert(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "headers"}, Data: map[string]string{"X-Shop": "ours"}})
+	l.until("200 a ours")
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if info, err := os.Stat(l.cfg.File); err == nil && info.Mode() == 0o600 {
 			break
@@ -234,13 +240,13 @@ func TestServesWithoutTheAPI(t *testing.T) {
 	if !l.feed.Restore() {
 		t.Fatal("nothing was restored")
 	}
-	if got := l.get(); got != "200 a" {
+	if got := l.get(); got != "200 a ours" {
 		t.Errorf("before anything is known: %s", got)
 	}
 	l.run()
 	l.world.Put(class())
 	l.world.Put(web())
-	if got := l.get(); got != "200 a" {
+	if got := l.get(); got != "200 a ours" {
 		t.Errorf("while the World is not complete: %s", got)
 	}
 	l.world.MarkSynced() // and there is neither the Ingress nor the Secret any more

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/l7/route"
@@ -49,26 +48,6 @@ func (f *Feed) publish() {
 		f.leaving[key] = time.Now()
 	}
 	f.want()
-}
-
-// want names the Secrets that are served with.
-func (f *Feed) want() {
-	var all []types.NamespacedName
-	for _, names := range f.refs {
-		all = append(all, names...)
-	}
-	for _, s := range f.sources {
-		all = append(all, s.secrets...)
-	}
-	slices.SortFunc(all, api.CompareNames)
-	all = slices.Compact(all)
-	if slices.Equal(all, f.wanted) {
-		return
-	}
-	f.wanted = all
-	if s := f.secrets.Load(); s != nil {
-		s.Want(all)
-	}
 }
 
 // forget takes away the endpoints that nobody has needed for a while.

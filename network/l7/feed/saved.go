@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/api"
@@ -19,15 +20,17 @@ import (
 	"fairlead.dev/fairlead/network/world"
 )
 
-// Saved is what a node needs to serve what it served, without the API server: the objects that the table was made of, and the Secrets.
+// Saved is what a node needs to serve what it served, without the API server: the objects that the table was made of,
+// and the Secrets and ConfigMaps.
 type Saved struct {
-	Node      *corev1.Node                 `json:"node,omitempty"`
-	Services  []*corev1.Service            `json:"services,omitempty"`
-	Slices    []*discoveryv1.EndpointSlice `json:"slices,omitempty"`
-	Ingresses []*networkingv1.Ingress      `json:"ingresses,omitempty"`
-	Classes   []*networkingv1.IngressClass `json:"classes,omitempty"`
-	Secrets   []*corev1.Secret             `json:"secrets,omitempty"`
-	Sources   map[string]json.RawMessage   `json:"sources,omitempty"`
+	Node       *corev1.Node                 `json:"node,omitempty"`
+	Services   []*corev1.Service            `json:"services,omitempty"`
+	Slices     []*discoveryv1.EndpointSlice `json:"slices,omitempty"`
+	Ingresses  []*networkingv1.Ingress      `json:"ingresses,omitempty"`
+	Classes    []*networkingv1.IngressClass `json:"classes,omitempty"`
+	Secrets    []*corev1.Secret             `json:"secrets,omitempty"`
+	ConfigMaps []*corev1.ConfigMap          `json:"configMaps,omitempty"`
+	Sources    map[string]json.RawMessage   `json:"sources,omitempty"`
 }
 
 // world is a World of the objects. It is not complete.
@@ -51,11 +54,12 @@ func (s *Saved) world() *world.World {
 	return w
 }
 
-func (s *Saved) secret(name types.NamespacedName) *corev1.Secret {
-	if i := slices.IndexFunc(s.Secrets, func(o *corev1.Secret) bool { return api.Name(o) == name }); i >= 0 {
-		return s.Secrets[i]
+// find is the object of a name, nil if there is none.
+func find[T metav1.Object](all []T, name types.NamespacedName) (found T) {
+	if i := slices.IndexFunc(all, func(o T) bool { return api.Name(o) == name }); i >= 0 {
+		found = all[i]
 	}
-	return nil
+	return found
 }
 
 // load reads the file; nil if there is none, or none that can be read, which is said: everything comes from the API server then.
@@ -128,7 +132,12 @@ func (f *Feed) snapshot() *Saved {
 			s.Classes = append(s.Classes, class)
 		}
 	}
-	for _, name := range f.wanted {
+	for _, name := range f.wanted.configMaps {
+		if m := f.configMap(name); m != nil {
+			s.ConfigMaps = append(s.ConfigMaps, m)
+		}
+	}
+	for _, name := range f.wanted.secrets {
 		if secret := f.secret(name); secret != nil {
 			s.Secrets = append(s.Secrets, secret)
 		}

@@ -19,20 +19,6 @@ type parsed struct {
 	pair *tls.Certificate // nil: it is none
 }
 
-// secret is what is known of a Secret: as it was read, or else, as long as something of what was kept is served, as it was kept. nil:
-// there is none.
-func (f *Feed) secret(name types.NamespacedName) *corev1.Secret {
-	if s := f.secrets.Load(); s != nil {
-		if secret, _ := s.Get(name); secret != nil {
-			return secret
-		}
-	}
-	if s := f.saved.Load(); s != nil {
-		return s.secret(name)
-	}
-	return nil
-}
-
 func (f *Feed) data(name types.NamespacedName) map[string][]byte {
 	if s := f.secret(name); s != nil {
 		return s.Data

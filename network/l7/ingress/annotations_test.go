@@ -60,10 +60,15 @@ var effects = map[string][]struct {
 	"upstream-hash-by":            {{"$request_uri${http_x_user}", []string{"load-balance=ewma"}, func(a *route.Action) any { return a.Balance }, route.Balance{Kind: route.Hashed, HashBy: "$request_uri${http_x_user}"}}},
 	"load-balance":                {{"ewma", nil, func(a *route.Action) any { return a.Balance.Kind }, route.LeastRequest}, {"round_robin", nil, func(a *route.Action) any { return a.Balance.Kind }, route.RoundRobin}},
 	"enable-access-log":           {{"false", nil, func(a *route.Action) any { return a.Quiet }, true}, {"true", nil, func(a *route.Action) any { return a.Quiet }, false}},
-	"proxy-ssl-name":              {{"in.x", []string{"backend-protocol=HTTPS", "proxy-ssl-server-name=on"}, func(a *route.Action) any { return backendOf(a).TLS.ServerName }, "in.x"}},
-	"proxy-ssl-server-name":       {{"off", []string{"backend-protocol=HTTPS", "proxy-ssl-name=in.x"}, func(a *route.Action) any { return backendOf(a).TLS.ServerName }, ""}},
-	"proxy-ssl-secret":            {{"shop/mtls", []string{"backend-protocol=HTTPS"}, func(a *route.Action) any { return *backendOf(a).TLS.Client }, types.NamespacedName{Namespace: "shop", Name: "mtls"}}, {"gone", []string{"backend-protocol=HTTPS"}, func(a *route.Action) any { return backendOf(a).Broken != "" }, true}},
-	"proxy-ssl-verify":            {{"on", []string{"backend-protocol=HTTPS", "proxy-ssl-name=in.x", "proxy-ssl-secret=mtls"}, func(a *route.Action) any { return backendOf(a).TLS.CAs != nil && backendOf(a).TLS.ServerName == "in.x" }, true}},
+	"custom-headers": {
+		{"shop/headers", nil, func(a *route.Action) any { return a.Response }, route.HeaderEdit{Set: []route.Header{{Name: "X-Frame-Options", Value: "DENY"}}, Remove: []string{"Server"}}},
+		{"gone", nil, func(a *route.Action) any { return a.Response.IsEmpty() }, true},
+		{"other/headers", nil, func(a *route.Action) any { return a.Response.IsEmpty() }, true},
+	},
+	"proxy-ssl-name":        {{"in.x", []string{"backend-protocol=HTTPS", "proxy-ssl-server-name=on"}, func(a *route.Action) any { return backendOf(a).TLS.ServerName }, "in.x"}},
+	"proxy-ssl-server-name": {{"off", []string{"backend-protocol=HTTPS", "proxy-ssl-name=in.x"}, func(a *route.Action) any { return backendOf(a).TLS.ServerName }, ""}},
+	"proxy-ssl-secret":      {{"shop/mtls", []string{"backend-protocol=HTTPS"}, func(a *route.Action) any { return *backendOf(a).TLS.Client }, types.NamespacedName{Namespace: "shop", Name: "mtls"}}, {"gone", []string{"backend-protocol=HTTPS"}, func(a *route.Action) any { return backendOf(a).Broken != "" }, true}},
+	"proxy-ssl-verify":      {{"on", []string{"backend-protocol=HTTPS", "proxy-ssl-name=in.x", "proxy-ssl-secret=mtls"}, func(a *route.Action) any { return backendOf(a).TLS.CAs != nil && backendOf(a).TLS.ServerName == "in.x" }, true}},
 
 	"affinity":                         {{"cookie", nil, func(a *route.Action) any { return *a.Affinity }, route.Affinity{Cookie: "INGRESSCOOKIE"}}},
 	"affinity-mode":                    {{"persistent", sticky, func(a *route.Action) any { return a.Affinity != nil }, true}},
@@ -146,6 +151,9 @@ func actionWith(t *testing.T, annotations map[string]string) *route.Rule {
 	t.Helper()
 	c := newCluster()
 	c.secret("shop", "mtls", map[string][]byte{"tls.crt": []byte("x"), "ca.crt": authority(t)})
+	for _, ns := range []string{"shop", "other"} {
+		c.configMap(ns, "headers", map[string]string{"x-frame-options": "DENY", "Server": "", "Connection": "close", "bad name": "x"})
+	}
 	kind := "Prefix"
 	if strings.Contains(annotations["rewrite-target"], "$") {
 		kind = "ImplementationSpecific"
@@ -174,7 +182,7 @@ var wrongs = map[string][]string{
 	"denylist-source-range": {"nonsense"}, "limit-rps": {"many", "-3"}, "cors-allow-origin": {"b.x", "null", "https://*"}, "cors-allow-headers": {"a b"},
 	"auth-type": {"digest"}, "auth-secret": {"a/b/c", "UPPER"}, "auth-secret-type": {"x"}, "auth-realm": {`a"b`}, "auth-url": {"x", "http://", "http://a..b/", "https://$nope/", "http://127.0.0.1:10250/", "http://[::1]/", "http://localhost/", "http://169.254.169.254/latest", "http://0.0.0.0/", "http://[::ffff:127.0.0.1]/"},
 	"auth-method": {"get"}, "canary": {"1.5"}, "canary-by-header": {"a b"}, "canary-by-header-pattern": {"(", "(?=x)"}, "canary-weight": {"-1", "half"},
-	"canary-weight-total": {"0"}, "proxy-ssl-verify": {"true"}, "proxy-ssl-secret": {"a b"},
+	"canary-weight-total": {"0"}, "proxy-ssl-verify": {"true"}, "proxy-ssl-secret": {"a b"}, "custom-headers": {"a/b/c", ""},
 }
 
 // TestWrongValues: a wrong value is said to be, and what guards closes.

@@ -16,7 +16,7 @@ type Builder struct {
 	ports   Ports
 	parts   map[types.NamespacedName]*part
 	hosts   map[string]*state
-	users   map[types.NamespacedName]set // Ingresses by the Services and Secrets that they use
+	users   map[types.NamespacedName]set // Ingresses by the Services, Secrets and ConfigMaps that they use
 	classes map[string]set               // Ingresses by class
 	certs   certificates
 	plain   *route.Hosts
@@ -33,8 +33,8 @@ var DefaultPorts = Ports{80, 443}
 
 // Changes name objects that are new, different or gone. There is no harm in naming more.
 type Changes struct {
-	Ingresses, Services, Secrets []types.NamespacedName
-	Classes                      []string
+	Ingresses, Services, Secrets, ConfigMaps []types.NamespacedName
+	Classes                                  []string
 }
 
 // Concerned is what changes have changed.
@@ -106,7 +106,7 @@ func (b *Builder) Update(c Changes) Concerned {
 	for _, name := range c.Ingresses {
 		todo[name] = true
 	}
-	for _, name := range slices.Concat(c.Services, c.Secrets) {
+	for _, name := range slices.Concat(c.Services, c.Secrets, c.ConfigMaps) {
 		maps.Copy(todo, b.users[name])
 	}
 	for _, class := range c.Classes {

@@ -51,6 +51,9 @@ func Check(list []*networkingv1.Ingress, world World, now time.Time) []Remark {
 		if world.Secret != nil {
 			found = append(found, Secrets(ing, world.Secret, now)...)
 		}
+		if world.ConfigMap != nil {
+			found = append(found, ConfigMaps(ing, world.ConfigMap)...)
+		}
 		for _, f := range found {
 			if !slices.Contains([]string{AnnotationDiffers, AnnotationUnsupported, AnnotationUnknown}, f.Code) && (f.Code != AnnotationWrong || ofSeveral(f)) {
 				add(f.Level, f.Where, f.Sentence+". "+f.Remedy)
@@ -77,7 +80,7 @@ func checkClass(ing *networkingv1.Ingress, world World, add func(Level, string, 
 }
 
 // Objects answers from lists of objects, for a World.
-func Objects(classes []networkingv1.IngressClass, services []corev1.Service, secrets []corev1.Secret) World {
+func Objects(classes []networkingv1.IngressClass, services []corev1.Service, secrets []corev1.Secret, configMaps []corev1.ConfigMap) World {
 	classOf, serviceOf, secretOf := map[string]*networkingv1.IngressClass{}, map[types.NamespacedName]*corev1.Service{}, map[types.NamespacedName]*corev1.Secret{}
 	for i := range classes {
 		classOf[classes[i].Name] = &classes[i]
@@ -88,9 +91,14 @@ func Objects(classes []networkingv1.IngressClass, services []corev1.Service, sec
 	for i := range secrets {
 		secretOf[api.Name(&secrets[i])] = &secrets[i]
 	}
+	mapOf := map[types.NamespacedName]*corev1.ConfigMap{}
+	for i := range configMaps {
+		mapOf[api.Name(&configMaps[i])] = &configMaps[i]
+	}
 	return World{
-		Class:   func(name string) *networkingv1.IngressClass { return classOf[name] },
-		Service: func(name types.NamespacedName) *corev1.Service { return serviceOf[name] },
-		Secret:  func(name types.NamespacedName) *corev1.Secret { return secretOf[name] },
+		ConfigMap: func(name types.NamespacedName) *corev1.ConfigMap { return mapOf[name] },
+		Class:     func(name string) *networkingv1.IngressClass { return classOf[name] },
+		Service:   func(name types.NamespacedName) *corev1.Service { return serviceOf[name] },
+		Secret:    func(name types.NamespacedName) *corev1.Secret { return secretOf[name] },
 	}
 }

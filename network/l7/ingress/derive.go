@@ -20,6 +20,8 @@ type World struct {
 	// Secret is asked for the authorities that backends are verified with; it has only to know Secrets that
 	// api/ingressrefs lists.
 	Secret func(types.NamespacedName) *corev1.Secret
+	// ConfigMap is asked for the headers of answers; it has only to know ConfigMaps that api/ingressrefs lists.
+	ConfigMap func(types.NamespacedName) *corev1.ConfigMap
 }
 
 // part is what one Ingress contributes, whatever others do. It does not change.
@@ -38,7 +40,7 @@ type part struct {
 	certs    []route.Certificate
 	certAt   []string // where each is written
 	findings []Finding
-	uses     []types.NamespacedName // Services and Secrets; their changes concern it
+	uses     []types.NamespacedName // Services, Secrets and ConfigMaps; their changes concern it
 }
 
 // path is a rule with what its order among others follows from.
@@ -92,6 +94,7 @@ func derive(ing *networkingv1.Ingress, world World) *part {
 		p.paths, p.toHTTPS = map[string][]*path{}, s.redirection(p.class)
 	}
 	d.base = d.settings.action()
+	d.headers()
 	d.authentication()
 	d.mirror()
 	d.rules()

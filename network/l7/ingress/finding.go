@@ -40,6 +40,8 @@ const (
 	HostTaken             = "HostTaken"
 	CertificateTaken      = "CertificateTaken"
 	CanaryAlone           = "CanaryAlone"
+	ConfigMapMissing      = "ConfigMapMissing"
+	ConfigMapWrong        = "ConfigMapInvalid"
 	SecretMissing         = "SecretMissing"
 	SecretWrong           = "SecretInvalid"
 	CertificateExpired    = "CertificateExpired"

@@ -143,6 +143,9 @@ func (s *settings) together(namespace string) []Line {
 	if foreign(s.authSecret) {
 		say(true, "auth-secret", "names a Secret of another namespace, which whoever may write an Ingress here must not use")
 	}
+	if foreign(s.headersFrom) {
+		say(false, "custom-headers", "names a ConfigMap of another namespace, which whoever may write an Ingress here must not use; answers have none of its headers")
+	}
 	if foreign(s.sslSecret) {
 		say(true, "proxy-ssl-secret", "names a Secret of another namespace, which whoever may write an Ingress here must not use")
 	}

@@ -274,6 +274,7 @@ func TestServedAnnotations(t *testing.T) {
 		one("canary", a("canary", "true", "canary-by-header", "X-New", "canary-by-cookie", "new"), "canary.x / old"),
 		one("closed", a("auth-tls-secret", "shop/ca"), "closed.x / web"),
 		one("headers", a("fairlead.dev/request-headers", "X-Tenant: shop", "fairlead.dev/response-headers", "X-Frame-Options: DENY"), "headers.x / web"),
+		one("custom", a("custom-headers", "shop/headers", "fairlead.dev/response-headers", "X-Frame-Options: SAMEORIGIN"), "custom.x / web"),
 	)
 	n.endpoints(types.NamespacedName{Namespace: "shop", Name: "web"}, 5)
 	n.engine.Endpoints(types.NamespacedName{Namespace: "shop", Name: "guard"}, 80, []lb.Backend{{Addr: netip.MustParseAddrPort(guard.Listener.Addr().String())}})
@@ -336,6 +337,19 @@ func TestServedAnnotations(t *testing.T) {
 	got := n.ask("GET http://headers.x/", nil, "X-Tenant", "forged")
 	says(got, 200, "X-Tenant: shop")
 	expect(t, "header", got.Header.Get("X-Frame-Options"), "DENY")
+	for _, value := range []string{"", "same-origin", "no-referrer"} { // it follows the ConfigMap
+		if value != "" {
+			c.configMap("shop", "headers", map[string]string{"referrer-policy": value, "X-Frame-Options": "DENY", "X-From": ""})
+			n.builder.Update(Changes{ConfigMaps: []types.NamespacedName{{Namespace: "shop", Name: "headers"}}})
+			n.serve()
+		}
+		h := n.ask("GET http://custom.x/", nil).Header
+		expect(t, "custom header", h.Get("Referrer-Policy"), value)
+		expect(t, "beside one of response-headers", h.Get("X-Frame-Options"), "SAMEORIGIN")
+		if (h.Get("X-From") == "") != (value != "") {
+			t.Errorf("X-From is %q", h.Get("X-From"))
+		}
+	}
 }
 
 // I50: without a ready endpoint there is a 503, and with a backend that cannot be one as well, and other paths go on.

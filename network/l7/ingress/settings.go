@@ -40,6 +40,7 @@ type settings struct {
 	retryTries, retryTimeout      int
 	quiet                         bool
 	request, response             route.HeaderEdit
+	headersFrom                   string // the ConfigMap with headers of answers
 	mirror                        string
 
 	allow, deny, unlimited                 []netip.Prefix

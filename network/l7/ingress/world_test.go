@@ -22,14 +22,16 @@ type cluster struct {
 	classes   map[string]*networkingv1.IngressClass
 	services  map[types.NamespacedName]*corev1.Service
 	secrets   map[types.NamespacedName]*corev1.Secret
+	maps      map[types.NamespacedName]*corev1.ConfigMap
 }
 
 func (c *cluster) world() World {
 	return World{
-		Ingress: func(n types.NamespacedName) *networkingv1.Ingress { return c.ingresses[n] },
-		Class:   func(name string) *networkingv1.IngressClass { return c.classes[name] },
-		Service: func(n types.NamespacedName) *corev1.Service { return c.services[n] },
-		Secret:  func(n types.NamespacedName) *corev1.Secret { return c.secrets[n] },
+		Ingress:   func(n types.NamespacedName) *networkingv1.Ingress { return c.ingresses[n] },
+		Class:     func(name string) *networkingv1.IngressClass { return c.classes[name] },
+		Service:   func(n types.NamespacedName) *corev1.Service { return c.services[n] },
+		Secret:    func(n types.NamespacedName) *corev1.Secret { return c.secrets[n] },
+		ConfigMap: func(n types.NamespacedName) *corev1.ConfigMap { return c.maps[n] },
 	}
 }
 
@@ -37,7 +39,7 @@ func (c *cluster) world() World {
 // named http and one 8080 named admin, in the namespaces shop and other.
 func newCluster() *cluster {
 	c := &cluster{map[types.NamespacedName]*networkingv1.Ingress{}, map[string]*networkingv1.IngressClass{},
-		map[types.NamespacedName]*corev1.Service{}, map[types.NamespacedName]*corev1.Secret{}}
+		map[types.NamespacedName]*corev1.Service{}, map[types.NamespacedName]*corev1.Secret{}, map[types.NamespacedName]*corev1.ConfigMap{}}
 	for name, controller := range map[string]string{"fairlead": api.IngressController, ClassNginx: api.IngressController, "other": "example.org/other"} {
 		class := &networkingv1.IngressClass{}
 		class.Name, class.Spec.Controller = name, controller
@@ -231,6 +233,12 @@ func expect(t *testing.T, what, got, want string) {
 	if got != want {
 		t.Errorf("%s: %q, want %q", what, got, want)
 	}
+}
+
+func (c *cluster) configMap(ns, name string, data map[string]string) {
+	m := &corev1.ConfigMap{Data: data}
+	m.Namespace, m.Name = ns, name
+	c.maps[api.Name(m)] = m
 }
 
 func (c *cluster) secret(ns, name string, data map[string][]byte) *corev1.Secret {

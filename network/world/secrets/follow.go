@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -24,15 +23,15 @@ const (
 	watchSeconds = 300
 )
 
-// follower follows one Secret until ctx is done.
-type follower struct {
-	secrets *Secrets
+// follower follows one object until ctx is done.
+type follower[T object] struct {
+	objects *Objects[T]
 	name    types.NamespacedName
 	ctx     context.Context
 	version string // up to where everything is known; "": nothing is
 }
 
-func (f *follower) run() {
+func (f *follower[T]) run() {
 	pause, complained := firstPause, false
 	for f.ctx.Err() == nil {
 		err := f.once()
@@ -41,7 +40,7 @@ func (f *follower) run() {
 			continue
 		}
 		if !complained && pause > time.Second && f.ctx.Err() == nil {
-			f.secrets.log.Warn("a secret cannot be read; what was read last is used, and it is tried again", "secret", f.name, "err", err)
+			f.objects.log.Warn("what is served with cannot be read; what was read last is used, and it is tried again", f.objects.kind.name, f.name, "err", err)
 			complained = true
 		}
 		select {
@@ -52,9 +51,9 @@ func (f *follower) run() {
 	}
 }
 
-// once reads the Secret if nothing is known of it, and watches it as long as the server lets it. Its error says that neither went
+// once reads the object if nothing is known of it, and watches it as long as the server lets it. Its error says that neither went
 // well.
-func (f *follower) once() error {
+func (f *follower[T]) once() error {
 	if f.version == "" {
 		if err := f.read(); err != nil {
 			return err
@@ -63,7 +62,7 @@ func (f *follower) once() error {
 	options := f.alone()
 	options.ResourceVersion, options.AllowWatchBookmarks = f.version, true
 	options.TimeoutSeconds = ptr.To(watchSeconds + rand.Int64N(watchSeconds))
-	w, err := f.secrets.client.CoreV1().Secrets(f.name.Namespace).Watch(f.ctx, options)
+	w, err := f.objects.kind.watch(f.ctx, f.name.Namespace, options)
 	if err != nil {
 		return f.failed(err)
 	}
@@ -80,57 +79,58 @@ func (f *follower) once() error {
 	return nil
 }
 
-// failed forgets up to where things are known if the server does, so that the Secret is read anew.
-func (f *follower) failed(err error) error {
+// failed forgets up to where things are known if the server does, so that the object is read anew.
+func (f *follower[T]) failed(err error) error {
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsInvalid(err) {
 		f.version = ""
 	}
 	return err
 }
 
-// alone selects the Secret and no other: a node may list and watch no more.
-func (f *follower) alone() metav1.ListOptions {
+// alone selects the object and no other: a node may list and watch no more.
+func (f *follower[T]) alone() metav1.ListOptions {
 	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, f.name.Name).String()}
 }
 
-// read reads the Secret; a list of it alone says of which version it is, also if there is none.
-func (f *follower) read() error {
+// read reads the object; a list of it alone says of which version it is, also if there is none.
+func (f *follower[T]) read() error {
 	select {
-	case f.secrets.reading <- struct{}{}:
-		defer func() { <-f.secrets.reading }()
+	case f.objects.reading <- struct{}{}:
+		defer func() { <-f.objects.reading }()
 	case <-f.ctx.Done():
 		return f.ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(f.ctx, 30*time.Second)
 	defer cancel()
-	list, err := f.secrets.client.CoreV1().Secrets(f.name.Namespace).List(ctx, f.alone())
+	all, version, err := f.objects.kind.list(ctx, f.name.Namespace, f.alone())
 	if err != nil {
 		return err
 	}
-	f.version = list.ResourceVersion
-	var found *corev1.Secret
-	if len(list.Items) > 0 {
-		found = &list.Items[0]
+	f.version = version
+	var found T
+	if len(all) > 0 {
+		found = all[0]
 	}
-	f.secrets.put(f.ctx, f.name, found)
+	f.objects.put(f.ctx, f.name, found)
 	return nil
 }
 
 // take takes what a watch tells.
-func (f *follower) take(event watch.Event) error {
+func (f *follower[T]) take(event watch.Event) error {
 	if event.Type == watch.Error {
 		return apierrors.FromObject(event.Object)
 	}
-	secret, ok := event.Object.(*corev1.Secret)
+	found, ok := event.Object.(T)
 	if !ok {
-		return fmt.Errorf("watch of secret %s: got a %T", f.name, event.Object)
+		return fmt.Errorf("watch of %s %s: got a %T", f.objects.kind.name, f.name, event.Object)
 	}
-	f.version = secret.ResourceVersion
+	f.version = found.GetResourceVersion()
 	switch event.Type {
 	case watch.Added, watch.Modified:
-		f.secrets.put(f.ctx, f.name, secret)
+		f.objects.put(f.ctx, f.name, found)
 	case watch.Deleted:
-		f.secrets.put(f.ctx, f.name, nil)
+		var none T
+		f.objects.put(f.ctx, f.name, none)
 	}
 	return nil
 }

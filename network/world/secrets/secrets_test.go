@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -218,6 +219,79 @@ func TestFollowsWhatIsNamed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFollowsConfigMaps: as a node, a ConfigMap that an Ingress names, from when it does until it does not; no other, and of another
+// namespace none.
+func TestFollowsConfigMaps(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	server, _ := apitest.Run(t, cfg)
+	admin, node := client(t, server.ClientConfig()), client(t, overTLS(t, cfg))
+	serve(t, admin, "a")
+	write(t, admin, "headers", "of a Secret")
+	put := func(name, text string) {
+		t.Helper()
+		m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"X-A": text}}
+		_, err := admin.CoreV1().ConfigMaps("default").Update(t.Context(), m, metav1.UpdateOptions{})
+		if err != nil {
+			_, err = admin.CoreV1().ConfigMaps("default").Create(t.Context(), m, metav1.CreateOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("headers", "1")
+	put("other", "1")
+	read := func(resource, name string) string {
+		err := node.CoreV1().RESTClient().Get().Namespace("default").Resource(resource).Name(name).Do(t.Context()).Error()
+		switch {
+		case err == nil:
+			return "yes"
+		case apierrors.IsForbidden(err):
+			return "no"
+		}
+		return err.Error()
+	}
+	name := func(annotation string) {
+		t.Helper()
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{"nginx.ingress.kubernetes.io/custom-headers":%q}}}`, annotation)
+		if _, err := admin.NetworkingV1().Ingresses("default").Patch(t.Context(), "a", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := read("configmaps", "headers"); got != "no" {
+		t.Errorf("named by nobody: %s", got)
+	}
+	name("default/headers")
+	for what, want := range map[[2]string]string{{"configmaps", "headers"}: "yes", {"configmaps", "other"}: "no", {"secrets", "headers"}: "no", {"configmaps", "a"}: "no"} {
+		if got := read(what[0], what[1]); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	m := NewConfigMaps(node, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	ctx, cancel := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		if err := m.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { cancel(); ended.Wait() })
+	m.Want(named("headers"))
+	for _, want := range []string{"1", "2"} {
+		put("headers", want)
+		for found, _ := m.Get(named("headers")[0]); found == nil || found.Data["X-A"] != want; found, _ = m.Get(named("headers")[0]) {
+			select {
+			case <-m.Changed():
+			case <-t.Context().Done():
+				t.Fatalf("the ConfigMap is %v, want %s", found, want)
+			}
+		}
+	}
+	name("elsewhere/headers")
+	if got := read("configmaps", "headers"); got != "no" {
+		t.Errorf("of another namespace: %s", got)
 	}
 }
 
