@@ -84,13 +84,21 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	u.pulse.wait() // for the client, which is not the endpoint's doing
 	n, err := u.from.Read(p)
-	if err != nil {
-		u.pulse.uploaded()
-	} else {
+	if err == nil {
 		u.pulse.beat()
+		return n, nil
+	}
+	u.pulse.uploaded()
+	if !errors.Is(err, io.EOF) {
+		err = &bodyError{err}
 	}
 	return n, err
 }
+
+// bodyError is that a body cannot be read from its client, which is not the endpoint's doing.
+type bodyError struct{ error }
+
+func (e *bodyError) Unwrap() error { return e.error }
 
 func (u *upload) Close() error { return nil }
 

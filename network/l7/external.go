@@ -61,6 +61,7 @@ func (x *exchange) authorized() bool {
 	defer func() { _ = answer.Body.Close() }() // read as far as is wanted
 	switch {
 	case answer.StatusCode/100 == 2:
+		settle(x.r.Header)
 		for _, name := range a.Copy {
 			if values := answer.Header.Values(name); len(values) > 0 {
 				x.r.Header[http.CanonicalHeaderKey(name)] = values

@@ -202,7 +202,7 @@ func (x *exchange) outgoing(ctx context.Context, t *target, e *upstream.Endpoint
 		}
 	}
 	out := &http.Request{
-		Method: x.r.Method, Host: host, Header: x.outgoingHeader(), URL: x.urlOf(t.dialect.Scheme(), e.Text, path),
+		Method: x.r.Method, Host: host, Header: x.outgoingHeader(x.plan.Request, t.Request), URL: x.urlOf(t.dialect.Scheme(), e.Text, path),
 		ContentLength: body.length, Trailer: x.r.Trailer, ProtoMajor: 1, ProtoMinor: 1,
 	}
 	editHeader(out.Header, x.plan.Request)
@@ -236,7 +236,7 @@ func (x *exchange) urlOf(scheme, addr, path string) *url.URL {
 func (x *exchange) failed(ctx context.Context, t *target, err error) {
 	x.log.Debug("a request failed", "service", t.Service, "endpoint", x.endpoint, "err", err)
 	tooLarge := new(http.MaxBytesError)
-	connect := new(upstream.ConnectError)
+	connect, bad := new(upstream.ConnectError), new(bodyError)
 	switch {
 	case x.r.Context().Err() != nil:
 		x.w.status = statusClientGone
@@ -244,6 +244,8 @@ func (x *exchange) failed(ctx context.Context, t *target, err error) {
 		x.fail(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body of the request may have %d bytes", tooLarge.Limit))
 	case timedOut(err) || timedOut(context.Cause(ctx)):
 		x.fail(http.StatusGatewayTimeout, fmt.Sprintf("Service %s took too long to answer", t.Service))
+	case errors.As(err, &bad):
+		x.fail(http.StatusBadRequest, "the body of the request cannot be read")
 	case errors.As(err, &connect):
 		x.fail(http.StatusBadGateway, fmt.Sprintf("no connection to an endpoint of Service %s could be made", t.Service))
 	default:

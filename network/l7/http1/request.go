@@ -40,7 +40,7 @@ func (r *Request) Parse(b []byte) Verdict {
 			return Whole
 		}
 		kind, ok := r.note(f.Kind, f.Value(b))
-		if !ok || len(r.Fields) == mostFields {
+		if !ok || len(r.Fields) == mostFields || bytes.IndexByte(f.Name(b), '_') >= 0 { // some programs read "_" as "-"
 			return Odd
 		}
 		f.Kind, at = kind, f.End
