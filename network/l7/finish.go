@@ -31,7 +31,7 @@ func (s *session) rested() {
 	switch {
 	case len(s.out) > 0: // it goes on when that is written
 		s.deadline = l.at(l.now.Add(idleTimeout).UnixNano())
-	case s.last && s.upload > 0:
+	case s.last && (s.upload > 0 || s.unread):
 		s.linger()
 	case s.last:
 		s.close()

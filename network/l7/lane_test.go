@@ -258,6 +258,38 @@ func TestUploads(t *testing.T) {
 	}
 }
 
+// TestUnwantedUpload: an endpoint that answers and closes without having read the body is heard all the same.
+func TestUnwantedUpload(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				fmt.Fprint(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+				_ = conn.(*net.TCPConn).CloseWrite()
+				time.Sleep(20 * time.Millisecond)
+			}
+			_ = conn.Close()
+		}
+	}()
+	r := newRig(t)
+	r.Endpoints(svc, 80, []lb.Backend{{Addr: netip.MustParseAddrPort(l.Addr().String())}})
+	r.Serve(table(toService(route.Action{})))
+	addr := r.listen(web)
+	for range 10 {
+		if got := raw(t, addr, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n"+strings.Repeat("x", 20_000_000), "POST"); got[0] != "413 2 no <nil>" {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
 // TestSlowClients: who sends one byte at a time is served, and who does not read holds up nobody.
 func TestSlowClients(t *testing.T) {
 	lanes, _, _ := both(t, route.Action{}, func(w http.ResponseWriter, r *http.Request) {

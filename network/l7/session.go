@@ -47,6 +47,7 @@ type session struct {
 	sent     bool   // of the body more than in has
 	head     bool   // a HEAD
 	last     bool   // no other request follows
+	unread   bool   // a part of the request's body that nobody wants any more
 	repeats  bool   // it does no harm to send it again
 	body     int64  // bytes of the answer's body that are to come, or how they end
 	chunks   http1.Chunks

@@ -133,6 +133,7 @@ func (s *session) send() {
 // unsent is when the endpoint takes no more of the request. It may have answered before.
 func (s *session) unsent() {
 	w := s.wire
+	s.unread = s.upload > 0
 	if w.out, s.upload, s.last = nil, 0, true; w.readable {
 		w.keep = false
 		w.read()
