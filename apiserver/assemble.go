@@ -211,7 +211,7 @@ func known(bound *auth.Bound, groups []*genericapiserver.APIGroupInfo) error {
 		group, resource string
 		storage         *auth.Storage
 	}{
-		{"", "pods", &bound.Pods}, {"", "nodes", &bound.Nodes},
+		{"", "pods", &bound.Pods}, {"", "nodes", &bound.Nodes}, {"", "services", &bound.Services},
 		{"networking.k8s.io", "ingresses", &bound.Ingresses}, {"networking.k8s.io", "ingressclasses", &bound.IngressClasses},
 		{kinds.GroupName, "bgppeers", &bound.BGPPeers},
 	} {

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 
 	"fairlead.dev/fairlead/api"
@@ -27,9 +28,11 @@ import (
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/network/l7"
 	"fairlead.dev/fairlead/network/l7/feed"
+	"fairlead.dev/fairlead/network/l7/feed/gateways"
 	"fairlead.dev/fairlead/network/l7/ingress"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/world"
+	objects "fairlead.dev/fairlead/network/world/gateways"
 	"fairlead.dev/fairlead/network/world/secrets"
 )
 
@@ -42,17 +45,18 @@ const (
 // engine is a node's L7 engine with what feeds it. It is there before the node has a client.
 type engine struct {
 	*feed.Feed
-	ports  *config.IngressPorts
-	addrs  []netip.Addr
-	events atomic.Pointer[func(message string)] // nil: nobody can be told yet
-	closed atomic.Pointer[string]               // why a port for Ingresses is not open
-	mark   chan struct{}                        // capacity 1: closed has been set
+	gateways *gateways.Source
+	ports    *config.IngressPorts
+	addrs    []netip.Addr
+	events   atomic.Pointer[func(message string)] // nil: nobody can be told yet
+	closed   atomic.Pointer[string]               // why a port for Ingresses is not open
+	mark     chan struct{}                        // capacity 1: closed has been set
 }
 
 // newEngine is the engine of a node. It serves at once what the node kept of an earlier life.
 func (n nodeSpec) newEngine(log *slog.Logger) *engine {
-	e := &engine{ports: n.Networking.Ingress, addrs: n.addrs, mark: make(chan struct{}, 1)}
-	cfg := feed.Config{NodeName: n.NodeName, NodeIPs: n.addrs, Engine: engineAt(n.addrs), File: filepath.Join(n.dir, servedFile), Tell: e.tell, Closed: e.isClosed}
+	e := &engine{ports: n.Networking.Ingress, addrs: n.addrs, mark: make(chan struct{}, 1), gateways: gateways.New()}
+	cfg := feed.Config{NodeName: n.NodeName, NodeIPs: n.addrs, Engine: engineAt(n.addrs), File: filepath.Join(n.dir, servedFile), Tell: e.tell, Closed: e.isClosed, Sources: []feed.Source{e.gateways.Feed()}}
 	if e.ports != nil {
 		cfg.Ports = ingress.Ports{HTTP: e.ports.HTTP, HTTPS: e.ports.HTTPS}
 	}
@@ -62,7 +66,7 @@ func (n nodeSpec) newEngine(log *slog.Logger) *engine {
 }
 
 // startEngine runs the node's engine by what the World says, and returns what feeds it.
-func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.World, client kubernetes.Interface, metrics prometheus.Registerer, log *slog.Logger) *feed.Feed {
+func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.World, cfg *rest.Config, client kubernetes.Interface, metrics prometheus.Registerer, log *slog.Logger) *feed.Feed {
 	e := n.engine
 	if e == nil || !e.suits(n) {
 		e.close()
@@ -73,6 +77,9 @@ func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.W
 	follows := feed.Follows{Secrets: secrets.New(client, log.With("part", "l7")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "l7"))}
 	g.Go(named("secrets", ctx, follows.Secrets.Run))
 	g.Go(named("configmaps", ctx, follows.ConfigMaps.Run))
+	g.Go(named("gateways", ctx, func(ctx context.Context) error {
+		return e.gateways.Run(ctx, objects.Server{Config: cfg, Client: client}, w)
+	}))
 	g.Go(named("no-ingress", ctx, func(ctx context.Context) error { return e.keepMark(ctx, client, w, n.NodeName) }))
 	g.Go(named("l7", ctx, func(ctx context.Context) error { return e.Run(ctx, w, follows) }))
 	return e.Feed

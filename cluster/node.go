@@ -80,7 +80,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}
 	proxy := nft.New(n.rules(servers, metrics), w, log.With("part", "nft"))
 	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
-	served := n.startEngine(ctx, g, w, client, metrics, log)
+	served := n.startEngine(ctx, g, w, cfg, client, metrics, log)
 	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
 	agent := node.New(n.agent(metrics, pages), runtime, client, log.With("part", "node"))
 	resolve := n.names(metrics)

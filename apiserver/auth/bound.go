@@ -20,6 +20,7 @@ import (
 type Bound struct {
 	// Pods is the storage of pods, Nodes that of nodes, and so on. They are set before the server serves.
 	Pods, Nodes    Storage
+	Services       Storage
 	Ingresses      Storage
 	IngressClasses Storage
 	BGPPeers       Storage

@@ -4,10 +4,13 @@ import (
 	"context"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
@@ -20,6 +23,9 @@ import (
 // serves says whether nodes serve something that names a Secret or a ConfigMap: every node serves every Ingress of a class of ours,
 // and may have a session with every BGPPeer. What else may name one (a listener's certificate) is asked here, too.
 func (b *Bound) serves(ctx context.Context, resource string, name types.NamespacedName) (bool, error) {
+	if names, err := b.gatewayNames(ctx, api.Read{Resource: resource, Name: name}); names || err != nil {
+		return names, err
+	}
 	if name.Namespace == "" || name.Name == "" || b.Ingresses == nil {
 		return false, nil
 	}
@@ -30,6 +36,29 @@ func (b *Bound) serves(ctx context.Context, resource string, name types.Namespac
 		return names, err
 	}
 	return b.ingressNames(ctx, naming{fields.Everything(), registry.IngressSecretIndex, name}, ingressrefs.Secrets)
+}
+
+// gatewayNames says whether the Service of a Gateway names a Secret or ConfigMap: the controller of Gateways has found out that it may.
+func (b *Bound) gatewayNames(ctx context.Context, r api.Read) (bool, error) {
+	if r.Name.Namespace == "" || r.Name.Name == "" || b.Services == nil {
+		return false, nil
+	}
+	ctx = genericapirequest.WithNamespace(ctx, "")
+	labelled, err := labels.Parse(api.LabelGatewayName)
+	if err != nil {
+		return false, err
+	}
+	for _, version := range versions() {
+		list, err := b.Services.List(ctx, &metainternalversion.ListOptions{ResourceVersion: version, LabelSelector: labelled})
+		if err != nil {
+			return false, err
+		}
+		all := list.(*corev1.ServiceList).Items
+		if slices.ContainsFunc(all, func(s corev1.Service) bool { return api.MayRead(&s, r) }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // peerNames says whether a Secret is the password of a BGPPeer.

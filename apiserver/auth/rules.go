@@ -80,6 +80,9 @@ func nodeRules() []rule {
 		{verbs: read(), resources: []string{"services", "endpoints", "nodes", "namespaces"}},
 		{verbs: []string{"get"}, resources: []string{"secrets", "configmaps"}, limit: referred},
 		{verbs: read(), resources: []string{"secrets", "configmaps"}, limit: served},
+		{verbs: []string{"list", "watch"}, group: "gateway.networking.k8s.io", resources: []string{
+			"gatewayclasses", "gateways", "listenersets", "httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes", "referencegrants", "backendtlspolicies",
+		}},
 		{verbs: read(), group: "discovery.k8s.io", resources: []string{"endpointslices"}},
 		{verbs: read(), group: "networking.k8s.io", resources: []string{"ingresses", "ingressclasses"}},
 		{verbs: read(), group: kinds.GroupName, resources: []string{"addresspools", "bgppeers"}},

@@ -44,7 +44,7 @@ func (c *Controller) syncService(ctx context.Context, g *gateway.Gateway) error 
 
 // says reports whether a Service says what it should, and nothing that it was told before and should not any more.
 func says(have, want *corev1.Service) bool {
-	for _, a := range []string{api.AnnotationAddresses, gateway.AnnotationInfrastructure} {
+	for _, a := range []string{api.AnnotationAddresses, api.AnnotationReads, gateway.AnnotationInfrastructure} {
 		if have.Annotations[a] != want.Annotations[a] {
 			return false
 		}

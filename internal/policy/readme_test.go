@@ -20,7 +20,7 @@ func TestReadmeCommands(t *testing.T) {
 			continue
 		}
 		for _, line := range commandLines(f.Text) {
-			for _, m := range regexp.MustCompile(`\bmake ([a-z]+)`).FindAllStringSubmatch(line, -1) {
+			for _, m := range regexp.MustCompile(`\bmake ([a-z]+(?:-[a-z]+)*)`).FindAllStringSubmatch(line, -1) {
 				if !strings.Contains(makefile, "\n"+m[1]+":") {
 					t.Errorf("%s: %q: the Makefile has no target %s", f.Path, line, m[1])
 				}

@@ -99,10 +99,10 @@ func corsHeaders(h http.Header, c *route.CORS, r *http.Request, preflight bool) 
 	if c.Credentials {
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}
+	if len(c.Expose) > 0 { // also of a preflight, where it says nothing: Gateway API's suite asks for it
+		h.Set("Access-Control-Expose-Headers", strings.Join(c.Expose, ", "))
+	}
 	if !preflight {
-		if len(c.Expose) > 0 {
-			h.Set("Access-Control-Expose-Headers", strings.Join(c.Expose, ", "))
-		}
 		return
 	}
 	// With credentials a "*" means a header of that name only (Fetch, 3.2.5): what was asked for is said instead.

@@ -1,6 +1,9 @@
 package lb
 
 import (
+	"maps"
+	"slices"
+
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,5 +45,14 @@ func engineSet(port *corev1.ServicePort, node Node) Set {
 // it, in the IP family of node: what an L7 engine picks from, so that the two cannot disagree (P114). It does not matter whether
 // the Service has an address. A Verdict other than Forward says why there are no Backends.
 func Endpoints(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice, port *corev1.ServicePort, scope Scope, node Node) Set {
+	if service.Spec.ClusterIP == corev1.ClusterIPNone { // its slices are for names only to the kernel, and endpoints to the engine
+		endpointSlices = slices.Clone(endpointSlices)
+		for i, s := range endpointSlices {
+			named := *s
+			named.Labels = maps.Clone(s.Labels)
+			delete(named.Labels, corev1.IsHeadlessService)
+			endpointSlices[i] = &named
+		}
+	}
 	return newSet(service, port, scope, collect(endpointSlices, port, node), node)
 }

@@ -114,6 +114,16 @@ func (w *World) HasNamespace(name string) bool {
 	return w.namespaces.objects[types.NamespacedName{Name: name}] != nil
 }
 
+// NamespaceLabels are the labels of a namespace, nil if there is none.
+func (w *World) NamespaceLabels(name string) map[string]string {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if n := w.namespaces.objects[types.NamespacedName{Name: name}]; n != nil {
+		return n.Labels
+	}
+	return nil
+}
+
 // Node returns the named Node, nil when there is none.
 func (w *World) Node(name string) *corev1.Node {
 	w.mu.RLock()

@@ -26,10 +26,15 @@ import (
 func main() {
 	out := flag.String("o", "build/images", "directory for the archives")
 	cache := flag.String("cache", "build/packages", "directory for downloaded packages")
+	conformance := flag.Bool("conformance", false, "bake the images of the conformance suite of Gateway API instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := bake(ctx, *out, *cache); err != nil {
+	do := bake
+	if *conformance {
+		do = bakeConformance
+	}
+	if err := do(ctx, *out, *cache); err != nil {
 		fmt.Fprintln(os.Stderr, "bake:", err)
 		os.Exit(1)
 	}
@@ -53,24 +58,32 @@ func bake(ctx context.Context, out, cache string) error {
 	if err != nil {
 		return err
 	}
-	for _, archive := range []struct {
-		name string
-		spec image.Spec
-	}{
+	return write(out, []archive{
 		{"busybox.tar", busyboxImage(pantry)},
 		{"demoapp.tar", demoappImage(pantry, demoapp, "v1.0")},
 		{"demoapp-v1.1.tar", demoappImage(pantry, demoapp, "v1.1")},
 		{"nginx.tar", nginx},
-	} {
+	})
+}
+
+// archive is a file with an image.
+type archive struct {
+	name string
+	spec image.Spec
+}
+
+// write writes images into out and prints a line for each.
+func write(out string, all []archive) error {
+	for _, a := range all {
 		var buf bytes.Buffer
-		if err := image.Build(&buf, archive.spec); err != nil {
+		if err := image.Build(&buf, a.spec); err != nil {
 			return err
 		}
-		path := filepath.Join(out, archive.name)
+		path := filepath.Join(out, a.name)
 		if err := replace(path, buf.Bytes()); err != nil {
 			return err
 		}
-		fmt.Printf("%-38s %5.1f MB  %s\n", path, float64(buf.Len())/1e6, strings.Join(archive.spec.Refs, " "))
+		fmt.Printf("%-38s %5.1f MB  %s\n", path, float64(buf.Len())/1e6, strings.Join(a.spec.Refs, " "))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/l7/route"
 )
 
@@ -26,7 +27,7 @@ func (d *derivation) terminate(l *listener) {
 		l.resolved = no(gw.ListenerReasonInvalidCertificateRef, "tls.certificateRefs names no Secret with a certificate")
 	}
 	for _, ref := range refs {
-		name, problem := d.keyPair(l.referrer(), ref)
+		name, problem := d.keyPair(l.gateway, l.referrer(), ref)
 		switch {
 		case problem == nil:
 			l.end.Certificates = append(l.end.Certificates, route.Certificate{Secret: name})
@@ -53,7 +54,7 @@ func (d *derivation) checkClients(l *listener) {
 	for _, ref := range v.CACertificateRefs {
 		// What is written in the Gateway is named by the Gateway, also for listeners of ListenerSets.
 		from := referrer{"Gateway", l.gateway.object.Namespace}
-		problem := d.bundle(from, ref, check.CAs)
+		problem := d.bundle(l.gateway, from, ref, check.CAs)
 		switch {
 		case problem == nil:
 			valid++
@@ -100,7 +101,7 @@ const (
 )
 
 // keyPair is the Secret with a certificate and its key that a reference names.
-func (d *derivation) keyPair(from referrer, ref gw.SecretObjectReference) (types.NamespacedName, *problem) {
+func (d *derivation) keyPair(g *gateway, from referrer, ref gw.SecretObjectReference) (types.NamespacedName, *problem) {
 	name := types.NamespacedName{Namespace: or(ref.Namespace, from.namespace), Name: string(ref.Name)}
 	if text(ref.Group) != corev1.GroupName || or(ref.Kind, "Secret") != "Secret" {
 		return name, &problem{unknownKind, fmt.Sprintf("A certificate cannot be taken from a %s: name a Secret of type kubernetes.io/tls", or(ref.Kind, "Secret"))}
@@ -108,6 +109,7 @@ func (d *derivation) keyPair(from referrer, ref gw.SecretObjectReference) (types
 	if !d.grants.allow(from, "Secret", name.Namespace, name.Name) {
 		return name, d.forbidden(from, "Secret", name)
 	}
+	g.reads = append(g.reads, api.Read{Resource: "secrets", Name: name})
 	secret := d.view.Secret(name)
 	if secret == nil {
 		return name, &problem{missing, fmt.Sprintf("Secret %s does not exist", name)}
@@ -132,14 +134,17 @@ func (d *derivation) checkKeyPair(s *corev1.Secret) error {
 	return err
 }
 
-// bundle adds the certificates of a ConfigMap to a pool.
-func (d *derivation) bundle(from referrer, ref gw.ObjectReference, pool *x509.CertPool) *problem {
+// bundle adds the certificates of a ConfigMap to a pool. g has to read it; nil: whoever is served with it has.
+func (d *derivation) bundle(g *gateway, from referrer, ref gw.ObjectReference, pool *x509.CertPool) *problem {
 	name := types.NamespacedName{Namespace: or(ref.Namespace, from.namespace), Name: string(ref.Name)}
 	if ref.Group != corev1.GroupName || ref.Kind != "ConfigMap" {
 		return &problem{unknownKind, fmt.Sprintf("Certificate authorities cannot be taken from a %s: name a ConfigMap with the key %s", ref.Kind, caKey)}
 	}
 	if !d.grants.allow(from, "ConfigMap", name.Namespace, name.Name) {
 		return d.forbidden(from, "ConfigMap", name)
+	}
+	if g != nil {
+		g.reads = append(g.reads, api.Read{Resource: "configmaps", Name: name})
 	}
 	m := d.view.ConfigMap(name)
 	if m == nil {

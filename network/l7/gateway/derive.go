@@ -121,7 +121,7 @@ func (d *derivation) clientCertificate(g *gateway) {
 	if t == nil || t.Backend == nil || t.Backend.ClientCertificateRef == nil {
 		return
 	}
-	name, problem := d.keyPair(referrer{"Gateway", g.object.Namespace}, *t.Backend.ClientCertificateRef)
+	name, problem := d.keyPair(g, referrer{"Gateway", g.object.Namespace}, *t.Backend.ClientCertificateRef)
 	switch {
 	case problem == nil:
 		g.client = &name

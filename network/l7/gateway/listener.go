@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/l7/route"
 )
 
@@ -23,6 +24,7 @@ type gateway struct {
 	refused   *verdict
 	endpoints map[int32]*UDP
 	outcome   *Gateway
+	reads     []api.Read // the Secrets and ConfigMaps that it is served with, also those that do not exist
 }
 
 // source is an object that has listeners: a Gateway, or a ListenerSet.
@@ -35,15 +37,8 @@ type source struct {
 
 func (s *source) referrer() referrer { return referrer{s.kind, s.meta.Namespace} }
 
-// valid is how many of its listeners can be served.
-func (s *source) valid() (n int) {
-	for _, l := range s.listeners {
-		if !l.accepted.no {
-			n++
-		}
-	}
-	return n
-}
+// serves reports whether any of its listeners is served.
+func (s *source) serves() bool { return slices.ContainsFunc(s.listeners, (*listener).served) }
 
 // listener is one of a source's.
 type listener struct {
@@ -171,15 +166,10 @@ func (l *listener) at() portKey { return portKey{l.port, l.protocol == gw.UDPPro
 func (g *gateway) conflicts() {
 	taken := map[portKey]map[string]*listener{} // by host name
 	for _, s := range append([]*source{g.own}, g.sets...) {
+		s.refuse(func(l *listener) string { return l.clash(taken[l.at()]) })
+		s.refuse((*listener).clashAmongOwn)
 		for _, l := range s.listeners {
 			if !l.accepted.no {
-				l.conflict = l.clash(taken[l.at()])
-			}
-		}
-		for _, l := range s.listeners {
-			if l.conflict != "" {
-				l.accepted = no(gw.ListenerConditionReason(l.conflict), "Another listener of the Gateway has the same port with "+clashWith[l.conflict])
-			} else if !l.accepted.no {
 				if taken[l.at()] == nil {
 					taken[l.at()] = map[string]*listener{}
 				}
@@ -192,7 +182,23 @@ func (g *gateway) conflicts() {
 	}
 }
 
-// clash is why a listener is not distinct from those of earlier sources, or from others of its own; empty: it is.
+// refuse does not accept the listeners that are in conflict for a reason. All are looked at before any is refused.
+func (s *source) refuse(conflict func(*listener) string) {
+	reasons := make([]string, len(s.listeners))
+	for i, l := range s.listeners {
+		if !l.accepted.no {
+			reasons[i] = conflict(l)
+		}
+	}
+	for i, l := range s.listeners {
+		if reasons[i] != "" {
+			l.conflict = reasons[i]
+			l.accepted = no(gw.ListenerConditionReason(l.conflict), "Another listener of the Gateway has the same port with "+clashWith[l.conflict])
+		}
+	}
+}
+
+// clash is why a listener is not distinct from those of earlier sources at its port, by host name; empty: it is.
 func (l *listener) clash(earlier map[string]*listener) string {
 	for _, other := range earlier {
 		if other.protocol != l.protocol {
@@ -203,6 +209,11 @@ func (l *listener) clash(earlier map[string]*listener) string {
 	if earlier[l.hostname] != nil {
 		return string(gw.ListenerReasonHostnameConflict)
 	}
+	return ""
+}
+
+// clashAmongOwn is why a listener is not distinct from others of its source; empty: it is.
+func (l *listener) clashAmongOwn() string {
 	for _, other := range l.source.listeners {
 		switch {
 		case other == l || other.at() != l.at() || other.accepted.no:

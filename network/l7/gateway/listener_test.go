@@ -86,7 +86,7 @@ kind: Namespace
 metadata: {name: a, labels: {ok: "yes"}}`+
 		set("first", "a", "{name: x, port: 80, protocol: HTTP, hostname: x.org}, {name: own, port: 80, protocol: HTTP, hostname: own.org}")+
 		set("second", "a", "{name: y, port: 80, protocol: HTTP, hostname: x.org}")+
-		set("third", "a", "{name: z, port: 80, protocol: TCP}, {name: w, port: 81, protocol: TCP}")+
+		set("third", "a", "{name: z, port: 80, protocol: TCP}, {name: w, port: 81, protocol: TCP}, {name: u, port: 80, protocol: HTTP, hostname: u.org}")+
 		set("foreign", "b", "{name: v, port: 82, protocol: HTTP}"))
 	g := o.assigned()
 	if got := *g.Status(metav1.Now()).AttachedListenerSets; got != 2 {
@@ -95,7 +95,7 @@ metadata: {name: a, labels: {ok: "yes"}}`+
 	want := map[string]string{
 		"first":   "Accepted=True/Accepted Programmed=True/Programmed | Accepted=True/Accepted | Accepted=False/HostnameConflict",
 		"second":  "Accepted=False/ListenersNotValid Programmed=False/ListenersNotValid | Accepted=False/HostnameConflict",
-		"third":   "Accepted=True/Accepted Programmed=True/Programmed | Accepted=False/ProtocolConflict | Accepted=True/Accepted",
+		"third":   "Accepted=True/Accepted Programmed=True/Programmed | Accepted=False/ProtocolConflict | Accepted=True/Accepted | Accepted=True/Accepted",
 		"foreign": "Accepted=False/NotAllowed Programmed=False/NotAllowed",
 	}
 	for _, s := range o.derive().ListenerSets {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/l7/route"
 )
 
@@ -104,7 +105,7 @@ func (d *derivation) readPolicy(o *gw.BackendTLSPolicy) *backendTLS {
 	for _, ref := range v.CACertificateRefs {
 		p.bundles = append(p.bundles, d.view.ConfigMap(types.NamespacedName{Namespace: o.Namespace, Name: string(ref.Name)}))
 		from := referrer{"BackendTLSPolicy", o.Namespace}
-		problem := d.bundle(from, gw.ObjectReference{Group: ref.Group, Kind: ref.Kind, Name: ref.Name}, pool)
+		problem := d.bundle(nil, from, gw.ObjectReference{Group: ref.Group, Kind: ref.Kind, Name: ref.Name}, pool)
 		switch {
 		case problem == nil:
 			valid++
@@ -119,6 +120,17 @@ func (d *derivation) readPolicy(o *gw.BackendTLSPolicy) *backendTLS {
 		p.broken = fmt.Sprintf("BackendTLSPolicy %s/%s: %s", o.Namespace, o.Name, p.resolved.message)
 	}
 	return p
+}
+
+// reads are the ConfigMaps that a policy names.
+func (p *backendTLS) reads() []api.Read {
+	var all []api.Read
+	for _, ref := range p.policy.Spec.Validation.CACertificateRefs {
+		if ref.Group == corev1.GroupName && ref.Kind == "ConfigMap" {
+			all = append(all, api.Read{Resource: "configmaps", Name: types.NamespacedName{Namespace: p.policy.Namespace, Name: string(ref.Name)}})
+		}
+	}
+	return all
 }
 
 // verdict is what is said of a policy.

@@ -84,7 +84,18 @@ func (g *Gateway) Service() *corev1.Service {
 	}
 	s.Labels[gw.GatewayNameLabelKey] = labelValue(g.Object.Name)
 	s.Annotations[api.AnnotationL7] = api.L7Gateway
+	if reads := g.Reads(); len(reads) > 0 {
+		s.Annotations[api.AnnotationReads] = api.FormatReads(reads)
+	}
 	return s
+}
+
+// Reads are the Secrets and ConfigMaps that nodes need to serve a Gateway, in order. Those that may not be named are not among them.
+func (g *Gateway) Reads() []api.Read {
+	slices.SortFunc(g.reads, func(a, b api.Read) int {
+		return cmp.Or(cmp.Compare(a.Resource, b.Resource), api.CompareNames(a.Name, b.Name))
+	})
+	return slices.Compact(g.reads)
 }
 
 // labelValue is a Gateway's name as a label, which may be shorter.

@@ -10,10 +10,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // tell notes the outcome for everything that has a status.
 func (d *derivation) tell() {
+	for _, p := range d.policies.all {
+		for _, g := range d.ancestors(p) {
+			of := d.gateways[api.Name(g)]
+			of.reads = append(of.reads, p.reads()...)
+		}
+	}
 	for _, g := range d.gateways {
 		out := &Gateway{Object: g.object, gateway: g, have: d.view.Service(g.service)}
 		for _, u := range g.endpoints {
@@ -115,7 +123,7 @@ func (g *Gateway) Status(now metav1.Time) gw.GatewayStatus {
 	}
 	attached := int32(0)
 	for _, s := range g.sets {
-		if s.valid() > 0 && g.refused == nil {
+		if s.serves() && g.refused == nil {
 			attached++
 		}
 	}
@@ -180,8 +188,8 @@ func (s ListenerSetStatus) Status(now metav1.Time) gw.ListenerSetStatus {
 	case s.set.gateway.refused != nil:
 		accepted = no(gw.ListenerSetReasonParentNotAccepted, "The Gateway is not accepted: "+s.set.gateway.refused.message)
 		programmed = accepted
-	case s.set.source.valid() == 0:
-		accepted = no(gw.ListenerSetReasonListenersNotValid, "No listener is accepted")
+	case !s.set.source.serves():
+		accepted = no(gw.ListenerSetReasonListenersNotValid, "No listener can be served: see status.listeners")
 		programmed = accepted
 	case gateway.no:
 		programmed = no(gw.ListenerSetReasonPending, gateway.message)

@@ -26,8 +26,32 @@ type View struct {
 	Policies        []*gw.BackendTLSPolicy
 
 	// What is looked up by name; nil means that there is none.
-	Namespace func(name string) map[string]string // its labels
-	Service   func(types.NamespacedName) *corev1.Service
-	Secret    func(types.NamespacedName) *corev1.Secret
-	ConfigMap func(types.NamespacedName) *corev1.ConfigMap
+	Namespace func(name string) map[string]string          `json:"-"` // its labels
+	Service   func(types.NamespacedName) *corev1.Service   `json:"-"`
+	Secret    func(types.NamespacedName) *corev1.Secret    `json:"-"`
+	ConfigMap func(types.NamespacedName) *corev1.ConfigMap `json:"-"`
+}
+
+// Namespaces are those that objects with a say about where they may be attached are in.
+func (v *View) Namespaces() map[string]bool {
+	all := map[string]bool{}
+	for _, r := range v.HTTPRoutes {
+		all[r.Namespace] = true
+	}
+	for _, r := range v.GRPCRoutes {
+		all[r.Namespace] = true
+	}
+	for _, r := range v.TLSRoutes {
+		all[r.Namespace] = true
+	}
+	for _, r := range v.TCPRoutes {
+		all[r.Namespace] = true
+	}
+	for _, r := range v.UDPRoutes {
+		all[r.Namespace] = true
+	}
+	for _, s := range v.ListenerSets {
+		all[s.Namespace] = true
+	}
+	return all
 }

@@ -1,0 +1,214 @@
+// Package gateways has a node's engine serve Gateways: it is a Source of
+// package feed. It watches the objects of Gateway API from when there is a
+// Service that stands for a Gateway, and not before.
+package gateways
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/network/l7/feed"
+	"fairlead.dev/fairlead/network/l7/gateway"
+	"fairlead.dev/fairlead/network/l7/route"
+	"fairlead.dev/fairlead/network/world"
+	"fairlead.dev/fairlead/network/world/gateways"
+)
+
+// Source contributes the entries of Gateways. Make it with New.
+type Source struct {
+	changed chan struct{} // capacity 1
+	ready   chan struct{}
+	woken   chan struct{}
+	used    func()               // once there is a Service of a Gateway
+	live    atomic.Pointer[live] // nil: the objects are not known yet
+
+	// Of the goroutine that derives.
+	memory gateway.Memory
+	kept   *Saved // what the last derivation was made of, or was restored; nil: nothing
+}
+
+// live is what is watched.
+type live struct {
+	ctx        context.Context
+	objects    *gateways.Gateways
+	configMaps *gateways.ConfigMaps
+}
+
+// Saved is what a derivation is made of, besides Services and Secrets.
+type Saved struct {
+	View       gateway.View                 `json:"view"`
+	Namespaces map[string]map[string]string `json:"namespaces,omitempty"` // labels
+	ConfigMaps []*corev1.ConfigMap          `json:"configMaps,omitempty"`
+}
+
+// New returns a Source that knows nothing yet.
+func New() *Source {
+	s := &Source{changed: make(chan struct{}, 1), ready: make(chan struct{}), woken: make(chan struct{})}
+	s.used = sync.OnceFunc(func() { close(s.woken) })
+	return s
+}
+
+// Feed is the Source as a Feed takes it.
+func (s *Source) Feed() feed.Source {
+	return feed.Source{Name: "gateways", Derive: s.derive, Changed: s.changed, Ready: s.ready, Save: s.save, Restore: s.restore}
+}
+
+// Run watches, once there is something to watch, until ctx is done.
+func (s *Source) Run(ctx context.Context, from gateways.Server, w *world.World) error {
+	select {
+	case <-w.Synced():
+	case <-ctx.Done():
+		return nil
+	}
+	asleep := !anyGateway(w)
+	if asleep {
+		close(s.ready)
+		select {
+		case <-s.woken:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	objects, err := gateways.New(from.Config, false)
+	if err != nil {
+		return err
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { objects.Run(ctx) })
+	if !objects.Await(ctx) {
+		return nil
+	}
+	s.live.Store(&live{ctx, objects, gateways.NewConfigMaps(from.Client, s.tell)})
+	if !asleep {
+		close(s.ready)
+	}
+	namespaces := w.Subscribe(world.Namespaces)
+	defer namespaces.Close()
+	for {
+		s.tell()
+		select {
+		case <-objects.Changed():
+		case <-namespaces.Wake():
+			namespaces.Take()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *Source) tell() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// derive is what a Feed calls.
+func (s *Source) derive(w *world.World, secret func(types.NamespacedName) *corev1.Secret) (map[route.Point]*route.Entry, []types.NamespacedName) {
+	if anyGateway(w) {
+		s.used()
+	}
+	v, l := s.view(w)
+	if v == nil {
+		return nil, nil
+	}
+	v.Service = func(n types.NamespacedName) *corev1.Service { svc, _ := w.Service(n); return svc }
+	v.Secret = secret
+	result := gateway.Derive(v, &s.memory)
+	entries := make(map[route.Point]*route.Entry, 2*len(result.Entries))
+	for at, e := range result.Entries {
+		entries[at] = e
+		local := *e // its endpoints are those of other Services: what its own traffic policy says is not about them
+		local.Local = true
+		entries[local.Point] = &local
+	}
+	secrets, configMaps := reads(result)
+	if l != nil {
+		l.configMaps.Follow(l.ctx, configMaps)
+		s.kept = keep(v, l, configMaps)
+	}
+	return entries, secrets
+}
+
+// view is what is known of the objects; nil: nothing. l is what is watched, nil while what was restored is served.
+func (s *Source) view(w *world.World) (v *gateway.View, l *live) {
+	if l = s.live.Load(); l != nil {
+		v = &gateway.View{Namespace: w.NamespaceLabels, ConfigMap: l.configMaps.Get}
+		l.objects.Fill(v)
+		return v, l
+	}
+	if s.kept == nil {
+		return nil, nil
+	}
+	again := s.kept.View
+	again.Namespace = func(name string) map[string]string { return s.kept.Namespaces[name] }
+	again.ConfigMap = s.kept.configMap
+	return &again, nil
+}
+
+func (s *Saved) configMap(name types.NamespacedName) *corev1.ConfigMap {
+	for _, m := range s.ConfigMaps {
+		if api.Name(m) == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// anyGateway reports whether a Service stands for a Gateway.
+func anyGateway(w *world.World) bool {
+	for _, name := range w.Services() {
+		if svc, _ := w.Service(name); svc != nil && svc.Labels[api.LabelGatewayName] != "" && svc.Annotations[api.AnnotationL7] == api.L7Gateway {
+			return true
+		}
+	}
+	return false
+}
+
+// reads are the Secrets and ConfigMaps that Gateways are served with.
+func reads(result *gateway.Result) ([]types.NamespacedName, map[types.NamespacedName]bool) {
+	var secrets []types.NamespacedName
+	configMaps := map[types.NamespacedName]bool{}
+	for _, g := range result.Gateways {
+		for _, r := range g.Reads() {
+			if r.Resource == "secrets" {
+				secrets = append(secrets, r.Name)
+			} else {
+				configMaps[r.Name] = true
+			}
+		}
+	}
+	return secrets, configMaps
+}
+
+// keep is what a derivation was made of.
+func keep(v *gateway.View, l *live, configMaps map[types.NamespacedName]bool) *Saved {
+	k := &Saved{View: *v, Namespaces: map[string]map[string]string{}}
+	for namespace := range v.Namespaces() {
+		k.Namespaces[namespace] = v.Namespace(namespace)
+	}
+	for name := range configMaps {
+		if m := l.configMaps.Get(name); m != nil {
+			k.ConfigMaps = append(k.ConfigMaps, m)
+		}
+	}
+	return k
+}
+
+func (s *Source) save() (json.RawMessage, error) { return json.Marshal(s.kept) }
+
+func (s *Source) restore(raw json.RawMessage) error {
+	var kept *Saved
+	if err := json.Unmarshal(raw, &kept); err != nil {
+		return err
+	}
+	s.kept = kept
+	return nil
+}
