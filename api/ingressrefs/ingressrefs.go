@@ -18,6 +18,8 @@ const (
 	AnnotationAuthSecret = "nginx.ingress.kubernetes.io/auth-secret"
 	// AnnotationBackendSecret names that with the authorities of backends, and the certificate that is shown to them.
 	AnnotationBackendSecret = "nginx.ingress.kubernetes.io/proxy-ssl-secret"
+	// AnnotationClientSecret names that with the authorities of clients' certificates.
+	AnnotationClientSecret = "nginx.ingress.kubernetes.io/auth-tls-secret"
 	// AnnotationHeaders names the ConfigMap with headers of answers.
 	AnnotationHeaders = "nginx.ingress.kubernetes.io/custom-headers"
 )
@@ -29,7 +31,7 @@ func Secrets(ing *networkingv1.Ingress) []types.NamespacedName {
 	for i := range ing.Spec.TLS {
 		all = append(all, types.NamespacedName{Namespace: ing.Namespace, Name: ing.Spec.TLS[i].SecretName})
 	}
-	all = append(all, annotated(ing, AnnotationAuthSecret, AnnotationBackendSecret)...)
+	all = append(all, annotated(ing, AnnotationAuthSecret, AnnotationBackendSecret, AnnotationClientSecret)...)
 	all = slices.DeleteFunc(all, func(n types.NamespacedName) bool { return n.Name == "" })
 	slices.SortFunc(all, api.CompareNames)
 	return slices.Compact(all)

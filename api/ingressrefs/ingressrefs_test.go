@@ -32,7 +32,7 @@ func TestSecrets(t *testing.T) {
 	} {
 		ing := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Annotations: map[string]string{AnnotationAuthSecret: test.auth}}}
 		ing.Spec.TLS = test.tls
-		ing.Annotations[AnnotationBackendSecret] = test.auth // the same rules
+		ing.Annotations[AnnotationBackendSecret], ing.Annotations[AnnotationClientSecret] = test.auth, test.auth // the same rules
 		if got := fmt.Sprint(Secrets(ing)); got != test.want {
 			t.Errorf("%v, %q: %s, want %s", test.tls, test.auth, got, test.want)
 		}

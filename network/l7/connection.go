@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"strings"
@@ -25,6 +26,8 @@ type connection struct {
 	secure   bool
 	sni      string // in lower case
 	listener *route.Listener
+	asked    bool                // for a certificate
+	shown    []*x509.Certificate // by the client, its own first
 }
 
 func (c *connection) Read(b []byte) (int, error) {
@@ -148,7 +151,7 @@ func (e *Engine) beginTLS(c *connection, entry *route.Entry) (handedOn bool) {
 		return false
 	}
 	_ = c.SetDeadline(time.Time{})
-	c.secure = true
+	c.secure, c.shown = true, secure.ConnectionState().PeerCertificates
 	switch {
 	case c.listener.Hosts == nil:
 	case secure.ConnectionState().NegotiatedProtocol == "h2" || e.noLanes:

@@ -77,7 +77,7 @@ func (e *Engine) newPlan(rule *route.Rule) *plan {
 // plain reports whether a lane can do what the rule says, and prepares it.
 func (p *plan) plain() bool {
 	a := p.Action
-	if p.weights == 0 || a.CORS != nil || a.Basic != nil || a.External != nil || a.Redirect != nil || a.Respond != nil || a.Affinity != nil ||
+	if p.weights == 0 || a.CORS != nil || a.Certificate != nil || a.Basic != nil || a.External != nil || a.Redirect != nil || a.Respond != nil || a.Affinity != nil ||
 		len(a.Mirrors) > 0 || p.limiter != nil || a.BufferRequest || a.BufferResponse || len(a.Retry.Codes) > 0 || a.Retry.Backoff > 0 ||
 		a.Retry.Deadline > 0 || a.Balance.Kind == route.Hashed {
 		return false

@@ -13,7 +13,7 @@ import (
 // lets it go on.
 func (x *exchange) serve() {
 	x.w.edit = func(h http.Header) { editHeader(h, x.plan.Response) }
-	if !x.admitted() || !x.fits() || !x.fromOrigin() || !x.known() || !x.authorized() {
+	if !x.admitted() || !x.fits() || !x.fromOrigin() || !x.certified() || !x.known() || !x.authorized() {
 		return
 	}
 	switch a := x.plan.Action; {

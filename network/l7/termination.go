@@ -38,6 +38,9 @@ func (e *Engine) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error
 	if c.listener.Hosts != nil {
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
+	if c.asked = t.Asks(c.sni); c.asked {
+		config.ClientAuth = tls.RequestClientCert
+	}
 	if t.Clients != nil {
 		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, t.Clients.CAs
 		if t.Clients.Insecure {

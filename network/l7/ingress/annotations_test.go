@@ -101,10 +101,24 @@ var effects = map[string][]struct {
 	"cors-allow-credentials": {{"true", append([]string{"cors-allow-origin=https://b.x"}, cors...), func(a *route.Action) any { return a.CORS.Credentials }, true}, {"false", append([]string{"cors-allow-origin=https://b.x"}, cors...), func(a *route.Action) any { return a.CORS.Credentials }, false}, {"ja", cors, func(a *route.Action) any { return a.CORS.Credentials }, false}},
 	"cors-max-age":           {{"600", cors, func(a *route.Action) any { return a.CORS.MaxAge }, 10 * time.Minute}},
 
-	"auth-type":        {{"basic", []string{"auth-secret=users"}, func(a *route.Action) any { return *a.Basic }, route.BasicAuth{Secret: types.NamespacedName{Namespace: "shop", Name: "users"}}}, {"basic", nil, func(a *route.Action) any { return a.Respond.Status }, 503}, {"digest", []string{"auth-secret=users"}, func(a *route.Action) any { return a.Respond.Status }, 503}},
-	"auth-secret":      {{"shop/users", basic, func(a *route.Action) any { return a.Basic.Secret.Name }, "users"}, {"other/users", basic, func(a *route.Action) any { return a.Respond.Status }, 503}},
-	"auth-secret-type": {{"auth-map", append([]string{"auth-secret=users"}, basic...), func(a *route.Action) any { return a.Basic.ByUser }, true}},
-	"auth-realm":       {{"Staff only", append([]string{"auth-secret=users"}, basic...), func(a *route.Action) any { return a.Basic.Realm }, "Staff only"}},
+	"auth-tls-secret": {
+		{"shop/mtls", nil, func(a *route.Action) any {
+			return a.Certificate.CAs != nil && !a.Certificate.Optional && !a.Certificate.Unverified
+		}, true},
+		{"gone", nil, func(a *route.Action) any { return a.Respond.Status }, 503}, {"other/mtls", nil, func(a *route.Action) any { return a.Respond.Status }, 503},
+	},
+	"auth-tls-verify-client": {
+		{"on", mutual, func(a *route.Action) any { return a.Certificate.Optional }, false}, {"optional", mutual, func(a *route.Action) any { return a.Certificate.Optional }, true},
+		{"optional_no_ca", mutual, func(a *route.Action) any { return a.Certificate.Unverified }, true}, {"off", mutual, func(a *route.Action) any { return a.Certificate }, (*route.CertificateAuth)(nil)},
+		{"on", nil, func(a *route.Action) any { return a.Respond.Status }, 503}, {"perhaps", mutual, func(a *route.Action) any { return a.Respond.Status }, 503},
+	},
+	"auth-tls-verify-depth":                 {{"3", mutual, func(a *route.Action) any { return a.Certificate.Depth }, 3}, {"x", mutual, func(a *route.Action) any { return a.Certificate.Depth }, 1}},
+	"auth-tls-error-page":                   {{"https://a.x/why?$args", mutual, func(a *route.Action) any { return a.Certificate.ErrorPage }, "https://a.x/why?$args"}},
+	"auth-tls-pass-certificate-to-upstream": {{"true", mutual, func(a *route.Action) any { return a.Certificate.Pass }, true}},
+	"auth-type":                             {{"basic", []string{"auth-secret=users"}, func(a *route.Action) any { return *a.Basic }, route.BasicAuth{Secret: types.NamespacedName{Namespace: "shop", Name: "users"}}}, {"basic", nil, func(a *route.Action) any { return a.Respond.Status }, 503}, {"digest", []string{"auth-secret=users"}, func(a *route.Action) any { return a.Respond.Status }, 503}},
+	"auth-secret":                           {{"shop/users", basic, func(a *route.Action) any { return a.Basic.Secret.Name }, "users"}, {"other/users", basic, func(a *route.Action) any { return a.Respond.Status }, 503}},
+	"auth-secret-type":                      {{"auth-map", append([]string{"auth-secret=users"}, basic...), func(a *route.Action) any { return a.Basic.ByUser }, true}},
+	"auth-realm":                            {{"Staff only", append([]string{"auth-secret=users"}, basic...), func(a *route.Action) any { return a.Basic.Realm }, "Staff only"}},
 	"auth-url": {
 		{"https://auth.example.org/check?u=$request_uri", nil, func(a *route.Action) any { return fmt.Sprint(a.External.URL, a.External.Backend) }, "https://auth.example.org/check?u=$request_uri<nil>"},
 		{"http://api.other.svc.cluster.local:8080/auth", nil, func(a *route.Action) any { return *a.External.Backend }, route.Backend{Service: types.NamespacedName{Namespace: "other", Name: "api"}, Port: 8080, Weight: 1}},
@@ -121,6 +135,7 @@ var (
 	sticky   = []string{"affinity=cookie"}
 	cors     = []string{"enable-cors=true"}
 	basic    = []string{"auth-type=basic"}
+	mutual   = []string{"auth-tls-secret=mtls"}
 	external = []string{"auth-url=http://auth.x/"}
 )
 
@@ -183,6 +198,7 @@ var wrongs = map[string][]string{
 	"auth-type": {"digest"}, "auth-secret": {"a/b/c", "UPPER"}, "auth-secret-type": {"x"}, "auth-realm": {`a"b`}, "auth-url": {"x", "http://", "http://a..b/", "https://$nope/", "http://127.0.0.1:10250/", "http://[::1]/", "http://localhost/", "http://169.254.169.254/latest", "http://0.0.0.0/", "http://[::ffff:127.0.0.1]/"},
 	"auth-method": {"get"}, "canary": {"1.5"}, "canary-by-header": {"a b"}, "canary-by-header-pattern": {"(", "(?=x)"}, "canary-weight": {"-1", "half"},
 	"canary-weight-total": {"0"}, "proxy-ssl-verify": {"true"}, "proxy-ssl-secret": {"a b"}, "custom-headers": {"a/b/c", ""},
+	"auth-tls-secret": {"a b", ""}, "auth-tls-verify-client": {"true"}, "auth-tls-verify-depth": {"0", "-1", "deep"}, "auth-tls-error-page": {"@page", "x"}, "auth-tls-pass-certificate-to-upstream": {"on"},
 }
 
 // TestWrongValues: a wrong value is said to be, and what guards closes.

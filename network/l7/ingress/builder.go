@@ -59,7 +59,7 @@ func NewBuilder(world World, ports Ports) *Builder {
 	return &Builder{
 		world: world, ports: ports, parts: map[types.NamespacedName]*part{}, hosts: map[string]*state{},
 		users: map[types.NamespacedName]set{}, classes: map[string]set{},
-		certs: certificates{claims: map[string][]claim{}, tls: &route.Termination{}}, plain: route.NewHosts(nil), secure: route.NewHosts(nil),
+		certs: certificates{claims: map[string][]claim{}, asks: map[string]int{}, tls: &route.Termination{}}, plain: route.NewHosts(nil), secure: route.NewHosts(nil),
 	}
 }
 

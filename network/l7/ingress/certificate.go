@@ -12,6 +12,7 @@ import (
 // certificates are those of all Ingresses: for each host that of the eldest Ingress which names one, and all that are for no host.
 type certificates struct {
 	claims map[string][]claim // by host, in order
+	asks   map[string]int     // parts that ask clients for a certificate, by host
 	tls    *route.Termination // of the first of each
 }
 
@@ -29,6 +30,16 @@ func compareClaims(a, b claim) int {
 
 // file enters the certificates of a part, or takes them out.
 func (c *certificates) file(p *part, in bool) {
+	if p.asks {
+		for host := range p.names() {
+			if c.asks[host]--; in {
+				c.asks[host] += 2
+			}
+			if c.asks[host] == 0 {
+				delete(c.asks, host)
+			}
+		}
+	}
 	for at, cert := range p.certs {
 		list := c.claims[cert.Host]
 		i, found := slices.BinarySearchFunc(list, claim{p, at}, compareClaims)
@@ -64,8 +75,13 @@ func (c *certificates) update(hosts map[string]bool) bool {
 			}
 		}
 	}
+	ask := c.tls.Ask
+	if len(ask)+len(c.asks) > 0 {
+		ask = slices.Sorted(maps.Keys(c.asks))
+		changed = changed || !slices.Equal(ask, c.tls.Ask)
+	}
 	if changed {
-		c.tls = &route.Termination{Certificates: list}
+		c.tls = &route.Termination{Certificates: list, Ask: ask}
 	}
 	return changed
 }

@@ -39,6 +39,7 @@ type part struct {
 	secured  map[string]bool    // hosts in its TLS
 	certs    []route.Certificate
 	certAt   []string // where each is written
+	asks     bool     // clients for a certificate
 	findings []Finding
 	uses     []types.NamespacedName // Services, Secrets and ConfigMaps; their changes concern it
 }
@@ -95,6 +96,7 @@ func derive(ing *networkingv1.Ingress, world World) *part {
 	}
 	d.base = d.settings.action()
 	d.headers()
+	d.certificates()
 	d.authentication()
 	d.mirror()
 	d.rules()

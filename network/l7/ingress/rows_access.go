@@ -48,6 +48,11 @@ const limitNote = "counted for each path, and on each node by itself; of limit-r
 
 // rowsOfAuthentication say who somebody is.
 var rowsOfAuthentication = []row{
+	{name: "auth-tls-secret", level: Differs, note: "of the Ingress's own namespace only, with ca.crt; each of its certificates is trusted as it is, and with ca.crl nothing is served. Without TLS there is a 400 as well", guard: true, set: matching(secretRef, "is no name of a Secret", func(s *settings) *string { return &s.clientSecret })},
+	{name: "auth-tls-verify-client", guard: true, idle: []string{"off"}, set: oneOf(func(s *settings) *string { return &s.clientVerify }, "on", "off", "optional", "optional_no_ca")},
+	{name: "auth-tls-verify-depth", level: Differs, note: "counts the authorities between one of ca.crt and the certificate, and no authority is looked for beyond those of ca.crt", set: number(1, 100, func(s *settings) *int { return &s.clientDepth }), otherwise: "1 is used"},
+	{name: "auth-tls-error-page", level: Differs, note: "an address, to which who is not let in is sent by a 302; not a named location", set: place(func(s *settings) *string { return &s.clientError })},
+	{name: "auth-tls-pass-certificate-to-upstream", set: flag(func(s *settings) *bool { return &s.clientPass })},
 	{name: "auth-type", guard: true, set: oneOf(func(s *settings) *string { return &s.authType }, "basic")},
 	{name: "auth-secret", level: Differs, note: "of the Ingress's own namespace only, with hashes of bcrypt ($2y$), apr1 and SHA-1 ({SHA})", guard: true, set: matching(secretRef, "is no name of a Secret", func(s *settings) *string { return &s.authSecret })},
 	{name: "auth-secret-type", guard: true, set: func(s *settings, value string) string {
@@ -145,6 +150,12 @@ func (s *settings) together(namespace string) []Line {
 	}
 	if foreign(s.headersFrom) {
 		say(false, "custom-headers", "names a ConfigMap of another namespace, which whoever may write an Ingress here must not use; answers have none of its headers")
+	}
+	if foreign(s.clientSecret) {
+		say(true, "auth-tls-secret", "names a Secret of another namespace, which whoever may write an Ingress here must not use")
+	}
+	if s.clientVerify != "" && s.clientVerify != "off" && s.clientSecret == "" && s.closed == "" {
+		say(true, "auth-tls-verify-client", "has no auth-tls-secret with the authorities beside it")
 	}
 	if foreign(s.sslSecret) {
 		say(true, "proxy-ssl-secret", "names a Secret of another namespace, which whoever may write an Ingress here must not use")

@@ -43,7 +43,7 @@ const (
 	cipherNote    = "the cipher suites are those of Go, in its order: no weak one is among them"
 	snippetNote   = "no configuration is taken from objects: whoever may write an Ingress could read every Secret (CVE-2021-25742, CVE-2025-1974). "
 	wafNote       = "there is no web application firewall here: put one between as a Service, or its check as auth-url"
-	tlsNote       = "clients' certificates are checked by a Gateway: spec.tls.frontend of gateway.networking.k8s.io/v1"
+	tlsNote       = "have the backend look at ssl-client-subject-dn, which auth-tls-secret has it told"
 	traceNote     = "no spans are sent; the headers of traces go through to the backend"
 )
 
@@ -60,12 +60,7 @@ var rowsNotSupported = []row{
 	{name: "enable-modsecurity", level: Unsupported, guard: true, note: wafNote, idle: []string{"false"}},
 	{name: "enable-owasp-core-rules", level: Unsupported, guard: true, note: wafNote, idle: []string{"false"}},
 	{name: "modsecurity-transaction-id", level: Unsupported, note: wafNote},
-	{name: "auth-tls-secret", level: Unsupported, guard: true, note: tlsNote},
-	{name: "auth-tls-verify-client", level: Unsupported, guard: true, note: tlsNote, idle: []string{"off"}},
 	{name: "auth-tls-match-cn", level: Unsupported, guard: true, note: tlsNote},
-	{name: "auth-tls-verify-depth", level: Unsupported, note: tlsNote},
-	{name: "auth-tls-error-page", level: Unsupported, note: tlsNote},
-	{name: "auth-tls-pass-certificate-to-upstream", level: Unsupported, note: tlsNote, idle: []string{"false"}},
 	{name: "ssl-passthrough", level: Unsupported, guard: true, note: "TLS ends here. Connections pass through as bytes by a TLSRoute of a Gateway, or a Service of type LoadBalancer", idle: []string{"false"}},
 	{name: "auth-proxy-set-headers", level: Unsupported, note: "the server that is asked gets every header of the request"},
 	{name: "default-backend", level: Unsupported, note: "without ready endpoints there is a 503. For paths that no rule has: spec.defaultBackend"},

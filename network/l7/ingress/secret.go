@@ -47,6 +47,11 @@ func Secrets(ing *networkingv1.Ingress, secret func(types.NamespacedName) *corev
 			find(SecretWrong, "proxy-ssl-secret", fmt.Sprintf("Secret %s has no certificate in ca.crt: requests get 503", name), "Put the authority's certificate there, in PEM")
 		}
 	}
+	if name, ok := ingressrefs.Annotated(ing, ingressrefs.AnnotationClientSecret); ok && s.clientSecret != "" && s.clientVerify != "off" {
+		if code, problem, remedy := authorities(secret(name), x509.NewCertPool()); code != "" {
+			find(code, "auth-tls-secret", fmt.Sprintf("Secret %s %s: requests get 503", name, problem), remedy)
+		}
+	}
 	name, ok := ingressrefs.Annotated(ing, ingressrefs.AnnotationAuthSecret)
 	if s.authType == "" || !ok {
 		return list

@@ -272,7 +272,7 @@ func TestServedAnnotations(t *testing.T) {
 		one("hash", a("upstream-hash-by", "$arg_user"), "hash.x / web"),
 		one("main", nil, "canary.x / web"),
 		one("canary", a("canary", "true", "canary-by-header", "X-New", "canary-by-cookie", "new"), "canary.x / old"),
-		one("closed", a("auth-tls-secret", "shop/ca"), "closed.x / web"),
+		one("closed", a("auth-tls-match-cn", "CN=x"), "closed.x / web"),
 		one("headers", a("fairlead.dev/request-headers", "X-Tenant: shop", "fairlead.dev/response-headers", "X-Frame-Options: DENY"), "headers.x / web"),
 		one("custom", a("custom-headers", "shop/headers", "fairlead.dev/response-headers", "X-Frame-Options: SAMEORIGIN"), "custom.x / web"),
 	)

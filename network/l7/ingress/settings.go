@@ -54,6 +54,10 @@ type settings struct {
 	authCopy                               []string
 	authRedirect                           string
 	canary                                 canary
+	clientSecret, clientVerify             string // certificates of clients
+	clientError                            string
+	clientDepth                            int
+	clientPass                             bool
 
 	closed string // why nothing of the Ingress may be served: a guard that cannot be
 }
@@ -78,9 +82,10 @@ func defaults() settings {
 			Headers:     []string{"DNT", "Keep-Alive", "User-Agent", "X-Requested-With", "If-Modified-Since", "Cache-Control", "Content-Type", "Range", "Authorization"},
 			Credentials: true,
 		},
-		corsAge:   1728000,
-		signParam: "rd",
-		canary:    canary{total: 100},
+		corsAge:     1728000,
+		signParam:   "rd",
+		clientDepth: 1,
+		canary:      canary{total: 100},
 	}
 }
 

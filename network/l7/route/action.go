@@ -16,6 +16,7 @@ type Action struct {
 	Unlimited   []netip.Prefix // clients that Limit does not bound
 	MaxBody     int64          // bytes; 0: no limit. A larger body gets 413
 	CORS        *CORS
+	Certificate *CertificateAuth
 	Basic       *BasicAuth
 	External    *ExternalAuth
 
@@ -53,6 +54,18 @@ type CORS struct {
 	Expose           []string
 	Credentials      bool
 	MaxAge           time.Duration
+}
+
+// CertificateAuth asks for a certificate of the client, over a connection of which Termination.Ask has one asked for; over another
+// connection of TLS the answer is a 421, upon which clients open one of their own for the host. Others get 400. What was found out goes to
+// the backend: ssl-client-verify (SUCCESS, NONE, or FAILED: and why), ssl-client-subject-dn and ssl-client-issuer-dn.
+type CertificateAuth struct {
+	CAs        *x509.CertPool
+	Depth      int    // the authorities that may be between one of CAs and the certificate
+	Optional   bool   // who shows none is let in
+	Unverified bool   // and who shows one that does not verify, too
+	ErrorPage  string // where those are sent that are not let in, with Variables; empty: 400
+	Pass       bool   // the certificate goes to the backend as ssl-client-cert, in PEM, percent-encoded
 }
 
 // BasicAuth asks for a user and password. Others get 401.

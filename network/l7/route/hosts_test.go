@@ -49,6 +49,16 @@ func TestI30_Paths(t *testing.T) {
 	}
 }
 
+// Clients are asked for a certificate for the names that are listed, a wildcard covering one label.
+func TestAsks(t *testing.T) {
+	some, every, none := Termination{Ask: []string{"*.x", "a.y"}}, Termination{Ask: []string{"", "a.y"}}, Termination{}
+	for sni, want := range map[string]bool{"a.y": true, "b.x": true, "c.b.x": false, "x": false, "y": false, "": false, "*.": false} {
+		if some.Asks(sni) != want || !every.Asks(sni) || none.Asks(sni) {
+			t.Errorf("%q: %t of some, want %t; %t of every, %t of none", sni, some.Asks(sni), want, every.Asks(sni), none.Asks(sni))
+		}
+	}
+}
+
 // I44: a certificate for the very name goes before one for its wildcard, which covers one label.
 func TestI44_CertificatesBySNI(t *testing.T) {
 	term := Termination{}

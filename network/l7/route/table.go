@@ -84,20 +84,40 @@ type Termination struct {
 	// a host does, and where there is none of that either, a certificate that the engine signs itself.
 	Certificates []Certificate
 	Clients      *ClientCheck // nil: clients show no certificate
+	// Ask are the names, in order, for which clients are asked for a certificate that is not looked at here, but by CertificateAuth. They
+	// are as Certificate.Host; empty is for every SNI.
+	Ask []string
+}
+
+// Asks reports whether clients are asked for a certificate for an SNI, in lower case.
+func (t *Termination) Asks(sni string) bool {
+	if len(t.Ask) == 0 {
+		return false
+	}
+	for _, name := range [...]string{"", sni, wildcard(sni)} {
+		if _, is := slices.BinarySearch(t.Ask, name); is {
+			return true
+		}
+	}
+	return false
+}
+
+// wildcard is that which covers a name: its first label is a "*".
+func wildcard(name string) string {
+	if dot := strings.IndexByte(name, '.'); dot > 0 {
+		return "*" + name[dot:]
+	}
+	return "*."
 }
 
 // For are the certificates for an SNI, in lower case: those that are for it, those for the wildcard that covers it, and those that are
 // for no name and serve if they have it.
-func (t *Termination) For(sni string) (exact, wildcard, any []Certificate) {
-	wild := "*."
-	if dot := strings.IndexByte(sni, '.'); dot > 0 {
-		wild = "*" + sni[dot:]
-	}
+func (t *Termination) For(sni string) (exact, covering, any []Certificate) {
 	any = t.of("")
 	if sni != "" {
-		exact, wildcard = t.of(sni), t.of(wild)
+		exact, covering = t.of(sni), t.of(wildcard(sni))
 	}
-	return exact, wildcard, any
+	return exact, covering, any
 }
 
 // of are the certificates for a host.

@@ -1,0 +1,91 @@
+package l7
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"fairlead.dev/fairlead/network/l7/route"
+)
+
+// certified checks the certificate that the client has shown, and has the backend know it.
+func (x *exchange) certified() bool {
+	a := x.plan.Certificate
+	if a == nil {
+		return true
+	}
+	if x.conn.secure && !x.conn.asked {
+		x.fail(http.StatusMisdirectedRequest, "the client has to show a certificate, which this connection was not asked for: open one for this host")
+		return false
+	}
+	shown, said := x.conn.shown, "NONE"
+	var err error
+	if len(shown) > 0 {
+		said = "SUCCESS"
+		if err = verify(shown, a); err != nil {
+			said = "FAILED:" + err.Error()
+		}
+	}
+	if !a.Unverified && (err != nil || len(shown) == 0 && !a.Optional) {
+		x.uncertified(a, err)
+		return false
+	}
+	h := x.r.Header
+	for _, name := range [...]string{"Ssl-Client-Subject-Dn", "Ssl-Client-Issuer-Dn", "Ssl-Client-Cert"} {
+		delete(h, name) // what the client says there is not so
+	}
+	h["Ssl-Client-Verify"] = []string{headerText(said)}
+	if len(shown) > 0 {
+		h["Ssl-Client-Subject-Dn"], h["Ssl-Client-Issuer-Dn"] = []string{headerText(shown[0].Subject.String())}, []string{headerText(shown[0].Issuer.String())}
+		if a.Pass {
+			h["Ssl-Client-Cert"] = []string{url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: shown[0].Raw})))}
+		}
+	}
+	return true
+}
+
+// uncertified answers who is not let in.
+func (x *exchange) uncertified(a *route.CertificateAuth, err error) {
+	switch {
+	case a.ErrorPage != "":
+		x.w.Header().Set("Location", x.expand(a.ErrorPage))
+		x.respond(http.StatusFound, "")
+	case err != nil:
+		x.fail(http.StatusBadRequest, "the client's certificate is not one that is accepted here")
+	case !x.conn.secure:
+		x.fail(http.StatusBadRequest, "the client has to show a certificate, for which it has to come by https")
+	default:
+		x.fail(http.StatusBadRequest, "the client has to show a certificate")
+	}
+}
+
+// verify checks a certificate, which may come with authorities of its own.
+func verify(shown []*x509.Certificate, a *route.CertificateAuth) error {
+	options := x509.VerifyOptions{Roots: a.CAs, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, c := range shown[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	chains, err := shown[0].Verify(options)
+	if err != nil {
+		return err
+	}
+	for _, chain := range chains {
+		if len(chain)-2 <= a.Depth {
+			return nil
+		}
+	}
+	return errors.New("certificate chain too long")
+}
+
+// headerText is a text as a header may have it: what a certificate says may have any character.
+func headerText(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c < ' ' || c == 0x7f {
+			b[i] = ' '
+		}
+	}
+	return string(b)
+}
