@@ -82,7 +82,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
 	served := n.startEngine(ctx, g, w, cfg, client, metrics, log)
 	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
-	agent := node.New(n.agent(metrics, pages), runtime, client, log.With("part", "node"))
+	agent := node.New(n.agent(w, metrics, pages), runtime, client, log.With("part", "node"))
 	resolve := n.names(metrics)
 	if n.Autopath {
 		resolve.Searches = agent.Searches
@@ -169,11 +169,11 @@ func (n nodeSpec) answers(events record.EventRecorder) health.Config {
 }
 
 // agent is what runs pods.
-func (n nodeSpec) agent(metrics prometheus.Registerer, pages map[string]http.Handler) node.Config {
+func (n nodeSpec) agent(w *world.World, metrics prometheus.Registerer, pages map[string]http.Handler) node.Config {
 	return node.Config{
 		Name: n.NodeName, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.AgentPort)),
 		ClusterDNS: n.DNS, Domain: n.Domain, CgroupRoot: nodeCgroup(n.Name, n.NodeName), Cert: n.serving, ClientCAs: n.clientCAs,
-		ClusterRanges: slices.Concat(n.Pods, n.Services), Metrics: metrics, Handlers: pages,
+		ClusterRanges: slices.Concat(n.Pods, n.Services), Metrics: metrics, Handlers: pages, Routed: routed(w),
 	}
 }
 

@@ -53,6 +53,8 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// Handlers are what the agent's API serves for others of its process, by path, as server.Config has them: /metrics, for one.
 	Handlers map[string]http.Handler
+	// Routed returns what tells whether new connections are still sent to a pod, as far as this node knows; nil: none are.
+	Routed func(*corev1.Pod) (still func() bool)
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,5 +154,35 @@ func TestInitContainersAndSidecars(t *testing.T) {
 	failed := b.await("initfail", "failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
 	if conditionOf(failed, corev1.PodInitialized) != corev1.ConditionFalse || failed.Status.ContainerStatuses[0].State.Waiting == nil {
 		t.Errorf("status %+v", failed.Status)
+	}
+}
+
+// TestAPodServesWhileItIsRouted: a pod that is deleted serves until no new connection is sent to it, and ends then.
+func TestAPodServesWhileItIsRouted(t *testing.T) {
+	b := newBench(t)
+	b.stop()
+	asked, refused := 0, 0 // by one goroutine, which ends before they are read
+	b.cfg.Routed = func(pod *corev1.Pod) func() bool {
+		return func() bool {
+			asked++
+			res, err := http.Get("http://" + pod.Status.PodIP + ":8080/readyz")
+			if err != nil {
+				refused++
+			} else {
+				res.Body.Close()
+			}
+			return asked < 4
+		}
+	}
+	b.startAgent()
+	b.create(pod("web", "serve"))
+	b.await("web", "ready", ready)
+	if err := b.client.CoreV1().Pods("default").Delete(b.ctx, "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.gone("web")
+	b.stop()
+	if asked != 4 || refused != 0 {
+		t.Errorf("it was asked %d times, and has refused %d", asked, refused)
 	}
 }

@@ -33,6 +33,40 @@ func (w *worker) beginKill(ctx context.Context, action life.Action) {
 // minStop is the least time a container gets after its preStop hook has used up the grace (kubelet).
 const minStop = 2 * time.Second
 
+// mostRouted is the longest that a pod goes on serving because of connections that may still be sent to it; and behind is how much
+// later others may know what this node knows.
+const (
+	mostRouted = time.Second
+	behind     = 100 * time.Millisecond
+)
+
+// awaitWithdrawn has a pod that is being deleted serve until no new connection is sent to it, within its grace: programs that stop
+// listening at SIGTERM would refuse those that come meanwhile. The deletion that begins this also takes the pod out of its Services.
+func (w *worker) awaitWithdrawn(ctx context.Context, pod *corev1.Pod, grace time.Duration) {
+	if w.a.cfg.Routed == nil || pod.DeletionTimestamp == nil {
+		return
+	}
+	still := w.a.cfg.Routed(pod)
+	if still == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(mostRouted, grace/2))
+	defer cancel()
+	for wait := 5 * time.Millisecond; still() && pause(ctx, wait); wait = min(2*wait, 50*time.Millisecond) {
+	}
+	pause(ctx, behind)
+}
+
+// pause returns whether it took its time.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
 // kill ends a container: its preStop hook, then SIGTERM, and SIGKILL when the grace is over (rule D5).
 func (w *worker) kill(ctx context.Context, pod *corev1.Pod, action life.Action) error {
 	left := action.Grace
@@ -47,6 +81,9 @@ func (w *worker) kill(ctx context.Context, pod *corev1.Pod, action life.Action) 
 		}
 		left = max(left-time.Since(begin), minStop)
 	}
+	begin := time.Now()
+	w.awaitWithdrawn(ctx, pod, left)
+	left -= time.Since(begin)
 	seconds := int64((left + time.Second - 1) / time.Second)
 	_, err := w.a.runtime.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: action.ID, Timeout: seconds})
 	return kuberuntime.IgnoreNotFound(err)
