@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/controller/bgp"
 	"fairlead.dev/fairlead/controller/endpoints"
@@ -31,9 +32,22 @@ import (
 	"fairlead.dev/fairlead/pki/peer"
 )
 
+// customs is what the controllers of custom resources use of the API server in their process.
+type customs struct {
+	gateway gateway.Store
+	garbage garbage.Customs
+}
+
+func customsOf(api *apiserver.Server) customs {
+	return customs{
+		gateway.Store{Names: api.CustomNames, AwaitUse: api.AwaitUse, Preset: api.Preset, PresetObject: api.PresetObject},
+		garbage.Customs{Unused: api.CustomUnused, OnWrite: api.OnCustomWrite},
+	}
+}
+
 // startControllers starts every controller over one set of caches, which w shares, if there is one. What they count is registered with metrics, and shown on the
 // API server's /metrics.
-func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, w *world.World, customs gateway.Store, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
+func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, w *world.World, customs customs, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
 	cfg.WarningHandler = rest.NoWarnings{} // that v1 Endpoints is deprecated is for people to read
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -43,7 +57,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if w != nil {
 		w.Share(shared)
 	}
-	collector, err := garbage.New(cfg, shared, ca.CertPEM(), metrics, log.With("part", "garbage"))
+	collector, err := garbage.New(cfg, shared, ca.CertPEM(), customs.garbage, metrics, log.With("part", "garbage"))
 	if err != nil {
 		return nil, fmt.Errorf("garbage: %w", err)
 	}
@@ -76,7 +90,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"secrets":      follows.Secrets.Run,
 		"configmaps":   follows.ConfigMaps.Run,
 		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(caller, ca.Pool()), addresses, log.With("part", "loadbalancer")).Run,
-		"gateway":      gateway.New(client, cfg, shared, customs, log.With("part", "gateway")).Run,
+		"gateway":      gateway.New(client, cfg, shared, customs.gateway, log.With("part", "gateway")).Run,
 		"bgp":          bgp.New(client, routers, shared, bgp.Agents(caller, ca.Pool()), log.With("part", "bgp")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}

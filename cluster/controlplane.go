@@ -21,7 +21,6 @@ import (
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/cluster/instance"
 	"fairlead.dev/fairlead/cluster/join"
-	"fairlead.dev/fairlead/controller/gateway"
 	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/network/world"
 	"fairlead.dev/fairlead/pki"
@@ -63,7 +62,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	if at.Node != "" {
 		cp.world = world.New()
 	}
-	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, cp.world, gateway.Store{Names: api.CustomNames, AwaitUse: api.AwaitUse}, metrics, log); err != nil {
+	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, cp.world, customsOf(api), metrics, log); err != nil {
 		return nil, err
 	}
 	joins.Open(listNodes(cp.client))

@@ -16,12 +16,12 @@ import (
 // Objects that own each other in a circle go when one, or each, of them is deleted in the foreground (upstream: "should not be
 // blocked by dependency circle"), and nothing keeps the queue busy meanwhile.
 func TestCircles(t *testing.T) {
-	cfg := apitest.Start(t)
+	server, cfg := serve(t)
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, cfg, client)
+	start(t, server, cfg, client)
 	for name, circle := range map[string]struct {
 		size   int
 		delete []int

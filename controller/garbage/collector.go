@@ -29,6 +29,13 @@ const (
 	rediscover = 30 * time.Second
 )
 
+// Customs tells which custom resources nobody uses. They are not watched: a watch would have the API server keep what serves them, which
+// is megabytes for each. The zero value has all of them watched.
+type Customs struct {
+	Unused  func(context.Context, schema.GroupResource) (bool, error)
+	OnWrite func(func(schema.GroupResource))
+}
+
 // Collector is the garbage collector and the namespace controller.
 type Collector struct {
 	client     kubernetes.Interface
@@ -42,6 +49,7 @@ type Collector struct {
 	objects        *kube.Queue[item]
 	namespaceQueue *kube.Queue[string] // by name
 
+	customs     Customs
 	discovering sync.Mutex    // one discovery at a time
 	defined     chan struct{} // a custom resource definition changed; holds one notice
 }
@@ -74,7 +82,7 @@ func kind(group, kind string) schema.GroupKind { return schema.GroupKind{Group: 
 // New returns a Collector. It registers with the shared informers, which the
 // caller starts, and starts nothing itself. caPEM is published to every namespace
 // as ConfigMap kube-root-ca.crt. What the Collector counts is registered with metrics, unless that is nil.
-func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte, metrics prometheus.Registerer, log *slog.Logger) (*Collector, error) {
+func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte, customs Customs, metrics prometheus.Registerer, log *slog.Logger) (*Collector, error) {
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -92,6 +100,10 @@ func New(cfg *rest.Config, shared informers.SharedInformerFactory, caPEM []byte,
 		objects:        kube.NewQueue[item]("garbage", lastRetry, log),
 		namespaceQueue: kube.NewQueue[string]("namespace", lastRetry, log),
 		defined:        make(chan struct{}, 1),
+		customs:        customs,
+	}
+	if customs.OnWrite != nil {
+		customs.OnWrite(c.written)
 	}
 	if metrics != nil {
 		metrics.MustRegister(c.syncErrors)
@@ -170,8 +182,13 @@ func (c *Collector) discover(ctx context.Context) bool {
 		return false
 	}
 	for _, r := range c.resources.all() {
-		if r.stop != nil && !found[r.gvr.GroupResource()] {
+		if found[r.gvr.GroupResource()] {
+			continue
+		}
+		if r.stop != nil {
 			r.stop()
+		}
+		if r.stop != nil || r.idle {
 			c.resources.remove(r)
 		}
 	}
@@ -196,10 +213,10 @@ func served(gv schema.GroupVersion, api *metav1.APIResource) *resource {
 // start begins to watch a resource that is new. Events are not watched: they own
 // nothing and nothing owns them.
 func (c *Collector) start(ctx context.Context, r *resource) {
-	if c.resources.get(r.gvr.GroupResource()) != nil {
+	if old := c.resources.get(r.gvr.GroupResource()); old != nil && !old.idle {
 		return
 	}
-	if r.kind.Kind == "Event" {
+	if r.idle = c.unused(ctx, r.gvr.GroupResource()); r.idle || r.kind.Kind == "Event" {
 		c.resources.add(r)
 		return
 	}
@@ -215,6 +232,28 @@ func (c *Collector) start(ctx context.Context, r *resource) {
 	c.resources.add(r)
 	ctx, r.stop = context.WithCancel(ctx)
 	go informer.RunWithContext(ctx)
+}
+
+// unused reports whether a resource has no objects, as far as that is known.
+func (c *Collector) unused(ctx context.Context, resource schema.GroupResource) bool {
+	if c.customs.Unused == nil {
+		return false
+	}
+	unused, err := c.customs.Unused(ctx, resource)
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("it is not known whether there are objects", "resource", resource, "err", err)
+	}
+	return unused && err == nil
+}
+
+// written has a resource watched from its first object on.
+func (c *Collector) written(resource schema.GroupResource) {
+	if r := c.resources.get(resource); r == nil || r.idle {
+		select {
+		case c.defined <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // ownershipOnly drops the metadata nobody here reads.

@@ -16,15 +16,23 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/controller/garbage"
 	"fairlead.dev/fairlead/internal/apitest"
 )
 
-// start runs a Collector with caches of its own until the test ends.
-func start(t *testing.T, cfg *rest.Config, client kubernetes.Interface) {
+// serve runs an API server until the test ends.
+func serve(t *testing.T) (*apiserver.Server, *rest.Config) {
+	t.Helper()
+	server, _ := apitest.Run(t, apitest.Config(t, t.TempDir()))
+	return server, server.ClientConfig()
+}
+
+// start runs a Collector with caches of its own until the test ends, as the program does: it knows which custom resources are used.
+func start(t *testing.T, server *apiserver.Server, cfg *rest.Config, client kubernetes.Interface) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	c, err := garbage.New(cfg, shared, []byte("the CA"), prometheus.NewRegistry(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	c, err := garbage.New(cfg, shared, []byte("the CA"), garbage.Customs{Unused: server.CustomUnused, OnWrite: server.OnCustomWrite}, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,12 +47,12 @@ type yard struct {
 }
 
 func TestCollector(t *testing.T) {
-	cfg := apitest.Start(t)
+	server, cfg := serve(t)
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, cfg, client)
+	start(t, server, cfg, client)
 	for name, test := range map[string]func(*yard){
 		"background": background, "late": lateDependent, "foreground": foreground, "orphan": orphan,
 		"twoowners": twoOwners, "recreated": recreatedOwner, "defaults": defaults, "namespace": namespaceDeletion, "pods": podsFirst,

@@ -15,7 +15,7 @@ import (
 // docs/metrics.md has what is counted here, and nothing else of these names.
 func TestMetricsDocumented(t *testing.T) {
 	apitest.MetricsDocumented(t, "garbagecollector_controller_", func(r prometheus.Registerer) {
-		if _, err := garbage.New(&rest.Config{}, informers.NewSharedInformerFactory(nil, 0), nil, r, slog.New(slog.DiscardHandler)); err != nil {
+		if _, err := garbage.New(&rest.Config{}, informers.NewSharedInformerFactory(nil, 0), nil, garbage.Customs{}, r, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -115,7 +115,7 @@ func (c *Collector) empty(ctx context.Context, ns *corev1.Namespace) (again time
 	}
 	if rest.Total() == 0 && len(rest.Failures) == 0 {
 		for _, r := range c.resources.all() {
-			if r.namespaced && !pods(r) {
+			if r.namespaced && !pods(r) && !r.idle {
 				c.deleteAll(ctx, r, ns.Name, &rest)
 			}
 		}

@@ -23,6 +23,7 @@ type resource struct {
 	collection bool                      // can be deleted by collection
 	informer   cache.SharedIndexInformer // nil: not watched (events)
 	stop       func()                    // ends the informer; nil: a shared one
+	idle       bool                      // there are no objects: not watched
 }
 
 // resources is the set of served resources, as discovery told last.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -10,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
@@ -32,10 +33,14 @@ const (
 	manager = "fairlead-gateway"
 )
 
-// Store tells of custom resources without a watch, which would have the API server keep what serves them.
+// Store tells of custom resources without a watch, which would have the API server keep what serves them, and stores what comes with
+// the program without validating it anew at each first start.
 type Store struct {
 	Names    func(ctx context.Context, resource schema.GroupResource) ([]string, error)
 	AwaitUse func(ctx context.Context, group string, resources []string, mine string) error
+	// Preset and PresetObject store a definition and an object that come with the program, unless there are some of their names.
+	Preset       func(ctx context.Context, definition []byte) error
+	PresetObject func(ctx context.Context, resource schema.GroupResource, object *unstructured.Unstructured) error
 }
 
 // Controller looks after the objects of Gateway API. Make one with New.
@@ -119,7 +124,7 @@ func (c *Controller) persist(ctx context.Context, what string, do func(context.C
 
 // install makes the definitions and the GatewayClass, where there are none.
 func (c *Controller) install(ctx context.Context) error {
-	foreign, err := definitions.Install(ctx, c.client.Discovery().RESTClient())
+	foreign, err := definitions.Install(ctx, c.client.Discovery().RESTClient(), c.store.Preset)
 	if err != nil {
 		return err
 	}
@@ -130,21 +135,21 @@ func (c *Controller) install(ctx context.Context) error {
 	if err != nil || len(names) > 0 {
 		return err
 	}
-	class := map[string]any{
-		"apiVersion": gw.GroupVersion.String(), "kind": "GatewayClass", "metadata": map[string]any{"name": gateway.Class},
-		"spec": map[string]any{"controllerName": gateway.Controller, "description": "Served by the nodes of the cluster"},
-	}
-	client, err := gateways.Client(c.config)
+	class, err := newClass(metav1.Now())
 	if err != nil {
 		return err
 	}
-	made := &gw.GatewayClass{}
-	if err := apply(ctx, client.Patch(types.ApplyPatchType).Resource("gatewayclasses").Name(gateway.Class), class).Into(made); err != nil {
-		return fmt.Errorf("GatewayClass %s: %w", gateway.Class, err)
-	}
-	view := &gateway.View{Classes: []*gw.GatewayClass{made}}
-	status := gateway.Derive(view, &gateway.Memory{}).Classes[0].Status(metav1.Now())
-	return c.patchStatus(ctx, client, "gatewayclasses", made, made.Status, status)
+	return c.store.PresetObject(ctx, schema.GroupResource{Group: gw.GroupName, Resource: "gatewayclasses"}, class)
+}
+
+// newClass is the GatewayClass of the program, with the status that it has.
+func newClass(now metav1.Time) (*unstructured.Unstructured, error) {
+	class := &gw.GatewayClass{TypeMeta: metav1.TypeMeta{APIVersion: gw.GroupVersion.String(), Kind: "GatewayClass"}}
+	class.Name, class.Generation = gateway.Class, 1
+	class.Spec.ControllerName, class.Spec.Description = gateway.Controller, new("Served by the nodes of the cluster")
+	class.Status = gateway.Derive(&gateway.View{Classes: []*gw.GatewayClass{class}}, &gateway.Memory{}).Classes[0].Status(now)
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(class)
+	return &unstructured.Unstructured{Object: object}, err
 }
 
 // sleep waits until there is something to do.

@@ -53,7 +53,7 @@ func start(t *testing.T) *cluster {
 // control runs the controller, and returns what stops it.
 func (c *cluster) control() (stop func()) {
 	shared := informers.NewSharedInformerFactory(c.client, 0)
-	c.controller = New(c.client, c.config, shared, Store{Names: c.server.CustomNames, AwaitUse: c.server.AwaitUse}, slog.New(slog.NewTextHandler(c.Output(), nil)))
+	c.controller = New(c.client, c.config, shared, Store{Names: c.server.CustomNames, AwaitUse: c.server.AwaitUse, Preset: c.server.Preset, PresetObject: c.server.PresetObject}, slog.New(slog.NewTextHandler(c.Output(), nil)))
 	return apitest.Control(c, shared, c.controller.Run)
 }
 

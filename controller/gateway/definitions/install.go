@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/rest"
@@ -37,8 +36,9 @@ const largest = 1 << 20
 // Foreign is a definition of Gateway API that somebody else has installed, and which is left alone.
 type Foreign struct{ Name, Version, Channel string }
 
-// Install makes the definitions what they should be. client is of any group. It returns those of others; it may be called again.
-func Install(ctx context.Context, client rest.Interface) ([]Foreign, error) {
+// Install makes the definitions what they should be. client is of any group; preset stores one that is not there without validating it, which
+// TestAccepted has done. It returns those of others; it may be called again.
+func Install(ctx context.Context, client rest.Interface, preset func(context.Context, []byte) error) ([]Foreign, error) {
 	have, err := list(ctx, client)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func Install(ctx context.Context, client rest.Interface) ([]Foreign, error) {
 		old, ok := have[name]
 		switch {
 		case !ok:
-			return create(ctx, client, definition)
+			return preset(ctx, definition)
 		case !ours(old):
 			if v, c := old.Annotations[bundle], old.Annotations[channel]; v != Version || c != Channel {
 				foreign = append(foreign, Foreign{name, v, c})
@@ -107,14 +107,6 @@ func each(do func(name string, definition []byte) error) error {
 		}
 	}
 	return lines.Err()
-}
-
-func create(ctx context.Context, client rest.Interface, definition []byte) error {
-	err := send(ctx, client.Post().AbsPath(path), definition)
-	if apierrors.IsAlreadyExists(err) {
-		return nil // by somebody else, a moment ago
-	}
-	return err
 }
 
 func update(ctx context.Context, client rest.Interface, old metav1.PartialObjectMetadata, definition []byte) error {

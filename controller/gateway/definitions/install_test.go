@@ -3,17 +3,24 @@ package definitions_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/controller/gateway/definitions"
 	"fairlead.dev/fairlead/internal/apitest"
 )
@@ -21,11 +28,12 @@ import (
 // The definitions are installed once; an older one of ours is replaced; one that somebody else has installed, or that is newer,
 // stays.
 func TestInstall(t *testing.T) {
-	config := apitest.Start(t)
+	server, _ := apitest.Run(t, apitest.Config(t, t.TempDir()))
+	config := server.ClientConfig()
 	client := kubernetes.NewForConfigOrDie(config).Discovery().RESTClient()
 	install := func() []definitions.Foreign {
 		t.Helper()
-		foreign, err := definitions.Install(t.Context(), client)
+		foreign, err := definitions.Install(t.Context(), client, server.Preset)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,6 +70,61 @@ func TestInstall(t *testing.T) {
 	}
 	if len(foreign) != 2 || foreign[0].Version != "v1.5.0" || foreign[1].Channel != "experimental" {
 		t.Errorf("foreign are %+v, want grpcroutes and tlsroutes", foreign)
+	}
+}
+
+// What is stored without validation is what the API server makes of the definitions, which it accepts, and establishes as soon.
+func TestAccepted(t *testing.T) {
+	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	all := func(install func(*apiserver.Server, dynamic.Interface) func(context.Context, []byte) error) map[string]map[string]any {
+		server, _ := apitest.Run(t, apitest.Config(t, t.TempDir()))
+		client := dynamic.NewForConfigOrDie(server.ClientConfig())
+		if _, err := definitions.Install(t.Context(), kubernetes.NewForConfigOrDie(server.ClientConfig()).Discovery().RESTClient(), install(server, client)); err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]map[string]any{}
+		apitest.Eventually(t, func() string {
+			list, err := client.Resource(crds).List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				return err.Error()
+			}
+			for _, d := range list.Items {
+				conditions, _, _ := unstructured.NestedSlice(d.Object, "status", "conditions")
+				if len(conditions) != 3 {
+					return fmt.Sprintf("%s has the conditions %v", d.GetName(), conditions)
+				}
+				for _, c := range conditions {
+					delete(c.(map[string]any), "lastTransitionTime")
+				}
+				slices.SortFunc(conditions, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+				status := d.Object["status"].(map[string]any)
+				status["conditions"] = conditions
+				found[d.GetName()] = map[string]any{"spec": d.Object["spec"], "status": status, "annotations": d.GetAnnotations(), "generation": d.GetGeneration()}
+			}
+			return ""
+		})
+		return found
+	}
+	preset := all(func(server *apiserver.Server, _ dynamic.Interface) func(context.Context, []byte) error {
+		return server.Preset
+	})
+	validated := all(func(_ *apiserver.Server, client dynamic.Interface) func(context.Context, []byte) error {
+		return func(ctx context.Context, definition []byte) error {
+			d := &unstructured.Unstructured{}
+			if err := json.Unmarshal(definition, d); err != nil {
+				return err
+			}
+			_, err := client.Resource(crds).Create(ctx, d, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+			return err
+		}
+	})
+	if len(preset) < 10 {
+		t.Fatalf("there are %d definitions", len(preset))
+	}
+	for name, want := range validated {
+		if got := preset[name]; !equality.Semantic.DeepEqual(got, want) {
+			t.Errorf("%s is stored as\n%v\nand would be\n%v", name, got["status"], want["status"])
+		}
 	}
 }
 
