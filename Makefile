@@ -57,6 +57,7 @@ test: go ## everything: real kernel, real containers, kubectl scripts (as root)
 	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/test/demos' -e '/test/scenario' -e '/test/chaos$$')
 	$(MAKE) newer
 	go test -count=1 -timeout 20m -p 1 $(ALONE)
+	test/conformance/gateway/run.sh -conformance-profiles GATEWAY-HTTP -supported-features Gateway,HTTPRoute,ReferenceGrant -report-output /dev/null
 	@echo 'make test: everything passed'
 
 .PHONY: newer

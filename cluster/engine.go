@@ -78,7 +78,11 @@ func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.W
 	g.Go(named("secrets", ctx, follows.Secrets.Run))
 	g.Go(named("configmaps", ctx, follows.ConfigMaps.Run))
 	g.Go(named("gateways", ctx, func(ctx context.Context) error {
-		return e.gateways.Run(ctx, objects.Server{Config: cfg, Client: client}, w)
+		all, err := objects.New(cfg, false)
+		if err != nil {
+			return err
+		}
+		return e.gateways.Run(ctx, all, secrets.NewConfigMaps(client, log.With("part", "l7")), w)
 	}))
 	g.Go(named("no-ingress", ctx, func(ctx context.Context) error { return e.keepMark(ctx, client, w, n.NodeName) }))
 	g.Go(named("l7", ctx, func(ctx context.Context) error { return e.Run(ctx, w, follows) }))

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
@@ -41,12 +40,6 @@ type Gateways struct {
 	client    rest.Interface
 	informers map[string]cache.SharedIndexInformer
 	changed   chan struct{}
-}
-
-// Server is where objects are read.
-type Server struct {
-	Config *rest.Config
-	Client kubernetes.Interface
 }
 
 // New returns Gateways that are read by a client of config once they run. Without statuses a change of a status is none.

@@ -6,6 +6,7 @@ package gateways
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +19,7 @@ import (
 	"fairlead.dev/fairlead/network/l7/route"
 	"fairlead.dev/fairlead/network/world"
 	"fairlead.dev/fairlead/network/world/gateways"
+	"fairlead.dev/fairlead/network/world/secrets"
 )
 
 // Source contributes the entries of Gateways. Make it with New.
@@ -30,14 +32,14 @@ type Source struct {
 
 	// Of the goroutine that derives.
 	memory gateway.Memory
-	kept   *Saved // what the last derivation was made of, or was restored; nil: nothing
+	wanted []types.NamespacedName // ConfigMaps
+	kept   *Saved                 // what the last derivation was made of, or was restored; nil: nothing
 }
 
 // live is what is watched.
 type live struct {
-	ctx        context.Context
 	objects    *gateways.Gateways
-	configMaps *gateways.ConfigMaps
+	configMaps *secrets.ConfigMaps
 }
 
 // Saved is what a derivation is made of, besides Services and Secrets.
@@ -59,8 +61,8 @@ func (s *Source) Feed() feed.Source {
 	return feed.Source{Name: "gateways", Derive: s.derive, Changed: s.changed, Ready: s.ready, Save: s.save, Restore: s.restore}
 }
 
-// Run watches, once there is something to watch, until ctx is done.
-func (s *Source) Run(ctx context.Context, from gateways.Server, w *world.World) error {
+// Run watches objects, once there is something to watch, and the ConfigMaps that they name, until ctx is done.
+func (s *Source) Run(ctx context.Context, objects *gateways.Gateways, configMaps *secrets.ConfigMaps, w *world.World) error {
 	select {
 	case <-w.Synced():
 	case <-ctx.Done():
@@ -75,17 +77,14 @@ func (s *Source) Run(ctx context.Context, from gateways.Server, w *world.World) 
 			return nil
 		}
 	}
-	objects, err := gateways.New(from.Config, false)
-	if err != nil {
-		return err
-	}
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { objects.Run(ctx) })
 	if !objects.Await(ctx) {
 		return nil
 	}
-	s.live.Store(&live{ctx, objects, gateways.NewConfigMaps(from.Client, s.tell)})
+	all.Go(func() { _ = configMaps.Run(ctx) }) // ends with ctx, without an error
+	s.live.Store(&live{objects, configMaps})
 	if !asleep {
 		close(s.ready)
 	}
@@ -95,6 +94,7 @@ func (s *Source) Run(ctx context.Context, from gateways.Server, w *world.World) 
 		s.tell()
 		select {
 		case <-objects.Changed():
+		case <-configMaps.Changed():
 		case <-namespaces.Wake():
 			namespaces.Take()
 		case <-ctx.Done():
@@ -129,18 +129,21 @@ func (s *Source) derive(w *world.World, secret func(types.NamespacedName) *corev
 		local.Local = true
 		entries[local.Point] = &local
 	}
-	secrets, configMaps := reads(result)
+	named, configMaps := reads(result)
 	if l != nil {
-		l.configMaps.Follow(l.ctx, configMaps)
-		s.kept = keep(v, l, configMaps)
+		if !slices.Equal(configMaps, s.wanted) {
+			l.configMaps.Want(configMaps)
+			s.wanted = configMaps
+		}
+		s.kept = keep(v, configMaps)
 	}
-	return entries, secrets
+	return entries, named
 }
 
 // view is what is known of the objects; nil: nothing. l is what is watched, nil while what was restored is served.
 func (s *Source) view(w *world.World) (v *gateway.View, l *live) {
 	if l = s.live.Load(); l != nil {
-		v = &gateway.View{Namespace: w.NamespaceLabels, ConfigMap: l.configMaps.Get}
+		v = &gateway.View{Namespace: w.NamespaceLabels, ConfigMap: l.configMap}
 		l.objects.Fill(v)
 		return v, l
 	}
@@ -151,6 +154,11 @@ func (s *Source) view(w *world.World) (v *gateway.View, l *live) {
 	again.Namespace = func(name string) map[string]string { return s.kept.Namespaces[name] }
 	again.ConfigMap = s.kept.configMap
 	return &again, nil
+}
+
+func (l *live) configMap(name types.NamespacedName) *corev1.ConfigMap {
+	m, _ := l.configMaps.Get(name)
+	return m
 }
 
 func (s *Saved) configMap(name types.NamespacedName) *corev1.ConfigMap {
@@ -173,29 +181,28 @@ func anyGateway(w *world.World) bool {
 }
 
 // reads are the Secrets and ConfigMaps that Gateways are served with.
-func reads(result *gateway.Result) ([]types.NamespacedName, map[types.NamespacedName]bool) {
-	var secrets []types.NamespacedName
-	configMaps := map[types.NamespacedName]bool{}
+func reads(result *gateway.Result) (secrets, configMaps []types.NamespacedName) {
 	for _, g := range result.Gateways {
 		for _, r := range g.Reads() {
 			if r.Resource == "secrets" {
 				secrets = append(secrets, r.Name)
 			} else {
-				configMaps[r.Name] = true
+				configMaps = append(configMaps, r.Name)
 			}
 		}
 	}
-	return secrets, configMaps
+	slices.SortFunc(configMaps, api.CompareNames)
+	return secrets, slices.Compact(configMaps)
 }
 
 // keep is what a derivation was made of.
-func keep(v *gateway.View, l *live, configMaps map[types.NamespacedName]bool) *Saved {
+func keep(v *gateway.View, configMaps []types.NamespacedName) *Saved {
 	k := &Saved{View: *v, Namespaces: map[string]map[string]string{}}
 	for namespace := range v.Namespaces() {
 		k.Namespaces[namespace] = v.Namespace(namespace)
 	}
-	for name := range configMaps {
-		if m := l.configMaps.Get(name); m != nil {
+	for _, name := range configMaps {
+		if m := v.ConfigMap(name); m != nil {
 			k.ConfigMaps = append(k.ConfigMaps, m)
 		}
 	}

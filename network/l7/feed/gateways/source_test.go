@@ -31,6 +31,7 @@ import (
 	"fairlead.dev/fairlead/network/l7/route"
 	"fairlead.dev/fairlead/network/world"
 	"fairlead.dev/fairlead/network/world/gateways"
+	"fairlead.dev/fairlead/network/world/secrets"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -63,9 +64,13 @@ func TestNodeLearnsOfGateways(t *testing.T) {
 	config := &rest.Config{Host: "https://" + cfg.Bind.String(), QPS: -1, TLSClientConfig: rest.TLSClientConfig{CAData: cfg.CA.CertPEM(), CertData: cert, KeyData: key}}
 	node, w, source := kubernetes.NewForConfigOrDie(config), world.New(), New()
 	ctx, cancel := context.WithCancel(t.Context())
+	objects, err := gateways.New(config, false)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var all sync.WaitGroup
 	for _, run := range []func() error{
-		func() error { return w.Run(ctx, node) }, func() error { return source.Run(ctx, gateways.Server{Config: config, Client: node}, w) },
+		func() error { return w.Run(ctx, node) }, func() error { return source.Run(ctx, objects, secrets.NewConfigMaps(node, log), w) },
 	} {
 		all.Go(func() {
 			if err := run(); err != nil {
