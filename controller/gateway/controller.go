@@ -21,6 +21,7 @@ import (
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
 	"fairlead.dev/fairlead/controller/gateway/definitions"
+	"fairlead.dev/fairlead/internal/heap"
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/network/l7/gateway"
 	"fairlead.dev/fairlead/network/world/gateways"
@@ -62,6 +63,7 @@ type Controller struct {
 	memory              gateway.Memory
 	written             versions
 	settled             map[types.UID]gateway.RouteStatus // routes whose status was right, and what of
+	unaddressed         map[types.UID]time.Time           // Gateways without an address, and since when; zero: that was told
 
 	mu  sync.Mutex
 	udp map[types.NamespacedName]bool // the Services that UDP ports lead to
@@ -72,7 +74,7 @@ func New(client kubernetes.Interface, config *rest.Config, shared informers.Shar
 	c := &Controller{
 		client: client, config: config, store: store, log: log, queue: kube.NewQueue[struct{}]("gateway", lastRetry, log),
 		services: shared.Core().V1().Services().Informer(), namespaces: shared.Core().V1().Namespaces().Informer(), slices: shared.Discovery().V1().EndpointSlices().Informer(),
-		settled: map[types.UID]gateway.RouteStatus{}, udp: map[types.NamespacedName]bool{},
+		settled: map[types.UID]gateway.RouteStatus{}, unaddressed: map[types.UID]time.Time{}, udp: map[types.NamespacedName]bool{},
 	}
 	kube.Watch(c.services, c.serviceChanged)
 	kube.Watch(c.namespaces, c.namespaceChanged)
@@ -98,7 +100,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.awake.Store(true)
 		c.queue.Add(struct{}{})
 		all.Go(func() { c.follow(ctx) })
-		c.queue.Work(ctx, 1, func(ctx context.Context, _ struct{}) (time.Duration, error) { return 0, c.pass(ctx) })
+		c.queue.Work(ctx, 1, func(ctx context.Context, _ struct{}) (time.Duration, error) { return c.pass(ctx) })
 	}
 	all.Wait()
 	return nil
@@ -139,6 +141,7 @@ func (c *Controller) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer heap.Return() // of what the definitions took
 	return c.store.PresetObject(ctx, schema.GroupResource{Group: gw.GroupName, Resource: "gatewayclasses"}, class)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -35,8 +36,8 @@ func (w *writes) begin(do func() error) {
 	})
 }
 
-// pass makes everything what it should be.
-func (c *Controller) pass(ctx context.Context) error {
+// pass makes everything what it should be. It says when to look again, if it has to.
+func (c *Controller) pass(ctx context.Context) (again time.Duration, err error) {
 	result := gateway.Derive(c.view(), &c.memory)
 	w := &writes{turns: make(chan struct{}, atOnce)}
 	for _, g := range result.Gateways {
@@ -48,8 +49,11 @@ func (c *Controller) pass(ctx context.Context) error {
 		w.begin(func() error { return c.status(ctx, "gatewayclasses", s.Object, s.Object.Status, s.Status(now)) })
 	}
 	for _, g := range result.Gateways {
+		status := g.Status(now)
+		if d := c.tellUnaddressed(g.Object, status.Conditions, now.Time); d > 0 && (again == 0 || d < again) {
+			again = d
+		}
 		w.begin(func() error {
-			status := g.Status(now)
 			c.tell("Gateway", g.Object, g.Object.Status.Conditions, status.Conditions)
 			return c.status(ctx, "gateways", g.Object, g.Object.Status, status)
 		})
@@ -68,7 +72,7 @@ func (c *Controller) pass(ctx context.Context) error {
 	}
 	c.routes(ctx, w, result.Routes, now)
 	w.all.Wait()
-	return errors.Join(w.errs...)
+	return again, errors.Join(w.errs...)
 }
 
 // resources are the kinds of routes by the names that they have in paths.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -126,12 +127,43 @@ func (c *Controller) tell(kind string, o metav1.Object, have, want []metav1.Cond
 		known := slices.ContainsFunc(have, func(h metav1.Condition) bool {
 			return h.Type == w.Type && h.Status == w.Status && h.Reason == w.Reason && h.Message == w.Message
 		})
-		if w.Status != metav1.ConditionFalse || known || w.Reason == string(gw.GatewayReasonPending) {
+		if w.Status != metav1.ConditionFalse || known || w.Reason == string(gw.GatewayReasonPending) || w.Reason == string(gw.GatewayReasonAddressNotAssigned) {
 			continue
 		}
-		ref := &corev1.ObjectReference{
-			APIVersion: gw.GroupVersion.String(), Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
-		}
-		c.events.Eventf(ref, corev1.EventTypeWarning, w.Reason, "%s: %s", w.Type, w.Message)
+		c.event(kind, o, w)
 	}
+}
+
+// addressTime is how long a new Gateway has for its address, in which nobody is told that it has none.
+const addressTime = 2 * time.Second
+
+// tellUnaddressed posts an Event on a Gateway that has no address, once, and not before it could have one. It returns when to look again,
+// zero if that is not needed.
+func (c *Controller) tellUnaddressed(o metav1.Object, conditions []metav1.Condition, now time.Time) (again time.Duration) {
+	i := slices.IndexFunc(conditions, func(w metav1.Condition) bool { return w.Reason == string(gw.GatewayReasonAddressNotAssigned) })
+	if i < 0 {
+		delete(c.unaddressed, o.GetUID())
+		return 0
+	}
+	since, known := c.unaddressed[o.GetUID()]
+	switch {
+	case !known:
+		c.unaddressed[o.GetUID()] = now
+		return addressTime
+	case since.IsZero():
+		return 0
+	case now.Sub(since) < addressTime:
+		return addressTime - now.Sub(since)
+	}
+	c.unaddressed[o.GetUID()] = time.Time{}
+	c.event("Gateway", o, conditions[i])
+	return 0
+}
+
+// event posts an Event that says of an object what a condition of it does.
+func (c *Controller) event(kind string, o metav1.Object, w metav1.Condition) {
+	ref := &corev1.ObjectReference{
+		APIVersion: gw.GroupVersion.String(), Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
+	}
+	c.events.Eventf(ref, corev1.EventTypeWarning, w.Reason, "%s: %s", w.Type, w.Message)
 }
