@@ -36,8 +36,8 @@ const minStop = 2 * time.Second
 // mostRouted is the longest that a pod goes on serving because of connections that may still be sent to it; and behind is how much
 // later others may know what this node knows.
 const (
-	mostRouted = time.Second
-	behind     = 100 * time.Millisecond
+	mostRouted = 2 * time.Second
+	behind     = 300 * time.Millisecond
 )
 
 // awaitWithdrawn has a pod that is being deleted serve until no new connection is sent to it, within its grace: programs that stop
