@@ -19,6 +19,9 @@ type limiters struct {
 }
 
 func (l *limiters) of(rule route.Source, limit *route.Limit) *limiter {
+	if limit.Together {
+		rule.Rule = ""
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if have := l.all[rule]; have != nil && have.Limit == *limit {

@@ -60,6 +60,10 @@ var effects = map[string][]struct {
 	"upstream-hash-by":            {{"$request_uri${http_x_user}", []string{"load-balance=ewma"}, func(a *route.Action) any { return a.Balance }, route.Balance{Kind: route.Hashed, HashBy: "$request_uri${http_x_user}"}}},
 	"load-balance":                {{"ewma", nil, func(a *route.Action) any { return a.Balance.Kind }, route.LeastRequest}, {"round_robin", nil, func(a *route.Action) any { return a.Balance.Kind }, route.RoundRobin}},
 	"enable-access-log":           {{"false", nil, func(a *route.Action) any { return a.Quiet }, true}, {"true", nil, func(a *route.Action) any { return a.Quiet }, false}},
+	"ssl-passthrough": {
+		{"true", nil, func(a *route.Action) any { return a.Respond.Status }, 503}, // there is no path /
+		{"false", nil, func(a *route.Action) any { return len(a.Backends) }, 1}, {"maybe", nil, func(a *route.Action) any { return a.Respond.Status }, 503},
+	},
 	"custom-headers": {
 		{"shop/headers", nil, func(a *route.Action) any { return a.Response }, route.HeaderEdit{Set: []route.Header{{Name: "X-Frame-Options", Value: "DENY"}}, Remove: []string{"Server"}}},
 		{"gone", nil, func(a *route.Action) any { return a.Response.IsEmpty() }, true},
@@ -85,9 +89,9 @@ var effects = map[string][]struct {
 	"whitelist-source-range": {{"10.0.0.5/8, 2001:db8::1", nil, func(a *route.Action) any { return fmt.Sprint(a.Allow) }, "[10.0.0.0/8 2001:db8::1/128]"}},
 	"allowlist-source-range": {{"10.0.0.0/8", nil, func(a *route.Action) any { return fmt.Sprint(a.Allow) }, "[10.0.0.0/8]"}},
 	"denylist-source-range":  {{"192.0.2.1", nil, func(a *route.Action) any { return fmt.Sprint(a.Deny) }, "[192.0.2.1/32]"}},
-	"limit-rps":              {{"10", nil, func(a *route.Action) any { return a.Limit }, route.Limit{PerSecond: 10, Burst: 50, Status: 503}}},
-	"limit-rpm":              {{"60", []string{"limit-rps=10"}, func(a *route.Action) any { return a.Limit }, route.Limit{PerSecond: 1, Burst: 300, Status: 503}}},
-	"limit-connections":      {{"7", nil, func(a *route.Action) any { return a.Limit }, route.Limit{Connections: 7}}},
+	"limit-rps":              {{"10", nil, func(a *route.Action) any { return a.Limit }, route.Limit{PerSecond: 10, Burst: 50, Status: 503, Together: true}}},
+	"limit-rpm":              {{"60", []string{"limit-rps=10"}, func(a *route.Action) any { return a.Limit }, route.Limit{PerSecond: 1, Burst: 300, Status: 503, Together: true}}},
+	"limit-connections":      {{"7", nil, func(a *route.Action) any { return a.Limit }, route.Limit{Connections: 7, Together: true}}},
 	"limit-burst-multiplier": {{"2", []string{"limit-rps=10"}, func(a *route.Action) any { return a.Limit.Burst }, 20}},
 	"limit-whitelist":        {{"10.0.0.0/8", nil, func(a *route.Action) any { return fmt.Sprint(a.Unlimited) }, "[10.0.0.0/8]"}},
 	"limit-allowlist":        {{"10.0.0.0/8", nil, func(a *route.Action) any { return fmt.Sprint(a.Unlimited) }, "[10.0.0.0/8]"}},
@@ -197,7 +201,7 @@ var wrongs = map[string][]string{
 	"denylist-source-range": {"nonsense"}, "limit-rps": {"many", "-3"}, "cors-allow-origin": {"b.x", "null", "https://*"}, "cors-allow-headers": {"a b"},
 	"auth-type": {"digest"}, "auth-secret": {"a/b/c", "UPPER"}, "auth-secret-type": {"x"}, "auth-realm": {`a"b`}, "auth-url": {"x", "http://", "http://a..b/", "https://$nope/", "http://127.0.0.1:10250/", "http://[::1]/", "http://localhost/", "http://169.254.169.254/latest", "http://0.0.0.0/", "http://[::ffff:127.0.0.1]/"},
 	"auth-method": {"get"}, "canary": {"1.5"}, "canary-by-header": {"a b"}, "canary-by-header-pattern": {"(", "(?=x)"}, "canary-weight": {"-1", "half"},
-	"canary-weight-total": {"0"}, "proxy-ssl-verify": {"true"}, "proxy-ssl-secret": {"a b"}, "custom-headers": {"a/b/c", ""},
+	"canary-weight-total": {"0"}, "proxy-ssl-verify": {"true"}, "proxy-ssl-secret": {"a b"}, "custom-headers": {"a/b/c", ""}, "ssl-passthrough": {"on"},
 	"auth-tls-secret": {"a b", ""}, "auth-tls-verify-client": {"true"}, "auth-tls-verify-depth": {"0", "-1", "deep"}, "auth-tls-error-page": {"@page", "x"}, "auth-tls-pass-certificate-to-upstream": {"on"},
 }
 

@@ -19,6 +19,7 @@ type Builder struct {
 	users   map[types.NamespacedName]set // Ingresses by the Services, Secrets and ConfigMaps that they use
 	classes map[string]set               // Ingresses by class
 	certs   certificates
+	through map[string]*route.Listener // by host
 	plain   *route.Hosts
 	secure  *route.Hosts
 }
@@ -58,7 +59,7 @@ type state struct {
 func NewBuilder(world World, ports Ports) *Builder {
 	return &Builder{
 		world: world, ports: ports, parts: map[types.NamespacedName]*part{}, hosts: map[string]*state{},
-		users: map[types.NamespacedName]set{}, classes: map[string]set{},
+		users: map[types.NamespacedName]set{}, classes: map[string]set{}, through: map[string]*route.Listener{},
 		certs: certificates{claims: map[string][]claim{}, asks: map[string]int{}, tls: &route.Termination{}}, plain: route.NewHosts(nil), secure: route.NewHosts(nil),
 	}
 }
@@ -66,7 +67,8 @@ func NewBuilder(world World, ports Ports) *Builder {
 // Entries are what is served now, at the two ports of a node.
 func (b *Builder) Entries() (plain, secure *route.Entry) {
 	plain = &route.Entry{Point: route.Point{Port: b.ports.HTTP}, Protocol: route.HTTP, Listeners: []*route.Listener{{Name: "ingress", Hosts: b.plain}}}
-	secure = &route.Entry{Point: route.Point{Port: b.ports.HTTPS}, Protocol: route.HTTPS, Listeners: []*route.Listener{{Name: "ingress", Hosts: b.secure, TLS: b.certs.tls}}}
+	listeners := append(slices.SortedFunc(maps.Values(b.through), compareListeners), &route.Listener{Name: "ingress", Hosts: b.secure, TLS: b.certs.tls})
+	secure = &route.Entry{Point: route.Point{Port: b.ports.HTTPS}, Protocol: route.HTTPS, Listeners: listeners}
 	return plain, secure
 }
 
@@ -262,6 +264,7 @@ func (b *Builder) rebuild(dirty map[string]bool, concerned set) bool {
 	var gone []string
 	for host := range dirty {
 		s := b.hosts[host]
+		delete(b.through, host)
 		if s == nil {
 			gone = append(gone, host)
 			continue
@@ -273,6 +276,9 @@ func (b *Builder) rebuild(dirty map[string]bool, concerned set) bool {
 			}
 		}
 		s.findings = m.findings
+		if m.through != nil {
+			b.through[host] = m.through
+		}
 		if m.secure == nil {
 			gone = append(gone, host)
 		} else {
@@ -296,6 +302,7 @@ func (b *Builder) host(name string, s *state) merged {
 		port = int(b.ports.HTTPS)
 	}
 	m := merge(name, name, s, port)
+	m.through = m.passing(name, s)
 	owner := ""
 	if m.secure != nil && len(s.aliases)+len(s.www) > 0 {
 		owner = "rules of " + slices.MinFunc(s.paths, seniority).part.age.Name.String()

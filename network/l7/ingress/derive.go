@@ -38,8 +38,9 @@ type part struct {
 	www      []string           // hosts that are redirected to the one with, or without, www.
 	secured  map[string]bool    // hosts in its TLS
 	certs    []route.Certificate
-	certAt   []string // where each is written
-	asks     bool     // clients for a certificate
+	certAt   []string                 // where each is written
+	asks     bool                     // clients for a certificate
+	streams  map[string]*route.Stream // by host: where its connections go as bytes
 	findings []Finding
 	uses     []types.NamespacedName // Services, Secrets and ConfigMaps; their changes concern it
 }
@@ -99,6 +100,7 @@ func derive(ing *networkingv1.Ingress, world World) *part {
 	d.certificates()
 	d.authentication()
 	d.mirror()
+	d.passthrough()
 	d.rules()
 	d.otherNames()
 	d.tls()

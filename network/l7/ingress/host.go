@@ -47,7 +47,8 @@ func otherHalf(host string) string {
 
 // merged are the rules of one host.
 type merged struct {
-	plain, secure *route.Host // of port 80 and 443; the same where nothing is sent to HTTPS. nil: there are no rules
+	plain, secure *route.Host     // of port 80 and 443; the same where nothing is sent to HTTPS. nil: there are no rules
+	through       *route.Listener // has connections to 443 pass as bytes; nil: TLS ends here
 	findings      []Finding
 }
 

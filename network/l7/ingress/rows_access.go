@@ -20,7 +20,7 @@ var rowsOfAccess = []row{
 	{name: "denylist-source-range", guard: true, set: ranges(func(s *settings) *[]netip.Prefix { return &s.deny })},
 	{name: "limit-rps", level: Differs, note: limitNote, set: number(0, 1_000_000, func(s *settings) *int { return &s.perSecond })},
 	{name: "limit-rpm", level: Differs, note: limitNote, set: number(0, 1_000_000, func(s *settings) *int { return &s.perMinute })},
-	{name: "limit-connections", level: Differs, note: "counts requests under way for each path, and on each node by itself; more get 503", set: number(0, 1_000_000, func(s *settings) *int { return &s.atOnce })},
+	{name: "limit-connections", level: Differs, note: "counts requests under way, on each node by itself; more get 503", set: number(0, 1_000_000, func(s *settings) *int { return &s.atOnce })},
 	{name: "limit-burst-multiplier", set: number(1, 1000, func(s *settings) *int { return &s.burst }), otherwise: "5 is used"},
 	{name: "limit-whitelist", set: ranges(func(s *settings) *[]netip.Prefix { return &s.unlimited })},
 	{name: "limit-allowlist", set: ranges(func(s *settings) *[]netip.Prefix { return &s.unlimited })},
@@ -44,7 +44,7 @@ func orNothing(nothing func(*settings), set func(*settings, string) string) func
 	}
 }
 
-const limitNote = "counted for each path, and on each node by itself; of limit-rps and limit-rpm the stricter holds"
+const limitNote = "counted on each node by itself; of limit-rps and limit-rpm the stricter holds"
 
 // rowsOfAuthentication say who somebody is.
 var rowsOfAuthentication = []row{
@@ -156,6 +156,9 @@ func (s *settings) together(namespace string) []Line {
 	}
 	if s.clientVerify != "" && s.clientVerify != "off" && s.clientSecret == "" && s.closed == "" {
 		say(true, "auth-tls-verify-client", "has no auth-tls-secret with the authorities beside it")
+	}
+	if guard := s.guard(); s.passthrough && guard != "" {
+		say(true, "ssl-passthrough", "is beside %s, which cannot be kept where connections pass as bytes", guard)
 	}
 	if foreign(s.sslSecret) {
 		say(true, "proxy-ssl-secret", "names a Secret of another namespace, which whoever may write an Ingress here must not use")

@@ -51,6 +51,7 @@ var rowsOfBackends = []row{
 		s.quiet = !logged
 		return problem
 	}},
+	{name: "ssl-passthrough", level: Differs, note: "connections to port 443 for the Ingress's hosts go as bytes to the backend of the path /, which each has to have, and no wildcard; what else guards the Ingress closes it. Of several Ingresses with the host the eldest decides", guard: true, idle: []string{"false"}, set: flag(func(s *settings) *bool { return &s.passthrough })},
 	{name: "custom-headers", level: Differs, note: "of the Ingress's own namespace only, and all that the ConfigMap has: there is no list of headers that are allowed; one with an empty value is taken out", set: matching(secretRef, "is no name of a ConfigMap", func(s *settings) *string { return &s.headersFrom })},
 	{name: "proxy-ssl-verify", level: Differs, note: "against ca.crt of proxy-ssl-secret, and the name in proxy-ssl-name, which is required", guard: true, idle: []string{"off"}, set: onOff(func(s *settings) *bool { return &s.sslVerify })},
 	{name: "proxy-ssl-name", set: matching(`^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$`, "is no DNS name", func(s *settings) *string { return &s.sslName })},

@@ -61,7 +61,6 @@ var rowsNotSupported = []row{
 	{name: "enable-owasp-core-rules", level: Unsupported, guard: true, note: wafNote, idle: []string{"false"}},
 	{name: "modsecurity-transaction-id", level: Unsupported, note: wafNote},
 	{name: "auth-tls-match-cn", level: Unsupported, guard: true, note: tlsNote},
-	{name: "ssl-passthrough", level: Unsupported, guard: true, note: "TLS ends here. Connections pass through as bytes by a TLSRoute of a Gateway, or a Service of type LoadBalancer", idle: []string{"false"}},
 	{name: "auth-proxy-set-headers", level: Unsupported, note: "the server that is asked gets every header of the request"},
 	{name: "default-backend", level: Unsupported, note: "without ready endpoints there is a 503. For paths that no rule has: spec.defaultBackend"},
 	{name: "custom-http-errors", level: Unsupported, note: "answers of backends go to clients as they are: have the backend answer with the page", idle: []string{""}},

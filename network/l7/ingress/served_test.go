@@ -139,17 +139,7 @@ func (n *node) ask(what string, body []byte, pairs ...string) answer {
 		}
 		r.Header.Set(pairs[i], pairs[i+1])
 	}
-	transport := &http.Transport{
-		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the test looks at the certificate itself
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			to := n.plain
-			if r.URL.Scheme == "https" {
-				to = n.secure
-			}
-			return (&net.Dialer{}).DialContext(ctx, network, to)
-		},
-	}
-	response, err := transport.RoundTrip(r)
+	response, err := n.client(r.URL.Scheme).Transport.RoundTrip(r)
 	if err != nil {
 		n.t.Fatalf("%s: %v", what, err)
 	}
@@ -159,6 +149,20 @@ func (n *node) ask(what string, body []byte, pairs ...string) answer {
 		n.t.Fatalf("%s: %v", what, err)
 	}
 	return answer{response, string(text)}
+}
+
+// client comes to the port of a scheme, over a connection for each request.
+func (n *node) client(scheme string) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the tests look at the certificate themselves
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			to := n.plain
+			if scheme == "https" {
+				to = n.secure
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, to)
+		},
+	}}
 }
 
 // get expects what becomes of GETs, each written ADDRESS then the Service's NAME:PORT, or a status, with the place of a redirect.
@@ -265,7 +269,7 @@ func TestServedAnnotations(t *testing.T) {
 		one("external", a("auth-url", "http://guard.shop.svc.cluster.local/check", "auth-signin", "https://login.x/start", "auth-response-headers", "X-User"), "external.x / web"),
 		one("deny", a("denylist-source-range", "127.0.0.0/8"), "deny.x / web"),
 		one("allow", a("whitelist-source-range", "192.0.2.0/24"), "allow.x / web"),
-		one("limit", a("limit-rps", "1", "limit-burst-multiplier", "2"), "limit.x / web"),
+		one("limit", a("limit-rps", "1", "limit-burst-multiplier", "2"), "limit.x /a web", "limit.x / web"),
 		one("size", a("proxy-body-size", "1k"), "size.x / web"),
 		one("cors", a("enable-cors", "true", "cors-allow-origin", "https://*.ok.x"), "cors.x / web"),
 		one("sticky", a("affinity", "cookie", "session-cookie-name", "stay"), "sticky.x / web"),
@@ -309,6 +313,15 @@ func TestServedAnnotations(t *testing.T) {
 	}
 	if refused == 0 || refused > 18 {
 		t.Errorf("of 20 requests at once %d were refused", refused)
+	}
+	together := 0 // what was asked of one path counts for the other: of 4 at most one was let in for the time that has passed
+	for range 4 {
+		if n.ask("GET http://limit.x/a", nil).StatusCode == 503 {
+			together++
+		}
+	}
+	if together == 0 {
+		t.Error("the paths of an Ingress are counted each for itself")
 	}
 	if h := n.ask("OPTIONS http://cors.x/", nil, "Origin", "https://a.ok.x", "Access-Control-Request-Method", "PUT").Header; h.Get("Access-Control-Allow-Origin") != "https://a.ok.x" || !strings.Contains(h.Get("Access-Control-Allow-Methods"), "PUT") {
 		t.Errorf("preflight: %v", h)

@@ -58,6 +58,7 @@ type settings struct {
 	clientError                            string
 	clientDepth                            int
 	clientPass                             bool
+	passthrough                            bool
 
 	closed string // why nothing of the Ingress may be served: a guard that cannot be
 }
@@ -122,9 +123,10 @@ func (s *settings) action() route.Action {
 	return a
 }
 
-// limit is the stricter of the two rates, as both hold. 503 is what ingress-nginx answers.
+// limit is the stricter of the two rates, as both hold. They count for the Ingress as a whole,
+// and 503 is the answer, as in ingress-nginx.
 func (s *settings) limit() route.Limit {
-	l := route.Limit{Connections: s.atOnce}
+	l := route.Limit{Connections: s.atOnce, Together: s.atOnce+s.perSecond+s.perMinute > 0}
 	if s.perSecond > 0 {
 		l.PerSecond, l.Burst = float64(s.perSecond), s.perSecond*s.burst
 	}

@@ -152,7 +152,7 @@ func (a asked) Cookie(name string) (string, bool) { v, is := a.cookie[name]; ret
 func (b *Builder) table(scheme string) *route.Hosts {
 	plain, secure := b.Entries()
 	if scheme == "https" {
-		return secure.Listeners[0].Hosts
+		return secure.Listeners[len(secure.Listeners)-1].Hosts
 	}
 	return plain.Listeners[0].Hosts
 }

@@ -45,6 +45,8 @@ type Limit struct {
 	Burst       int
 	Connections int // requests under way at once
 	Status      int // instead of 429 or 503; 0: those
+	// Together has the rules of an object that have the same Limit counted together; otherwise each is for itself.
+	Together bool
 }
 
 // CORS is what is said to pages of other origins (the Fetch standard), for preflight requests and real ones.
