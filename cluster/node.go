@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,7 +81,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}
 	proxy := nft.New(n.rules(servers, metrics), w, log.With("part", "nft"))
 	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
-	served := n.startEngine(ctx, g, w, cfg, client, metrics, log)
+	served, serve := n.startEngine(ctx, g, w, cfg, client, metrics, log)
 	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
 	agent := node.New(n.agent(w, metrics, pages), runtime, client, log.With("part", "node"))
 	resolve := n.names(metrics)
@@ -93,31 +94,36 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	maps.Copy(pages, debugPages(w, proxy, names, served)) // the agent serves them once it runs
 	tells := announce.New([]string{route.LinkName}, log.With("part", "announce"))
 	pages["POST "+announced.Path] = tells
-	runAgent, runTells := outlives(agent.Run, tells.Run) // the control plane is told when addresses are handed over
+	runAgent, first := outlives(agent.Run, tells.Run) // the control plane is told when addresses are handed over
+	// What comes to an address that is announced here is served until nobody sends it here any more.
+	runEngine, first := outlives(serve, first[0], routers.Run)
 	for name, run := range map[string]func(context.Context) error{
-		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": runAgent, "health": answers.Run, "announce": runTells, "bgp": routers.Run,
+		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": runAgent, "health": answers.Run, "l7": runEngine, "announce": first[0], "bgp": first[1],
 	} {
 		g.Go(named(name, ctx, run))
 	}
 	return n.awaitReady(ctx, w, names, agent, st)
 }
 
-// outlives has one part end when another has, instead of with the context.
-func outlives(part, other func(context.Context) error) (outliving, first func(context.Context) error) {
-	over := make(chan struct{})
-	outliving = func(ctx context.Context) error {
+// outlives has one part end when others have, instead of with the context. It returns what runs it, and the others.
+func outlives(part func(context.Context) error, others ...func(context.Context) error) (outliving func(context.Context) error, first []func(context.Context) error) {
+	var running sync.WaitGroup
+	for _, other := range others {
+		running.Add(1)
+		first = append(first, func(ctx context.Context) error {
+			defer running.Done()
+			return other(ctx)
+		})
+	}
+	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		defer cancel()
 		go func() {
-			<-over
+			running.Wait()
 			cancel()
 		}()
 		return part(ctx)
-	}
-	return outliving, func(ctx context.Context) error {
-		defer close(over)
-		return other(ctx)
-	}
+	}, first
 }
 
 // awaitReady waits until the node answers names and is ready for pods.
