@@ -90,7 +90,7 @@ func TestAccepted(t *testing.T) {
 			}
 			for _, d := range list.Items {
 				conditions, _, _ := unstructured.NestedSlice(d.Object, "status", "conditions")
-				if len(conditions) != 3 {
+				if len(conditions) != 3 || strings.Contains(fmt.Sprint(conditions), "reason:Installing") {
 					return fmt.Sprintf("%s has the conditions %v", d.GetName(), conditions)
 				}
 				for _, c := range conditions {

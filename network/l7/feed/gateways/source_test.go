@@ -55,7 +55,7 @@ func TestNodeLearnsOfGateways(t *testing.T) {
 	admin := kubernetes.NewForConfigOrDie(server.ClientConfig())
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	shared := informers.NewSharedInformerFactory(admin, 0)
-	apitest.Control(t, shared, controller.New(admin, server.ClientConfig(), shared, controller.Store{Names: server.CustomNames, AwaitUse: server.AwaitUse}, log).Run)
+	apitest.Control(t, shared, controller.New(admin, server.ClientConfig(), shared, controller.Store{Names: server.CustomNames, AwaitUse: server.AwaitUse, Preset: server.Preset, PresetObject: server.PresetObject}, log).Run)
 
 	cert, key, err := cfg.CA.Issue(pki.Request{CommonName: "system:node:n1", Organizations: []string{"system:nodes"}, Client: true})
 	if err != nil {
