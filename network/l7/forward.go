@@ -69,7 +69,9 @@ func (x *exchange) forward() {
 		x.switchProtocols(a)
 		return
 	}
-	x.relay(a)
+	if !x.substitute(a.response.StatusCode) {
+		x.relay(a)
+	}
 }
 
 // destination chooses the backend; where there is none the request is answered.
@@ -78,13 +80,14 @@ func (x *exchange) destination() *target {
 	if t == nil {
 		t = x.plan.choose()
 	}
+	t = x.present(t)
 	switch {
 	case t == nil && len(x.plan.targets) == 0:
 		x.fail(http.StatusInternalServerError, "the route has no backend")
 	case t == nil:
 		x.fail(http.StatusServiceUnavailable, "no backend of the route has a weight")
 	case t.Broken != "":
-		x.fail(cmp.Or(t.Status, http.StatusInternalServerError), "the backend of the route cannot be used: "+t.Broken)
+		x.giveUp(cmp.Or(t.Status, http.StatusInternalServerError), "the backend of the route cannot be used: "+t.Broken)
 		return nil
 	default:
 		x.service = t.Service
@@ -114,7 +117,7 @@ func (x *exchange) try(ctx context.Context, t *target, body *body) *attempt {
 			e = t.pick(&choice)
 		}
 		if e == nil {
-			x.fail(http.StatusServiceUnavailable, fmt.Sprintf("Service %s has no ready endpoint for its port %d", t.Service, t.Port))
+			x.giveUp(http.StatusServiceUnavailable, fmt.Sprintf("Service %s has no ready endpoint for its port %d", t.Service, t.Port))
 			return nil
 		}
 		a := x.send(ctx, t, e, body)
@@ -243,13 +246,13 @@ func (x *exchange) failed(ctx context.Context, t *target, err error) {
 	case errors.As(err, &tooLarge):
 		x.fail(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body of the request may have %d bytes", tooLarge.Limit))
 	case timedOut(err) || timedOut(context.Cause(ctx)):
-		x.fail(http.StatusGatewayTimeout, fmt.Sprintf("Service %s took too long to answer", t.Service))
+		x.giveUp(http.StatusGatewayTimeout, fmt.Sprintf("Service %s took too long to answer", t.Service))
 	case errors.As(err, &bad):
 		x.fail(http.StatusBadRequest, "the body of the request cannot be read")
 	case errors.As(err, &connect):
-		x.fail(http.StatusBadGateway, fmt.Sprintf("no connection to an endpoint of Service %s could be made", t.Service))
+		x.giveUp(http.StatusBadGateway, fmt.Sprintf("no connection to an endpoint of Service %s could be made", t.Service))
 	default:
-		x.fail(http.StatusBadGateway, fmt.Sprintf("an endpoint of Service %s did not answer in HTTP", t.Service))
+		x.giveUp(http.StatusBadGateway, fmt.Sprintf("an endpoint of Service %s did not answer in HTTP", t.Service))
 	}
 }
 

@@ -23,6 +23,7 @@ type plan struct {
 	turn     atomic.Uint64
 	limiter  *limiter
 	external *target
+	instead  *target
 	mirrors  []mirror
 	lean     bool // a lane can do it
 }
@@ -70,6 +71,10 @@ func (e *Engine) newPlan(rule *route.Rule) *plan {
 		t := e.targetOf(a.External.Backend, a.Timeouts.Connect)
 		p.external = &t
 	}
+	if a.Instead != nil {
+		t := e.targetOf(&a.Instead.Backend, a.Timeouts.Connect)
+		p.instead = &t
+	}
 	p.lean = p.plain()
 	return p
 }
@@ -77,7 +82,7 @@ func (e *Engine) newPlan(rule *route.Rule) *plan {
 // plain reports whether a lane can do what the rule says, and prepares it.
 func (p *plan) plain() bool {
 	a := p.Action
-	if p.weights == 0 || a.CORS != nil || a.Certificate != nil || a.Basic != nil || a.External != nil || a.Redirect != nil || a.Respond != nil || a.Affinity != nil ||
+	if p.weights == 0 || a.CORS != nil || a.Certificate != nil || a.Basic != nil || a.External != nil || a.Redirect != nil || a.Respond != nil || a.Affinity != nil || a.Instead != nil ||
 		len(a.Mirrors) > 0 || p.limiter != nil || a.BufferRequest || a.BufferResponse || len(a.Retry.Codes) > 0 || a.Retry.Backoff > 0 ||
 		a.Retry.Deadline > 0 || a.Balance.Kind == route.Hashed {
 		return false

@@ -118,6 +118,9 @@ func eachBackend(a *route.Action, f func(*route.Backend)) {
 			f(&b.Mirrors[k].Backend)
 		}
 	}
+	if a.Instead != nil {
+		f(&a.Instead.Backend)
+	}
 	if a.External != nil && a.External.Backend != nil {
 		f(a.External.Backend)
 	}

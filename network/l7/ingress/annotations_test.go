@@ -60,6 +60,12 @@ var effects = map[string][]struct {
 	"upstream-hash-by":            {{"$request_uri${http_x_user}", []string{"load-balance=ewma"}, func(a *route.Action) any { return a.Balance }, route.Balance{Kind: route.Hashed, HashBy: "$request_uri${http_x_user}"}}},
 	"load-balance":                {{"ewma", nil, func(a *route.Action) any { return a.Balance.Kind }, route.LeastRequest}, {"round_robin", nil, func(a *route.Action) any { return a.Balance.Kind }, route.RoundRobin}},
 	"enable-access-log":           {{"false", nil, func(a *route.Action) any { return a.Quiet }, true}, {"true", nil, func(a *route.Action) any { return a.Quiet }, false}},
+	"default-backend": {
+		{"api", nil, func(a *route.Action) any { return a.Instead.Backend }, route.Backend{Service: types.NamespacedName{Namespace: "shop", Name: "api"}, Port: 80, Weight: 1, Status: 503}},
+		{"gone", nil, func(a *route.Action) any { return a.Instead }, (*route.Instead)(nil)},
+	},
+	"custom-http-errors":             {{"404, 503", []string{"default-backend=api"}, func(a *route.Action) any { return a.Instead.Codes }, []int{404, 503}}, {"404", nil, func(a *route.Action) any { return a.Instead }, (*route.Instead)(nil)}},
+	"disable-proxy-intercept-errors": {{"true", []string{"default-backend=api", "custom-http-errors=404"}, func(a *route.Action) any { return len(a.Instead.Codes) }, 0}},
 	"ssl-passthrough": {
 		{"true", nil, func(a *route.Action) any { return a.Respond.Status }, 503}, // there is no path /
 		{"false", nil, func(a *route.Action) any { return len(a.Backends) }, 1}, {"maybe", nil, func(a *route.Action) any { return a.Respond.Status }, 503},
@@ -201,7 +207,7 @@ var wrongs = map[string][]string{
 	"denylist-source-range": {"nonsense"}, "limit-rps": {"many", "-3"}, "cors-allow-origin": {"b.x", "null", "https://*"}, "cors-allow-headers": {"a b"},
 	"auth-type": {"digest"}, "auth-secret": {"a/b/c", "UPPER"}, "auth-secret-type": {"x"}, "auth-realm": {`a"b`}, "auth-url": {"x", "http://", "http://a..b/", "https://$nope/", "http://127.0.0.1:10250/", "http://[::1]/", "http://localhost/", "http://169.254.169.254/latest", "http://0.0.0.0/", "http://[::ffff:127.0.0.1]/"},
 	"auth-method": {"get"}, "canary": {"1.5"}, "canary-by-header": {"a b"}, "canary-by-header-pattern": {"(", "(?=x)"}, "canary-weight": {"-1", "half"},
-	"canary-weight-total": {"0"}, "proxy-ssl-verify": {"true"}, "proxy-ssl-secret": {"a b"}, "custom-headers": {"a/b/c", ""}, "ssl-passthrough": {"on"},
+	"canary-weight-total": {"0"}, "proxy-ssl-verify": {"true"}, "proxy-ssl-secret": {"a b"}, "custom-headers": {"a/b/c", ""}, "ssl-passthrough": {"on"}, "default-backend": {"shop/api", ""}, "custom-http-errors": {"404,x", "99", "600"}, "disable-proxy-intercept-errors": {"on"},
 	"auth-tls-secret": {"a b", ""}, "auth-tls-verify-client": {"true"}, "auth-tls-verify-depth": {"0", "-1", "deep"}, "auth-tls-error-page": {"@page", "x"}, "auth-tls-pass-certificate-to-upstream": {"on"},
 }
 

@@ -30,7 +30,36 @@ func (d *derivation) action(to *networkingv1.IngressBackend, where string) route
 	}
 	a := d.base
 	a.Backends = []route.Backend{d.backend(to, where)}
+	a.Instead = d.instead(&a.Backends[0])
 	return a
+}
+
+// instead is what default-backend has instead of a backend; nil: nothing.
+func (d *derivation) instead(of *route.Backend) *route.Instead {
+	s := d.settings
+	if s.instead == "" {
+		return nil
+	}
+	name := types.NamespacedName{Namespace: d.ing.Namespace, Name: s.instead}
+	d.uses = append(d.uses, name)
+	wanted := networkingv1.ServiceBackendPort{Number: 80}
+	if d.world.Service != nil {
+		if svc := d.world.Service(name); svc != nil && len(svc.Spec.Ports) > 0 {
+			wanted.Number = svc.Spec.Ports[0].Port
+		}
+	}
+	port, broken := d.port(name, wanted, "default-backend")
+	if broken != "" {
+		return nil
+	}
+	in := &route.Instead{Backend: route.Backend{Service: name, Port: port, Weight: 1, Status: unavailable}, Headers: []route.Header{
+		{Name: "X-Namespace", Value: d.ing.Namespace}, {Name: "X-Ingress-Name", Value: d.ing.Name},
+		{Name: "X-Service-Name", Value: of.Service.Name}, {Name: "X-Service-Port", Value: strconv.Itoa(int(of.Port))},
+	}}
+	if !s.keepErrors {
+		in.Codes = s.errors
+	}
+	return in
 }
 
 // unavailable is the answer where a backend cannot be used (I50).

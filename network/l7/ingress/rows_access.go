@@ -157,6 +157,9 @@ func (s *settings) together(namespace string) []Line {
 	if s.clientVerify != "" && s.clientVerify != "off" && s.clientSecret == "" && s.closed == "" {
 		say(true, "auth-tls-verify-client", "has no auth-tls-secret with the authorities beside it")
 	}
+	if len(s.errors) > 0 && s.instead == "" {
+		say(false, "custom-http-errors", "has no default-backend beside it, which would have the pages: answers go to clients as they are")
+	}
 	if guard := s.guard(); s.passthrough && guard != "" {
 		say(true, "ssl-passthrough", "is beside %s, which cannot be kept where connections pass as bytes", guard)
 	}

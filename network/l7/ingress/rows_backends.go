@@ -3,6 +3,7 @@ package ingress
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"fairlead.dev/fairlead/network/l7/route"
@@ -51,6 +52,9 @@ var rowsOfBackends = []row{
 		s.quiet = !logged
 		return problem
 	}},
+	{name: "default-backend", level: Differs, note: "gets the requests for Services of the Ingress that do not exist or have no ready endpoint, at its first port; for paths that no rule has: spec.defaultBackend", set: matching(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`, "is no name of a Service", func(s *settings) *string { return &s.instead })},
+	{name: "custom-http-errors", level: Differs, note: "only with default-backend, which a GET of / asks for the page; of codes by which the Ingress itself refuses, as 401 and 403 are, the answer stays", idle: []string{""}, set: codes},
+	{name: "disable-proxy-intercept-errors", level: Differs, note: "has custom-http-errors count as not written", idle: []string{"false"}, set: flag(func(s *settings) *bool { return &s.keepErrors })},
 	{name: "ssl-passthrough", level: Differs, note: "connections to port 443 for the Ingress's hosts go as bytes to the backend of the path /, which each has to have, and no wildcard; what else guards the Ingress closes it. Of several Ingresses with the host the eldest decides", guard: true, idle: []string{"false"}, set: flag(func(s *settings) *bool { return &s.passthrough })},
 	{name: "custom-headers", level: Differs, note: "of the Ingress's own namespace only, and all that the ConfigMap has: there is no list of headers that are allowed; one with an empty value is taken out", set: matching(secretRef, "is no name of a ConfigMap", func(s *settings) *string { return &s.headersFrom })},
 	{name: "proxy-ssl-verify", level: Differs, note: "against ca.crt of proxy-ssl-secret, and the name in proxy-ssl-name, which is required", guard: true, idle: []string{"off"}, set: onOff(func(s *settings) *bool { return &s.sslVerify })},
@@ -72,6 +76,19 @@ func protocol(s *settings, value string) string {
 		s.foreign = value
 		return "is none of HTTP, HTTPS, GRPC, GRPCS"
 	}
+	return ""
+}
+
+func codes(s *settings, value string) string {
+	var list []int
+	for _, text := range members(value) {
+		code, err := strconv.Atoi(text)
+		if err != nil || code < 300 || code > 599 {
+			return fmt.Sprintf("has %q, which is no code from 300 to 599", shortened(text))
+		}
+		list = append(list, code)
+	}
+	s.errors = list
 	return ""
 }
 

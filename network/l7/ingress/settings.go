@@ -59,6 +59,9 @@ type settings struct {
 	clientDepth                            int
 	clientPass                             bool
 	passthrough                            bool
+	instead                                string // the Service that default-backend names
+	errors                                 []int
+	keepErrors                             bool
 
 	closed string // why nothing of the Ingress may be served: a guard that cannot be
 }

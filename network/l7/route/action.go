@@ -29,6 +29,7 @@ type Action struct {
 	Mirrors  []Mirror
 
 	Backends []Backend // chosen by weight; empty: 500, or 503 when no weight is above zero
+	Instead  *Instead  // of the Backends, where these have no answer, or one that is not wanted
 	Balance  Balance
 	Affinity *Affinity
 	Timeouts Timeouts
@@ -154,6 +155,15 @@ type Backend struct {
 	// which is 500 unless it is set (Gateway API wants that; controllers of Ingresses give 503).
 	Broken string
 	Status int
+}
+
+// Instead is a backend that gets the requests for which the one that was chosen has no ready endpoint, or cannot be used.
+type Instead struct {
+	Backend Backend
+	// Codes are answers, of backends and of the engine in their place, instead of which a GET of / is answered by Backend, as that
+	// answers. It is told of the request by X-Code, X-Format (the client's Accept), X-Original-Uri and Headers.
+	Codes   []int
+	Headers []Header
 }
 
 // BackendProtocol is what a backend speaks.
