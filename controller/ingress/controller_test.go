@@ -334,6 +334,9 @@ func TestEvents(t *testing.T) {
 		"valid": func(ing *networkingv1.Ingress) {
 			ing.Spec.TLS = []networkingv1.IngressTLS{{SecretName: "valid", Hosts: []string{"valid.example.com"}}}
 		},
+		"headers": func(ing *networkingv1.Ingress) {
+			ing.Annotations = map[string]string{"nginx.ingress.kubernetes.io/custom-headers": "default/nowhere"}
+		},
 		"snippet": func(ing *networkingv1.Ingress) {
 			ing.Annotations = map[string]string{"nginx.ingress.kubernetes.io/server-snippet": "return 200;"}
 		},
@@ -354,7 +357,7 @@ func TestEvents(t *testing.T) {
 	for name, want := range map[string]string{
 		"service": "Warning ServiceMissing", "port": "Warning ServicePortMissing", "class": "Warning IngressClassMissing", "resource": "Warning ResourceBackend",
 		"secret": "Warning SecretMissing", "expired": "Warning CertificateExpired", "foreign": "Warning CertificateForOtherHosts", "unfit": "Warning SecretInvalid",
-		"snippet": "Warning AnnotationNotSupported", "second": "Warning PathTaken",
+		"headers": "Normal AnnotationDiffers, Warning ConfigMapMissing", "snippet": "Warning AnnotationNotSupported", "second": "Warning PathTaken",
 	} {
 		eventsBecome(t, client, name, want)
 	}
