@@ -6,9 +6,14 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"fairlead.dev/fairlead/network/l7/route"
 )
+
+// clientHeaders tell a backend of the client's certificate.
+var clientHeaders = []string{"Ssl-Client-Verify", "Ssl-Client-Subject-Dn", "Ssl-Client-Issuer-Dn", "Ssl-Client-Cert"}
 
 // certified checks the certificate that the client has shown, and has the backend know it.
 func (x *exchange) certified() bool {
@@ -33,8 +38,11 @@ func (x *exchange) certified() bool {
 		return false
 	}
 	h := x.r.Header
-	for _, name := range [...]string{"Ssl-Client-Subject-Dn", "Ssl-Client-Issuer-Dn", "Ssl-Client-Cert"} {
-		delete(h, name) // what the client says there is not so
+	settle(h)
+	for name := range h { // what the client says there is not so, with "_" neither: programs that get headers by way of CGI see no difference
+		if slices.Contains(clientHeaders, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+			delete(h, name)
+		}
 	}
 	h["Ssl-Client-Verify"] = []string{headerText(said)}
 	if len(shown) > 0 {

@@ -59,7 +59,11 @@ func (s *session) fail(status int, sentence string) {
 	l := s.lane
 	b := append(l.out[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
-	b = append(append(append(b, ' '), http.StatusText(status)...), "\r\nContent-Type: text/plain; charset=utf-8\r\nServer: fairlead\r\n"...)
+	b = append(append(append(b, ' '), http.StatusText(status)...), "\r\nServer: fairlead\r\n"...)
+	if !dropped(s.target.response.drop, []byte("content-type")) {
+		b = append(b, "Content-Type: text/plain; charset=utf-8\r\n"...)
+	}
+	b = append(b, s.target.response.lines...)
 	b = append(b, l.date.at(l.now)...)
 	s.last = s.last || s.upload > 0 || s.sent
 	if s.last {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"fairlead.dev/fairlead/network/l7/route"
 	"fairlead.dev/fairlead/network/l7/upstream"
 )
 
@@ -58,16 +59,16 @@ func (x *exchange) substitute(status int) bool {
 
 // aboutError is the request about an answer that is not given to the client.
 func (x *exchange) aboutError(in *target, e *upstream.Endpoint, status int) *http.Request {
-	h := x.outgoingHeader()
+	about := route.HeaderEdit{Set: append([]route.Header{
+		{Name: "X-Code", Value: strconv.Itoa(status)}, {Name: "X-Format", Value: x.r.Header.Get("Accept")}, {Name: "X-Original-Uri", Value: x.uri()},
+	}, x.plan.Instead.Headers...)}
+	h := x.outgoingHeader(about)
 	for name := range h { // of a body, of what the client has already, and of the connection
 		if strings.HasPrefix(name, "Content-") || strings.HasPrefix(name, "If-") || slices.Contains([]string{"Range", "Upgrade", "Connection", "Te", "Expect"}, name) {
 			delete(h, name)
 		}
 	}
-	h["X-Code"], h["X-Format"], h["X-Original-Uri"] = []string{strconv.Itoa(status)}, []string{x.r.Header.Get("Accept")}, []string{x.uri()}
-	for _, one := range x.plan.Instead.Headers {
-		h[one.Name] = []string{one.Value}
-	}
+	editHeader(h, about)
 	method := http.MethodGet
 	if x.r.Method == http.MethodHead {
 		method = http.MethodHead

@@ -89,6 +89,10 @@ func TestCertificatesOfClients(t *testing.T) {
 		}
 		r.Header.Set("Ssl-Client-Verify", "SUCCESS")
 		r.Header.Set("Ssl-Client-Subject-Dn", "CN=forged")
+		r.Header.Set("Ssl_Client_Subject_DN", "CN=forged")
+		if !h2 {
+			r.Header.Set("Connection", "Ssl-Client-Verify, Ssl-Client-Subject-Dn, Ssl-Client-Issuer-Dn, Ssl-Client-Cert") // are not its to drop
+		}
 		got, err := transport.RoundTrip(r)
 		if err != nil {
 			t.Fatalf("%s: %v", address, err)

@@ -20,9 +20,9 @@ func TestDefaultBackend(t *testing.T) {
 			t.Errorf("%s: from %s: %s", path, got.from(), got.body)
 		}
 	}
-	got := n.ask("POST http://a.x/web/x?y=z", []byte("12345"), "X-Deny", "yes", "Accept", "text/html", "If-None-Match", "a", "X-Code", "200")
+	got := n.ask("POST http://a.x/web/x?y=z", []byte("12345"), "X-Deny", "yes", "Accept", "text/html", "If-None-Match", "a", "X-Code", "200", "X_Code", "201", "Connection", "X-Code")
 	for _, want := range []string{"GET / HTTP/1.1 host=a.x body=0", "X-Code: 403", "X-Format: text/html", "X-Original-Uri: /web/x?y=z", "X-Namespace: shop", "X-Ingress-Name: pages", "X-Service-Name: web", "X-Service-Port: 80"} {
-		if got.from() != "old:80" || got.StatusCode != 403 || !strings.Contains(got.body, want) || strings.Contains(got.body, "If-None-Match") {
+		if got.from() != "old:80" || got.StatusCode != 403 || !strings.Contains(got.body, want) || strings.Contains(got.body, "If-None-Match") || strings.Contains(got.body, "201") {
 			t.Errorf("no %q in the page, %d from %s: %s", want, got.StatusCode, got.from(), got.body)
 		}
 	}

@@ -278,9 +278,10 @@ func TestServedAnnotations(t *testing.T) {
 		one("canary", a("canary", "true", "canary-by-header", "X-New", "canary-by-cookie", "new"), "canary.x / old"),
 		one("closed", a("auth-tls-match-cn", "CN=x"), "closed.x / web"),
 		one("headers", a("fairlead.dev/request-headers", "X-Tenant: shop", "fairlead.dev/response-headers", "X-Frame-Options: DENY"), "headers.x / web"),
-		one("custom", a("custom-headers", "shop/headers", "fairlead.dev/response-headers", "X-Frame-Options: SAMEORIGIN"), "custom.x / web"),
+		one("custom", a("custom-headers", "shop/headers", "fairlead.dev/response-headers", "X-Frame-Options: SAMEORIGIN"), "custom.x / web", "custom.x /empty api"),
 	)
 	n.endpoints(types.NamespacedName{Namespace: "shop", Name: "web"}, 5)
+	n.engine.Endpoints(types.NamespacedName{Namespace: "shop", Name: "api"}, 80, nil)
 	n.engine.Endpoints(types.NamespacedName{Namespace: "shop", Name: "guard"}, 80, []lb.Backend{{Addr: netip.MustParseAddrPort(guard.Listener.Addr().String())}})
 	n.get("http://root.x/ 302 http://root.x/app", "http://root.x/app web:80", "http://ssl.x/a?b=c 308 https://ssl.x/a?b=c", "https://ssl.x/ web:80",
 		"http://moved.x/a?b=c 308 https://new.x/a?b=c", "http://w.x/a?b=c 308 http://www.w.x/a?b=c", "http://alias.x/ web:80", "http://deny.x/ 403", "http://allow.x/ 403",
@@ -358,6 +359,7 @@ func TestServedAnnotations(t *testing.T) {
 		}
 		h := n.ask("GET http://custom.x/", nil).Header
 		expect(t, "custom header", h.Get("Referrer-Policy"), value)
+		expect(t, "of the engine's own answer", n.ask("GET http://custom.x/empty", nil).Header.Get("Referrer-Policy"), value)
 		expect(t, "beside one of response-headers", h.Get("X-Frame-Options"), "SAMEORIGIN")
 		if (h.Get("X-From") == "") != (value != "") {
 			t.Errorf("X-From is %q", h.Get("X-From"))
