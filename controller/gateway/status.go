@@ -109,15 +109,6 @@ func fields(of any) (map[string]any, error) {
 	return out, json.Unmarshal(raw, &out)
 }
 
-// apply is a request that has a manager own what an object says.
-func apply(ctx context.Context, r *rest.Request, object map[string]any) rest.Result {
-	body, err := json.Marshal(object)
-	if err != nil {
-		panic(fmt.Sprintf("BUG: gateway: %v", err)) // maps, strings and numbers
-	}
-	return r.Param("fieldManager", manager).Param("force", "true").Body(body).Do(ctx)
-}
-
 // tell posts an Event on an object for each of its conditions that has become false for a reason of its own.
 func (c *Controller) tell(kind string, o metav1.Object, have, want []metav1.Condition) {
 	if !c.written.shown(o) {

@@ -98,7 +98,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 			err = a.look(handle, now)
 			looked = now
 		}
-		sent, next := a.act(now)
+		next, sent := a.act(now)
 		err = errors.Join(err, sent)
 		if (err != nil) != failing {
 			failing = err != nil
@@ -160,7 +160,7 @@ func (a *Announcer) look(handle *netlink.Handle, now time.Time) error {
 }
 
 // act opens the sockets that are needed, and sends what is due.
-func (a *Announcer) act(now time.Time) (err error, next time.Time) {
+func (a *Announcer) act(now time.Time) (next time.Time, err error) {
 	a.mu.Lock()
 	uses := a.machine.Uses()
 	a.mu.Unlock()
@@ -173,7 +173,7 @@ func (a *Announcer) act(now time.Time) (err error, next time.Time) {
 			err = errors.Join(err, s.write(f.Frame))
 		}
 	}
-	return err, next
+	return next, err
 }
 
 // open makes the sockets and groups those in use.

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
@@ -68,9 +69,10 @@ func Client(config *rest.Config) (rest.Interface, error) {
 	if err := gw.Install(scheme); err != nil {
 		return nil, err
 	}
-	metav1.AddToGroupVersion(scheme, gw.SchemeGroupVersion)
+	version := schema.GroupVersion(gw.GroupVersion)
+	metav1.AddToGroupVersion(scheme, version)
 	c := rest.CopyConfig(config)
-	c.GroupVersion, c.APIPath = &gw.SchemeGroupVersion, "/apis"
+	c.GroupVersion, c.APIPath = &version, "/apis"
 	c.ContentType, c.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	return rest.RESTClientFor(c)
