@@ -19,6 +19,23 @@ const atOnce = 16
 // breath is how long no connection is accepted when that has failed.
 const breath = 100 * time.Millisecond
 
+// Of the file descriptors that the process may have, others need some: the node runs in it, too.
+const (
+	reserved  = 1000
+	tellEvery = 10 * time.Second // that connections are not accepted
+)
+
+// mostDescriptor is up to which descriptor a connection is accepted. The kernel gives the lowest that is free, so that its number
+// says how many are in use; and each connection may want another one, to an endpoint.
+func mostDescriptor() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 1 << 20
+	}
+	n := int(min(limit.Cur, 1<<30))
+	return (n - min(reserved, n/2)) / 2
+}
+
 // door is a listening socket, at which every lane accepts connections.
 type door struct {
 	fd   int
@@ -94,19 +111,31 @@ func (l *lane) desert(d *door) {
 func (l *lane) accept(d *door) {
 	for range atOnce {
 		fd, from, err := accept(d.fd)
-		switch err {
-		case 0:
+		switch {
+		case err == 0 && fd <= l.e.most:
 			l.admit(fd, from, d.of)
-		case unix.EAGAIN:
+		case err == 0:
+			resetSocket(fd) // with nothing left to wait for
+			closeSocket(fd)
+			l.refusing(unix.EMFILE)
+		case err == unix.EAGAIN:
 			return
-		case unix.ECONNABORTED, unix.EINTR:
+		case err == unix.ECONNABORTED, err == unix.EINTR:
 		default: // no file descriptors or memory left
-			l.e.log.Warn("cannot accept a connection", "err", err)
+			l.refusing(err)
 			unwatch(l.epoll, d.fd)
 			l.tired = append(l.tired, d)
 			l.at(l.now.Add(breath).UnixNano())
 			return
 		}
+	}
+}
+
+// refusing tells why connections are not accepted, now and then.
+func (l *lane) refusing(why error) {
+	if l.now.Sub(l.told) >= tellEvery {
+		l.told = l.now
+		l.e.log.Warn("connections are not accepted: too many are open; raise the limit of open files, or bound what one client may have", "most", l.e.most, "err", why)
 	}
 }
 

@@ -58,6 +58,7 @@ type Engine struct {
 	http    *http.Server
 	queue   *queue // of connections for http
 
+	most    int // descriptor of a connection that is accepted
 	mu      sync.Mutex
 	closing bool
 	doors   map[*door]bool
@@ -70,7 +71,7 @@ func New(config Config, log *slog.Logger) *Engine {
 	e := &Engine{
 		config: config, log: log, metrics: newMetrics(), access: newAccessLog(config.AccessLog, config.AccessEvery),
 		queue: newQueue(), doors: map[*door]bool{}, open: map[*connection]bool{},
-		selfSigned: sync.OnceValues(selfSigned),
+		selfSigned: sync.OnceValues(selfSigned), most: mostDescriptor(),
 	}
 	e.tls = &tls.Config{GetConfigForClient: e.configForClient}
 	e.outside = newOutside(config.MayAsk)

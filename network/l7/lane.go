@@ -54,6 +54,7 @@ type lane struct {
 	date     dateLine
 	spare    [][]byte // buffers of headSize
 	tired    []*door  // at which accepting has failed
+	told     time.Time
 	kept     map[*upstream.Endpoint][]*wire
 	closing  bool       // no connection is kept
 	again    []*session // that have more to do without an event, when others had their turn
