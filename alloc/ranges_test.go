@@ -37,7 +37,7 @@ func TestParseRange(t *testing.T) {
 		"10.0.0.0-224.0.0.1":        "loopback",
 		"223.255.255.0-224.0.0.5":   "multicast",
 		"255.255.255.255":           "reserved",
-		"::/0":                      "the unspecified address",
+		"::/0":                      "the loopback address",
 		"ff02::1":                   "multicast",
 		"169.254.10.0/24":           "link-local",
 		"192.0.2.1-192.0.2.2-1.1.1": "must be a network such as",
