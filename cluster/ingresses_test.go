@@ -88,7 +88,7 @@ func TestCheckAllIngresses(t *testing.T) {
 	}
 	const annotations = "default/shop affinity same: \ndefault/shop proxy-bodysize not supported: there is no such annotation\n"
 	check("default/shop spec.ingressClassName wrong: there is no IngressClass nginx, so nobody serves it\n" + annotations +
-		"default/shop spec.rules[0].http.paths[0].backend wrong: there is no Service default/web: requests for it get 500. Create the Service, or name one that there is\n" +
+		"default/shop spec.rules[0].http.paths[0].backend wrong: there is no Service default/web: requests for it get 503. Create the Service, or name one that there is\n" +
 		"default/shop spec.tls[0] wrong: there is no Secret default/shop: clients get a certificate that they do not know. Create it, of type kubernetes.io/tls\n")
 
 	class := &networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: "nginx"}, Spec: networkingv1.IngressClassSpec{Controller: "k8s.io/ingress-nginx"}}
