@@ -41,16 +41,16 @@ subsets: [{addresses: [{ip: 192.0.2.7}], ports: [{port: 80}]}]`},
 	{resource("apps", "v1", "replicasets"), "ReplicaSet", `spec: ` + template},
 	{resource("", "v1", "serviceaccounts"), "ServiceAccount", `{}`},
 	{resource("coordination.k8s.io", "v1", "leases"), "Lease", `spec: {holderIdentity: a}`},
-	{resource("fairlead.dev", "v1", "widgets"), "Widget", `spec: {size: 1}`},
+	{resource("chaos.fairlead.dev", "v1", "widgets"), "Widget", `spec: {size: 1}`},
 }
 
 // widgets is the definition of the custom resource among the kinds.
 const widgets = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: widgets.fairlead.dev}
+metadata: {name: widgets.chaos.fairlead.dev}
 spec:
-  group: fairlead.dev
+  group: chaos.fairlead.dev
   names: {kind: Widget, listKind: WidgetList, plural: widgets, singular: widget}
   scope: Namespaced
   versions:

@@ -34,7 +34,6 @@ endpoints: [{addresses: [192.0.2.10], conditions: {ready: true}}]
 	}
 	for what, want := range map[string][]string{
 		debug("service", "web"):                        {"service default/web type ClusterIP", "10.96.0.77:80", "192.0.2.10:8080"},
-		debug("service", "none"):                       {"service default/none: none", "no frontend follows"},
 		debug("name", "web.default.svc.cluster.local"): {"IN A 10.96.0.77"},
 		debug("rules"):                                 {"table ip fairlead", "10.96.0.77 . tcp . 80"},
 		debug("packet", "192.0.2.99", "10.96.0.77:80"): {"to 192.0.2.10:8080"},
@@ -46,6 +45,7 @@ endpoints: [{addresses: [192.0.2.10], conditions: {ready: true}}]
 			}
 		}
 	}
+	refused(t, c.fairlead("debug", "service", "none", "--data-dir", c.dir), "service default/none: this node knows none of the name")
 	refused(t, c.fairlead("debug", "packet", "a", "10.96.0.77:80", "--data-dir", c.dir), `from "a": want an address`)
 	refused(t, c.fairlead("debug", "packet", "192.0.2.99", "[::1]:80", "--data-dir", c.dir), "different IP versions")
 	refused(t, c.fairlead("debug", "rules", "--node", "nobody", "--data-dir", c.dir), `no node is named "nobody"; there are: `)

@@ -66,7 +66,7 @@ func TestListensOnItsFamilyOnly(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"tcp", "tcp6", "udp6"} {
-		text, err := os.ReadFile("/proc/net/" + kind)
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", c.pid(), kind))
 		if err != nil {
 			t.Fatal(err)
 		}
