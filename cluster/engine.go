@@ -40,6 +40,7 @@ import (
 const (
 	servedFile  = "l7.json"         // what the L7 engine serves, with the keys of its certificates
 	networkFile = "networking.json" // what the machine was told when it joined
+	accessFile  = "access.log"      // the requests that it served, if they are to be written down
 )
 
 // engine is a node's L7 engine with what feeds it. It is there before the node has a client.
@@ -47,6 +48,7 @@ type engine struct {
 	*feed.Feed
 	gateways *gateways.Source
 	ports    *config.IngressPorts
+	logs     bool // requests are written down
 	addrs    []netip.Addr
 	events   atomic.Pointer[func(message string)] // nil: nobody can be told yet
 	closed   atomic.Pointer[string]               // why a port for Ingresses is not open
@@ -60,7 +62,11 @@ func (n nodeSpec) newEngine(log *slog.Logger) *engine {
 	if e.ports != nil {
 		cfg.Ports = ingress.Ports{HTTP: e.ports.HTTP, HTTPS: e.ports.HTTPS}
 	}
-	e.Feed = feed.New(cfg, l7.Config{}, log.With("part", "l7"))
+	var serving l7.Config
+	if e.logs = n.Networking.AccessLog; e.logs {
+		serving.AccessLog = &accessLog{path: filepath.Join(n.dir, accessFile), most: mostLogged}
+	}
+	e.Feed = feed.New(cfg, serving, log.With("part", "l7"))
 	e.Restore()
 	return e
 }
@@ -98,7 +104,7 @@ func (e *engine) close() {
 // suits reports whether the engine is as the node is to have it.
 func (e *engine) suits(n nodeSpec) bool {
 	now := n.Networking.Ingress
-	return slices.Equal(e.addrs, n.addrs) && (e.ports == nil) == (now == nil) && (now == nil || *now == *e.ports)
+	return slices.Equal(e.addrs, n.addrs) && e.logs == n.Networking.AccessLog && (e.ports == nil) == (now == nil) && (now == nil || *now == *e.ports)
 }
 
 // tell has an Event say that a port is taken.

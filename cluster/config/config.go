@@ -52,7 +52,9 @@ type Config struct {
 	Ingress *bool `json:"ingress,omitempty"`
 	// IngressPorts are these ports, HTTP,HTTPS.
 	IngressPorts string `json:"ingressPorts,omitempty"`
-	LogLevel     string `json:"logLevel,omitempty"`
+	// AccessLog has every node write down the requests that it serves.
+	AccessLog *bool  `json:"accessLog,omitempty"`
+	LogLevel  string `json:"logLevel,omitempty"`
 }
 
 // Settings is a checked Config in the types the program works with. It is handed down to everything that a cluster starts.
@@ -76,6 +78,8 @@ type Networking struct {
 	Autopath bool `json:"dnsAutopath,omitempty"`
 	// Ingress are the ports of the nodes on which Ingresses are served; nil: on none.
 	Ingress *IngressPorts `json:"ingressPorts,omitempty"`
+	// AccessLog has the nodes write down the requests that they serve.
+	AccessLog bool `json:"accessLog,omitempty"`
 }
 
 // IngressPorts are two ports of every node.
@@ -208,6 +212,7 @@ func (c Config) Else(other Config) Config {
 	c.LBPool = keptPool(c.LBPool, other.LBPool)
 	c.Ingress = or(c.Ingress, other.Ingress)
 	c.IngressPorts = or(c.IngressPorts, other.IngressPorts)
+	c.AccessLog = or(c.AccessLog, other.AccessLog)
 	c.AllowExternalIPs = or(c.AllowExternalIPs, other.AllowExternalIPs)
 	if len(c.EtcdServers) == 0 {
 		c.EtcdServers = other.EtcdServers
@@ -265,6 +270,7 @@ func (c Config) check() (Settings, error) {
 	var wrong []error
 	s.Stubs, wrong = stubs(c.DNSStubs, s.Domain)
 	s.Autopath = Yes(c.DNSAutopath)
+	s.Networking.AccessLog = Yes(c.AccessLog)
 	return s, errors.Join(append(errs, wrong...)...)
 }
 

@@ -25,6 +25,7 @@ func clusterFlags(f *pflag.FlagSet, c *config.Config) {
 	f.StringVar(&c.NodePorts, "node-ports", "", "range of node ports (default 30000-32767)")
 	choice(f, &c.Ingress, "ingress", "serve Ingresses on two ports of every node; on unless --ingress=false")
 	f.StringVar(&c.IngressPorts, "ingress-ports", "", "these ports, HTTP,HTTPS (default 80,443)")
+	choice(f, &c.AccessLog, "access-log", "write down each request to Ingresses, Gateways and Services with L7, as JSON, in access.log of each node's directory")
 	f.IntVar(&c.Port, "port", 0, "port of the API server (default 6443)")
 	f.IntVar(&c.AgentPort, "agent-port", 0, "port of the node agent (default 10250)")
 	f.StringVar(&c.NodeName, "node-name", "", "name of this host as a node (default: the host name)")
