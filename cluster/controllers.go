@@ -17,6 +17,7 @@ import (
 	"fairlead.dev/fairlead/controller/bgp"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
+	"fairlead.dev/fairlead/controller/external/healthcheck"
 	"fairlead.dev/fairlead/controller/garbage"
 	"fairlead.dev/fairlead/controller/gateway"
 	"fairlead.dev/fairlead/controller/ingress"
@@ -78,20 +79,21 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if s.Networking.Ingress == nil {
 		classes = nil
 	}
+	agents := peer.NewAsker(caller, ca.Pool(), healthcheck.MaxInFlight)
 	follows := ingress.Follows{Secrets: secrets.New(client, log.With("part", "ingress")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "ingress"))}
 	runs := map[string]func(context.Context) error{
 		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
 		"scheduler":    scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
 		"endpoints":    endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,
 		"nodes":        nodes.New(client, shared, s.Pods, metrics, log.With("part", "nodes")).Run,
-		"external":     external.New(client, shared, external.Agents(caller, ca.Pool()), metrics, log.With("part", "external")).Run,
+		"external":     external.New(client, shared, external.Agents(agents), metrics, log.With("part", "external")).Run,
 		"garbage":      collector.Run,
 		"ingress":      ingress.New(client, shared, follows, classes, log.With("part", "ingress")).Run,
 		"secrets":      follows.Secrets.Run,
 		"configmaps":   follows.ConfigMaps.Run,
-		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(caller, ca.Pool()), addresses, log.With("part", "loadbalancer")).Run,
+		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(agents), addresses, log.With("part", "loadbalancer")).Run,
 		"gateway":      gateway.New(client, cfg, shared, customs.gateway, log.With("part", "gateway")).Run,
-		"bgp":          bgp.New(client, routers, shared, bgp.Agents(caller, ca.Pool()), log.With("part", "bgp")).Run,
+		"bgp":          bgp.New(client, routers, shared, bgp.Agents(agents), log.With("part", "bgp")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
 	shared.Start(ctx.Done())

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -78,4 +79,13 @@ func Recorder(ctx context.Context, client kubernetes.Interface, source corev1.Ev
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	return broadcaster.NewRecorder(scheme.Scheme, source)
+}
+
+// Posted are the Events that a component has posted and that are still kept: what it need not say again after a start.
+func Posted(ctx context.Context, client kubernetes.Interface, component string) ([]corev1.Event, error) {
+	list, err := client.CoreV1().Events("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("source", component).String()})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
 }

@@ -27,12 +27,17 @@ func addressPools(pods, services []netip.Prefix) *kind[*kinds.AddressPool] {
 	}
 	return &kind[*kinds.AddressPool]{
 		group: kinds.GroupName, plural: "addresspools", singular: "addresspool", short: []string{"pool"}, cluster: true,
-		new:           func() *kinds.AddressPool { return &kinds.AddressPool{} },
-		list:          func() runtime.Object { return &kinds.AddressPoolList{} },
-		prepare:       func(_ context.Context, p *kinds.AddressPool) { p.Status, p.Generation = kinds.AddressPoolStatus{}, 1 },
-		prepareUpdate: prepareUpdatePool,
+		new:     func() *kinds.AddressPool { return &kinds.AddressPool{} },
+		list:    func() runtime.Object { return &kinds.AddressPoolList{} },
+		prepare: func(_ context.Context, p *kinds.AddressPool) { p.Status, p.Generation = kinds.AddressPoolStatus{}, 1 },
+		prepareUpdate: func(_ context.Context, p, old *kinds.AddressPool) {
+			p.Status = old.Status
+			if !equality.Semantic.DeepEqual(p.Spec, old.Spec) {
+				p.Generation = old.Generation + 1
+			}
+		},
 		validate:      validate,
-		prepareStatus: func(_ context.Context, p, old *kinds.AddressPool) { p.Spec, p.Generation = old.Spec, old.Generation },
+		prepareStatus: func(_ context.Context, p, old *kinds.AddressPool) { p.Spec = old.Spec },
 		validateStatus: func(_ context.Context, p, _ *kinds.AddressPool) field.ErrorList {
 			return metav1validation.ValidateConditions(p.Status.Conditions, field.NewPath("status", "conditions"))
 		},
@@ -49,13 +54,6 @@ func addressPools(pods, services []netip.Prefix) *kind[*kinds.AddressPool] {
 		row: func(p *kinds.AddressPool) []any {
 			return []any{p.Name, strings.Join(p.Spec.Addresses, ","), p.Auto(), announcements(p), p.Status.Assigned, p.Status.Free, condition(p.Status.Conditions, kinds.PoolUsable), since(p.CreationTimestamp)}
 		},
-	}
-}
-
-func prepareUpdatePool(_ context.Context, p, old *kinds.AddressPool) {
-	p.Status, p.Generation = old.Status, old.Generation
-	if !equality.Semantic.DeepEqual(p.Spec, old.Spec) {
-		p.Generation++
 	}
 }
 

@@ -25,16 +25,16 @@ func bgpPeers() *kind[*kinds.BGPPeer] {
 		list:    func() runtime.Object { return &kinds.BGPPeerList{} },
 		prepare: func(_ context.Context, p *kinds.BGPPeer) { p.Status, p.Generation = kinds.BGPPeerStatus{}, 1 },
 		prepareUpdate: func(_ context.Context, p, old *kinds.BGPPeer) {
-			p.Status, p.Generation = old.Status, old.Generation
+			p.Status = old.Status
 			if !equality.Semantic.DeepEqual(p.Spec, old.Spec) {
-				p.Generation++
+				p.Generation = old.Generation + 1
 			}
 		},
 		validate: func(_ context.Context, p *kinds.BGPPeer) field.ErrorList {
 			errs := validateMeta(&p.ObjectMeta, false, apivalidation.NameIsDNSSubdomain)
 			return append(errs, validatePeer(&p.Spec, field.NewPath("spec"))...)
 		},
-		prepareStatus: func(_ context.Context, p, old *kinds.BGPPeer) { p.Spec, p.Generation = old.Spec, old.Generation },
+		prepareStatus: func(_ context.Context, p, old *kinds.BGPPeer) { p.Spec = old.Spec },
 		validateStatus: func(_ context.Context, p, _ *kinds.BGPPeer) field.ErrorList {
 			return metav1validation.ValidateConditions(p.Status.Conditions, field.NewPath("status", "conditions"))
 		},

@@ -2,13 +2,7 @@ package bgp
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/json"
-	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -27,7 +21,6 @@ import (
 	"fairlead.dev/fairlead/api/kinds"
 	"fairlead.dev/fairlead/controller/bgp/report"
 	"fairlead.dev/fairlead/kube"
-	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
 )
 
@@ -169,35 +162,12 @@ func objects[T any](of cache.SharedIndexInformer) []*T {
 	return all
 }
 
-// Agents returns an Asker that asks the agents of nodes over HTTPS, as peer.Agents does. Connections are kept.
-func Agents(as *pki.Source, roots *x509.CertPool) Asker {
-	var addresses sync.Map // of agents, by node
-	client := &http.Client{
-		Transport: peer.Agents(as, roots, func(_ context.Context, node string) (netip.AddrPort, error) {
-			at, _ := addresses.Load(node)
-			return at.(netip.AddrPort), nil // it is stored before each question
-		}),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       askBound,
-	}
+// Agents returns an Asker that asks the agents of nodes.
+func Agents(agents *peer.Asker) Asker {
 	return func(ctx context.Context, node *corev1.Node) (routers []announce.Router, err error) {
-		at, err := peer.Agent(node)
-		if err != nil {
-			return nil, err
-		}
-		addresses.Store(node.Name, at)
-		question, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+peer.Host(node)+announce.RoutersPath, nil)
-		if err != nil {
-			return nil, err
-		}
-		response, err := client.Do(question)
-		if err != nil {
-			return nil, err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return nil, fmt.Errorf("%s", response.Status)
-		}
-		return routers, json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&routers)
+		ctx, cancel := context.WithTimeout(ctx, askBound)
+		defer cancel()
+		err = agents.Ask(ctx, node, announce.RoutersPath, nil, &routers, maxAnswer)
+		return routers, err
 	}
 }

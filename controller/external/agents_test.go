@@ -24,6 +24,7 @@ import (
 	"fairlead.dev/fairlead/controller/external/healthcheck"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/pki"
+	"fairlead.dev/fairlead/pki/peer"
 )
 
 // TestProberChange: the node that probes stops answering, and another goes on without starting anew.
@@ -294,10 +295,10 @@ func TestAgentsAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := probe.Request{Address: netip.MustParseAddr("192.0.2.4"), Port: 1, TimeoutSeconds: 1, Handler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{}}}
-	if _, err := Agents(cert, l.ca.Pool())(t.Context(), node, request); err != nil {
+	if _, err := Agents(peer.NewAsker(cert, l.ca.Pool(), 1))(t.Context(), node, request); err != nil {
 		t.Errorf("its own: %v", err)
 	}
-	if _, err := Agents(cert, stranger.Pool())(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := Agents(peer.NewAsker(cert, stranger.Pool(), 1))(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a stranger: %v", err)
 	}
 	n2, err := l.client.CoreV1().Nodes().Get(t.Context(), "n2", metav1.GetOptions{})
@@ -305,11 +306,11 @@ func TestAgentsAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	n2.Status.Addresses = node.Status.Addresses // it claims the other's address
-	if _, err := Agents(cert, l.ca.Pool())(t.Context(), n2, request); err == nil || !strings.Contains(err.Error(), "n2") {
+	if _, err := Agents(peer.NewAsker(cert, l.ca.Pool(), 1))(t.Context(), n2, request); err == nil || !strings.Contains(err.Error(), "n2") {
 		t.Errorf("a node that answers for another: %v", err)
 	}
 	node.Status.Addresses = nil
-	if _, err := Agents(cert, l.ca.Pool())(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "has not published an address") {
+	if _, err := Agents(peer.NewAsker(cert, l.ca.Pool(), 1))(t.Context(), node, request); err == nil || !strings.Contains(err.Error(), "has not published an address") {
 		t.Errorf("a node without address: %v", err)
 	}
 }

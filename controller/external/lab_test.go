@@ -102,7 +102,7 @@ func (l *lab) run(t *testing.T) (stop func()) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(l.client, 0)
 	return apitest.Control(t, shared,
-		New(l.client, shared, Agents(l.caller(t), l.ca.Pool()), nil, slog.New(slog.DiscardHandler)).Run,
+		New(l.client, shared, Agents(peer.NewAsker(l.caller(t), l.ca.Pool(), healthcheck.MaxInFlight)), nil, slog.New(slog.DiscardHandler)).Run,
 		endpoints.New(l.client, shared, nil, slog.New(slog.DiscardHandler)).Run)
 }
 

@@ -6,8 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/controller/ingress/plan"
@@ -81,16 +79,16 @@ func (c *Controller) news(key types.NamespacedName, uid types.UID, found []ingre
 
 // recall reads what people were told before the program started, so that they are not told again. Events are kept for an hour.
 func (c *Controller) recall(ctx context.Context) {
-	list, err := c.client.CoreV1().Events("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("source", Component).String()})
+	said, err := kube.Posted(ctx, c.client, Component)
 	if err != nil {
 		c.log.Warn("what was said of Ingresses before is not known, and will be said again", "err", err)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.before = make(map[event]bool, len(list.Items))
-	for i := range list.Items {
-		e := &list.Items[i]
+	c.before = make(map[event]bool, len(said))
+	for i := range said {
+		e := &said[i]
 		c.before[event{e.InvolvedObject.UID, e.Reason, e.Message}] = true
 	}
 }

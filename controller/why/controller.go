@@ -11,8 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
@@ -107,16 +105,16 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // recall reads what was reported before the program started, so that it is not reported again. Events are kept for an hour.
 func (c *Controller) recall(ctx context.Context) {
-	list, err := c.client.CoreV1().Events("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("source", Component).String()})
+	said, err := kube.Posted(ctx, c.client, Component)
 	if err != nil {
 		c.log.Warn("what was reported before is not known, and will be reported again", "err", err)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.before = make(map[reported.Key]bool, len(list.Items))
-	for i := range list.Items {
-		e := &list.Items[i]
+	c.before = make(map[reported.Key]bool, len(said))
+	for i := range said {
+		e := &said[i]
 		c.before[reported.Key{UID: e.InvolvedObject.UID, Code: e.Reason}] = true
 	}
 	time.AfterFunc(recallFor, func() {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -49,17 +50,7 @@ func (f *Feed) WriteText(out io.Writer) {
 }
 
 func comparePoints(a, b route.Point) int {
-	return cmp.Or(cmp.Compare(a.Service.String(), b.Service.String()), cmp.Compare(a.Port, b.Port), compareBool(a.Local, b.Local))
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
+	return cmp.Or(cmp.Compare(a.Service.String(), b.Service.String()), cmp.Compare(a.Port, b.Port), cmp.Compare(strconv.FormatBool(a.Local), strconv.FormatBool(b.Local)))
 }
 
 func pointText(p route.Point) string {
