@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -133,7 +135,13 @@ func (d *derivation) choose(r *routeObject, ref gw.ParentReference, listeners []
 			continue
 		}
 		allowed++
-		if hosts := intersections(l.hostname, r.hostnames); len(hosts) > 0 {
+		hosts := intersections(l.hostname, r.hostnames)
+		if other := l.claims.other(r, hosts); other != nil {
+			v := no(gw.ListenerReasonHostnameConflict, fmt.Sprintf("%s %s/%s is older and has some of the same hostnames at listener %s, which may have routes of one kind for a name: use another hostname or another listener",
+				other.kind, other.GetNamespace(), other.GetName(), l.name))
+			return nil, &v
+		}
+		if len(hosts) > 0 {
 			chosen = append(chosen, choice{l, hosts})
 		}
 	}
@@ -158,6 +166,57 @@ func (c choice) attachTo(r *routeObject, t *translation) {
 	}
 	c.attached++
 	c.routes = append(c.routes, &served{r, t, c.hosts})
+	if c.claims != nil {
+		c.claims.add(r, c.hosts)
+	}
+}
+
+// claims are the host names that a listener's HTTPRoutes and GRPCRoutes have, by kind of route: a name is for routes of one of the
+// two kinds only. They are nil where there are routes of one kind only.
+type claims map[gw.Kind]map[string]*routeObject
+
+func (c claims) add(r *routeObject, hosts []string) {
+	if c[r.kind] == nil {
+		c[r.kind] = map[string]*routeObject{}
+	}
+	for _, h := range hosts {
+		c[r.kind][h] = r
+	}
+}
+
+// other is a route of the other kind that has a name in common with some; nil: there is none.
+func (c claims) other(r *routeObject, hosts []string) *routeObject {
+	for kind, taken := range c {
+		if kind == r.kind {
+			continue
+		}
+		for _, h := range hosts {
+			if o := holder(taken, h); o != nil {
+				return o
+			}
+		}
+	}
+	return nil
+}
+
+// holder is a route that has a host name, one that covers it, or one that it covers.
+func holder(taken map[string]*routeObject, host string) *routeObject {
+	if o := taken[host]; o != nil {
+		return o
+	}
+	for wider := range widerThan(host) {
+		if o := taken[wider]; o != nil {
+			return o
+		}
+	}
+	if host == "" || strings.HasPrefix(host, "*") {
+		for name, o := range taken {
+			if covers(host, name) {
+				return o
+			}
+		}
+	}
+	return nil
 }
 
 // noteUse notes which Gateways send something to which Services.

@@ -84,6 +84,50 @@ func TestGW21_Backends(t *testing.T) {
 	}
 }
 
+// Gateway API, GRPCRouteSpec.hostnames: of an HTTPRoute and a GRPCRoute with host names in common at a listener exactly one is
+// accepted, the older.
+func TestGW24_HTTPAndGRPC(t *testing.T) {
+	const ok, refused = "Accepted=True/Accepted", "Accepted=False/HostnameConflict"
+	for _, c := range []struct {
+		name, first, second string // spec, besides the parent
+		want                string
+		attached            string // to a, b and t
+	}{
+		{"the same name", "hostnames: [x.a.org]", "hostnames: [x.a.org]", refused, "100"},
+		{"one of several", "hostnames: [x.a.org]", "hostnames: [y.a.org, x.a.org]", refused, "100"},
+		{"a wider one is older", "hostnames: ['*.a.org']", "hostnames: [x.y.a.org]", refused, "100"},
+		{"a wider one is younger", "hostnames: [x.y.a.org]", "hostnames: ['*.a.org']", refused, "100"},
+		{"all and one", "", "hostnames: [x.a.org]", refused, "110"},
+		{"one and all", "hostnames: [x.a.org]", "", refused, "100"},
+		{"other names", "hostnames: [x.a.org]", "hostnames: [y.a.org]", ok, "200"},
+		{"other listeners", "hostnames: [x.a.org]", "hostnames: [b.org]", ok, "110"},
+	} {
+		for _, kinds := range [][2]string{{"HTTPRoute", "GRPCRoute"}, {"GRPCRoute", "HTTPRoute"}} {
+			route := func(kind, more string) string {
+				return "\n---\nkind: " + kind + "\nmetadata: {name: r}\nspec:\n  parentRefs: [{name: g}]\n  " + more
+			}
+			o := parse(t, twoListeners+route(kinds[0], c.first)+route(kinds[1], c.second))
+			said, attached := map[string]string{}, ""
+			for _, r := range o.derive().Routes {
+				said[string(r.Kind)] = say(r.Status(metav1.Now())[0].Conditions)
+			}
+			for _, l := range o.assigned().Status(metav1.Now()).Listeners {
+				attached += string('0' + rune(l.AttachedRoutes))
+			}
+			if first, second := said[kinds[0]], said[kinds[1]]; !strings.HasPrefix(first, ok) || !strings.HasPrefix(second, c.want) || attached != c.attached {
+				t.Errorf("%s: %s %q, then %s %q, attached %s; want %s, %s", c.name, kinds[0], first, kinds[1], second, attached, c.want, c.attached)
+			}
+		}
+	}
+	o := parse(t, twoListeners+"\n---\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {parentRefs: [{name: g}]}\n---\nkind: HTTPRoute\nmetadata: {name: s}\nspec: {parentRefs: [{name: g}]}"+
+		"\n---\nkind: GRPCRoute\nmetadata: {name: q}\nspec: {parentRefs: [{name: g, sectionName: b}]}")
+	for _, r := range o.derive().Routes {
+		if got := say(r.Status(metav1.Now())[0].Conditions); strings.HasPrefix(got, ok) != (r.Kind == "HTTPRoute") {
+			t.Errorf("two of a kind, and another: %s %s: %s", r.Kind, r.Object.GetName(), got)
+		}
+	}
+}
+
 // Gateway API, RouteStatus: entries of other controllers stay as they are, ours are of the parents that there are now, and a time
 // changes only with its status.
 func TestGW22_StatusOfOthers(t *testing.T) {

@@ -61,6 +61,7 @@ type listener struct {
 
 	attached int32
 	routes   []*served
+	claims   claims
 }
 
 // passthrough reports that TLS is not ended here.
@@ -93,6 +94,9 @@ func (d *derivation) newSource(kind gw.Kind, meta *metav1.ObjectMeta, g *gateway
 		l := &listener{
 			source: s, name: e.Name, hostname: strings.ToLower(text(e.Hostname)), port: e.Port, protocol: e.Protocol, tls: e.TLS, allowed: e.AllowedRoutes,
 			accepted: yes(gw.ListenerReasonAccepted, "Listener is accepted"), resolved: yes(gw.ListenerReasonResolvedRefs, "All references are resolved"),
+		}
+		if len(d.view.HTTPRoutes) > 0 && len(d.view.GRPCRoutes) > 0 {
+			l.claims = claims{}
 		}
 		l.namespaces = d.namespaces(meta.Namespace, e.AllowedRoutes)
 		if kindsOf(l.protocol) == nil {
