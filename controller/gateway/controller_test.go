@@ -220,6 +220,26 @@ func TestSleep(t *testing.T) {
 	c.awaits("Gateway", "g", func() []metav1.Condition { return c.gateway("g") }, "Accepted=True/Accepted")
 }
 
+// A field that the installed definitions do not have is not ignored: whoever asks for strict validation, as kubectl does, is refused.
+func TestFieldsOfTheExperimentalChannel(t *testing.T) {
+	c := start(t)
+	routes := c.dynamic.Resource(schema.GroupVersionResource{Group: gw.GroupName, Version: "v1", Resource: "httproutes"}).Namespace("default")
+	for _, field := range []string{"retry: {attempts: 3}", "sessionPersistence: {sessionName: c}"} {
+		name, _, _ := strings.Cut(field, ":")
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {parentRefs: [{name: g}], rules: [{backendRefs: [{name: s, port: 80}], "+field+"}]}"), &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		apitest.Eventually(t, func() string { // the definitions may not be there yet
+			_, err := routes.Create(t.Context(), o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+			if err == nil || !strings.Contains(err.Error(), `unknown field "spec.rules[0].`+name+`"`) {
+				return fmt.Sprintf("%s: %v", name, err)
+			}
+			return ""
+		})
+	}
+}
+
 // A controller that starts where there are Gateways looks after them.
 func TestRestart(t *testing.T) {
 	c := start(t)

@@ -50,11 +50,14 @@ func (c *Controller) pass(ctx context.Context) (again time.Duration, err error) 
 	}
 	for _, g := range result.Gateways {
 		status := g.Status(now)
-		if d := c.tellUnaddressed(g.Object, status.Conditions, now.Time); d > 0 && (again == 0 || d < again) {
-			again = d
+		for _, d := range []time.Duration{c.tellUnaddressed(g.Object, status.Conditions, now.Time), g.Again(now.Time)} {
+			if d > 0 && (again == 0 || d < again) {
+				again = d
+			}
 		}
 		w.begin(func() error {
 			c.tell("Gateway", g.Object, g.Object.Status.Conditions, status.Conditions)
+			c.tell("Gateway", g.Object, ofListeners(g.Object.Status.Listeners), ofListeners(status.Listeners))
 			return c.status(ctx, "gateways", g.Object, g.Object.Status, status)
 		})
 	}
@@ -62,6 +65,7 @@ func (c *Controller) pass(ctx context.Context) (again time.Duration, err error) 
 		w.begin(func() error {
 			status := s.Status(now)
 			c.tell("ListenerSet", s.Object, s.Object.Status.Conditions, status.Conditions)
+			c.tell("ListenerSet", s.Object, ofListeners(s.Object.Status.Listeners), ofListeners(status.Listeners))
 			return c.status(ctx, "listenersets", s.Object, s.Object.Status, status)
 		})
 	}
@@ -101,6 +105,15 @@ func (c *Controller) routes(ctx context.Context, w *writes, all []gateway.RouteS
 		})
 	}
 	c.settled = settled
+}
+
+// ofListeners are the conditions of listeners of which people are told: what is wrong with their certificates.
+func ofListeners[T gw.ListenerStatus | gw.ListenerEntryStatus](listeners []T) []metav1.Condition {
+	all := make([][]metav1.Condition, len(listeners))
+	for i, l := range listeners {
+		all[i] = gw.ListenerStatus(l).Conditions
+	}
+	return gateway.Wrong(all...)
 }
 
 // conditionsOf are those that a route had for a parent.

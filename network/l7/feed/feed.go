@@ -248,6 +248,9 @@ func (f *Feed) step(c world.Changes, changedSecrets, changedSources bool, also i
 	if concerned.Entries || again {
 		f.publish()
 	}
+	if changedSecrets {
+		f.seeAll()
+	}
 	if moved {
 		services = slices.Collect(maps.Keys(f.used))
 	}

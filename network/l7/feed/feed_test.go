@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -31,6 +32,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/api"
@@ -49,6 +51,7 @@ type lab struct {
 	world *world.World
 	feed  *Feed
 	told  chan string
+	api   *fake.Clientset // of the last run
 	stop  func()
 	roots *x509.CertPool
 }
@@ -84,6 +87,7 @@ func (l *lab) run(all ...runtime.Object) {
 			l.t.Fatal(err)
 		}
 	}
+	l.api = client
 	ctx, cancel := context.WithCancel(l.t.Context())
 	quiet := slog.New(slog.DiscardHandler)
 	follows := Follows{secrets.New(client, quiet), secrets.NewConfigMaps(client, quiet)}
@@ -251,6 +255,65 @@ func TestServesWithoutTheAPI(t *testing.T) {
 	}
 	l.world.MarkSynced() // and there is neither the Ingress nor the Secret any more
 	l.until(`Get "https://shop.example.org/": dial tcp 127.0.0.1`)
+}
+
+// A Secret that is spoilt shows the certificate that it had, also after a restart, until it is mended or deleted.
+func TestSpoiltSecret(t *testing.T) {
+	l := newLab(t)
+	l.world.Put(class())
+	l.world.Put(web())
+	l.world.Put(slice(l.backend("a")))
+	l.world.Put(shop())
+	l.world.MarkSynced()
+	l.make()
+	good := l.cert()
+	l.run(good)
+	l.until("200 a")
+	secrets := func() typedcorev1.SecretInterface { return l.api.CoreV1().Secrets("shop") }
+	write := func(s *corev1.Secret) {
+		t.Helper()
+		if _, err := secrets().Update(t.Context(), s, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := func(crt []byte) { // until the node has read it
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if s := l.feed.secret(api.Name(good)); s != nil && bytes.Equal(s.Data[corev1.TLSCertKey], crt) {
+				return
+			} else if time.Now().After(deadline) {
+				t.Fatal("the Secret was not read")
+			}
+		}
+	}
+	for _, text := range []string{"spoilt", "in another way"} {
+		spoilt := good.DeepCopy()
+		spoilt.Data[corev1.TLSCertKey] = []byte(text)
+		write(spoilt)
+		known([]byte(text))
+		l.until("200 a")
+	}
+	l.stop() // having kept what it serves; the file is written with every change
+	l.feed.save()
+	l.make()
+	if !l.feed.Restore() {
+		t.Fatal("nothing was restored")
+	}
+	spoilt := good.DeepCopy()
+	spoilt.Data[corev1.TLSCertKey] = []byte("spoilt")
+	l.run(spoilt)
+	known([]byte("spoilt"))
+	if got := l.get(); got != "200 a" {
+		t.Errorf("after a restart: %s", got)
+	}
+	l.roots = x509.NewCertPool()
+	mended := l.cert()
+	write(mended)
+	l.until("200 a")
+	if err := secrets().Delete(t.Context(), "cert", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	l.until(`Get "https://shop.example.org/": tls: failed to verify certificate`)
 }
 
 // A damaged file is none.

@@ -138,8 +138,8 @@ func (f *Feed) snapshot() *Saved {
 		}
 	}
 	for _, name := range f.wanted.secrets {
-		if secret := f.secret(name); secret != nil {
-			s.Secrets = append(s.Secrets, secret)
+		if shown := f.see(name); shown != nil {
+			s.Secrets = append(s.Secrets, shown.good())
 		}
 	}
 	return s

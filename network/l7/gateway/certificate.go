@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,6 +32,11 @@ func (d *derivation) terminate(l *listener) {
 		switch {
 		case problem == nil:
 			l.end.Certificates = append(l.end.Certificates, route.Certificate{Secret: name})
+			l.dated = append(l.dated, dated{name, d.memory.pairs[d.view.Secret(name)]})
+		case problem.reason == spoilt && (d.before.good[name] || l.programmedBefore()):
+			d.memory.good[name] = true
+			l.end.Certificates = append(l.end.Certificates, route.Certificate{Secret: name})
+			l.resolved = no(gw.ListenerReasonInvalidCertificateRef, problem.message+"; until it can be, the certificate that it had before is shown")
 		case problem.reason == permission:
 			l.resolved = no(gw.ListenerReasonRefNotPermitted, problem.message)
 		default:
@@ -98,6 +104,7 @@ const (
 	unknownKind        // of a kind that cannot be named here
 	permission         // in another namespace, without a grant
 	protocol           // a port with a protocol that does not fit
+	spoilt             // a Secret that is there and has no certificate with its key
 )
 
 // keyPair is the Secret with a certificate and its key that a reference names.
@@ -114,9 +121,10 @@ func (d *derivation) keyPair(g *gateway, from referrer, ref gw.SecretObjectRefer
 	if secret == nil {
 		return name, &problem{missing, fmt.Sprintf("Secret %s does not exist", name)}
 	}
-	if err := d.checkKeyPair(secret); err != nil {
-		return name, &problem{missing, fmt.Sprintf("Secret %s cannot be used: %v", name, err)}
+	if p := d.checkKeyPair(secret); p.err != nil {
+		return name, &problem{spoilt, fmt.Sprintf("Secret %s cannot be used: %v", name, p.err)}
 	}
+	d.memory.good[name] = true
 	return name, nil
 }
 
@@ -124,14 +132,23 @@ func (d *derivation) forbidden(from referrer, kind string, name types.Namespaced
 	return &problem{permission, fmt.Sprintf("%s %s is in another namespace, where no ReferenceGrant lets a %s of namespace %s name it", kind, name, from.kind, from.namespace)}
 }
 
-// checkKeyPair is why a Secret is not a certificate with its key. The answer is kept as long as the Secret stays the same.
-func (d *derivation) checkKeyPair(s *corev1.Secret) error {
-	err, known := d.before.keyPairs[s]
+// checked is what is known of the certificate and key of a Secret.
+type checked struct {
+	err         error     // why it is none
+	from, until time.Time // in which it is valid
+}
+
+// checkKeyPair looks at a Secret that is to be a certificate with its key. The answer is kept as long as the Secret stays the same.
+func (d *derivation) checkKeyPair(s *corev1.Secret) checked {
+	p, known := d.before.pairs[s]
 	if !known {
-		_, err = tls.X509KeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+		var cert tls.Certificate
+		if cert, p.err = tls.X509KeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]); p.err == nil {
+			p.from, p.until = cert.Leaf.NotBefore, cert.Leaf.NotAfter
+		}
 	}
-	d.memory.keyPairs[s] = err
-	return err
+	d.memory.pairs[s] = p
+	return p
 }
 
 // bundle adds the certificates of a ConfigMap to a pool. g has to read it; nil: whoever is served with it has.

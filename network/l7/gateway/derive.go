@@ -26,9 +26,10 @@ type Result struct {
 // Memory is what one derivation leaves for the next, so that what has not changed is not worked out again. The zero value
 // remembers nothing. It may be used by one derivation at a time.
 type Memory struct {
-	keyPairs map[*corev1.Secret]error
-	pools    map[*gw.BackendTLSPolicy]*backendTLS
-	rules    map[translationKey]*translation
+	pairs map[*corev1.Secret]checked
+	good  map[types.NamespacedName]bool // Secrets that are a certificate with its key, or were one and have not gone since
+	pools map[*gw.BackendTLSPolicy]*backendTLS
+	rules map[translationKey]*translation
 }
 
 // derivation is one under way.
@@ -50,7 +51,7 @@ func Derive(v *View, m *Memory) *Result {
 	d := &derivation{
 		view: v, before: *m, grants: newGrants(v.ReferenceGrants), classes: map[gw.ObjectName]bool{},
 		gateways: map[types.NamespacedName]*gateway{}, sets: map[types.NamespacedName]*setState{}, users: map[types.NamespacedName]map[*gateway]bool{},
-		memory: Memory{keyPairs: map[*corev1.Secret]error{}, pools: map[*gw.BackendTLSPolicy]*backendTLS{}, rules: map[translationKey]*translation{}},
+		memory: Memory{pairs: map[*corev1.Secret]checked{}, good: map[types.NamespacedName]bool{}, pools: map[*gw.BackendTLSPolicy]*backendTLS{}, rules: map[translationKey]*translation{}},
 		result: &Result{Entries: map[route.Point]*route.Entry{}},
 	}
 	d.readClasses()
@@ -95,7 +96,7 @@ func (d *derivation) readGateways() {
 		for i, l := range o.Spec.Listeners {
 			entries[i] = gw.ListenerEntry(l)
 		}
-		g.own = d.newSource("Gateway", &o.ObjectMeta, g, entries)
+		g.own = d.newSource("Gateway", &o.ObjectMeta, g, entries, o.Status.Listeners)
 		d.gateways[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}] = g
 	}
 }
@@ -125,6 +126,9 @@ func (d *derivation) clientCertificate(g *gateway) {
 	switch {
 	case problem == nil:
 		g.client = &name
+	case problem.reason == spoilt && d.before.good[name]:
+		g.client, d.memory.good[name] = &name, true
+		g.resolved = no(gw.GatewayReasonInvalidClientCertificateRef, problem.message+"; until it can be, the certificate that it had before is shown")
 	case problem.reason == permission:
 		g.resolved = no(gw.GatewayReasonRefNotPermitted, problem.message)
 	default:
@@ -149,7 +153,11 @@ func (d *derivation) readListenerSets() {
 		}
 		s := &setState{object: o, gateway: g}
 		if d.allowsSet(g, o.Namespace) {
-			s.source = d.newSource("ListenerSet", &o.ObjectMeta, g, o.Spec.Listeners)
+			said := make([]gw.ListenerStatus, len(o.Status.Listeners))
+			for i, l := range o.Status.Listeners {
+				said[i] = gw.ListenerStatus(l)
+			}
+			s.source = d.newSource("ListenerSet", &o.ObjectMeta, g, o.Spec.Listeners, said)
 			g.sets = append(g.sets, s.source)
 		}
 		d.sets[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}] = s

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
@@ -59,6 +60,9 @@ type listener struct {
 	end        *route.Termination
 	broken     bool // TLS should be ended here and cannot be
 
+	dated []dated            // the certificates that it shows
+	said  []metav1.Condition // of it, in the status as it is
+
 	attached int32
 	routes   []*served
 	claims   claims
@@ -71,6 +75,12 @@ func (l *listener) passthrough() bool {
 
 // served reports whether connections to it are.
 func (l *listener) served() bool { return !l.accepted.no && !l.broken }
+
+// programmedBefore reports whether the listener, as it is written now, has been served.
+func (l *listener) programmedBefore() bool {
+	c := meta.FindStatusCondition(l.said, string(gw.ListenerConditionProgrammed))
+	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration == l.meta.Generation
+}
 
 // kindsOf are the kinds of routes that listeners of a protocol may have.
 func kindsOf(p gw.ProtocolType) []gw.Kind {
@@ -88,12 +98,15 @@ func kindsOf(p gw.ProtocolType) []gw.Kind {
 }
 
 // newSource reads an object's listeners. What is wrong with each by itself is noted.
-func (d *derivation) newSource(kind gw.Kind, meta *metav1.ObjectMeta, g *gateway, entries []gw.ListenerEntry) *source {
+func (d *derivation) newSource(kind gw.Kind, meta *metav1.ObjectMeta, g *gateway, entries []gw.ListenerEntry, said []gw.ListenerStatus) *source {
 	s := &source{kind: kind, meta: meta, gateway: g}
 	for _, e := range entries {
 		l := &listener{
 			source: s, name: e.Name, hostname: strings.ToLower(text(e.Hostname)), port: e.Port, protocol: e.Protocol, tls: e.TLS, allowed: e.AllowedRoutes,
 			accepted: yes(gw.ListenerReasonAccepted, "Listener is accepted"), resolved: yes(gw.ListenerReasonResolvedRefs, "All references are resolved"),
+		}
+		if i := slices.IndexFunc(said, func(s gw.ListenerStatus) bool { return s.Name == e.Name }); i >= 0 {
+			l.said = said[i].Conditions
 		}
 		if len(d.view.HTTPRoutes) > 0 && len(d.view.GRPCRoutes) > 0 {
 			l.claims = claims{}

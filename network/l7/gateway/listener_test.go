@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,6 +61,75 @@ func TestGW10_ListenerConditions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A certificate that is not valid at the time is served, and told of, when it ends as well as before it begins.
+func TestGW14_CertificateDates(t *testing.T) {
+	o := parse(t, "kind: Gateway\nmetadata: {name: g}\nspec:\n  gatewayClassName: ours\n  listeners: [{name: l, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: pair}]}}, {name: m, port: 80, protocol: HTTP}]")
+	cert, err := tls.X509KeyPair(o.secrets[key("infra", "pair")].Data["tls.crt"], o.secrets[key("infra", "pair")].Data["tls.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := cert.Leaf.NotAfter
+	g := o.assigned()
+	for _, c := range []struct {
+		at   time.Time
+		want string
+	}{
+		{end.Add(-time.Minute), "Conflicted=False/NoConflicts"},
+		{end.Add(time.Second), "Conflicted=False/NoConflicts fairlead.dev/CertificateValid=False/CertificateExpired"},
+		{cert.Leaf.NotBefore.Add(-time.Second), "Conflicted=False/NoConflicts fairlead.dev/CertificateValid=False/CertificateNotYetValid"},
+	} {
+		status := g.Status(metav1.NewTime(c.at))
+		got := say(status.Listeners[0].Conditions)
+		if !strings.Contains(got, "Programmed=True/Programmed ResolvedRefs=True/ResolvedRefs") || !strings.HasSuffix(got, c.want) {
+			t.Errorf("at %s: %s, want %s", c.at, got, c.want)
+		}
+		if got := len(Wrong(status.Listeners[0].Conditions, status.Listeners[1].Conditions)); (got == 1) != strings.Contains(c.want, "fairlead.dev") {
+			t.Errorf("at %s: %d are told", c.at, got)
+		}
+		o.Gateways[0].Status = status // and once it is valid again the condition goes
+	}
+	if got := say(o.assigned().Status(metav1.NewTime(end)).Listeners[0].Conditions); strings.Contains(got, "fairlead.dev") {
+		t.Errorf("valid again: %s", got)
+	}
+	if now := end.Add(-time.Minute); g.Again(now) != time.Minute+time.Second || g.Again(end.Add(time.Second)) != 0 {
+		t.Errorf("it is looked at again after %s, and after its end after %s", g.Again(now), g.Again(end.Add(time.Second)))
+	}
+}
+
+// A Secret that is spoilt while a listener is served with it does not end that: what the Secret was is shown. Neither a new listener
+// nor one that is written anew gets by with it, and without the Secret there is nothing to show.
+func TestGW15_SpoiltSecret(t *testing.T) {
+	o := parse(t, "kind: Gateway\nmetadata: {name: g}\nspec:\n  gatewayClassName: ours\n  listeners: [{name: l, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: pair}]}}]")
+	good, spoilt := o.secrets[key("infra", "pair")], &corev1.Secret{Data: map[string][]byte{"tls.crt": []byte("x"), "tls.key": []byte("x")}}
+	const served, kept, broken = "Programmed=True/Programmed ResolvedRefs=True", "Programmed=True/Programmed ResolvedRefs=False/InvalidCertificateRef", "Programmed=False/Invalid ResolvedRefs=False/InvalidCertificateRef"
+	see := func(what string, secret *corev1.Secret, want string) {
+		t.Helper()
+		if o.secrets[key("infra", "pair")] = secret; secret == nil {
+			delete(o.secrets, key("infra", "pair"))
+		}
+		status := o.assigned().Status(metav1.Now())
+		if got := say(status.Listeners[0].Conditions); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+		if n := len(o.derive().Entries); (n == 1) != (want != broken) {
+			t.Errorf("%s: %d entries", what, n)
+		}
+		o.Gateways[0].Status = status
+	}
+	see("spoilt from the beginning", spoilt, broken)
+	see("good", good, served)
+	see("spoilt", spoilt, kept)
+	see("spoilt in another way", spoilt.DeepCopy(), kept)
+	o.memory = Memory{}
+	see("after a restart", spoilt, kept)
+	see("mended", good, served)
+	see("deleted", nil, broken)
+	see("spoilt anew", spoilt, broken)
+	see("good again", good, served)
+	o.memory, o.Gateways[0].Generation = Memory{}, 4
+	see("written anew after a restart", spoilt, broken)
 }
 
 func grant(from, to, name string) string {

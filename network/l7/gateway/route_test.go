@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -147,6 +149,46 @@ func TestGW32_UnsupportedValues(t *testing.T) {
 		}
 		if strings.Contains(c.rules, "ExtensionRef") && r.at[0].rules[0].Action.Respond.Status != 500 {
 			t.Errorf("an extension: %+v", r.at[0].rules[0].Action)
+		}
+	}
+}
+
+// Gateway API, HTTPRouteRetry and SessionPersistence, which definitions of the experimental channel have: they are done, or the rule is
+// refused in words.
+func TestGW35_RetryAndSessions(t *testing.T) {
+	const backends = "backendRefs: [{name: s, port: 80}], "
+	tried := func(r route.Retry) route.Action { r.OnError, r.OnSlow = true, true; return route.Action{Retry: r} }
+	kept := func(a route.Affinity) route.Action { return route.Action{Affinity: &a} }
+	for _, c := range []struct {
+		rule  string
+		want  route.Action // of it Retry and Affinity
+		wrong string       // a part of what is said
+	}{
+		{"retry: {attempts: 3, codes: [500, 503], backoff: 100ms}", tried(route.Retry{Tries: 3, Codes: []int{500, 503}, Backoff: 100 * time.Millisecond}), ""},
+		{"retry: {}", tried(route.Retry{Tries: 1}), ""},
+		{"sessionPersistence: {}", kept(route.Affinity{Cookie: "fairlead-session"}), ""},
+		{"sessionPersistence: {sessionName: c, type: Cookie, absoluteTimeout: 1h}", kept(route.Affinity{Cookie: "c", Absolute: time.Hour}), ""},
+		{"sessionPersistence: {sessionName: c, absoluteTimeout: 1h, cookieConfig: {lifetimeType: Permanent}}", kept(route.Affinity{Cookie: "c", Absolute: time.Hour, MaxAge: time.Hour}), ""},
+		{"sessionPersistence: {sessionName: c, absoluteTimeout: 1h, cookieConfig: {lifetimeType: Session}}", kept(route.Affinity{Cookie: "c", Absolute: time.Hour}), ""},
+		{"sessionPersistence: {sessionName: X-Session, type: Header}", route.Action{}, "rules[0]: session persistence by a header is not supported: use Cookie"},
+	} {
+		for _, kind := range []string{"HTTPRoute", "GRPCRoute"} {
+			if kind == "GRPCRoute" && strings.HasPrefix(c.rule, "retry") {
+				continue // they have none
+			}
+			o := parse(t, twoListeners+"\n---\nkind: "+kind+"\nmetadata: {name: r}\nspec: {parentRefs: [{name: g}], rules: [{"+backends+c.rule+"}]}")
+			r := o.derive().Routes[0]
+			accepted := r.Status(metav1.Now())[0].Conditions[0]
+			if c.wrong != "" {
+				if accepted.Status != metav1.ConditionFalse || accepted.Reason != "UnsupportedValue" || !strings.Contains(accepted.Message, c.wrong) || len(r.at[0].rules) > 0 {
+					t.Errorf("%s %s: %+v", kind, c.rule, accepted)
+				}
+				continue
+			}
+			a := r.at[0].rules[0].Action
+			if got := (route.Action{Retry: a.Retry, Affinity: a.Affinity}); !reflect.DeepEqual(got, c.want) || accepted.Status != metav1.ConditionTrue {
+				t.Errorf("%s %s: %+v %+v, %+v", kind, c.rule, got.Retry, got.Affinity, accepted)
+			}
 		}
 	}
 }

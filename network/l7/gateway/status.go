@@ -112,13 +112,8 @@ func (g *Gateway) Status(now metav1.Time) gw.GatewayStatus {
 		Conditions: Merge(have.Conditions, want, now, string(gw.GatewayConditionInsecureFrontendValidationMode)),
 	}
 	for _, l := range g.own.listeners {
-		old := slices.IndexFunc(have.Listeners, func(s gw.ListenerStatus) bool { return s.Name == l.name })
-		var conditions []metav1.Condition
-		if old >= 0 {
-			conditions = have.Listeners[old].Conditions
-		}
 		out.Listeners = append(out.Listeners, gw.ListenerStatus{
-			Name: l.name, SupportedKinds: l.supported(), AttachedRoutes: l.attached, Conditions: l.conditions(conditions, now, g.programmed),
+			Name: l.name, SupportedKinds: l.supported(), AttachedRoutes: l.attached, Conditions: l.conditions(now, g.programmed),
 		})
 	}
 	attached := int32(0)
@@ -132,7 +127,7 @@ func (g *Gateway) Status(now metav1.Time) gw.GatewayStatus {
 }
 
 // conditions are what a listener's become, of a Gateway that is programmed or not.
-func (l *listener) conditions(have []metav1.Condition, now metav1.Time, gateway verdict) []metav1.Condition {
+func (l *listener) conditions(now metav1.Time, gateway verdict) []metav1.Condition {
 	generation := l.meta.Generation
 	conflicted := no(gw.ListenerReasonNoConflicts, "No other listener of the Gateway is like it")
 	programmed := yes(gw.ListenerReasonProgrammed, "Listener is served by every node")
@@ -157,7 +152,10 @@ func (l *listener) conditions(have []metav1.Condition, now metav1.Time, gateway 
 		want = append(want, condition(gw.ListenerConditionOverlappingTLSConfig, generation,
 			yes(gw.ListenerReasonOverlappingHostnames, "Another HTTPS listener of the port is for some of the same names: requests for them get 421 where they come over its connections")))
 	}
-	return Merge(have, want, now, string(gw.ListenerConditionOverlappingTLSConfig))
+	if v := l.outdated(now.Time); v != nil {
+		want = append(want, condition(ConditionCertificateValid, generation, *v))
+	}
+	return Merge(l.said, want, now, string(gw.ListenerConditionOverlappingTLSConfig), ConditionCertificateValid)
 }
 
 func (l *listener) supported() []gw.RouteGroupKind {
@@ -201,12 +199,8 @@ func (s ListenerSetStatus) Status(now metav1.Time) gw.ListenerSetStatus {
 		return out
 	}
 	for _, l := range s.set.source.listeners {
-		var conditions []metav1.Condition
-		if old := slices.IndexFunc(have.Listeners, func(s gw.ListenerEntryStatus) bool { return s.Name == l.name }); old >= 0 {
-			conditions = have.Listeners[old].Conditions
-		}
 		out.Listeners = append(out.Listeners, gw.ListenerEntryStatus{
-			Name: l.name, SupportedKinds: l.supported(), AttachedRoutes: l.attached, Conditions: l.conditions(conditions, now, gateway),
+			Name: l.name, SupportedKinds: l.supported(), AttachedRoutes: l.attached, Conditions: l.conditions(now, gateway),
 		})
 	}
 	return out

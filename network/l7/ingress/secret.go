@@ -73,7 +73,7 @@ func certificate(secret *corev1.Secret, hosts []string, now time.Time) (code, se
 	}
 	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		return SecretWrong, "has no certificate with its key: " + strings.TrimPrefix(err.Error(), "tls: "), "Create it anew of a certificate and the key that it was made for"
+		return SecretWrong, "has no certificate with its key (clients get the one that it had before, if it had one): " + strings.TrimPrefix(err.Error(), "tls: "), "Create it anew of a certificate and the key that it was made for"
 	}
 	leaf := pair.Leaf
 	if leaf == nil {
