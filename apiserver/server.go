@@ -1,8 +1,8 @@
 // Package apiserver is the Kubernetes API of the program: k8s.io/apiserver assembled over an embedded etcd,
 // the kinds of package registry, rights from package auth, and pod streams through package nodelink.
 //
-// It is the only package that assembles k8s.io/apiserver. Versioned v1 types are the hub, so nothing of
-// k8s.io/kubernetes is needed. Priority and fairness is off (plain in-flight limits and the turns of large
+// It is the only package that assembles k8s.io/apiserver. Versioned v1 types are the hub; what k8s.io/kubernetes
+// decides of kinds that are not ours is asked through the adapter of package registry. Priority and fairness is off (plain in-flight limits and the turns of large
 // lists protect the server), and so are auditing and profiling.
 package apiserver
 

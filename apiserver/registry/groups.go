@@ -11,6 +11,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
@@ -59,6 +60,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(coordinationv1.GroupName, b.coordination()),
 		groupInfo(eventsv1.GroupName, events),
 		groupInfo(networkingv1.GroupName, b.networking()),
+		groupInfo(rbacv1.GroupName, b.rbac()),
 		ownGroupInfo(b.own()),
 	}
 	return groups, b.err

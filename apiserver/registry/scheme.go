@@ -3,21 +3,29 @@ package registry
 import (
 	"strings"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"fairlead.dev/fairlead/api/kinds"
 )
@@ -50,6 +58,14 @@ func newScheme() *runtime.Scheme {
 		{policyv1.SchemeGroupVersion, policyv1.AddToScheme},
 		{authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme},
 		{authorizationv1.SchemeGroupVersion, authorizationv1.AddToScheme},
+		{rbacv1.SchemeGroupVersion, rbacv1.AddToScheme},
+		{admissionregistrationv1.SchemeGroupVersion, admissionregistrationv1.AddToScheme},
+		{certificatesv1.SchemeGroupVersion, certificatesv1.AddToScheme},
+		{flowcontrolv1.SchemeGroupVersion, flowcontrolv1.AddToScheme},
+		{schedulingv1.SchemeGroupVersion, schedulingv1.AddToScheme},
+		{nodev1.SchemeGroupVersion, nodev1.AddToScheme},
+		{storagev1.SchemeGroupVersion, storagev1.AddToScheme},
+		{apiregistrationv1.SchemeGroupVersion, apiregistrationv1.AddToScheme},
 		{kinds.SchemeGroupVersion, kinds.AddToScheme},
 	} {
 		utilruntime.Must(group.add(s))
@@ -60,6 +76,7 @@ func newScheme() *runtime.Scheme {
 	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
 	utilruntime.Must(addQueryConversions(s))
 	utilruntime.Must(addFieldLabels(s))
+	utilruntime.Must(addUpstream(s))
 	addDefaults(s)
 	return s
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/api/operation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -22,6 +23,7 @@ var (
 	_ rest.RESTUpdateStrategy              = strategy[object]{}
 	_ rest.GarbageCollectionDeleteStrategy = strategy[object]{}
 	_ rest.RESTGracefulDeleteStrategy      = gracefulStrategy[object]{}
+	_ rest.DeclarativeValidationStrategy   = strategy[object]{}
 )
 
 func newStrategy[T object](k *kind[T]) strategy[T] {
@@ -69,6 +71,23 @@ func (s strategy[T]) WarningsOnUpdate(_ context.Context, obj, old runtime.Object
 		return nil
 	}
 	return s.kind.warn(obj.(T), old.(T))
+}
+
+// ValidateDeclaratively adds what upstream's declarative validation finds to errs, for a kind whose rules are upstream's.
+func (s strategy[T]) ValidateDeclaratively(ctx context.Context, obj, old runtime.Object, errs field.ErrorList, op operation.Type, config rest.DeclarativeValidationConfig) field.ErrorList {
+	if s.kind.declared == nil {
+		return errs
+	}
+	return rest.ValidateDeclarativelyWithMigrationChecks(ctx, Scheme, obj, old, errs, op, config)
+}
+
+// DeclarativeValidationConfig says how ValidateDeclaratively is to be asked.
+func (s strategy[T]) DeclarativeValidationConfig(ctx context.Context, obj, old runtime.Object) rest.DeclarativeValidationConfig {
+	if s.kind.declared == nil {
+		return rest.DeclarativeValidationConfig{}
+	}
+	was, _ := old.(T)
+	return s.kind.declared(ctx, obj.(T), was)
 }
 
 func (strategy[T]) Canonicalize(runtime.Object) {}

@@ -28,8 +28,7 @@ func (t table[T]) ConvertToTable(_ context.Context, obj, options runtime.Object)
 		if !ok {
 			return fmt.Errorf("%s: a %T has no columns", t.kind.resource(), item)
 		}
-		result.Rows = append(result.Rows, metav1.TableRow{Cells: t.kind.row(o), Object: runtime.RawExtension{Object: item}})
-		return nil
+		return t.add(result, o)
 	}
 	var err error
 	if meta.IsListType(obj) {
@@ -48,10 +47,45 @@ func (t table[T]) ConvertToTable(_ context.Context, obj, options runtime.Object)
 	} else if common, err := meta.CommonAccessor(obj); err == nil {
 		result.ResourceVersion = common.GetResourceVersion()
 	}
-	if o, ok := options.(*metav1.TableOptions); !ok || !o.NoHeaders {
-		result.ColumnDefinitions = t.kind.columns
+	if o, ok := options.(*metav1.TableOptions); ok && o.NoHeaders {
+		result.ColumnDefinitions = nil
+	} else {
+		result.ColumnDefinitions = t.columns(result)
 	}
 	return result, nil
+}
+
+// add appends the row of an object, or the rows that upstream prints for it.
+func (t table[T]) add(result *metav1.Table, obj T) error {
+	if t.kind.print == nil {
+		result.Rows = append(result.Rows, metav1.TableRow{Cells: t.kind.row(obj), Object: runtime.RawExtension{Object: obj}})
+		return nil
+	}
+	printed, err := t.kind.print(obj)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", t.kind.resource(), obj.GetName(), err)
+	}
+	for _, row := range printed.Rows {
+		row.Object = runtime.RawExtension{Object: obj}
+		result.Rows = append(result.Rows, row)
+	}
+	result.ColumnDefinitions = printed.ColumnDefinitions
+	return nil
+}
+
+// columns are those of the kind; where upstream prints it, those of the rows that are there, or of an empty object's.
+func (t table[T]) columns(result *metav1.Table) []metav1.TableColumnDefinition {
+	if t.kind.print == nil {
+		return t.kind.columns
+	}
+	if result.ColumnDefinitions != nil {
+		return result.ColumnDefinitions
+	}
+	printed, err := t.kind.print(t.kind.new())
+	if err != nil {
+		return nil
+	}
+	return printed.ColumnDefinitions
 }
 
 // name, column, wide and age define columns: the object's name, a column of every listing, one of "-o wide" only,

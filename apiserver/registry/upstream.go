@@ -1,0 +1,181 @@
+package registry
+
+import (
+	"context"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/conversion"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/registry/rest"
+	rbac "k8s.io/kubernetes/pkg/apis/rbac/v1"
+	"k8s.io/kubernetes/pkg/printers"
+	printersinternal "k8s.io/kubernetes/pkg/printers/internalversion"
+)
+
+// foreign is how upstream has a kind: the strategies of its registry, which work on its internal type I, and the conversions
+// between that and T. The conversions are plain functions, called without a scheme, and mostly cast: what comes out shares its
+// memory with what went in.
+type foreign[T object, I runtime.Object] struct {
+	strategy foreignStrategy         // of the resource
+	status   rest.RESTUpdateStrategy // of its status; nil: it has none
+	new      func() I
+	in       func(T, I, conversion.Scope) error
+	out      func(I, T, conversion.Scope) error
+
+	plain bool // upstream prints the name and the time of creation
+}
+
+// foreignStrategy is what upstream's strategies of resources are.
+type foreignStrategy interface {
+	rest.RESTCreateStrategy
+	rest.RESTUpdateStrategy
+}
+
+// addUpstream registers upstream's defaults of the groups that are not ours, and its declarative validation.
+func addUpstream(s *runtime.Scheme) error {
+	for _, add := range []func(*runtime.Scheme) error{
+		rbac.RegisterDefaults, rbac.RegisterValidations,
+	} {
+		if err := add(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt completes the row of a kind that is not ours with upstream's rules and columns. The row keeps its names, its field labels
+// and indexes, and whatever function it has already.
+func adopt[T object, I runtime.Object](f foreign[T, I], k kind[T]) *kind[T] {
+	k.cluster = !f.strategy.NamespaceScoped()
+	k.createOnUpdate, k.conditional = f.strategy.AllowCreateOnUpdate(context.Background()), !f.strategy.AllowUnconditionalUpdate(context.Background())
+	if k.prepare == nil {
+		k.prepare = func(ctx context.Context, obj T) {
+			f.change(obj, func(i I) { f.strategy.PrepareForCreate(ctx, i) })
+		}
+	}
+	if k.prepareUpdate == nil {
+		k.prepareUpdate = func(ctx context.Context, obj, old T) { f.update(ctx, f.strategy, obj, old) }
+	}
+	if k.validate == nil {
+		k.validate = func(ctx context.Context, obj T) field.ErrorList {
+			i, errs := f.read(obj)
+			if errs != nil {
+				return errs
+			}
+			return f.strategy.Validate(ctx, i)
+		}
+	}
+	if k.validateUpdate == nil {
+		k.validateUpdate = func(ctx context.Context, obj, old T) field.ErrorList { return f.validate(ctx, f.strategy, obj, old) }
+	}
+	if k.warn == nil {
+		k.warn = f.warn
+	}
+	switch {
+	case k.row != nil:
+	case f.plain:
+		k.print = plainly[T](k.resource())
+	default:
+		k.print = f.print
+	}
+	f.adoptStatus(&k)
+	if declaring, ok := f.strategy.(rest.DeclarativeValidationStrategy); ok {
+		k.declared = func(ctx context.Context, obj, old T) rest.DeclarativeValidationConfig {
+			i, was := f.pair(obj, old)
+			return declaring.DeclarativeValidationConfig(ctx, i, was)
+		}
+	}
+	return &k
+}
+
+// adoptStatus gives the row the rules of its status, where upstream has one.
+func (f foreign[T, I]) adoptStatus(k *kind[T]) {
+	if f.status == nil || k.prepareStatus != nil {
+		return
+	}
+	k.prepareStatus = func(ctx context.Context, obj, old T) { f.update(ctx, f.status, obj, old) }
+	k.validateStatus = func(ctx context.Context, obj, old T) field.ErrorList { return f.validate(ctx, f.status, obj, old) }
+}
+
+// read is obj as upstream's type.
+func (f foreign[T, I]) read(obj T) (I, field.ErrorList) {
+	i := f.new()
+	if err := f.in(obj, i, nil); err != nil {
+		return i, field.ErrorList{field.InternalError(nil, err)}
+	}
+	return i, nil
+}
+
+// change has upstream change obj. What cannot be converted stays as it is: validation says so.
+func (f foreign[T, I]) change(obj T, by func(I)) {
+	i, errs := f.read(obj)
+	if errs != nil {
+		return
+	}
+	by(i)
+	_ = f.out(i, obj, nil) // what came from T goes back into T
+}
+
+func (f foreign[T, I]) update(ctx context.Context, s rest.RESTUpdateStrategy, obj, old T) {
+	was, errs := f.read(old)
+	if errs != nil {
+		return
+	}
+	f.change(obj, func(i I) { s.PrepareForUpdate(ctx, i, was) })
+}
+
+func (f foreign[T, I]) validate(ctx context.Context, s rest.RESTUpdateStrategy, obj, old T) field.ErrorList {
+	i, errs := f.read(obj)
+	if errs != nil {
+		return errs
+	}
+	was, errs := f.read(old)
+	if errs != nil {
+		return errs
+	}
+	return s.ValidateUpdate(ctx, i, was)
+}
+
+// pair is an object and what it was before, which is nil where there was nothing.
+func (f foreign[T, I]) pair(obj, old T) (runtime.Object, runtime.Object) {
+	i, _ := f.read(obj)
+	var none T
+	if any(old) == any(none) {
+		return i, nil
+	}
+	was, _ := f.read(old)
+	return i, was
+}
+
+func (f foreign[T, I]) warn(obj, old T) []string {
+	ctx := context.Background()
+	i, was := f.pair(obj, old)
+	if was == nil {
+		return f.strategy.WarningsOnCreate(ctx, i)
+	}
+	return f.strategy.WarningsOnUpdate(ctx, i, was)
+}
+
+// printer knows the columns of all of upstream's kinds; made when the first table is asked for.
+var printer = sync.OnceValue(func() *printers.HumanReadableGenerator {
+	return printers.NewTableGenerator().With(printersinternal.AddHandlers)
+})
+
+func (f foreign[T, I]) print(obj T) (*metav1.Table, error) {
+	i := f.new()
+	if err := f.in(obj, i, nil); err != nil {
+		return nil, err
+	}
+	return printer().GenerateTable(i, printers.GenerateOptions{Wide: true})
+}
+
+// plainly prints what upstream prints of kinds that it has no columns for.
+func plainly[T object](of schema.GroupResource) func(T) (*metav1.Table, error) {
+	convertor := rest.NewDefaultTableConvertor(of)
+	return func(obj T) (*metav1.Table, error) {
+		return convertor.ConvertToTable(context.Background(), obj, nil)
+	}
+}
