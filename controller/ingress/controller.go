@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/flowcontrol"
 
+	"fairlead.dev/fairlead/api/ingressrefs"
 	"fairlead.dev/fairlead/controller/ingress/plan"
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/network/l7/ingress"
@@ -72,6 +74,7 @@ type Controller struct {
 
 	mu        sync.Mutex // guards below
 	builder   *ingress.Builder
+	refs      *ingressrefs.Index // of the Ingresses that are served
 	pending   ingress.Changes
 	addresses []netip.Addr
 	said      map[types.NamespacedName]*said
@@ -103,6 +106,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, fo
 		statuses:       kube.NewQueue[types.NamespacedName]("ingress-status", lastRetry, log),
 		reports:        kube.NewQueue[types.NamespacedName]("ingress-events", lastRetry, log),
 		pace:           flowcontrol.NewTokenBucketRateLimiter(eventsPerSecond, eventsAtOnce),
+		refs:           ingressrefs.NewIndex(),
 		said:           map[types.NamespacedName]*said{},
 	}
 	c.builder = ingress.NewBuilder(ingress.World{
@@ -149,8 +153,21 @@ func (c *Controller) take() {
 		c.statuses.Add(name)
 		c.reports.AddAfter(name, c.settle)
 	}
-	if len(changes.Ingresses)+len(changes.Classes) > 0 {
-		secrets, configMaps := c.named()
+	c.refer(slices.Concat(changes.Ingresses, concerned))
+}
+
+// refer has exactly those Secrets and ConfigMaps followed that Ingresses name which are served. The caller holds mu.
+func (c *Controller) refer(ingresses []types.NamespacedName) {
+	others := false
+	for _, name := range ingresses {
+		ing := kube.Cached[networkingv1.Ingress](c.ingresses, name)
+		if !c.builder.Served(name) {
+			ing = nil
+		}
+		others = c.refs.Put(name, ing) || others
+	}
+	if others {
+		secrets, configMaps := c.refs.Names()
 		c.follows.Secrets.Want(secrets)
 		c.follows.ConfigMaps.Want(configMaps)
 	}

@@ -7,11 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
-	"fairlead.dev/fairlead/api"
-	"fairlead.dev/fairlead/api/ingressrefs"
 	"fairlead.dev/fairlead/controller/ingress/plan"
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/network/l7/ingress"
@@ -83,17 +80,6 @@ func (c *Controller) nodesChanged() {
 	}
 }
 
-// named are the Secrets and ConfigMaps that Ingresses name which are served. The caller holds mu.
-func (c *Controller) named() (secrets, configMaps []types.NamespacedName) {
-	for _, obj := range c.ingresses.GetStore().List() {
-		ing := obj.(*networkingv1.Ingress)
-		if c.builder.Served(api.Name(ing)) {
-			secrets, configMaps = append(secrets, ingressrefs.Secrets(ing)...), append(configMaps, ingressrefs.ConfigMaps(ing)...)
-		}
-	}
-	return secrets, configMaps
-}
-
 // follow has the Ingresses judged anew that name Secrets or ConfigMaps when one of these has changed.
 func (c *Controller) follow(ctx context.Context) {
 	for {
@@ -103,10 +89,10 @@ func (c *Controller) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for _, obj := range c.ingresses.GetStore().List() {
-			if ing := obj.(*networkingv1.Ingress); len(ingressrefs.Secrets(ing))+len(ingressrefs.ConfigMaps(ing)) > 0 {
-				c.reports.AddAfter(api.Name(ing), c.settle)
-			}
+		c.mu.Lock()
+		for ingress := range c.refs.Users {
+			c.reports.AddAfter(ingress, c.settle)
 		}
+		c.mu.Unlock()
 	}
 }

@@ -21,7 +21,8 @@
 //
 // # Without the API server
 //
-// What is served is kept in a file, with the Secrets that it needs. A process
+// What is served is kept in a file, with the Secrets that it needs: a goroutine
+// of its own adds what has changed, about a second later at most. A process
 // that begins serves from there until its World is complete, and takes nothing
 // away before.
 package feed

@@ -48,27 +48,26 @@ type Feed struct {
 	engine  *l7.Engine
 	entries *entry.Entries
 	certs   certificates
-	saved   atomic.Pointer[Saved]   // nil: nothing of it is needed any more
+	saved   atomic.Pointer[saved]   // nil: nothing of it is needed any more
 	follows atomic.Pointer[Follows] // nil: there are only saved ones
 	table   atomic.Pointer[route.Table]
 	world   atomic.Pointer[world.World] // that the table was made of
 
 	// Of the one goroutine that feeds.
-	builder  *ingress.Builder
-	seen     map[types.NamespacedName]*corev1.Service
-	through  map[types.NamespacedName][]*route.Entry // by Service
-	refs     map[types.NamespacedName]names          // what each Ingress names that is served
-	sources  []contribution
-	poked    chan struct{}
-	used     map[types.NamespacedName]map[upstream.Key]struct{} // by Service: the pools that the table needs
-	needed   needed
-	leaving  map[upstream.Key]time.Time // pools that it needs no more, and since when
-	wanted   names
-	place    place
-	sockets  sockets
-	unsaved  bool
-	lastSave time.Time
-	written  [32]byte // the sum of what was saved last
+	builder *ingress.Builder
+	seen    map[types.NamespacedName]*corev1.Service
+	through map[types.NamespacedName][]*route.Entry // by Service
+	refs    *ingressrefs.Index                      // of the Ingresses that are served
+	sources []contribution
+	poked   chan struct{}
+	used    map[types.NamespacedName]map[upstream.Key]struct{} // by Service: the pools that the table needs
+	needed  needed
+	leaving map[upstream.Key]time.Time // pools that it needs no more, and since when
+	wanted  names
+	place   place
+	sockets sockets
+	touched touched
+	keeper  *keeper // nil: nothing is kept
 }
 
 // Follows are the followers of what is served with besides the World, which the caller runs.
@@ -90,9 +89,12 @@ type place struct {
 func New(cfg Config, engine l7.Config, log *slog.Logger) *Feed {
 	f := &Feed{
 		cfg: cfg, log: log, entries: entry.New(), seen: map[types.NamespacedName]*corev1.Service{},
-		through: map[types.NamespacedName][]*route.Entry{}, refs: map[types.NamespacedName]names{},
+		through: map[types.NamespacedName][]*route.Entry{}, refs: ingressrefs.NewIndex(),
 		used: map[types.NamespacedName]map[upstream.Key]struct{}{}, needed: newNeeded(), leaving: map[upstream.Key]time.Time{}, sources: make([]contribution, len(cfg.Sources)),
-		sockets: newSockets(), poked: make(chan struct{}, 1),
+		sockets: newSockets(), touched: touched{}, poked: make(chan struct{}, 1),
+	}
+	if cfg.File != "" {
+		f.keeper = newKeeper(cfg.File, log)
 	}
 	engine.Secret, engine.Certificate = f.data, f.certificate
 	f.engine = l7.New(engine, log)
@@ -123,20 +125,19 @@ func (f *Feed) Restore() bool {
 	}
 	f.saved.Store(s)
 	f.restoreSources(s)
-	w := s.world()
-	f.world.Store(w)
-	subscription := w.Subscribe(kinds...)
+	f.world.Store(s.world)
+	subscription := s.world.Subscribe(kinds...)
 	defer subscription.Close()
 	f.step(subscription.Take(), true, true, ingress.Changes{})
 	f.listen()
 	return true
 }
 
-// How often what failed is tried again, and the longest between two writes of the file.
 const (
+	// retryEvery is how often what failed is tried again.
 	retryEvery = 2 * time.Second
-	saveEvery  = 5 * time.Second
-	saveSoon   = 200 * time.Millisecond
+	// secretsWithin is how long Secrets are waited for before what names them is served without.
+	secretsWithin = 5 * time.Second
 )
 
 // Run serves what the World says from when it is complete, with the Secrets and ConfigMaps that it names, until ctx is done, which is not an error. The
@@ -157,10 +158,9 @@ func (f *Feed) Run(ctx context.Context, w *world.World, follows Follows) error {
 	f.awaitSecrets(ctx)
 	f.step(world.Changes{}, true, true, ingress.Changes{})
 	f.listen()
+	defer f.startKeeper()()
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
-	save := time.NewTimer(saveSoon)
-	defer save.Stop()
 	for {
 		changedSecrets, changedSources := false, false
 		select {
@@ -177,21 +177,32 @@ func (f *Feed) Run(ctx context.Context, w *world.World, follows Follows) error {
 			f.listen()
 			f.forget()
 			continue
-		case <-save.C:
-			f.save()
-			continue
 		}
 		f.step(subscription.Take(), changedSecrets, changedSources, ingress.Changes{})
 		f.listen()
-		if f.unsaved {
-			save.Reset(max(saveSoon, saveEvery-time.Since(f.lastSave)))
-		}
+	}
+}
+
+// startKeeper has what is served kept until stop is called, which returns when everything is.
+func (f *Feed) startKeeper() (stop func()) {
+	if f.keeper == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.keeper.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 
 // awaitSecrets waits a moment until the Secrets and ConfigMaps that are named have been read, so that the first clients get the certificates.
 func (f *Feed) awaitSecrets(ctx context.Context) {
-	end := time.NewTimer(saveEvery)
+	end := time.NewTimer(secretsWithin)
 	defer end.Stop()
 	for !f.allKnown() {
 		select {
@@ -230,6 +241,8 @@ func (f *Feed) step(c world.Changes, changedSecrets, changedSources bool, also i
 	}
 	if changedSecrets {
 		in.Secrets, in.ConfigMaps = f.wanted.secrets, f.wanted.configMaps
+		f.touched.add(itemSecret, in.Secrets...)
+		f.touched.add(itemConfigMap, in.ConfigMaps...)
 	}
 	again := false
 	for _, name := range services {
@@ -241,7 +254,8 @@ func (f *Feed) step(c world.Changes, changedSecrets, changedSources bool, also i
 		again = f.put(name, svc) || again
 	}
 	concerned := f.builder.Update(in)
-	again = f.refer(w, slices.Concat(in.Ingresses, concerned.Ingresses)) || again
+	ingresses := slices.Concat(in.Ingresses, concerned.Ingresses)
+	again = f.refer(w, ingresses) || again
 	if len(in.Services) > 0 || changedSecrets || changedSources {
 		again = f.ask(w) || again
 	}
@@ -253,14 +267,19 @@ func (f *Feed) step(c world.Changes, changedSecrets, changedSources bool, also i
 	}
 	if moved {
 		services = slices.Collect(maps.Keys(f.used))
+		f.touched.add(itemNode, types.NamespacedName{Name: f.cfg.NodeName})
 	}
 	for _, name := range services {
 		for key := range f.used[name] {
 			f.tell(key)
-			f.unsaved = true
 		}
 	}
-	f.unsaved = f.unsaved || concerned.Entries || again || changedSecrets
+	f.touched.add(itemService, services...)
+	f.touched.add(itemIngress, ingresses...)
+	for _, class := range in.Classes {
+		f.touched.add(itemClass, types.NamespacedName{Name: class})
+	}
+	f.keep()
 }
 
 // put notes a Service that has changed, and reports whether entries of its own may have.
@@ -281,16 +300,17 @@ func (f *Feed) put(name types.NamespacedName, svc *corev1.Service) bool {
 	return true
 }
 
-// refer notes what Ingresses name, and reports whether another number of them is served.
+// refer notes what Ingresses name, and reports whether there was none that is served, or is none any more.
 func (f *Feed) refer(w *world.World, ingresses []types.NamespacedName) bool {
-	before := len(f.refs)
+	before := f.refs.Len()
 	for _, name := range ingresses {
-		delete(f.refs, name)
-		if ing := w.Ingress(name); ing != nil && f.builder.Served(name) {
-			f.refs[name] = names{ingressrefs.Secrets(ing), ingressrefs.ConfigMaps(ing)}
+		ing := w.Ingress(name)
+		if !f.builder.Served(name) {
+			ing = nil
 		}
+		f.refs.Put(name, ing)
 	}
-	return (before == 0) != (len(f.refs) == 0)
+	return (before == 0) != (f.refs.Len() == 0)
 }
 
 // look sees where the node is, and reports whether that is new.

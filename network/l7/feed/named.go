@@ -12,20 +12,37 @@ import (
 // want names the Secrets and ConfigMaps that are served with.
 func (f *Feed) want() {
 	var all names
-	for _, of := range f.refs {
-		all.secrets, all.configMaps = append(all.secrets, of.secrets...), append(all.configMaps, of.configMaps...)
-	}
+	all.secrets, all.configMaps = f.refs.Names()
 	for _, s := range f.sources {
-		all.secrets = append(all.secrets, s.secrets...)
+		if len(s.secrets) > 0 {
+			all.secrets = once(slices.Concat(all.secrets, s.secrets))
+		}
 	}
-	all = names{once(all.secrets), once(all.configMaps)}
-	if slices.Equal(all.secrets, f.wanted.secrets) && slices.Equal(all.configMaps, f.wanted.configMaps) {
+	before := f.wanted
+	if slices.Equal(all.secrets, before.secrets) && slices.Equal(all.configMaps, before.configMaps) {
 		return
 	}
 	f.wanted = all
+	f.touched.add(itemSecret, apart(before.secrets, all.secrets)...)
+	f.touched.add(itemConfigMap, apart(before.configMaps, all.configMaps)...)
 	if follows := f.follows.Load(); follows != nil {
 		follows.want(all)
 	}
+}
+
+// apart are the names that are in one of two lists only, which are in order.
+func apart(a, b []types.NamespacedName) (all []types.NamespacedName) {
+	for len(a) > 0 && len(b) > 0 {
+		switch c := api.CompareNames(a[0], b[0]); {
+		case c < 0:
+			all, a = append(all, a[0]), a[1:]
+		case c > 0:
+			all, b = append(all, b[0]), b[1:]
+		default:
+			a, b = a[1:], b[1:]
+		}
+	}
+	return append(append(all, a...), b...)
 }
 
 // once is a list in order, with each name once.
@@ -56,7 +73,7 @@ func (f *Feed) secret(name types.NamespacedName) *corev1.Secret {
 		}
 	}
 	if s := f.saved.Load(); s != nil {
-		return find(s.Secrets, name)
+		return s.secrets[name]
 	}
 	return nil
 }
@@ -69,7 +86,7 @@ func (f *Feed) configMap(name types.NamespacedName) *corev1.ConfigMap {
 		}
 	}
 	if s := f.saved.Load(); s != nil {
-		return find(s.ConfigMaps, name)
+		return s.configMaps[name]
 	}
 	return nil
 }

@@ -5,18 +5,25 @@ import (
 	"fairlead.dev/fairlead/network/l7/upstream"
 )
 
-// needed counts who needs a pool: hosts and streams of the present table. A host is looked at once, as most stay from one table to the
-// next, of which there may be thousands.
+// needed counts who needs a pool: hosts and streams of the present table. Of hosts, of which there may be thousands, only those are
+// looked at that are not the table's before.
 type needed struct {
 	count   map[upstream.Key]int
 	hosts   map[*route.Host]*hostNeeds
+	tables  map[seat]*route.Hosts // of the listeners of the present table
 	streams []upstream.Key
-	turn    int
 }
 
+// hostNeeds is what a host needs, which several listeners may have.
 type hostNeeds struct {
-	keys []upstream.Key
-	turn int // when it was seen last
+	keys      []upstream.Key
+	listeners int
+}
+
+// seat is the place of a listener in a table.
+type seat struct {
+	route.Point
+	listener int // counted from the last, which has most hosts
 }
 
 func newNeeded() needed {
@@ -34,46 +41,53 @@ func (n *needed) update(t *route.Table) (more, less []upstream.Key) {
 			n.count[k] += by
 		}
 	}
-	n.turn++
-	seen := 0
-	look := func(h *route.Host) bool {
+	come := func(h *route.Host) {
 		at := n.hosts[h]
 		if at == nil {
 			at = &hostNeeds{keys: keysOf(h)}
 			n.hosts[h] = at
 			add(at.keys, 1)
 		}
-		if at.turn != n.turn {
-			at.turn = n.turn
-			seen++
-		}
-		return true
+		at.listeners++
 	}
-	var streams []upstream.Key
-	for _, e := range t.Entries {
-		for _, l := range e.Listeners {
-			for i := range l.Streams {
-				for k := range l.Streams[i].Backends {
-					streams = appendKey(streams, &l.Streams[i].Backends[k])
-				}
-			}
-			if l.Hosts != nil {
-				l.Hosts.Each(look)
-			}
+	gone := func(h *route.Host) {
+		at := n.hosts[h]
+		if at.listeners--; at.listeners == 0 {
+			add(at.keys, -1)
+			delete(n.hosts, h)
+		}
+	}
+	tables, streams := look(t)
+	for at, hosts := range tables {
+		hosts.Since(n.tables[at], come, gone)
+	}
+	for at, hosts := range n.tables {
+		if tables[at] == nil {
+			(*route.Hosts)(nil).Since(hosts, come, gone)
 		}
 	}
 	add(streams, 1)
 	add(n.streams, -1)
-	n.streams = streams
-	if seen < len(n.hosts) {
-		for h, at := range n.hosts {
-			if at.turn != n.turn {
-				add(at.keys, -1)
-				delete(n.hosts, h)
+	n.tables, n.streams = tables, streams
+	return n.changed(before)
+}
+
+// look gives the hosts of each listener that has any, and what all streams need.
+func look(t *route.Table) (tables map[seat]*route.Hosts, streams []upstream.Key) {
+	tables = map[seat]*route.Hosts{}
+	for point, e := range t.Entries {
+		for i, l := range e.Listeners {
+			for s := range l.Streams {
+				for k := range l.Streams[s].Backends {
+					streams = appendKey(streams, &l.Streams[s].Backends[k])
+				}
+			}
+			if l.Hosts != nil {
+				tables[seat{point, len(e.Listeners) - i}] = l.Hosts
 			}
 		}
 	}
-	return n.changed(before)
+	return tables, streams
 }
 
 // changed compares the counts with those before.

@@ -16,7 +16,7 @@ import (
 // needs no more stay a while, for requests that have begun with the table before.
 func (f *Feed) publish() {
 	t := &route.Table{Entries: map[route.Point]*route.Entry{}}
-	if len(f.refs) > 0 && f.cfg.Ports.HTTP != 0 {
+	if f.refs.Len() > 0 && f.cfg.Ports.HTTP != 0 {
 		plain, secure := f.builder.Entries()
 		t.Entries[plain.Point], t.Entries[secure.Point] = plain, secure
 	}
@@ -37,6 +37,7 @@ func (f *Feed) publish() {
 		}
 		f.used[key.Service][key] = struct{}{}
 		delete(f.leaving, key)
+		f.touched.add(itemService, key.Service)
 		f.tell(key)
 	}
 	f.table.Store(t)
@@ -45,6 +46,7 @@ func (f *Feed) publish() {
 		if delete(f.used[key.Service], key); len(f.used[key.Service]) == 0 {
 			delete(f.used, key.Service)
 		}
+		f.touched.add(itemService, key.Service)
 		f.leaving[key] = time.Now()
 	}
 	f.want()

@@ -1,69 +1,82 @@
 package feed
 
 import (
-	"crypto/sha256"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
-	"slices"
-	"time"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	"fairlead.dev/fairlead/api"
-	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/network/world"
 )
 
-// Saved is what a node needs to serve what it served, without the API server: the objects that the table was made of,
-// and the Secrets and ConfigMaps.
-type Saved struct {
-	Node       *corev1.Node                 `json:"node,omitempty"`
-	Services   []*corev1.Service            `json:"services,omitempty"`
-	Slices     []*discoveryv1.EndpointSlice `json:"slices,omitempty"`
-	Ingresses  []*networkingv1.Ingress      `json:"ingresses,omitempty"`
-	Classes    []*networkingv1.IngressClass `json:"classes,omitempty"`
-	Secrets    []*corev1.Secret             `json:"secrets,omitempty"`
-	ConfigMaps []*corev1.ConfigMap          `json:"configMaps,omitempty"`
-	Sources    map[string]json.RawMessage   `json:"sources,omitempty"`
+// saved is what a node needs to serve what it served, without the API server: the objects that the table was made of, and the Secrets
+// and ConfigMaps.
+type saved struct {
+	world      *world.World // not complete
+	secrets    map[types.NamespacedName]*corev1.Secret
+	configMaps map[types.NamespacedName]*corev1.ConfigMap
+	sources    map[string]json.RawMessage
 }
 
-// world is a World of the objects. It is not complete.
-func (s *Saved) world() *world.World {
-	w := world.New()
-	if s.Node != nil {
-		w.Put(s.Node)
+// item is a thing that is kept. The name is NAMESPACE/NAME of objects that have a namespace.
+type item struct{ kind, name string }
+
+// The kinds of items.
+const (
+	itemNode      = "node"
+	itemService   = "service" // with its slices
+	itemIngress   = "ingress"
+	itemClass     = "class"
+	itemSecret    = "secret"
+	itemConfigMap = "configMap"
+	itemSource    = "source"
+)
+
+func named(kind string, name types.NamespacedName) item {
+	if name.Namespace == "" {
+		return item{kind, name.Name}
 	}
-	for _, o := range s.Services {
-		w.Put(o)
-	}
-	for _, o := range s.Slices {
-		w.Put(o)
-	}
-	for _, o := range s.Ingresses {
-		w.Put(o)
-	}
-	for _, o := range s.Classes {
-		w.Put(o)
-	}
-	return w
+	return item{kind, name.String()}
 }
 
-// find is the object of a name, nil if there is none.
-func find[T metav1.Object](all []T, name types.NamespacedName) (found T) {
-	if i := slices.IndexFunc(all, func(o T) bool { return api.Name(o) == name }); i >= 0 {
-		found = all[i]
+// keptService is a Service as it is kept.
+type keptService struct {
+	Service *corev1.Service              `json:"service"`
+	Slices  []*discoveryv1.EndpointSlice `json:"slices,omitempty"`
+}
+
+// lines is the text of the file: everything in the first line, and in each other what has changed since. A line is JSON, the things of
+// each kind by name, null what is gone.
+type lines map[string]map[string]json.RawMessage
+
+// add takes a line in.
+func (l lines) add(text []byte) error {
+	var more lines
+	if err := json.Unmarshal(text, &more); err != nil {
+		return err
 	}
-	return found
+	for kind, things := range more {
+		if l[kind] == nil {
+			l[kind] = map[string]json.RawMessage{}
+		}
+		for name, raw := range things {
+			l[kind][name] = raw
+		}
+	}
+	return nil
 }
 
 // load reads the file; nil if there is none, or none that can be read, which is said: everything comes from the API server then.
-func (f *Feed) load() *Saved {
+func (f *Feed) load() *saved {
 	if f.cfg.File == "" {
 		return nil
 	}
@@ -71,76 +84,85 @@ func (f *Feed) load() *Saved {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var s Saved
+	var s *saved
 	if err == nil {
-		err = json.Unmarshal(text, &s)
+		s, err = f.parse(text)
 	}
 	if err != nil {
 		f.log.Warn("what was served before is not known; it is served when the API server has told it", "file", f.cfg.File, "err", err)
 		return nil
 	}
-	return &s
+	return s
 }
 
-// save writes the file, if what is served is known in full and is not what was written last. Only root can read it: it has the keys of
-// certificates.
-func (f *Feed) save() {
-	if f.cfg.File == "" || !f.unsaved || !f.allKnown() {
-		return
+// parse reads the text of the file. What follows a line that is not whole, as a power cut leaves it, was never promised to anybody.
+func (f *Feed) parse(text []byte) (*saved, error) {
+	all := lines{}
+	for n := 1; len(text) > 0; n++ {
+		line, rest, whole := bytes.Cut(text, []byte("\n"))
+		err := all.add(line)
+		if err == nil && !whole {
+			err = errors.New("it ends too early")
+		}
+		if err != nil && n == 1 {
+			return nil, err
+		}
+		if err != nil {
+			f.log.Warn("the last changes of what was served are not known", "file", f.cfg.File, "line", n, "err", err)
+			break
+		}
+		text = rest
 	}
-	f.unsaved, f.lastSave = false, time.Now()
-	s := f.snapshot()
-	err := f.saveSources(s)
-	var text []byte
-	if err == nil {
-		text, err = json.Marshal(s)
-	}
-	if err == nil {
-		if sum := sha256.Sum256(text); sum != f.written {
-			if err = durable.WriteFile(f.cfg.File, text, 0o600); err == nil {
-				f.written = sum
+	s := &saved{world: world.New(), secrets: map[types.NamespacedName]*corev1.Secret{}, configMaps: map[types.NamespacedName]*corev1.ConfigMap{}, sources: all[itemSource]}
+	for kind, things := range all {
+		for name, raw := range things {
+			if string(raw) == "null" {
+				continue
+			}
+			if err := s.take(item{kind, name}, raw); err != nil {
+				return nil, fmt.Errorf("%s %s: %w", kind, name, err)
 			}
 		}
 	}
-	if err != nil {
-		f.unsaved = true
-		f.log.Warn("what is served cannot be kept for a start without the API server; trying again with the next change", "err", err)
-	}
+	return s, nil
 }
 
-// snapshot is what is served now, in order.
-func (f *Feed) snapshot() *Saved {
-	w, s := f.world.Load(), &Saved{}
-	s.Node = w.Node(f.cfg.NodeName)
-	for _, name := range w.Services() {
-		_, through := f.through[name]
-		if f.used[name] == nil && !through {
-			continue
+// take takes in a thing that was kept.
+func (s *saved) take(of item, raw json.RawMessage) error {
+	namespace, name, _ := strings.Cut(of.name, "/")
+	full := types.NamespacedName{Namespace: namespace, Name: name}
+	switch of.kind {
+	case itemNode:
+		return s.put(&corev1.Node{}, raw)
+	case itemClass:
+		return s.put(&networkingv1.IngressClass{}, raw)
+	case itemIngress:
+		return s.put(&networkingv1.Ingress{}, raw)
+	case itemService:
+		var one keptService
+		if err := json.Unmarshal(raw, &one); err != nil || one.Service == nil {
+			return err
 		}
-		svc, endpointSlices := w.Service(name)
-		if svc != nil {
-			s.Services, s.Slices = append(s.Services, svc), append(s.Slices, endpointSlices...)
+		s.world.Put(one.Service)
+		for _, slice := range one.Slices {
+			s.world.Put(slice)
 		}
+	case itemSecret:
+		secret := &corev1.Secret{}
+		s.secrets[full] = secret
+		return json.Unmarshal(raw, secret)
+	case itemConfigMap:
+		m := &corev1.ConfigMap{}
+		s.configMaps[full] = m
+		return json.Unmarshal(raw, m)
 	}
-	for _, ing := range w.Ingresses() {
-		if _, served := f.refs[api.Name(ing)]; served {
-			s.Ingresses = append(s.Ingresses, ing)
-		}
+	return nil
+}
+
+func (s *saved) put(empty runtime.Object, raw json.RawMessage) error {
+	err := json.Unmarshal(raw, empty)
+	if err == nil {
+		s.world.Put(empty)
 	}
-	for _, class := range w.IngressClasses() {
-		if api.ServesClass(class) {
-			s.Classes = append(s.Classes, class)
-		}
-	}
-	for _, name := range f.wanted.configMaps {
-		if m := f.configMap(name); m != nil {
-			s.ConfigMaps = append(s.ConfigMaps, m)
-		}
-	}
-	for _, name := range f.wanted.secrets {
-		if shown := f.see(name); shown != nil {
-			s.Secrets = append(s.Secrets, shown.good())
-		}
-	}
-	return s
+	return err
 }

@@ -31,7 +31,7 @@ func (f *Feed) wantedSockets() map[netip.AddrPort]l7.PointOf {
 	for _, at := range f.cfg.Engine {
 		all[at] = f.entries.Point
 	}
-	if len(f.refs) == 0 || f.cfg.Ports.HTTP == 0 {
+	if f.refs.Len() == 0 || f.cfg.Ports.HTTP == 0 {
 		return all
 	}
 	for _, a := range f.cfg.NodeIPs {

@@ -22,8 +22,9 @@ type Source struct {
 	Changed <-chan struct{}
 	// Ready is closed when its own objects have been listed in full. What was kept is served until then. nil: it has none.
 	Ready <-chan struct{}
-	// Save returns its own objects, to be kept, and Restore has Derive answer by them until Ready. nil: there is nothing to keep.
-	Save    func() (json.RawMessage, error)
+	// Save returns its own objects, which nobody changes any more, to be kept as JSON, and Restore has Derive answer by them until Ready.
+	// nil: there is nothing to keep.
+	Save    func() any
 	Restore func(json.RawMessage) error
 }
 
@@ -37,6 +38,9 @@ type contribution struct {
 func (f *Feed) ask(w *world.World) bool {
 	for i, s := range f.cfg.Sources {
 		f.sources[i].entries, f.sources[i].secrets = s.Derive(w, f.secret)
+		if s.Save != nil {
+			f.touched.add(itemSource, types.NamespacedName{Name: s.Name})
+		}
 	}
 	return len(f.cfg.Sources) > 0
 }
@@ -79,30 +83,12 @@ func (f *Feed) followSources(ctx context.Context) {
 }
 
 // restoreSources gives the Sources what was kept of them.
-func (f *Feed) restoreSources(s *Saved) {
+func (f *Feed) restoreSources(s *saved) {
 	for _, source := range f.cfg.Sources {
-		if raw := s.Sources[source.Name]; raw != nil && source.Restore != nil {
+		if raw := s.sources[source.Name]; raw != nil && source.Restore != nil {
 			if err := source.Restore(raw); err != nil {
 				f.log.Warn("what was served before is not known in full", "of", source.Name, "err", err)
 			}
 		}
 	}
-}
-
-// saveSources adds what the Sources want kept.
-func (f *Feed) saveSources(s *Saved) error {
-	for _, source := range f.cfg.Sources {
-		if source.Save == nil {
-			continue
-		}
-		raw, err := source.Save()
-		if err != nil {
-			return err
-		}
-		if s.Sources == nil {
-			s.Sources = map[string]json.RawMessage{}
-		}
-		s.Sources[source.Name] = raw
-	}
-	return nil
 }

@@ -4,8 +4,8 @@ import "strings"
 
 // Hosts are the rules of a Listener by the host that requests are for. Make one with NewHosts or With.
 type Hosts struct {
-	exact names
-	wild  names // by what follows the "*", with its dot
+	exact names[Host]
+	wild  names[Host] // by what follows the "*", with its dot
 	any   *Host
 }
 
@@ -72,13 +72,38 @@ func (h *Hosts) Each(yield func(*Host) bool) {
 	if h.any != nil && !yield(h.any) {
 		return
 	}
-	for _, n := range []*names{&h.exact, &h.wild} {
+	for _, n := range []*names[Host]{&h.exact, &h.wild} {
 		for _, host := range n.all {
 			if !yield(host) {
 				return
 			}
 		}
 	}
+}
+
+// Since tells a table from the one that it was made from: come gets every host that is not the same in before, gone every one of before
+// that is not the same any more. Of Hosts that share what has not changed, as With makes them, the cost is that of the change. Both may
+// be nil.
+func (h *Hosts) Since(before *Hosts, come, gone func(*Host)) {
+	if h == before {
+		return
+	}
+	if h == nil {
+		h = &Hosts{}
+	}
+	if before == nil {
+		before = &Hosts{}
+	}
+	if h.any != before.any {
+		if before.any != nil {
+			gone(before.any)
+		}
+		if h.any != nil {
+			come(h.any)
+		}
+	}
+	h.exact.since(&before.exact, come, gone)
+	h.wild.since(&before.wild, come, gone)
 }
 
 // Find returns the rule that a request meets, nil if there is none.

@@ -209,7 +209,12 @@ func keep(v *gateway.View, configMaps []types.NamespacedName) *Saved {
 	return k
 }
 
-func (s *Source) save() (json.RawMessage, error) { return json.Marshal(s.kept) }
+func (s *Source) save() any {
+	if s.kept == nil {
+		return nil
+	}
+	return s.kept
+}
 
 func (s *Source) restore(raw json.RawMessage) error {
 	var kept *Saved

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -123,7 +124,7 @@ func TestNodeLearnsOfGateways(t *testing.T) {
 	if _, err := node.CoreV1().ConfigMaps("default").Get(t.Context(), "other", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a ConfigMap that nobody names: %v", err)
 	}
-	raw, err := source.save()
+	raw, err := json.Marshal(source.save())
 	if err != nil {
 		t.Fatal(err)
 	}
