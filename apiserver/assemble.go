@@ -42,7 +42,7 @@ const (
 )
 
 // assemble builds the server with every group installed; nothing serves yet.
-func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, *custom.Server, error) {
+func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, *custom.Server, error) {
 	bound := &auth.Bound{}
 	generic := genericConfig(cfg, id, listener, bound)
 	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
@@ -77,10 +77,11 @@ func assemble(ctx context.Context, cfg Config, id *identity, listener net.Listen
 	if err != nil {
 		return nil, nil, err
 	}
-	api, err := generic.Complete(nil).New("fairlead", genericapiserver.NewEmptyDelegateWithCustomHandler(customs))
+	api, err := generic.Complete(own.informers).New("fairlead", genericapiserver.NewEmptyDelegateWithCustomHandler(customs))
 	if err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
+	own.serves(api.Handler)
 	api.ShutdownTimeout = hangUpTimeout
 	groups = append(groups, reviewGroups(generic)...)
 	if err := api.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, groups[0]); err != nil {

@@ -2,15 +2,19 @@ package apiserver
 
 import (
 	"crypto/x509"
+	"fmt"
 	"net/http"
+	"sync/atomic"
 
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/apiserver/loopback"
 	"fairlead.dev/fairlead/pki"
 )
 
-// inProcess is config for a client that calls api directly, as whoever a source speaks for; nil: by the config's token.
+// inProcess is config for calling api directly rather than over the network, as whoever a source speaks for; nil: by the token of config.
 func inProcess(config *rest.Config, as *pki.Source, api http.Handler) *rest.Config {
 	direct := rest.CopyConfig(config)
 	transport := &loopback.Transport{Handler: api}
@@ -20,3 +24,36 @@ func inProcess(config *rest.Config, as *pki.Source, api http.Handler) *rest.Conf
 	direct.TLSClientConfig, direct.Transport = rest.TLSClientConfig{}, transport
 	return direct
 }
+
+// self is the API as the server itself uses it: a client that calls it in this process, and caches of what the server decides
+// by, such as roles and policies. Both are there before the server is, which is assembled with them; the caches are filled when it
+// serves, and it is not ready before they are.
+type self struct {
+	client    kubernetes.Interface
+	config    *rest.Config
+	informers informers.SharedInformerFactory
+	api       atomic.Pointer[http.Handler] // nil: the server is not assembled yet
+}
+
+func newSelf(id *identity) (*self, error) {
+	s := &self{}
+	s.config = inProcess(id.client(), nil, s)
+	var err error
+	if s.client, err = kubernetes.NewForConfig(s.config); err != nil {
+		return nil, fmt.Errorf("api server: loopback client: %w", err)
+	}
+	s.informers = informers.NewSharedInformerFactory(s.client, 0)
+	return s, nil
+}
+
+// ServeHTTP is part of http.Handler.
+func (s *self) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if api := s.api.Load(); api != nil {
+		(*api).ServeHTTP(w, r)
+		return
+	}
+	http.Error(w, "the API server is being assembled", http.StatusServiceUnavailable)
+}
+
+// serves says that the server is assembled.
+func (s *self) serves(api http.Handler) { s.api.Store(&api) }

@@ -22,7 +22,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/fairlead/alloc"
@@ -175,7 +174,11 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	}
 	client := identity.client()
 	defer etcd.close()
-	own := &keeper{cfg: s.cfg, id: identity}
+	own, err := newSelf(identity)
+	if err != nil {
+		return err
+	}
+	kept := &keeper{cfg: s.cfg, id: identity, client: own.client}
 	s.waits("its kinds are being installed")
 	if len(s.cfg.EtcdServers) > 0 {
 		if err := reachEtcd(ctx, s.cfg.EtcdServers); err != nil && ctx.Err() == nil {
@@ -183,7 +186,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		}
 		s.waits("no answer from etcd at " + strings.Join(s.cfg.EtcdServers, ", "))
 	}
-	api, customs, err := assemble(ctx, s.cfg, identity, listener, etcd, own, &s.acknowledged, s.log)
+	api, customs, err := assemble(ctx, s.cfg, identity, own, listener, etcd, kept, &s.acknowledged, s.log)
 	if ctx.Err() != nil {
 		if api != nil {
 			api.Destroy()
@@ -192,9 +195,6 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	}
 	if err != nil {
 		return err
-	}
-	if own.client, err = kubernetes.NewForConfig(inProcess(client, nil, api.Handler)); err != nil {
-		return fmt.Errorf("api server: loopback client: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -209,7 +209,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		}
 		s.client, s.api, s.customs = client, api.Handler, customs
 		close(s.ready)
-		return own.publish(ctx, s.log)
+		return kept.publish(ctx, s.log)
 	})
 	return group.Wait()
 }
