@@ -408,3 +408,42 @@ func TestStreams(t *testing.T) {
 		t.Error("a name without a route is let in")
 	}
 }
+
+// A path that can be read in several ways goes round no rule, by whichever way a request is read here, and backends get no dot
+// segments.
+func TestAmbiguousPaths(t *testing.T) {
+	r := newRig(t)
+	r.Endpoints(svc, 80, []lb.Backend{backend(t, func(w http.ResponseWriter, q *http.Request) { fmt.Fprint(w, q.RequestURI) })})
+	guarded := prefixed("/admin", route.Action{Respond: &route.Respond{Status: 403, Body: "guarded"}})
+	r.Serve(table(guarded, prefixed("/", route.Action{})))
+	addr := r.listen(web)
+	for path, want := range map[string]string{
+		"/a": "200 /a", "/caf%C3%A9?q=%2e": "200 /caf%C3%A9?q=%2e", "/a/../b?x=..;": "200 /b?x=..;", "/a%2Fb": "200 /a%2Fb", "/a;v=1/b": "200 /a;v=1/b", "/fetch/https://a/b": "200 /fetch/https://a/b",
+		"//a": "200 /a", "/x/../%C3%A4 b": "400 ", "/admin/x": "403 guarded", "/x/../admin": "403 guarded", "/x%2F..%2Fadmin": "403 guarded", "//admin": "403 guarded", "/%61dmin": "403 guarded",
+		"/admin;x=1/y": "400 ", "/admin%3Bx/y": "400 ", "/admin%2Fy": "400 ", "/x/..;/admin": "400 ", "/x/..%3b/admin": "400 ", "/x\\..\\admin": "400 ", "/admin%5cx": "400 ", "/../admin": "400 ",
+	} {
+		for _, fields := range []string{"", "Transfer-Encoding: chunked\r\n"} { // what a lane passes on, and what net/http does
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := ""
+			if fields != "" {
+				body = "0\r\n\r\n"
+			}
+			fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: h.example\r\nConnection: close\r\n%s\r\n%s", path, fields, body)
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			text, err := io.ReadAll(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.Close()
+			if got := fmt.Sprintf("%d %s", res.StatusCode, strings.TrimSpace(string(text))); got != want && (want != "400 " || res.StatusCode != 400) {
+				t.Errorf("%s, with %q: %s, want %s", path, fields, got, want)
+			}
+		}
+	}
+}

@@ -57,7 +57,7 @@ func (s *session) request() {
 	l.reading = s.in
 	s.used = r.Size
 	host, ok := hostOf(text(r.Host))
-	path, is := route.NormalPath(text(r.Path))
+	path, is := route.PlainPath(text(r.Path))
 	now := l.e.table.Load()
 	entry := now.Entries[s.conn.point]
 	if !ok || !is || entry == nil {

@@ -56,9 +56,10 @@ type exchange struct {
 	r    *http.Request
 	conn *connection
 
-	path, query string // as they were sent
-	normal      string // path in its normal form
-	host        string // in lower case, without port
+	path, query string   // as they were sent
+	normal      string   // path in its normal form
+	others      []string // further normal forms that it may have
+	host        string   // in lower case, without port
 	listener    *route.Listener
 	rule        *route.Rule
 	plan        *plan
@@ -111,11 +112,17 @@ func (x *exchange) read() *problem {
 	if r.RequestURI == "*" {
 		return &problem{http.StatusBadRequest, "a request for the server as a whole leads nowhere"}
 	}
-	x.path = pathOf(r)
 	x.query = r.URL.RawQuery
-	if x.normal, ok = route.NormalPath(x.path); !ok {
-		return &problem{http.StatusBadRequest, "the path of the request is none"}
+	sent := pathOf(r)
+	if x.normal, ok = route.PlainPath(sent); ok {
+		x.path = sent
+		return nil
 	}
+	reading, err := route.ReadPath(sent)
+	if err != nil {
+		return &problem{http.StatusBadRequest, err.Error()}
+	}
+	x.path, x.normal, x.others = reading.Forward, reading.Normal, reading.Others
 	return nil
 }
 
@@ -150,7 +157,11 @@ func (x *exchange) find(now *served) bool {
 		return false
 	}
 	x.listener = l
-	x.rule = l.Hosts.Find(&route.Request{Host: x.host, Method: x.r.Method, Path: x.normal, Values: (*values)(x)})
+	var sure bool
+	if x.rule, sure = l.Hosts.FindSure(&route.Request{Host: x.host, Method: x.r.Method, Path: x.normal, Values: (*values)(x)}, x.others); !sure {
+		x.fail(http.StatusBadRequest, "the path of the request can be read in ways that lead to different rules: encode no slash in it, and leave out what follows a semicolon")
+		return false
+	}
 	if x.rule == nil {
 		x.fail(http.StatusNotFound, "no route for this host and path")
 		return false

@@ -121,7 +121,7 @@ func (x *exchange) variable(name string) string {
 	return "$" + name
 }
 
-// uri is the path and query as they were sent.
+// uri is the path and query as backends get them, unless they are rewritten.
 func (x *exchange) uri() string {
 	if x.query == "" {
 		return x.path

@@ -163,12 +163,15 @@ func (f *Feed) Explain(q Question) string {
 		}
 		return b.String() + "no stream for it\n"
 	}
-	path, ok := route.NormalPath(cmp.Or(q.Path, "/"))
-	if !ok {
-		return b.String() + fmt.Sprintf("path %q is none: 400\n", q.Path)
+	path, err := route.ReadPath(cmp.Or(q.Path, "/"))
+	if err != nil {
+		return b.String() + fmt.Sprintf("path      %q: 400: %v\n", q.Path, err)
 	}
-	rule := l.Hosts.Find(&route.Request{Host: host, Method: cmp.Or(q.Method, "GET"), Path: path, Values: nothing{}})
-	if rule == nil {
+	rule, sure := l.Hosts.FindSure(&route.Request{Host: host, Method: cmp.Or(q.Method, "GET"), Path: path.Normal, Values: nothing{}}, path.Others)
+	switch {
+	case !sure:
+		return b.String() + fmt.Sprintf("path      %q: 400: as %s it meets another rule than as %s\n", q.Path, path.Normal, strings.Join(path.Others, ", "))
+	case rule == nil:
 		return b.String() + "rule      none: 404\n"
 	}
 	fmt.Fprintf(&b, "rule      %s\nmatches   %s\ngoes to   %s\n", rule.Source, matchText(&rule.Match), f.actionText(&rule.Action))

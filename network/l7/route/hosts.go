@@ -132,6 +132,18 @@ func (h *Hosts) Find(r *Request) *Rule {
 	return h.any.find(r)
 }
 
+// FindSure returns the rule that a request meets, as Find does; false: with one of some other paths it would meet another one.
+func (h *Hosts) FindSure(r *Request, others []string) (rule *Rule, sure bool) {
+	rule = h.Find(r)
+	for _, path := range others {
+		other := *r
+		if other.Path = path; h.Find(&other) != rule {
+			return nil, false
+		}
+	}
+	return rule, true
+}
+
 func (h *Host) find(r *Request) *Rule {
 	if h.index != nil {
 		return h.index.find(h.Rules, r)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// NormalPath is the form of a request's path, without its query, that rules look at; false if it is no path and the request
-// is to be refused. A path that is in this form already is returned as it is.
+// NormalPath is the form of a path, without its query, that rules look at; false if it is no path. A path that is in this form
+// already is returned as it is. Of a request's path, PlainPath or ReadPath is asked, which know of other ways to read it.
 func NormalPath(raw string) (path string, ok bool) {
 	if raw == "" || raw[0] != '/' {
 		return "", false
