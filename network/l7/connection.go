@@ -28,6 +28,13 @@ type connection struct {
 	listener *route.Listener
 	asked    bool                // for a certificate
 	shown    []*x509.Certificate // by the client, its own first
+	seat     *seat
+}
+
+// Close ends the connection, whose place another of its client may have.
+func (c *connection) Close() error {
+	c.seat.leave()
+	return c.Conn.Close()
 }
 
 func (c *connection) Read(b []byte) (int, error) {
@@ -47,11 +54,10 @@ func (c *connection) CloseWrite() error {
 	return c.Close()
 }
 
-// Conn serves one connection that came in at a point, and closes it; it may return before that.
-func (e *Engine) Conn(conn net.Conn, point route.Point) {
-	c := &connection{Conn: conn, point: point, client: addrOf(conn.RemoteAddr())}
+// converse serves one connection, and closes it; it may return before that.
+func (e *Engine) converse(c *connection) {
 	if !e.track(c, true) {
-		_ = conn.Close()
+		_ = c.Close()
 		return
 	}
 	kept := e.begin(c)
@@ -87,6 +93,11 @@ func (e *Engine) begin(c *connection) (handedOn bool) {
 	if trusted(entry.ProxyFrom, c.client.Addr()) {
 		if err := c.readProxy(); err != nil {
 			e.log.Debug("a connection does not begin with PROXY protocol", "client", c.client, "err", err)
+			return false
+		}
+		var may bool
+		if c.seat, may = e.crowd.enter(c.client.Addr(), e.each); !may {
+			e.log.Debug("a client has as many connections as it may", "client", c.client, "most", e.each)
 			return false
 		}
 	}
@@ -160,7 +171,7 @@ func (e *Engine) beginTLS(c *connection, entry *route.Entry) (handedOn bool) {
 		e.ride(c, secure)
 		return true
 	}
-	e.stream(&connection{Conn: secure, point: c.point, client: c.client, secure: true, sni: c.sni}, streamFor(c.listener, c.sni), c.sni)
+	e.stream(&connection{seat: c.seat, Conn: secure, point: c.point, client: c.client, secure: true, sni: c.sni}, streamFor(c.listener, c.sni), c.sni)
 	return false
 }
 

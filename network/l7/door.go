@@ -139,6 +139,14 @@ func (l *lane) refusing(why error) {
 	}
 }
 
+// refusingOne tells who is refused, now and then.
+func (l *lane) refusingOne(client netip.Addr) {
+	if l.now.Sub(l.told) >= tellEvery {
+		l.told = l.now
+		l.e.log.Warn("connections of a client are not accepted: it has a quarter of all that the node can have; raise the limit of open files, or have what is in front of it speak PROXY protocol", "client", client, "most", l.e.each)
+	}
+}
+
 // admit takes a connection. One that is plain HTTP from its first byte stays in a lane.
 func (l *lane) admit(fd int, from netip.AddrPort, of PointOf) {
 	e := l.e
@@ -149,17 +157,30 @@ func (l *lane) admit(fd int, from netip.AddrPort, of PointOf) {
 		return
 	}
 	entry := e.table.Load().Entries[point]
-	if !e.noLanes && entry != nil && entry.Protocol == route.HTTP && !trusted(entry.ProxyFrom, from.Addr()) {
-		l.take(fd, &connection{point: point, client: from})
+	c := &connection{point: point, client: from}
+	between := entry != nil && trusted(entry.ProxyFrom, from.Addr()) // its clients are counted when they are known
+	if !between {
+		var may bool
+		if c.seat, may = e.crowd.enter(from.Addr(), e.each); !may {
+			resetSocket(fd)
+			closeSocket(fd)
+			l.refusingOne(from.Addr())
+			return
+		}
+	}
+	if !e.noLanes && entry != nil && entry.Protocol == route.HTTP && !between {
+		l.take(fd, c)
 		return
 	}
 	go func() { // whatever else it is takes messages to find out
 		conn, err := connOf(fd)
 		if err != nil {
 			e.log.Warn("a connection cannot be served", "from", from, "err", err)
+			c.seat.leave()
 			return
 		}
-		e.Conn(conn, point)
+		c.Conn = conn
+		e.converse(c)
 	}()
 }
 
@@ -175,6 +196,7 @@ func (l *lane) take(fd int, c *connection) {
 	if best != l {
 		if !best.adopt(s) {
 			closeSocket(fd)
+			c.seat.leave()
 		}
 		return
 	}

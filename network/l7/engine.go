@@ -59,6 +59,8 @@ type Engine struct {
 	queue   *queue // of connections for http
 
 	most    int // descriptor of a connection that is accepted
+	each    int // connections of a client
+	crowd   crowd
 	mu      sync.Mutex
 	closing bool
 	doors   map[*door]bool
@@ -73,6 +75,7 @@ func New(config Config, log *slog.Logger) *Engine {
 		queue: newQueue(), doors: map[*door]bool{}, open: map[*connection]bool{},
 		selfSigned: sync.OnceValues(selfSigned), most: mostDescriptor(),
 	}
+	e.each = max(e.most/share, 1)
 	e.tls = &tls.Config{GetConfigForClient: e.configForClient}
 	e.outside = newOutside(config.MayAsk)
 	e.http = e.newServer()
@@ -134,11 +137,12 @@ func (e *Engine) ride(c *connection, secure *tls.Conn) {
 	fd, err := socketOf(c.Conn)
 	if err != nil {
 		e.log.Warn("a connection cannot be served", "client", c.client, "err", err)
-		_ = c.Conn.Close() // what is left of it
+		_ = c.Close() // what is left of it
 		return
 	}
 	if !best.adopt(newSession(best, fd, c, secure)) {
 		closeSocket(fd)
+		c.seat.leave()
 	}
 }
 

@@ -134,6 +134,7 @@ func (l *lane) watch(s *session) {
 	if err := l.add(&s.end); err != nil {
 		l.e.log.Warn("a connection cannot be watched", "err", err)
 		closeSocket(s.fd)
+		s.conn.seat.leave()
 		l.size.Add(-1)
 		return
 	}
@@ -260,6 +261,9 @@ func (l *lane) drop(at *end) {
 		l.ends[at.fd] = nil
 		closeSocket(at.fd) // which also ends the watching
 		at.fd = -1
+		if at.session != nil && at == &at.session.end {
+			at.session.conn.seat.leave()
+		}
 	}
 }
 

@@ -232,6 +232,7 @@ func (s *session) handOver() {
 		conn, err := connOf(fd)
 		if err != nil {
 			l.e.log.Warn("a connection cannot be handed on", "err", err)
+			c.seat.leave()
 			return
 		}
 		c.Conn = conn
