@@ -46,13 +46,13 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	bound := &auth.Bound{}
 	generic := genericConfig(cfg, id, listener, bound)
 	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
-	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound))
+	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound), auth.NewSigning(cfg.Claims(), bound))
 	if err := etcd.apply(generic); err != nil {
 		return nil, nil, fmt.Errorf("api server: storage: %w", err)
 	}
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
-		AllowExternalIPs: cfg.AllowExternalIPs, Acknowledged: acknowledged,
+		AllowExternalIPs: cfg.AllowExternalIPs, Authorizer: generic.Authorization.Authorizer, Acknowledged: acknowledged,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("api server: kinds: %w", err)

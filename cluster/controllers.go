@@ -15,6 +15,7 @@ import (
 	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/controller/bgp"
+	"fairlead.dev/fairlead/controller/certificates"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/controller/external/healthcheck"
@@ -81,7 +82,12 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	}
 	agents := peer.NewAsker(caller, ca.Pool(), healthcheck.MaxInFlight)
 	follows := ingress.Follows{Secrets: secrets.New(client, log.With("part", "ingress")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "ingress"))}
+	signing, err := certificates.New(ctx, client, shared, ca)
+	if err != nil {
+		return nil, err
+	}
 	runs := map[string]func(context.Context) error{
+		"certificates": signing.Run,
 		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
 		"scheduler":    scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
 		"endpoints":    endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,

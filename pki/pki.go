@@ -45,8 +45,16 @@ type Authority struct {
 	// Now is the clock that certificates are issued by; tests move it.
 	Now func() time.Time
 
+	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+}
+
+// Files are the certificate and the key, in PEM, for parts that read them themselves.
+func (a *Authority) Files() (cert, key string) { return files(a.dir) }
+
+func files(dir string) (cert, key string) {
+	return filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
 }
 
 // Request names the subject of a certificate and what it may be used for.
@@ -62,7 +70,7 @@ type Request struct {
 // LoadOrCreate reads dir/ca.crt and dir/ca.key, or makes a new authority and writes both. A directory
 // that holds only one of them is refused: replacing half an authority would lock every client out.
 func LoadOrCreate(dir string) (*Authority, error) {
-	certFile, keyFile := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
+	certFile, keyFile := files(dir)
 	certPEM, certErr := os.ReadFile(certFile)
 	keyPEM, keyErr := os.ReadFile(keyFile)
 	switch {
@@ -71,6 +79,7 @@ func LoadOrCreate(dir string) (*Authority, error) {
 		if err != nil {
 			return nil, fmt.Errorf("certificate authority in %s: %w; restore that file from a backup, or remove the whole cluster with 'fairlead down'", dir, err)
 		}
+		ca.dir = dir
 		return ca, nil
 	case errors.Is(certErr, fs.ErrNotExist) && errors.Is(keyErr, fs.ErrNotExist):
 		return create(dir)
@@ -103,7 +112,7 @@ func create(dir string) (*Authority, error) {
 	if err := writePair(dir, encodeCert(der), keyPEM); err != nil {
 		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
-	return &Authority{Now: time.Now, cert: cert, key: key}, nil
+	return &Authority{Now: time.Now, dir: dir, cert: cert, key: key}, nil
 }
 
 // writePair makes the directory with both files at once: a start that is killed leaves no half authority.

@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -30,6 +31,10 @@ func fieldLabels() map[schema.GroupVersionKind][]string {
 		core("Secret"):    {"type"},
 		{Group: "apps", Version: "v1", Kind: "ReplicaSet"}:       {"status.replicas"},
 		discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"): nil,
+
+		certificatesv1.SchemeGroupVersion.WithKind("CertificateSigningRequest"): {"spec.signerName"},
+		certificatesv1.SchemeGroupVersion.WithKind("ClusterTrustBundle"):        {"spec.signerName"},
+		certificatesv1.SchemeGroupVersion.WithKind("PodCertificateRequest"):     {"spec.signerName", "spec.podName", "spec.nodeName"},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -13,6 +14,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -35,6 +37,9 @@ type Config struct {
 	// AllowExternalIPs lets Services name externalIPs. It is off by default: whoever may create a Service could
 	// otherwise attract the traffic of any address (CVE-2020-8554).
 	AllowExternalIPs bool
+
+	// Authorizer says who may do what, where a kind's rules depend on it.
+	Authorizer authorizer.Authorizer
 
 	// Acknowledged is told of every write; nil: nobody wants to know.
 	Acknowledged *Acknowledged
@@ -61,6 +66,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(eventsv1.GroupName, events),
 		groupInfo(networkingv1.GroupName, b.networking()),
 		groupInfo(rbacv1.GroupName, b.rbac()),
+		groupInfo(certificatesv1.GroupName, b.certificates()),
 		ownGroupInfo(b.own()),
 	}
 	return groups, b.err

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/registry/rest"
+	certificates "k8s.io/kubernetes/pkg/apis/certificates/v1"
 	rbac "k8s.io/kubernetes/pkg/apis/rbac/v1"
 	"k8s.io/kubernetes/pkg/printers"
 	printersinternal "k8s.io/kubernetes/pkg/printers/internalversion"
@@ -38,6 +39,7 @@ type foreignStrategy interface {
 func addUpstream(s *runtime.Scheme) error {
 	for _, add := range []func(*runtime.Scheme) error{
 		rbac.RegisterDefaults, rbac.RegisterValidations,
+		certificates.RegisterDefaults, certificates.RegisterValidations,
 	} {
 		if err := add(s); err != nil {
 			return err
@@ -98,6 +100,15 @@ func (f foreign[T, I]) adoptStatus(k *kind[T]) {
 	}
 	k.prepareStatus = func(ctx context.Context, obj, old T) { f.update(ctx, f.status, obj, old) }
 	k.validateStatus = func(ctx context.Context, obj, old T) field.ErrorList { return f.validate(ctx, f.status, obj, old) }
+}
+
+// part is the row of a subresource that changes what one of upstream's strategies says, and nothing else.
+func (f foreign[T, I]) part(of *kind[T], s rest.RESTUpdateStrategy) *kind[T] {
+	k := *of
+	k.prepareUpdate = func(ctx context.Context, obj, old T) { f.update(ctx, s, obj, old) }
+	k.validateUpdate = func(ctx context.Context, obj, old T) field.ErrorList { return f.validate(ctx, s, obj, old) }
+	k.warn = nil
+	return &k
 }
 
 // read is obj as upstream's type.
