@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -80,12 +81,21 @@ func (l Lab) trace() ([]string, error) {
 // program from then on means that one, until the script ends.
 func (s *scene) cluster(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || s.shared != nil || s.before != nil {
-		ts.Fatalf("usage: cluster [FLAG...], once, before the snapshot")
+		ts.Fatalf("usage: cluster [--nodes N] [FLAG...], once, before the snapshot")
 	}
 	shared := s.lab
 	own := shared
 	// The names begin like those of the shared one, so that what is left of either is found at the latest when that ends.
 	own.Name, own.Dir, own.Port = shared.Name+"-own", shared.Dir+"-own", shared.Port+1
+	if len(args) >= 2 && args[0] == "--nodes" {
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		own.Nodes = make([]string, n)
+		for i := range own.Nodes {
+			own.Nodes[i] = fmt.Sprint("node", i+1)
+		}
+		args = args[2:]
+	}
 	s.shared, s.lab = &shared, own
 	text, err := own.Up(args...)
 	ts.Logf("%s", text)

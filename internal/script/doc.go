@@ -28,7 +28,7 @@
 // A cluster of the script's own, for what needs other flags than all scripts share. Each line after it means that one;
 // it ends with the script, which fails if the host then has anything left of it.
 //
-//	cluster [FLAG...]        fairlead up with these flags
+//	cluster [--nodes N] [FLAG...]   fairlead up with these flags
 //
 // Checks of the last program's output, besides testscript's own stdout, stderr and cmp:
 //
