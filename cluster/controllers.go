@@ -86,6 +86,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	if err != nil {
 		return nil, err
 	}
+	balancers := loadbalancer.New(client, pools, shared, loadbalancer.Agents(agents), addresses, metrics, log.With("part", "loadbalancer"))
 	runs := map[string]func(context.Context) error{
 		"certificates": signing.Run,
 		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
@@ -97,9 +98,9 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"ingress":      ingress.New(client, shared, follows, classes, log.With("part", "ingress")).Run,
 		"secrets":      follows.Secrets.Run,
 		"configmaps":   follows.ConfigMaps.Run,
-		"loadbalancer": loadbalancer.New(client, pools, shared, loadbalancer.Agents(agents), addresses, log.With("part", "loadbalancer")).Run,
+		"loadbalancer": balancers.Run,
 		"gateway":      gateway.New(client, cfg, shared, customs.gateway, log.With("part", "gateway")).Run,
-		"bgp":          bgp.New(client, routers, shared, bgp.Agents(agents), log.With("part", "bgp")).Run,
+		"bgp":          bgp.New(client, routers, shared, bgp.Agents(agents), balancers.Told, log.With("part", "bgp")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
 	shared.Start(ctx.Done())

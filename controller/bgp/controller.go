@@ -31,7 +31,7 @@ const (
 	askBound = 2 * time.Second
 	atOnce   = 16
 	// maxAnswer bounds what a node tells.
-	maxAnswer = 1 << 20
+	maxAnswer = 8 << 20
 )
 
 // Asker asks a node how its sessions are.
@@ -42,6 +42,7 @@ type Controller struct {
 	client kubernetes.Interface
 	peers  *kube.Peers
 	ask    Asker
+	told   func(announce.Told)
 	log    *slog.Logger
 	events record.EventRecorder // set by Run
 
@@ -50,10 +51,10 @@ type Controller struct {
 	wake          chan struct{} // of capacity 1: a BGPPeer has changed
 }
 
-// New returns a Controller over the shared informers, which the caller starts, that writes with client and peers and asks by ask. It
-// starts nothing itself.
-func New(client kubernetes.Interface, peers *kube.Peers, shared informers.SharedInformerFactory, ask Asker, log *slog.Logger) *Controller {
-	c := &Controller{client: client, peers: peers, ask: ask, log: log, nodes: shared.Core().V1().Nodes().Informer(), wake: make(chan struct{}, 1)}
+// New returns a Controller over the shared informers, which the caller starts, that writes with client and peers and asks by ask. told
+// hears after every round which routers have been told of what. It starts nothing itself.
+func New(client kubernetes.Interface, peers *kube.Peers, shared informers.SharedInformerFactory, ask Asker, told func(announce.Told), log *slog.Logger) *Controller {
+	c := &Controller{client: client, peers: peers, ask: ask, told: told, log: log, nodes: shared.Core().V1().Nodes().Informer(), wake: make(chan struct{}, 1)}
 	c.cached = cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return peers.List(ctx, o) },
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
@@ -101,9 +102,13 @@ func (c *Controller) Run(ctx context.Context) error {
 func (c *Controller) pass(ctx context.Context) bool {
 	peers := objects[kinds.BGPPeer](c.cached)
 	if len(peers) == 0 {
+		c.told(announce.Told{})
 		return false
 	}
 	answers := c.answers(ctx, peers)
+	if ctx.Err() == nil {
+		c.told(report.Told(answers))
+	}
 	for _, p := range peers {
 		status := report.Status(p, answers, time.Now())
 		if ctx.Err() != nil || equality.Semantic.DeepEqual(status, p.Status) {

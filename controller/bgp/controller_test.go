@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +37,8 @@ func TestStatusAndEvents(t *testing.T) {
 	}
 	var mu sync.Mutex
 	up, asked := true, 0
+	var told announce.Told
+	vip := netip.MustParseAddr("192.0.2.80")
 	ask := func(_ context.Context, n *corev1.Node) ([]announce.Router, error) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -45,7 +49,7 @@ func TestStatusAndEvents(t *testing.T) {
 		if n.Name == "n1" && !up {
 			return []announce.Router{{Peer: "tor", Since: time.Now().Add(-time.Hour), Reason: "nothing listens on 192.0.2.1:179"}}, nil
 		}
-		return []announce.Router{{Peer: "tor", Established: true, Since: time.Now().Add(-time.Minute), Routes: 3}}, nil
+		return []announce.Router{{Peer: "tor", Established: true, Since: time.Now().Add(-time.Minute), Routes: 1, Told: []netip.Addr{vip}}}, nil
 	}
 	for _, name := range []string{"n1", "n2", "n3"} {
 		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"rack": map[bool]string{true: "b", false: "a"}[name == "n3"]}}}
@@ -54,7 +58,7 @@ func TestStatusAndEvents(t *testing.T) {
 		}
 	}
 	shared := informers.NewSharedInformerFactory(client, 0)
-	apitest.Control(t, shared, New(client, peers, shared, ask, slog.New(slog.DiscardHandler)).Run)
+	apitest.Control(t, shared, New(client, peers, shared, ask, func(t announce.Told) { mu.Lock(); defer mu.Unlock(); told = t }, slog.New(slog.DiscardHandler)).Run)
 	status := func(want string) {
 		t.Helper()
 		apitest.Eventually(t, func() string {
@@ -93,8 +97,16 @@ func TestStatusAndEvents(t *testing.T) {
 	status("2 of 2 nodes have a session")
 	event("SessionsEstablished")
 	mu.Lock()
+	if got := told[vip]["tor"]; !slices.Equal(got, []string{"n1", "n2"}) || !slices.Equal(told.Routers(vip), []string{"tor"}) {
+		t.Errorf("of what routers have been told: %v", told)
+	}
 	up = false
 	mu.Unlock()
 	status("0 of 2 nodes have a session; node n1: nothing listens on 192.0.2.1:179")
 	event("SessionsMissing")
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) > 0 {
+		t.Errorf("of what routers have been told without a session: %v", told)
+	}
 }

@@ -142,7 +142,15 @@ func (c *Controller) announcement(d plan.Decision, pools []plan.Pool) (reason, m
 	var texts []string
 	reason = announced
 	for _, addr := range d.Addresses {
-		if !plan.Announced(pools, addr, kinds.AnnounceL2) {
+		byLink := plan.Announced(pools, addr, kinds.AnnounceL2)
+		if plan.Announced(pools, addr, kinds.AnnounceBGP) {
+			if text, told := c.routers.say(addr, byLink); text != "" {
+				if texts = append(texts, text); told != announced {
+					reason = told
+				}
+			}
+		}
+		if !byLink {
 			continue
 		}
 		node, why, rival := c.announcer.find(addr)

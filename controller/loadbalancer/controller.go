@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -57,11 +58,12 @@ type Controller struct {
 	told map[string]string                       // what Events have said of where spec.externalIPs are announced; of the worker
 
 	announcer announcer
+	routers   routers
 }
 
 // New returns a Controller over the shared informers, which the caller starts, that writes with client and pools and asks the agents
-// of nodes by ask. It starts nothing itself.
-func New(client kubernetes.Interface, pools *kube.Pools, shared informers.SharedInformerFactory, ask Asker, cfg Config, log *slog.Logger) *Controller {
+// of nodes by ask. What it counts is registered with metrics, unless that is nil. It starts nothing itself.
+func New(client kubernetes.Interface, pools *kube.Pools, shared informers.SharedInformerFactory, ask Asker, cfg Config, metrics prometheus.Registerer, log *slog.Logger) *Controller {
 	c := &Controller{
 		cfg: cfg, client: client, pools: pools, ask: ask, log: log,
 		services:   shared.Core().V1().Services().Informer(),
@@ -93,6 +95,9 @@ func New(client kubernetes.Interface, pools *kube.Pools, shared informers.Shared
 			c.wakeIf(before != nil && after != nil && !maps.Equal(before.Labels, after.Labels))
 		}),
 		kube.Watch(c.poolCache, func(_, _ *kinds.AddressPool, _ bool) { c.wakeIf(true) }),
+	}
+	if metrics != nil {
+		metrics.MustRegister(onDemand{c})
 	}
 	return c
 }

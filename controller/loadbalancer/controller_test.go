@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -43,6 +45,9 @@ type cluster struct {
 	told map[string]announce.Request // the last list of each node
 	// rivals are who else claims addresses.
 	rivals map[netip.Addr]string
+
+	controller *Controller // the last one
+	metrics    *prometheus.Registry
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -71,7 +76,9 @@ func (c *cluster) control(cfg Config) (stop func()) {
 	}
 	cfg.Services = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}
 	shared := informers.NewSharedInformerFactory(client, 0)
-	return apitest.Control(c.TB, shared, New(client, pools, shared, c.answer, cfg, slog.New(slog.DiscardHandler)).Run)
+	c.metrics = prometheus.NewRegistry()
+	c.controller = New(client, pools, shared, c.answer, cfg, c.metrics, slog.New(slog.DiscardHandler))
+	return apitest.Control(c.TB, shared, c.controller.Run)
 }
 
 // answer is what the agent of a node says.
@@ -374,6 +381,98 @@ func TestFailover(t *testing.T) {
 	c.dead[second] = true
 	c.mu.Unlock()
 	c.event("a", "AddressNotAnnounced", "192.0.2.1 is announced by nobody: no node that may announce it answers")
+}
+
+// counted is the value of a metric with some labels, in the order of their names; -1 if there is none.
+func (c *cluster) counted(name string, labels ...string) float64 {
+	c.Helper()
+	families, err := c.metrics.Gather()
+	if err != nil {
+		c.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			var have []string
+			for _, l := range m.Label {
+				have = append(have, l.GetValue())
+			}
+			if f.GetName() == name && slices.Equal(have, labels) {
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+		}
+	}
+	return -1
+}
+
+// TestMetrics: what pools have, what nodes announce, and moves, as Prometheus is told.
+func TestMetrics(t *testing.T) {
+	c := newCluster(t)
+	c.node("n1")
+	c.node("n2")
+	c.pool("lan", "192.0.2.1-192.0.2.4")
+	c.control(Config{})
+	c.service("a")
+	c.await("a", "announced", func(s *corev1.Service) bool { return strings.HasPrefix(condition(s, api.ConditionAnnounced), "True") })
+	until := func(name string, want float64, labels ...string) {
+		t.Helper()
+		apitest.Eventually(t, func() string {
+			if got := c.counted(name, labels...); got != want {
+				return fmt.Sprintf("%s%v is %v, want %v", name, labels, got, want)
+			}
+			return ""
+		})
+	}
+	until("fairlead_loadbalancer_pool_addresses", 1, "lan", "assigned")
+	until("fairlead_loadbalancer_pool_addresses", 3, "lan", "free")
+	until("fairlead_loadbalancer_unannounced_addresses", 0)
+	until("fairlead_loadbalancer_moves_total", 0)
+	first, second := "n1", "n2"
+	if c.counted("fairlead_loadbalancer_announced_addresses", first) == 0 {
+		first, second = second, first
+	}
+	until("fairlead_loadbalancer_announced_addresses", 1, first)
+	until("fairlead_loadbalancer_announced_addresses", 0, second)
+	c.mu.Lock()
+	c.dead[first] = true
+	c.mu.Unlock()
+	until("fairlead_loadbalancer_announced_addresses", 1, second)
+	until("fairlead_loadbalancer_moves_total", 1)
+	c.controller.Told(announce.Told{netip.MustParseAddr("192.0.2.1"): {"tor": {"n1", "n2"}}})
+	until("fairlead_bgp_told_addresses", 1, "n2", "tor")
+	c.mu.Lock()
+	c.dead[second] = true
+	c.mu.Unlock()
+	until("fairlead_loadbalancer_unannounced_addresses", 1)
+}
+
+// TestToldRouters: the condition and Events say which routers have been told of an address, or, where an address is for routers only,
+// that none has.
+func TestToldRouters(t *testing.T) {
+	c := newCluster(t)
+	c.node("n1")
+	far := &kinds.AddressPool{ObjectMeta: metav1.ObjectMeta{Name: "far"}, Spec: kinds.AddressPoolSpec{Addresses: []string{"198.51.100.1"}, Announce: []kinds.Announcement{kinds.AnnounceBGP}}}
+	if _, err := c.pools.Create(t.Context(), far, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.control(Config{})
+	c.service("a")
+	said := func(name, want string) {
+		t.Helper()
+		c.await(name, want, func(s *corev1.Service) bool { return strings.Contains(condition(s, api.ConditionAnnounced), want) })
+	}
+	said("a", "routers are about to be told of 198.51.100.1")
+	addr := netip.MustParseAddr("198.51.100.1")
+	c.controller.Told(announce.Told{addr: {"tor-b": {"n1"}, "tor-a": {"n1"}}})
+	c.event("a", "AddressAnnounced", "routers tor-a, tor-b have been told of 198.51.100.1")
+	c.controller.Told(announce.Told{addr: {"tor-b": {"n1"}}})
+	said("a", "router tor-b has been told of 198.51.100.1")
+	c.controller.Told(announce.Told{})
+	c.event("a", "AddressNotAnnounced", "no router has been told of 198.51.100.1: no node that serves it has a session with one")
+	c.pool("lan", "192.0.2.1")
+	c.service("b") // whose pool is announced in both ways
+	said("b", "192.0.2.1 announced by node n1")
+	c.controller.Told(announce.Told{netip.MustParseAddr("192.0.2.1"): {"tor-a": {"n1"}}})
+	said("b", "router tor-a has been told of 192.0.2.1; 192.0.2.1 announced by node n1")
 }
 
 // BenchmarkAddresses is how long it takes until a thousand Services that are there have an address each.

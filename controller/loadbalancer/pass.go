@@ -41,8 +41,9 @@ func (c *Controller) pass(ctx context.Context, _ string) (time.Duration, error) 
 	wanted := c.wanted(pools, services, decisions)
 	c.announcer.want(wanted, objects[corev1.Node](c.nodes))
 	c.tellExternal(services)
+	again := c.routers.await(decisions, pools, time.Now())
 	err = errors.Join(err, c.writeAll(ctx, decisions, services, pools), c.countAll(ctx, pools, plan.Taken(decisions)))
-	return 0, err
+	return again, err
 }
 
 func objects[T any](informer cache.SharedIndexInformer) []*T {

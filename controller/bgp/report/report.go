@@ -63,6 +63,27 @@ func Status(p *kinds.BGPPeer, answers []Answer, now time.Time) kinds.BGPPeerStat
 	return status
 }
 
+// Told is which routers have been told of which addresses.
+func Told(answers []Answer) announce.Told {
+	told := announce.Told{}
+	for _, a := range answers {
+		for _, r := range a.Routers {
+			for _, addr := range r.Told {
+				if told[addr] == nil {
+					told[addr] = map[string][]string{}
+				}
+				told[addr][r.Peer] = append(told[addr][r.Peer], a.Node.Name)
+			}
+		}
+	}
+	for _, peers := range told {
+		for _, nodes := range peers {
+			slices.Sort(nodes)
+		}
+	}
+	return told
+}
+
 func order(n kinds.BGPPeerNode) int {
 	if n.Established {
 		return 1

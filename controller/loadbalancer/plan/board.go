@@ -29,6 +29,7 @@ type Board struct {
 	nodes    map[string]*member
 	places   map[netip.Addr]*place
 	revision uint64
+	moves    uint64
 }
 
 // member is a node.
@@ -47,6 +48,7 @@ type place struct {
 	before string    // the node that goes on until the holder has begun; empty: none
 	fresh  bool      // nobody is known to have announced it before
 	begun  bool      // the holder has said so
+	last   string    // the node that began last
 	lost   time.Time // since when there is no holder
 	nobody bool      // for so long that nodes would have answered
 	cannot map[string]refusal
@@ -118,7 +120,7 @@ func (b *Board) Heard(now time.Time, node string, asked announce.Request, r anno
 	if b.learning {
 		for _, a := range r.Addresses {
 			if b.places[a] == nil {
-				b.places[a] = &place{holder: node}
+				b.places[a] = &place{holder: node, last: node}
 			}
 		}
 	}
@@ -139,6 +141,10 @@ func (b *Board) Heard(now time.Time, node string, asked announce.Request, r anno
 			p.cannot[node], p.begun = refusal{why, now.Add(tryAgain)}, false
 		case !slices.Contains(r.Pending, a.Addr):
 			p.begun, p.before, p.why, p.rival = true, "", "", r.Rivals[a.Addr]
+			if p.last != "" && p.last != node {
+				b.moves++
+			}
+			p.last = node
 		}
 	}
 }
@@ -259,6 +265,23 @@ func (b *Board) Where(addr netip.Addr) (node, why string) {
 		return "", p.why // empty: a node is about to begin
 	}
 	return "", ""
+}
+
+// Count is how many addresses each node announces, how many nobody does, and how often one has begun to be announced by another node
+// than before.
+func (b *Board) Count() (announced map[string]int, nobody int, moves uint64) {
+	announced = map[string]int{}
+	for name := range b.nodes {
+		announced[name] = 0
+	}
+	for addr := range b.wanted {
+		if node, _ := b.Where(addr); node != "" {
+			announced[node]++
+		} else {
+			nobody++
+		}
+	}
+	return announced, nobody, b.moves
 }
 
 // Rival says who else claims an address that a node announces; empty: nobody.

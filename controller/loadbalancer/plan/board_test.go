@@ -118,6 +118,9 @@ func TestBoardMoves(t *testing.T) {
 	if third := p.one(vip); third == second {
 		t.Errorf("%s is leaving and has it still", second)
 	}
+	if by, nobody, moves := p.board.Count(); by[p.one(vip)] != 1 || by[second] != 0 || nobody != 0 || moves != 2 {
+		t.Errorf("counted are %v, %d without a node, %d moves", by, nobody, moves)
+	}
 	p.board.Want(nil)
 	p.pass(time.Second, vip)
 	if all := p.announcers(vip); len(all) != 0 {

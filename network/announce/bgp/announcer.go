@@ -166,7 +166,7 @@ func (a *Announcer) note(problems map[string]string) {
 func (a *Announcer) Routers() []announce.Router {
 	all := []announce.Router{}
 	for _, s := range a.speaker.States() {
-		all = append(all, announce.Router{Peer: s.Peer, Established: s.Up, Since: s.Since, Routes: s.Routes, Reason: s.Reason})
+		all = append(all, announce.Router{Peer: s.Peer, Established: s.Up, Since: s.Since, Routes: s.Routes, Reason: s.Reason, Told: s.Told})
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

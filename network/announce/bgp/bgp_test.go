@@ -3,6 +3,7 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func TestSessionOverIPv6(t *testing.T) {
 	only4.NextHop6 = netip.Addr{}
 	l.nodes[0].start(both(p))
 	l.nodes[1].start(both(only4))
-	l.nodes[1].state("one route of two", func(s State) bool { return s.Up && s.Routes == 1 })
+	l.nodes[1].state("one route of two", func(s State) bool { return s.Up && s.Routes == 1 && slices.Equal(s.Told, []netip.Addr{vip4.Addr()}) })
 	r.routed(vip4.String(), "192.0.2.2", "192.0.2.6")
 	r.routed(vip6.String(), "2001:db8:1::2")
 }

@@ -30,9 +30,10 @@ const (
 type State struct {
 	Peer   string
 	Up     bool
-	Since  time.Time // of Up, or of its being down
-	Reason string    // while it is down: why, as far as is known
-	Routes int       // that the router is told while it is up
+	Since  time.Time    // of Up, or of its being down
+	Reason string       // while it is down: why, as far as is known
+	Routes int          // that the router is told while it is up
+	Told   []netip.Addr // the addresses of these
 }
 
 // session is the connection with one router.
@@ -179,6 +180,10 @@ func (s *session) now() State {
 	state := s.state
 	if state.Up {
 		state.Routes = len(s.told)
+		for prefix := range s.told {
+			state.Told = append(state.Told, prefix.Addr())
+		}
+		slices.SortFunc(state.Told, netip.Addr.Compare)
 	}
 	return state
 }
