@@ -47,6 +47,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	generic := genericConfig(cfg, id, listener, bound)
 	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
 	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound), auth.NewSigning(cfg.Claims(), bound))
+	etcd.applyKeys(generic, cfg)
 	if err := etcd.apply(generic); err != nil {
 		return nil, nil, fmt.Errorf("api server: storage: %w", err)
 	}
@@ -98,6 +99,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	routes.Index{}.Install(routes.ListedPathProviders{api, customs}, api.Handler.NonGoRestfulMux)
 	api.RegisterDestroyFunc(customs.Destroy)
 	addHooks(api, customs, k, core["services"], log)
+	api.AddPostStartHookOrDie("fairlead-encryption", func(hook genericapiserver.PostStartHookContext) error { return etcd.followKeys(hook, log) })
 	return api, customs, nil
 }
 

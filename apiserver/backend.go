@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,6 +23,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"fairlead.dev/fairlead/api/kinds"
+	"fairlead.dev/fairlead/apiserver/encryption"
 	"fairlead.dev/fairlead/apiserver/registry"
 	"fairlead.dev/fairlead/apiserver/store"
 )
@@ -36,6 +38,10 @@ type backend struct {
 	log      *slog.Logger
 
 	reclaiming atomic.Bool
+
+	keys *encryption.Keys // set by encrypt
+	mu   sync.Mutex
+	kept map[schema.GroupResource]string // below which key of etcd the objects of each resource are
 
 	compactor etcd3.Compactor // of the embedded etcd; set by apply
 	stop      func()          // ends what apply began; nil: nothing
@@ -79,7 +85,7 @@ func (b *backend) apply(c *genericapiserver.Config) error {
 	})
 	c.AddHealthChecks(alive)
 	metrics.SetStorageMonitorGetter(func() ([]metrics.Monitor, error) { return []metrics.Monitor{size{client}}, nil })
-	c.RESTOptionsGetter = b.direct(o.CreateRESTOptionsGetter(factory, nil), true)
+	c.RESTOptionsGetter = b.direct(o.CreateRESTOptionsGetter(factory, b.transformers()), true)
 	return nil
 }
 
@@ -93,7 +99,7 @@ func (b *backend) close() {
 // options are the storage options of objects that a codec writes, in their simplest form.
 func (b *backend) options(codec runtime.Codec) generic.RESTOptionsGetter {
 	c := b.config(codec)
-	return b.direct(options.NewEtcdOptions(c).CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: *c}, nil), true)
+	return b.direct(options.NewEtcdOptions(c).CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: *c}, b.transformers()), true)
 }
 
 // uncached are storage options without a watch cache, for objects that are large and rarely read: it would keep each of them, and
@@ -102,7 +108,7 @@ func (b *backend) uncached(codec runtime.Codec) generic.RESTOptionsGetter {
 	c := b.config(codec)
 	o := options.NewEtcdOptions(c)
 	o.EnableWatchCache = false
-	return b.direct(o.CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: *c}, nil), false)
+	return b.direct(o.CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: *c}, b.transformers()), false)
 }
 
 // size is what the metrics ask for the embedded etcd's size.

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apiserver/pkg/storage/feature"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/apiserver/pkg/storage/storagebackend/factory"
-	plain "k8s.io/apiserver/pkg/storage/value/encrypt/identity"
 	"k8s.io/client-go/tools/cache"
 
 	"go.etcd.io/etcd/api/v3/version"
@@ -54,7 +53,7 @@ func (b *backend) raw(config *storagebackend.ConfigForResource, prefix string, _
 	client.Kubernetes = client
 	versioner := storage.APIObjectVersioner{}
 	raw, err := etcd3.New(client, b.compactor, config.Codec, newFunc, newListFunc, config.Prefix, prefix, config.GroupResource,
-		plain.NewEncryptCheckTransformer(), config.LeaseManagerConfig, etcd3.NewDefaultDecoder(config.Codec, versioner), versioner)
+		config.Transformer, config.LeaseManagerConfig, etcd3.NewDefaultDecoder(config.Codec, versioner), versioner)
 	if err != nil {
 		client.Close()
 		return nil, nil, err

@@ -123,6 +123,7 @@ func (o lastingOptions) GetRESTOptions(resource schema.GroupResource, example ru
 		if err != nil {
 			return nil, nil, err
 		}
+		o.b.note(config.GroupResource, config.Prefix+prefix)
 		return lasting{s, o.b}, destroy, nil
 	}
 	return options, err

@@ -26,6 +26,7 @@ import (
 
 	"fairlead.dev/fairlead/alloc"
 	"fairlead.dev/fairlead/apiserver/custom"
+	"fairlead.dev/fairlead/apiserver/encryption"
 	"fairlead.dev/fairlead/apiserver/registry"
 	"fairlead.dev/fairlead/apiserver/store"
 	"fairlead.dev/fairlead/pki"
@@ -51,6 +52,10 @@ type Config struct {
 
 	// Listen opens the socket, somewhere else than in this process's network namespace; nil: there.
 	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+
+	// Encryption is a file of Kubernetes' EncryptionConfiguration, by which objects are encrypted in etcd; empty: one that the
+	// cluster makes for itself in the data directory, for Secrets.
+	Encryption string
 
 	AllowExternalIPs bool // accept Services that claim addresses by spec.externalIPs (CVE-2020-8554)
 }
@@ -82,6 +87,11 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	}
 	if err := checkFamilies(cfg); err != nil {
 		return nil, fmt.Errorf("api server: %w", err)
+	}
+	if cfg.Encryption != "" {
+		if err := encryption.Check(context.Background(), cfg.Encryption); err != nil {
+			return nil, fmt.Errorf("api server: %w", err)
+		}
 	}
 	return &Server{cfg: cfg, log: log, ready: make(chan struct{})}, nil
 }
@@ -185,6 +195,11 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 			return fmt.Errorf("api server: %w", err)
 		}
 		s.waits("no answer from etcd at " + strings.Join(s.cfg.EtcdServers, ", "))
+	}
+	if err := etcd.encrypt(ctx, s.cfg); ctx.Err() != nil {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	api, customs, err := assemble(ctx, s.cfg, identity, own, listener, etcd, kept, &s.acknowledged, s.log)
 	if ctx.Err() != nil {

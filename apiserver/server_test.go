@@ -192,18 +192,25 @@ func TestStopAtAnyMoment(t *testing.T) {
 	apitest.Run(t, cfg)
 }
 
-func TestExternalEtcd(t *testing.T) {
-	at := url.URL{Scheme: "unix", Path: filepath.Join(t.TempDir(), "etcd.sock")}
+// externalEtcd is an etcd of its own, and where it listens.
+func externalEtcd(t *testing.T) (etcd *embed.Etcd, at string) {
+	t.Helper()
+	socket := url.URL{Scheme: "unix", Path: filepath.Join(t.TempDir(), "etcd.sock")}
 	own := embed.NewConfig()
 	own.Dir, own.LogLevel = t.TempDir(), "panic"
-	own.ListenPeerUrls, own.ListenClientUrls, own.AdvertiseClientUrls = nil, []url.URL{at}, []url.URL{at}
+	own.ListenPeerUrls, own.ListenClientUrls, own.AdvertiseClientUrls = nil, []url.URL{socket}, []url.URL{socket}
 	external, err := embed.StartEtcd(own)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(external.Close)
+	return external, socket.String()
+}
+
+func TestExternalEtcd(t *testing.T) {
+	_, at := externalEtcd(t)
 	cfg := apitest.Config(t, t.TempDir())
-	cfg.EtcdServers = []string{at.String()}
+	cfg.EtcdServers = []string{at}
 	server, _ := apitest.Run(t, cfg)
 	if _, err := clientOf(t, server.ClientConfig()).CoreV1().ConfigMaps("default").Create(t.Context(), configMap("a"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -89,6 +89,7 @@ func newAPIServer(inst instance.Instance, s config.Settings, at apiserver.Config
 	at.NodePorts = alloc.PortRange{First: s.FirstPort, Last: s.LastPort}
 	at.AllowExternalIPs = config.Yes(s.AllowExternalIPs)
 	at.CA, at.Metrics = ca, metrics
+	at.Encryption = config.Path(s.EncryptionConfig)
 	joins := join.NewHandler(join.Config{CA: ca, Secret: secret, Networking: s.Networking, Claims: at.Claims(), Dir: inst.Path("joined")})
 	at.Join = joins
 	api, err := apiserver.New(at, log.With("part", "apiserver"))

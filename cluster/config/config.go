@@ -55,6 +55,7 @@ type Config struct {
 	// AccessLog has every node write down the requests that it serves.
 	AccessLog *bool  `json:"accessLog,omitempty"`
 	LogLevel  string `json:"logLevel,omitempty"`
+	APIServer
 }
 
 // Settings is a checked Config in the types the program works with. It is handed down to everything that a cluster starts.
@@ -121,6 +122,9 @@ func place(flags Config) (c, file Config, err error) {
 		}
 	}
 	c = flags
+	if err := c.typed(); err != nil {
+		return c, file, err
+	}
 	dir, err := filepath.Abs(or(flags.DataDir, "/var/lib/"+or(flags.Name, DefaultName)))
 	if err != nil {
 		return c, file, fmt.Errorf("data-dir %q: %w", flags.DataDir, err)
@@ -214,6 +218,7 @@ func (c Config) Else(other Config) Config {
 	c.IngressPorts = or(c.IngressPorts, other.IngressPorts)
 	c.AccessLog = or(c.AccessLog, other.AccessLog)
 	c.AllowExternalIPs = or(c.AllowExternalIPs, other.AllowExternalIPs)
+	c.APIServer = c.APIServer.orElse(other.APIServer)
 	if len(c.EtcdServers) == 0 {
 		c.EtcdServers = other.EtcdServers
 	}
@@ -236,6 +241,7 @@ func (c Config) check() (Settings, error) {
 	if errors.Join(errs...) == nil {
 		errs = append(errs, s.pool())
 	}
+	errs = append(errs, s.APIServer.check()...)
 	var err error
 	if s.FirstPort, s.LastPort, err = portRange(c.NodePorts); err != nil {
 		fail("node-ports", c.NodePorts, "must be FIRST-LAST within 1-65535, such as 30000-32767")

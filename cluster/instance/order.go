@@ -11,7 +11,7 @@ import (
 // order is how the files of a cluster come to be, each on the disk before the next is begun, and the reverse of how they
 // are removed. So one that is missing where a later one is there was lost: a new one in its place would be another
 // cluster's, and lock everybody out of this one's data.
-var order = []string{"created", "version", "settings.json", "lab.json", "pki", "token", "etcd", "etcd.born"}
+var order = []string{"created", "version", "settings.json", "lab.json", "pki", "token", "encryption.yaml", "etcd", "etcd.born"}
 
 // goes is when a file is removed: what shows that there is a cluster last, so that a removal that was cut short can go on.
 func goes(name string) int {

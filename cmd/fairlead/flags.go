@@ -32,9 +32,15 @@ func clusterFlags(f *pflag.FlagSet, c *config.Config) {
 	f.StringVar(&c.NodeIP, "node-ip", "", "address of this host as a node, one of each family (default: those of the default routes)")
 	f.StringSliceVar(&c.EtcdServers, "etcd-servers", nil, "etcd cluster to use instead of the embedded store")
 	f.StringVar(&c.LBPool, "lb-pool", "", "addresses for Services of type LoadBalancer: ranges FIRST-LAST or networks, of either family; auto: those that this host and the lab reach; none (default none)")
+	apiServerFlags(f, &c.APIServer)
 	choice(f, &c.AllowExternalIPs, "allow-external-ips", "accept Services with spec.externalIPs (CVE-2020-8554)")
 	f.StringSliceVar(&c.IngressClasses, "ingress-classes", nil, "IngressClasses to make and serve, the first one as the default; nginx takes over Ingresses written for ingress-nginx (default fairlead)")
 	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
+}
+
+// apiServerFlags are those of the API server alone, named as upstream names them where it has them.
+func apiServerFlags(f *pflag.FlagSet, a *config.APIServer) {
+	f.StringVar(&a.EncryptionConfig, "encryption-config", "", "EncryptionConfiguration: how objects are encrypted in etcd; none takes it back (default: Secrets, with a key in the data directory)")
 }
 
 // whereFlags are the two flags that name a cluster.
