@@ -44,6 +44,15 @@ const (
 	AnnotationShare = "fairlead.dev/share"
 )
 
+// Annotations of our own on EndpointSlices, which a person writes, or the controller of Gateways.
+const (
+	// AnnotationWeight is what share of new connections the endpoints of a slice get together, from 0 to 1000000, beside those of the
+	// Service's other slices; a slice without has 1 if any has one. It is the kernel's to follow, see Weight.
+	AnnotationWeight = "fairlead.dev/weight"
+	// AnnotationWeightGroup has several slices of a Service share one weight: those with the same value.
+	AnnotationWeightGroup = "fairlead.dev/weight-group"
+)
+
 // LoadBalancerClass is that of Services whose addresses come from pools of ours, as do those of Services without a class.
 const LoadBalancerClass = "fairlead.dev/lb"
 

@@ -3,6 +3,8 @@ package api
 //lint:file-ignore SA1019 v1 Endpoints are deprecated for new clients; people still write them.
 
 import (
+	"strconv"
+
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,4 +50,25 @@ func EndpointReady(c *discoveryv1.EndpointConditions) bool { return c.Ready == n
 // serving means yes, an unset terminating no.
 func EndpointDraining(c *discoveryv1.EndpointConditions) bool {
 	return (c.Serving == nil || *c.Serving) && c.Terminating != nil && *c.Terminating
+}
+
+// MaxWeight is the largest weight of a slice, that of a backend in Gateway API.
+const MaxWeight = 1000000
+
+// Weight is what a slice's endpoints get together of new connections, and the name that those which share it have in common. It is
+// given unless the annotation is missing, or no number from 0 to MaxWeight.
+func Weight(slice *discoveryv1.EndpointSlice) (weight uint64, group string, given bool) {
+	text, is := slice.Annotations[AnnotationWeight]
+	if !is {
+		return 1, slice.Name, false
+	}
+	group = slice.Name
+	if name := slice.Annotations[AnnotationWeightGroup]; name != "" {
+		group = "group " + name
+	}
+	weight, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || weight > MaxWeight {
+		return 1, slice.Name, false
+	}
+	return weight, group, true
 }

@@ -75,11 +75,11 @@ func (c *Controller) putSlice(ctx context.Context, have, want *discoveryv1.Endpo
 		_, err := client.Create(ctx, want, metav1.CreateOptions{})
 		return err
 	}
-	if same(have.Endpoints, want.Endpoints) && same(have.Ports, want.Ports) || !c.written.shown(have) {
+	if same(have.Endpoints, want.Endpoints) && same(have.Ports, want.Ports) && same(have.Annotations, want.Annotations) || !c.written.shown(have) {
 		return nil
 	}
 	next := have.DeepCopy()
-	next.Endpoints, next.Ports = want.Endpoints, want.Ports
+	next.Endpoints, next.Ports, next.Annotations = want.Endpoints, want.Ports, want.Annotations
 	answer, err := client.Update(ctx, next, metav1.UpdateOptions{})
 	if err == nil {
 		c.written.note(answer)
@@ -87,23 +87,47 @@ func (c *Controller) putSlice(ctx context.Context, have, want *discoveryv1.Endpo
 	return err
 }
 
+// backend is a port of a Service that a UDP port of a Gateway leads to.
+type backend struct {
+	types.NamespacedName
+	port int32
+}
+
+// weigh sums up the weights of those backends of a port that there are.
+func weigh(u *gateway.UDP, find func(types.NamespacedName) *corev1.Service) map[backend]uint64 {
+	weights := map[backend]uint64{}
+	for _, b := range u.Backends {
+		if b.Broken == "" && b.Weight > 0 && udpPort(find(b.Service), b.Port) != nil {
+			weights[backend{b.Service, b.Port}] += uint64(b.Weight)
+		}
+	}
+	return weights
+}
+
+// annotations say what a backend gets of the datagrams, if there are others: all slices of it together.
+func (b backend) annotations(weights map[backend]uint64) map[string]string {
+	if len(weights) < 2 {
+		return nil
+	}
+	return map[string]string{api.AnnotationWeight: strconv.FormatUint(min(weights[b], api.MaxWeight), 10), api.AnnotationWeightGroup: fmt.Sprint(b.NamespacedName, ":", b.port)}
+}
+
 // copies are the slices of a UDP port of a Gateway's Service.
 func copies(service *corev1.Service, u *gateway.UDP, sources map[types.NamespacedName][]*discoveryv1.EndpointSlice, find func(types.NamespacedName) *corev1.Service) []*discoveryv1.EndpointSlice {
 	var all []*discoveryv1.EndpointSlice
 	name, udp := "udp-"+strconv.Itoa(int(u.Port)), corev1.ProtocolUDP
-	for _, b := range u.Backends {
-		port := udpPort(find(b.Service), b.Port)
-		if b.Broken != "" || b.Weight == 0 || port == nil {
-			continue
-		}
-		for _, source := range sources[b.Service] {
+	weights := weigh(u, find)
+	for b := range weights {
+		port := udpPort(find(b.NamespacedName), b.port)
+		for _, source := range sources[b.NamespacedName] {
 			for _, p := range source.Ports {
 				if p.Port == nil || p.Protocol == nil || *p.Protocol != udp || p.Name != nil && *p.Name != port.Name || p.Name == nil && port.Name != "" {
 					continue
 				}
 				all = append(all, &discoveryv1.EndpointSlice{
 					ObjectMeta: metav1.ObjectMeta{
-						Namespace: service.Namespace, Name: service.Name + "-" + sum(name, source.Namespace, source.Name),
+						Namespace: service.Namespace, Name: service.Name + "-" + sum(name, source.Namespace, source.Name, port.Name),
+						Annotations:     b.annotations(weights),
 						Labels:          map[string]string{discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: manager},
 						OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID}},
 					},

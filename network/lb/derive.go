@@ -60,7 +60,7 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 		}
 		endpoints := collect(endpointSlices, port, node)
 		for _, scope := range scopesOf(r.Frontends[first:]) {
-			r.Sets = append(r.Sets, newSet(service, port, scope, endpoints, node))
+			r.Sets = append(r.Sets, newSet(service, endpointSlices, port, scope, endpoints, node))
 		}
 		if protocolOf(port.Protocol) == UDP {
 			r.Serving = append(r.Serving, servingOn(port, endpoints))
@@ -197,7 +197,7 @@ func scopesOf(fs []Frontend) []Scope {
 	return scopes
 }
 
-func newSet(service *corev1.Service, port *corev1.ServicePort, scope Scope, endpoints []endpoint, node Node) Set {
+func newSet(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice, port *corev1.ServicePort, scope Scope, endpoints []endpoint, node Node) Set {
 	s := Set{Port: port.Name, Proto: protocolOf(port.Protocol), Scope: scope, Affinity: affinityOf(service),
 		InTurn: service.Annotations[api.AnnotationBalance] == api.BalanceInTurn, ByClient: service.Annotations[api.AnnotationBalance] == api.BalanceByClient}
 	if scope == Local {
@@ -205,6 +205,7 @@ func newSet(service *corev1.Service, port *corev1.ServicePort, scope Scope, endp
 	} else {
 		s.Backends = eligibleCluster(endpoints, node)
 	}
+	s.Shares = sharesOf(endpointSlices, port, node, s.Backends)
 	switch {
 	case len(s.Backends) > 0:
 		s.Verdict = Forward

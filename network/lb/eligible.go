@@ -47,6 +47,9 @@ func collect(all []*discoveryv1.EndpointSlice, port *corev1.ServicePort, node No
 		if s.AddressType != family || api.OthersServe(s) { // P1
 			continue
 		}
+		if weight, _, _ := api.Weight(s); weight == 0 { // P21
+			continue
+		}
 		for i := range s.Ports {
 			if number, ok := matchPort(&s.Ports[i], port); ok {
 				for j := range s.Endpoints {

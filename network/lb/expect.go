@@ -43,6 +43,8 @@ type Outcome struct {
 	// connection that of the last one under the other policy.
 	Sticky string
 	Local  bool // the Backends are the Local set, not the Cluster set
+	// Shares are what part of new connections each of the Backends gets, nearly, where slices have weights; nil: all get as much.
+	Shares map[netip.AddrPort]float64
 }
 
 // Expect says what has to happen to a packet, from nothing but the API objects,
@@ -247,6 +249,7 @@ func decide(p Packet, s *corev1.Service, port corev1.ServicePort, all []*discove
 	if !local {
 		narrow(out.Backends, best, node)
 	}
+	out.Shares = shares(copies, out.Backends)
 	switch {
 	case len(out.Backends) > 0:
 		out.Verdict = Forward
@@ -265,6 +268,9 @@ type specEndpoint struct {
 	ready    bool
 	draining bool
 	hints    *discoveryv1.EndpointHints
+	weight   float64 // of its slice and all others with the same group
+	group    string
+	weighted bool
 }
 
 func copiesOf(s *corev1.Service, port corev1.ServicePort, all []*discoveryv1.EndpointSlice, node Node) []specEndpoint {
@@ -280,6 +286,10 @@ func copiesOf(s *corev1.Service, port corev1.ServicePort, all []*discoveryv1.End
 		if hasLabel(sl.Labels, "service.kubernetes.io/service-proxy-name") || hasLabel(sl.Labels, "service.kubernetes.io/headless") {
 			continue
 		}
+		weight, group, weighted := weightOf(sl)
+		if weight == 0 {
+			continue
+		}
 		for _, sp := range sl.Ports {
 			if sp.Name == nil || sp.Port == nil || *sp.Name != port.Name {
 				continue
@@ -288,7 +298,7 @@ func copiesOf(s *corev1.Service, port corev1.ServicePort, all []*discoveryv1.End
 				continue
 			}
 			for _, e := range sl.Endpoints {
-				c := specEndpoint{hints: e.Hints}
+				c := specEndpoint{hints: e.Hints, weight: weight, group: group, weighted: weighted}
 				c.at = netip.AddrPortFrom(netip.MustParseAddr(e.Addresses[0]), uint16(*sp.Port))
 				c.here = e.NodeName != nil && *e.NodeName == node.Name
 				c.ready = e.Conditions.Ready == nil || *e.Conditions.Ready

@@ -2,6 +2,7 @@ package lb_test
 
 import (
 	"flag"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -75,7 +76,7 @@ func agree(t *testing.T, u lbtest.Universe) {
 		seed = rand.Uint64()
 	}
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	counts, through := map[lb.Verdict]int{}, 0
+	counts, through, weighted := map[lb.Verdict]int{}, 0, 0
 	for round := range 2000 {
 		node := lb.Node{Name: "n1", Zone: []string{"", "a", "c"}[rnd.IntN(3)], Addrs: u.Here[2:3], IPv6: u.Services.Addr().Is6(), Reserved: reserved()}
 		if rnd.IntN(3) > 0 {
@@ -101,6 +102,9 @@ func agree(t *testing.T, u lbtest.Universe) {
 				if want.Served {
 					counts[want.Verdict]++
 				}
+				if want.Shares != nil && len(want.Backends) > 1 {
+					weighted++
+				}
 				if want.Backends[node.Engine] {
 					through++
 				}
@@ -111,6 +115,9 @@ func agree(t *testing.T, u lbtest.Universe) {
 		if counts[v] < 100 {
 			t.Errorf("only %d packets were to %v: the generator does not reach it", counts[v], v)
 		}
+	}
+	if weighted < 100 {
+		t.Errorf("only %d packets were to endpoints with weights: the generator does not reach it", weighted)
 	}
 	if through < 100 {
 		t.Errorf("only %d packets went through the engine: the generator does not reach it", through)
@@ -158,7 +165,31 @@ func follow(rows []lb.Rows, p lb.Packet) lb.Outcome {
 	for _, b := range s.Backends {
 		o.Backends[b.Addr] = true
 	}
+	o.Shares = sharesIn(s.Places())
 	return o
+}
+
+// sharesIn are what part of some places each backend has.
+func sharesIn(places []lb.Backend) map[netip.AddrPort]float64 {
+	all := map[netip.AddrPort]float64{}
+	for _, b := range places {
+		all[b.Addr] += 1 / float64(len(places))
+	}
+	return all
+}
+
+// near reports whether backends get what part of connections they are to get, as nearly as whole shares allow.
+func near(got map[netip.AddrPort]float64, want lb.Outcome) bool {
+	for at := range want.Backends {
+		part := 1 / float64(len(want.Backends))
+		if want.Shares != nil {
+			part = want.Shares[at]
+		}
+		if off := math.Abs(got[at] - part); off > 0.03*part+0.002 {
+			return false
+		}
+	}
+	return true
 }
 
 func equal(a, b lb.Outcome) bool {
@@ -170,7 +201,7 @@ func equal(a, b lb.Outcome) bool {
 			return false
 		}
 	}
-	return true
+	return near(a.Shares, b)
 }
 
 // TestP114_TheEngineHasTheKernelsEndpoints draws Services at random and holds what an engine may pick from against what the

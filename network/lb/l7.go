@@ -54,5 +54,5 @@ func Endpoints(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSl
 			endpointSlices[i] = &named
 		}
 	}
-	return newSet(service, port, scope, collect(endpointSlices, port, node), node)
+	return newSet(service, endpointSlices, port, scope, collect(endpointSlices, port, node), node)
 }

@@ -103,6 +103,7 @@ type Set struct {
 	Proto    Protocol
 	Scope    Scope
 	Backends []Backend     // by address, each once; empty unless Verdict is Forward
+	Shares   []int         // of each of the Backends, from 1; nil: all have one (P21)
 	Verdict  Verdict       // Forward if and only if there are Backends
 	Affinity time.Duration // client address affinity, sliding; zero for none
 	InTurn   bool          // new connections go round instead of at random
@@ -220,6 +221,9 @@ func describe(s *Set) string {
 		}
 		if b.Terminating {
 			words[i] += "!"
+		}
+		if s.Shares != nil {
+			words[i] += fmt.Sprintf(" (%d)", s.Shares[i])
 		}
 	}
 	return strings.Join(words, " ")

@@ -13,9 +13,14 @@ import (
 //
 // The length of the result is a prime number that grows with the number of
 // backends in a few steps, at each of which clients are spread anew. For one
-// backend it is one.
-func Spread(backends []Backend) []int {
-	size := places(len(backends))
+// backend it is one. Of a backend with several shares, nil being one for each,
+// there are so many times as many places.
+func Spread(backends []Backend, shares []int) []int {
+	total := len(backends)
+	for _, n := range shares {
+		total += n - 1
+	}
+	size := places(total)
 	table := make([]int, size)
 	if len(backends) < 2 {
 		return table[:len(backends)]
@@ -31,12 +36,14 @@ func Spread(backends []Backend) []int {
 	for i := range table {
 		table[i] = -1
 	}
-	for taken, turn := uint64(0), 0; taken < size; taken++ {
+	for taken, turn, left := uint64(0), 0, 0; taken < size; taken++ {
 		for table[next[turn]] >= 0 {
 			next[turn] = (next[turn] + stride[turn]) % size
 		}
 		table[next[turn]] = turn
-		turn = (turn + 1) % len(backends)
+		if left++; shares == nil || left == shares[turn] {
+			turn, left = (turn+1)%len(backends), 0
+		}
 	}
 	return table
 }

@@ -21,7 +21,7 @@ func backends(n int) []lb.Backend {
 func TestSpreadIsEven(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 3, 7, 25, 26, 400, 10000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			table := lb.Spread(backends(n))
+			table := lb.Spread(backends(n), nil)
 			counts := make([]int, n)
 			for _, b := range table {
 				counts[b]++
@@ -36,11 +36,11 @@ func TestSpreadIsEven(t *testing.T) {
 // A backend that goes takes few places of others with it.
 func TestSpreadChangesLittle(t *testing.T) {
 	for _, n := range []int{3, 10, 100} {
-		before := lb.Spread(backends(n))
+		before := lb.Spread(backends(n), nil)
 		moved, total := 0, 0
 		for gone := range n {
 			left := backends(n)
-			after := lb.Spread(slices.Delete(left, gone, gone+1))
+			after := lb.Spread(slices.Delete(left, gone, gone+1), nil)
 			if len(after) != len(before) {
 				t.Fatalf("the table of %d has %d places, that of %d has %d", n, len(before), n-1, len(after))
 			}
@@ -77,7 +77,7 @@ func FuzzSpread(f *testing.F) {
 			}
 			all[i].Addr = netip.AddrPortFrom(netip.AddrFrom16(a), uint16(rnd.Uint32()))
 		}
-		table := lb.Spread(all)
+		table := lb.Spread(all, nil)
 		seen := make([]bool, len(all))
 		for _, b := range table {
 			seen[b] = true // panics if out of range
@@ -86,4 +86,23 @@ func FuzzSpread(f *testing.F) {
 			t.Errorf("backend %d of %d has no place in %d", i, len(all), len(table))
 		}
 	})
+}
+
+// A backend with several shares has as many times the places.
+func TestSpreadByShares(t *testing.T) {
+	for _, shares := range [][]int{{1, 2}, {7, 3}, {1, 1, 98}, {90, 9, 1, 100}} {
+		counts, total := make([]int, len(shares)), 0
+		table := lb.Spread(backends(len(shares)), shares)
+		for _, b := range table {
+			counts[b]++
+		}
+		for _, n := range shares {
+			total += n
+		}
+		for i, n := range shares {
+			if exact := len(table) * n / total; counts[i] < exact-n-1 || counts[i] > exact+n+1 {
+				t.Errorf("shares %v: %v of %d places", shares, counts, len(table))
+			}
+		}
+	}
 }

@@ -147,6 +147,12 @@ func (u Universe) Slices(rnd *rand.Rand, n int) []*discoveryv1.EndpointSlice {
 					Name: ptr.To(fmt.Sprint("p", p)), Port: ptr.To(u.Ports[p%len(u.Ports)]), Protocol: ptr.To(proto)})
 			}
 		}
+		if rnd.IntN(5) == 0 {
+			s.Annotations = map[string]string{api.AnnotationWeight: pick(rnd, "1", "2", "3", "9", "70", "100", "0", "x", "-1")}
+			if rnd.IntN(3) == 0 {
+				s.Annotations[api.AnnotationWeightGroup] = "g"
+			}
+		}
 		for range rnd.IntN(7) {
 			s.Endpoints = append(s.Endpoints, u.endpoint(rnd, hints))
 		}

@@ -57,7 +57,9 @@
 // in register 1, values go through marks, and maps say in nft's own encoding
 // what their parts are.
 //
-// # Clients that choose, connections that are counted
+// # Weights, clients that choose, connections that are counted
+//
+// An endpoint with several shares has as many slots.
 //
 // A set whose clients' addresses choose (annotation client-hash) has a table of
 // slots as lb.Spread makes it, alike on every node, and the client's address is

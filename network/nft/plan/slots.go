@@ -41,9 +41,9 @@ func (b *Desired) newSet(name types.NamespacedName, from *lb.Set, old *Service) 
 		s.id = id
 	}
 	if !from.ByClient {
-		s.slots = reslot(had, from.Backends)
+		s.slots = reslot(had, from.Places())
 	} else {
-		s.slots = respread(had, from.Backends)
+		s.slots = respread(had, from.Backends, from.Shares)
 	}
 	if from.Affinity > 0 {
 		b.identify(s.slots)
@@ -58,6 +58,11 @@ func (b *Desired) newSet(name types.NamespacedName, from *lb.Set, old *Service) 
 // identify gives an id to endpoints that have none.
 func (b *Desired) identify(slots []slot) {
 	known := map[netip.AddrPort]uint32{}
+	for _, p := range slots {
+		if p.id != 0 {
+			known[p.addr] = p.id
+		}
+	}
 	for i := range slots {
 		p := &slots[i]
 		if p.id == 0 {
@@ -72,12 +77,12 @@ func (b *Desired) identify(slots []slot) {
 }
 
 // respread places backends where the clients' addresses want them.
-func respread(had []slot, want []lb.Backend) []slot {
+func respread(had []slot, want []lb.Backend, shares []int) []slot {
 	ids := make(map[netip.AddrPort]uint32, len(want))
 	for _, p := range had {
 		ids[p.addr] = p.id
 	}
-	table := lb.Spread(want)
+	table := lb.Spread(want, shares)
 	slots := make([]slot, len(table))
 	for i, k := range table {
 		slots[i] = slot{addr: want[k].Addr, id: ids[want[k].Addr]}
@@ -86,7 +91,8 @@ func respread(had []slot, want []lb.Backend) []slot {
 }
 
 // reslot places backends in slots so that as few slots as possible change:
-// survivors stay, the last move into the holes, newcomers go to the end.
+// survivors stay, the last move into the holes, newcomers go to the end. One
+// that is there several times has as many slots.
 func reslot(had []slot, want []lb.Backend) []slot {
 	slots := make([]slot, 0, len(want))
 	if len(had) == 0 {
@@ -95,26 +101,27 @@ func reslot(had []slot, want []lb.Backend) []slot {
 		}
 		return slots
 	}
-	missing := make(map[netip.AddrPort]struct{}, len(want))
+	missing := make(map[netip.AddrPort]int, len(want))
 	for _, w := range want {
-		missing[w.Addr] = struct{}{}
+		missing[w.Addr]++
 	}
 	kept := slices.Clone(had)
 	for i := 0; i < len(kept); i++ {
 		for i < len(kept) {
-			if _, wanted := missing[kept[i].addr]; wanted {
+			if missing[kept[i].addr] > 0 {
 				break
 			}
 			kept[i] = kept[len(kept)-1]
 			kept = kept[:len(kept)-1]
 		}
 		if i < len(kept) {
-			delete(missing, kept[i].addr)
+			missing[kept[i].addr]--
 			slots = append(slots, kept[i])
 		}
 	}
 	for _, w := range want {
-		if _, ok := missing[w.Addr]; ok {
+		if missing[w.Addr] > 0 {
+			missing[w.Addr]--
 			slots = append(slots, slot{addr: w.Addr})
 		}
 	}

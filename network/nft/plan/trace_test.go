@@ -3,6 +3,7 @@ package plan
 import (
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -105,11 +106,34 @@ func (w *traced) check(p Packet, services []*corev1.Service, all []*discoveryv1.
 	if want.Served && want.Verdict == lb.Forward && len(reached) != len(want.Backends) && !noDraw {
 		return fmt.Errorf("reaches %v only", reached)
 	}
+	if err := w.divides(ways, want); err != nil && !noDraw {
+		return err
+	}
 	got := w.tracer.Trace(p)
 	if err := w.differs(p, got, want); err != nil {
 		return fmt.Errorf("%w\n%s", err, got)
 	}
 	return w.sticks(p, got, want)
+}
+
+// divides holds the ways that a packet may take, all as likely, against what each backend is to get.
+func (w *traced) divides(ways []Trace, want lb.Outcome) error {
+	if len(want.Shares) < 2 {
+		return nil
+	}
+	w.seen["weighted"]++
+	for at, part := range want.Shares {
+		n := 0
+		for _, way := range ways {
+			if way.Dest == at {
+				n++
+			}
+		}
+		if got := float64(n) / float64(len(ways)); math.Abs(got-part) > 0.03*part+0.002 {
+			return fmt.Errorf("%s gets %.3f, want %.3f of %v", at, got, part, want.Shares)
+		}
+	}
+	return nil
 }
 
 // differs holds one outcome against the specification.
@@ -212,7 +236,7 @@ func TestTraceAgreesWithExpect(t *testing.T) {
 				}
 			}
 			t.Logf("%d packets, %v", packets, seen)
-			for _, what := range []string{"true forward", "true refuse", "true drop", "false forward", "returned", "returned by another policy"} {
+			for _, what := range []string{"true forward", "true refuse", "true drop", "false forward", "returned", "returned by another policy", "weighted"} {
 				if seen[what] < 50 && *seedFlag == 0 {
 					t.Errorf("%d packets are %s: the generator does not reach it", seen[what], what)
 				}
