@@ -26,6 +26,7 @@ func alone() []part[options] {
 		{"names", 3 * time.Minute, options.names},
 		{"l7", 8 * time.Minute, options.l7},
 		{"routes", 5 * time.Minute, options.routes},
+		{"failover", 5 * time.Minute, options.failover},
 	}
 }
 
@@ -56,6 +57,7 @@ func headings() []heading {
 		{"Connections", []string{"path", "rollout"}},
 		{"Names", []string{"names"}},
 		{"HTTP from outside", []string{"l7", "routes"}},
+		{"Announced addresses", []string{"failover"}},
 		{"At rest", []string{"idle"}},
 	}
 }
