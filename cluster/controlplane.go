@@ -21,13 +21,15 @@ import (
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/cluster/instance"
 	"fairlead.dev/fairlead/cluster/join"
-	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/network/world"
 	"fairlead.dev/fairlead/pki"
 )
 
 // joinToken is the file that a machine joins by, in the cluster's directory. Only root can read it.
 const joinToken = "join-token"
+
+// tokenFile has the secret of the cluster's own token, which lasts until it is replaced.
+const tokenFile = "token"
 
 // controlPlane is a running API server with its controllers.
 type controlPlane struct {
@@ -65,7 +67,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, cp.world, customsOf(api), metrics, log); err != nil {
 		return nil, err
 	}
-	joins.Open(listNodes(cp.client))
+	joins.Open(join.Cluster{Nodes: listNodes(cp.client), Tokens: cp.client.CoreV1().Secrets(metav1.NamespaceSystem)})
 	st.done("controllers")
 	admin, err := newAdminAccess(inst, s.Name, netip.AddrPortFrom(nearest(at.Bind.Addr()), at.Bind.Port()), ca)
 	if err != nil {
@@ -77,11 +79,11 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 
 // newAPIServer is the API server of a cluster, with what answers machines that join. Nothing is served yet.
 func newAPIServer(inst instance.Instance, s config.Settings, at apiserver.Config, ca *pki.Authority, metrics prometheus.Gatherer, log *slog.Logger) (*apiserver.Server, *join.Handler, error) {
-	secret, err := inst.Secret("token")
+	secret, err := inst.Secret(tokenFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("token: %w", err)
 	}
-	if err := durable.WriteFile(inst.Path(joinToken), []byte(join.Token(ca, secret)+"\n"), 0o600); err != nil {
+	if err := keepJoinToken(inst, ca, secret); err != nil {
 		return nil, nil, err
 	}
 	at.DataDir, at.EtcdServers = s.DataDir, s.EtcdServers
@@ -90,7 +92,7 @@ func newAPIServer(inst instance.Instance, s config.Settings, at apiserver.Config
 	at.AllowExternalIPs = config.Yes(s.AllowExternalIPs)
 	at.CA, at.Metrics = ca, metrics
 	at.Encryption = config.Path(s.EncryptionConfig)
-	joins := join.NewHandler(join.Config{CA: ca, Secret: secret, Networking: s.Networking, Claims: at.Claims(), Dir: inst.Path("joined")})
+	joins := join.NewHandler(join.Config{CA: ca, Secret: func() (string, error) { return inst.Secret(tokenFile) }, Networking: s.Networking, Claims: at.Claims(), Dir: inst.Path("joined")})
 	at.Join = joins
 	api, err := apiserver.New(at, log.With("part", "apiserver"))
 	return api, joins, err

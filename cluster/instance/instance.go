@@ -236,10 +236,15 @@ func (i Instance) Secret(name string) (string, error) {
 	if err := i.MayMake(name); err != nil {
 		return "", err
 	}
+	return i.NewSecret(name)
+}
+
+// NewSecret makes a secret, in place of the one that there may be.
+func (i Instance) NewSecret(name string) (string, error) {
 	raw := make([]byte, secretLength)
 	rand.Read(raw) // never fails
 	secret := hex.EncodeToString(raw)
-	return secret, durable.WriteFile(path, []byte(secret+"\n"), 0o600)
+	return secret, durable.WriteFile(i.Path(name), []byte(secret+"\n"), 0o600)
 }
 
 // keptData are the files that the next start works on if the user wants to keep the data.

@@ -19,7 +19,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/flowcontrol"
+	bootstraptoken "k8s.io/cluster-bootstrap/token/util"
 
 	"fairlead.dev/fairlead/api/claim"
 	"fairlead.dev/fairlead/cluster/config"
@@ -39,17 +42,23 @@ type Handler struct {
 	Config
 	pace flowcontrol.RateLimiter
 
-	mu    sync.Mutex // guards the files in Dir, and nodes
-	nodes func(context.Context) ([]*corev1.Node, error)
+	mu  sync.Mutex // guards the files in Dir, and api
+	api Cluster
+}
+
+// Cluster is what a Handler asks the API.
+type Cluster struct {
+	Nodes  func(context.Context) ([]*corev1.Node, error)
+	Tokens Secrets
 }
 
 // Config is what a Handler needs to know.
 type Config struct {
 	CA         *pki.Authority
-	Secret     string            // of the token
-	Networking config.Networking // what the nodes are told
-	Claims     claim.Cluster     // what no node may claim to be
-	Dir        string            // keeps a hash of each node's own secret
+	Secret     func() (string, error) // of the cluster's own token, which may be replaced while the server runs
+	Networking config.Networking      // what the nodes are told
+	Claims     claim.Cluster          // what no node may claim to be
+	Dir        string                 // keeps a hash of each node's own secret
 }
 
 // NewHandler returns a handler that tells everybody to come again until Open.
@@ -57,11 +66,20 @@ func NewHandler(c Config) *Handler {
 	return &Handler{Config: c, pace: flowcontrol.NewTokenBucketRateLimiter(joinsPerSecond, joinsAtOnce)}
 }
 
-// Open lets machines in. nodes lists those that are there.
-func (h *Handler) Open(nodes func(context.Context) ([]*corev1.Node, error)) {
+// Open lets machines in; with a Cluster that has no Nodes they are told to come again.
+func (h *Handler) Open(api Cluster) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.nodes = nodes
+	h.api = api
+}
+
+func (h *Handler) cluster() (Cluster, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.api.Nodes == nil {
+		return h.api, refuse(http.StatusServiceUnavailable, "the server is starting; try again")
+	}
+	return h.api, nil
 }
 
 // refusal is an answer to a machine that is not let in.
@@ -128,17 +146,37 @@ func (h *Handler) admit(r *http.Request) (known string, err error) {
 	if len(tokens) == 0 && r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		return h.nodeOf(r.TLS.PeerCertificates[0])
 	}
-	if len(h.Secret) < minSecret {
-		return "", refuse(http.StatusServiceUnavailable, "the server's own token is empty or too short, so nobody can join; remove the file 'token' in its data directory and start it again")
+	secret, err := h.Secret()
+	if err != nil || len(secret) < minSecret {
+		return "", refuse(http.StatusServiceUnavailable, "the server's own token is damaged, empty or too short, so nobody can join; remove the file 'token' in its data directory and start it again")
 	}
 	if len(tokens) == 1 {
-		secret, bearer := strings.CutPrefix(tokens[0], "Bearer ")
-		given, want := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(h.Secret))
-		if bearer && subtle.ConstantTimeCompare(given[:], want[:]) == 1 {
+		given, bearer := strings.CutPrefix(tokens[0], "Bearer ")
+		if bearer && equal(given, secret) {
 			return "", nil
 		}
+		if bearer && bootstraptoken.IsValidBootstrapToken(given) {
+			return "", h.admitFor(r.Context(), given)
+		}
 	}
-	return "", refuse(http.StatusUnauthorized, "wrong token; the right one is printed by 'fairlead server' and kept in its data directory")
+	return "", refuse(http.StatusUnauthorized, "wrong token; the right one is in join-token in the server's data directory, and 'fairlead token create' makes others")
+}
+
+// admitFor admits by a token for a while.
+func (h *Handler) admitFor(ctx context.Context, given string) error {
+	api, err := h.cluster()
+	if err != nil {
+		return err
+	}
+	id, _, _ := strings.Cut(given, ".")
+	kept, err := api.Tokens.Get(ctx, bootstraptoken.BootstrapTokenSecretName(id), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && !admits(kept, given, h.CA.Now()):
+		return refuse(http.StatusUnauthorized, "token %s is wrong, or has ended; 'fairlead token create' makes another", id)
+	case err != nil:
+		return refuse(http.StatusServiceUnavailable, "token %s cannot be looked up: %v", id, err)
+	}
+	return nil
 }
 
 // nodeOf is the node that a client certificate of this cluster belongs to.
@@ -165,13 +203,11 @@ func (h *Handler) judge(ctx context.Context, req Request) error {
 	if len(req.NodeSecret) < minSecret {
 		return refuse(http.StatusBadRequest, "node %s: its own secret is missing or too short; remove the file node-secret in its directory", req.Node)
 	}
-	h.mu.Lock()
-	list := h.nodes
-	h.mu.Unlock()
-	if list == nil {
-		return refuse(http.StatusServiceUnavailable, "the server is starting; try again")
+	api, err := h.cluster()
+	if err != nil {
+		return err
 	}
-	others, err := list(ctx)
+	others, err := api.Nodes(ctx)
 	if err != nil {
 		return refuse(http.StatusServiceUnavailable, "the nodes cannot be listed: %v", err)
 	}

@@ -51,15 +51,15 @@ func serve(t *testing.T, secret string) site {
 		t.Fatal(err)
 	}
 	h := NewHandler(Config{
-		CA: ca, Secret: secret, Networking: cluster, Dir: t.TempDir(),
+		CA: ca, Secret: func() (string, error) { return secret, nil }, Networking: cluster, Dir: t.TempDir(),
 		Claims: claim.Cluster{Pods: cluster.Pods, Services: cluster.Services, API: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Names: []string{"api-host"}, Domain: "cluster.local", Own: "cp"},
 	})
-	h.Open(func(context.Context) ([]*corev1.Node, error) {
+	h.Open(Cluster{Nodes: func(context.Context) ([]*corev1.Node, error) {
 		return []*corev1.Node{{
 			ObjectMeta: metav1.ObjectMeta{Name: "other"},
 			Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.9"}}},
 		}}, nil
-	})
+	}})
 	return site{h, behind(t, h, ca, pki.APIServer)}
 }
 
@@ -275,7 +275,7 @@ func TestANodeDoesNotPassForTheAPIServer(t *testing.T) {
 
 func TestBeforeItIsOpenMachinesComeAgain(t *testing.T) {
 	s := serve(t, open)
-	s.Open(nil)
+	s.Open(Cluster{})
 	if _, err := s.machine("node1").Join(t.Context(), Token(s.CA, open)); !errors.Is(err, ErrLater) {
 		t.Errorf("%v", err)
 	}

@@ -68,7 +68,7 @@ func rootCommand() *cobra.Command {
 	})
 	root.AddCommand(
 		upCommand(), downCommand(), statusCommand(), checkCommand(), debugCommand(),
-		kubectlCommand(), imageCommand(), nodeCommand(),
+		kubectlCommand(), imageCommand(), nodeCommand(), tokenCommand(),
 		serverCommand(), agentCommand(), runCommand(), proxyCommand(), dnsCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) { fmt.Println(version) }},
 	)
