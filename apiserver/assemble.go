@@ -47,9 +47,8 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	generic := genericConfig(cfg, id, listener, bound)
 	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
 	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound), auth.NewSigning(cfg.Claims(), bound))
-	etcd.applyKeys(generic, cfg)
-	if err := etcd.apply(generic); err != nil {
-		return nil, nil, fmt.Errorf("api server: storage: %w", err)
+	if err := errors.Join(cfg.Audit.apply(generic), etcd.apply(generic, cfg)); err != nil {
+		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,

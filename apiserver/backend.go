@@ -55,7 +55,8 @@ func (b *backend) config(codec runtime.Codec) *storagebackend.Config {
 }
 
 // apply makes c store its objects here, every kind as protobuf in its versioned form, those of our own group as JSON, and say whether it can.
-func (b *backend) apply(c *genericapiserver.Config) error {
+func (b *backend) apply(c *genericapiserver.Config, cfg Config) error {
+	b.applyKeys(c, cfg)
 	config := b.config(nil)
 	factory := serverstorage.NewDefaultStorageFactory(*config, "application/vnd.kubernetes.protobuf",
 		registry.Codecs, serverstorage.NewDefaultResourceEncodingConfig(registry.Scheme), serverstorage.NewResourceConfig(), nil)
@@ -63,7 +64,7 @@ func (b *backend) apply(c *genericapiserver.Config) error {
 	o := options.NewEtcdOptions(config)
 	if b.embedded == nil {
 		if err := o.ApplyWithStorageFactoryTo(factory, c); err != nil {
-			return err
+			return fmt.Errorf("storage: %w", err)
 		}
 		c.RESTOptionsGetter = b.direct(c.RESTOptionsGetter, true)
 		return nil

@@ -3,7 +3,7 @@
 //
 // It is the only package that assembles k8s.io/apiserver. Versioned v1 types are the hub; what k8s.io/kubernetes
 // decides of kinds that are not ours is asked through the adapter of package registry. Priority and fairness is off (plain in-flight limits and the turns of large
-// lists protect the server), and so are auditing and profiling.
+// lists protect the server), and so is profiling.
 package apiserver
 
 import (
@@ -57,6 +57,8 @@ type Config struct {
 	// cluster makes for itself in the data directory, for Secrets.
 	Encryption string
 
+	Audit Audit // which requests are written down
+
 	AllowExternalIPs bool // accept Services that claim addresses by spec.externalIPs (CVE-2020-8554)
 }
 
@@ -88,12 +90,20 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := checkFamilies(cfg); err != nil {
 		return nil, fmt.Errorf("api server: %w", err)
 	}
-	if cfg.Encryption != "" {
-		if err := encryption.Check(context.Background(), cfg.Encryption); err != nil {
-			return nil, fmt.Errorf("api server: %w", err)
-		}
+	if err := checkFiles(cfg); err != nil {
+		return nil, fmt.Errorf("api server: %w", err)
 	}
 	return &Server{cfg: cfg, log: log, ready: make(chan struct{})}, nil
+}
+
+// checkFiles reads the administrator's files, before anything is touched.
+func checkFiles(cfg Config) error {
+	if cfg.Encryption != "" {
+		if err := encryption.Check(context.Background(), cfg.Encryption); err != nil {
+			return err
+		}
+	}
+	return cfg.Audit.check()
 }
 
 // checkFamilies checks that the addresses of the cluster agree about its families.

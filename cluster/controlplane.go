@@ -92,6 +92,7 @@ func newAPIServer(inst instance.Instance, s config.Settings, at apiserver.Config
 	at.AllowExternalIPs = config.Yes(s.AllowExternalIPs)
 	at.CA, at.Metrics = ca, metrics
 	at.Encryption = config.Path(s.EncryptionConfig)
+	at.Audit = apiserver.Audit{Policy: config.Path(s.AuditPolicyFile), Log: s.AuditLog(), MaxAge: s.AuditLogMaxAge, MaxBackups: s.AuditLogMaxBackup, MaxSize: s.AuditLogMaxSize}
 	joins := join.NewHandler(join.Config{CA: ca, Secret: func() (string, error) { return inst.Secret(tokenFile) }, Networking: s.Networking, Claims: at.Claims(), Dir: inst.Path("joined")})
 	at.Join = joins
 	api, err := apiserver.New(at, log.With("part", "apiserver"))

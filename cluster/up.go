@@ -64,8 +64,16 @@ func Up(ctx context.Context, p Process, flags config.Config) error {
 	if err := mergeKubeconfig(inst, p.Out); err != nil {
 		fmt.Fprintln(p.Out, "  note:", err)
 	}
+	tellAudit(p.Out, s.Config)
 	fmt.Fprintf(p.Out, "Cluster %q is up after %.1f s. Next:\n\n  fairlead kubectl%s get nodes\n\n", s.Name, time.Since(start).Seconds(), contextFlag(s))
 	return nil
+}
+
+// tellAudit says where requests are written down.
+func tellAudit(out io.Writer, c config.Config) {
+	if log := c.AuditLog(); log != "" {
+		fmt.Fprintln(out, "  requests to the API are written down in", log)
+	}
 }
 
 // failed says why a start failed. Of a cluster that is not older than that nothing stays.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 )
@@ -12,16 +13,29 @@ const None = "none"
 type APIServer struct {
 	// EncryptionConfig is a file of Kubernetes' EncryptionConfiguration.
 	EncryptionConfig string `json:"encryptionConfig,omitempty"`
+	// AuditPolicyFile is a file of Kubernetes' audit Policy: which requests are written down. Without one none is.
+	AuditPolicyFile string `json:"auditPolicyFile,omitempty"`
+	// AuditLogPath is where to; empty: in the data directory.
+	AuditLogPath string `json:"auditLogPath,omitempty"`
+	// AuditLogMaxAge, AuditLogMaxBackup and AuditLogMaxSize bound the log in days, files and megabytes.
+	AuditLogMaxAge    *int `json:"auditLogMaxage,omitempty"`
+	AuditLogMaxBackup *int `json:"auditLogMaxbackup,omitempty"`
+	AuditLogMaxSize   *int `json:"auditLogMaxsize,omitempty"`
 }
 
 // paths are the settings that are the path of a file, by the name of their flag.
 func (a *APIServer) paths() map[string]*string {
-	return map[string]*string{"encryption-config": &a.EncryptionConfig}
+	return map[string]*string{"encryption-config": &a.EncryptionConfig, "audit-policy-file": &a.AuditPolicyFile, "audit-log-path": &a.AuditLogPath}
 }
 
 // orElse is a with every field that is not set taken from other.
 func (a APIServer) orElse(other APIServer) APIServer {
 	a.EncryptionConfig = or(a.EncryptionConfig, other.EncryptionConfig)
+	a.AuditPolicyFile = or(a.AuditPolicyFile, other.AuditPolicyFile)
+	a.AuditLogPath = or(a.AuditLogPath, other.AuditLogPath)
+	a.AuditLogMaxAge = or(a.AuditLogMaxAge, other.AuditLogMaxAge)
+	a.AuditLogMaxBackup = or(a.AuditLogMaxBackup, other.AuditLogMaxBackup)
+	a.AuditLogMaxSize = or(a.AuditLogMaxSize, other.AuditLogMaxSize)
 	return a
 }
 
@@ -48,7 +62,18 @@ func (a *APIServer) check() (errs []error) {
 			errs = append(errs, fmt.Errorf("%s %q: must be an absolute path", flag, *path))
 		}
 	}
+	if a.AuditPolicyFile == "" && (Path(a.AuditLogPath) != "" || or(a.AuditLogMaxAge, a.AuditLogMaxBackup, a.AuditLogMaxSize) != nil) {
+		errs = append(errs, errors.New("audit-log-*: nothing is written down without an audit-policy-file, which says what"))
+	}
 	return errs
+}
+
+// AuditLog is where requests are written down; empty: nowhere.
+func (c Config) AuditLog() string {
+	if Path(c.AuditPolicyFile) == "" {
+		return ""
+	}
+	return or(Path(c.AuditLogPath), filepath.Join(c.DataDir, "audit", "audit.log"))
 }
 
 // Path is a setting that is a path; empty: there is none, or it was taken back.

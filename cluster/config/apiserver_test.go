@@ -24,6 +24,15 @@ func TestPathsOfFiles(t *testing.T) {
 	if err != nil || Path(off.EncryptionConfig) != "" {
 		t.Errorf("taken back: %q, %v", off.EncryptionConfig, err)
 	}
+	if _, err := Resolve(Config{DataDir: dir, APIServer: APIServer{AuditLogPath: "/log"}}); err == nil || !strings.Contains(err.Error(), "audit-policy-file") {
+		t.Errorf("a log without a policy: %v", err)
+	}
+	if on := (Config{DataDir: dir, APIServer: APIServer{AuditPolicyFile: "/policy"}}); on.AuditLog() != filepath.Join(dir, "audit/audit.log") {
+		t.Errorf("the log is %q", on.AuditLog())
+	}
+	if off := (Config{DataDir: dir, APIServer: APIServer{AuditPolicyFile: None, AuditLogPath: "/log"}}); off.AuditLog() != "" {
+		t.Errorf("without a policy the log is %q", off.AuditLog())
+	}
 	if err := os.WriteFile("config.yaml", []byte("encryptionConfig: keys.yaml\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -248,7 +248,7 @@ func (i Instance) NewSecret(name string) (string, error) {
 }
 
 // keptData are the files that the next start works on if the user wants to keep the data.
-var keptData = map[string]bool{"version": true, "settings.json": true, "pki": true, "token": true, "encryption.yaml": true, "joined": true, "etcd": true, "etcd.born": true, "etcd.unborn": true, "nodes": true, "lab.json": true, "created": true}
+var keptData = map[string]bool{"version": true, "settings.json": true, "pki": true, "token": true, "encryption.yaml": true, "audit": true, "joined": true, "etcd": true, "etcd.born": true, "etcd.unborn": true, "nodes": true, "lab.json": true, "created": true}
 
 // Remove deletes the instance's files. A config.yaml is the user's and stays; the directory goes if the
 // instance made it and nothing is left in it. With keep, the data stays too.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,11 @@ func clusterFlags(f *pflag.FlagSet, c *config.Config) {
 // apiServerFlags are those of the API server alone, named as upstream names them where it has them.
 func apiServerFlags(f *pflag.FlagSet, a *config.APIServer) {
 	f.StringVar(&a.EncryptionConfig, "encryption-config", "", "EncryptionConfiguration: how objects are encrypted in etcd; none takes it back (default: Secrets, with a key in the data directory)")
+	f.StringVar(&a.AuditPolicyFile, "audit-policy-file", "", "audit Policy: which requests to write down; none takes it back (default: none is)")
+	f.StringVar(&a.AuditLogPath, "audit-log-path", "", "where to write them (default audit/audit.log in the data directory)")
+	number(f, &a.AuditLogMaxAge, "audit-log-maxage", "days for which old files of the audit log are kept; 0: for ever (default 366)")
+	number(f, &a.AuditLogMaxBackup, "audit-log-maxbackup", "how many old files of the audit log are kept; 0: all (default 100)")
+	number(f, &a.AuditLogMaxSize, "audit-log-maxsize", "megabytes after which a new file of the audit log is begun (default 100)")
 }
 
 // whereFlags are the two flags that name a cluster.
@@ -60,6 +66,32 @@ func apiFlags(c *cobra.Command, api *cluster.API, logLevel *string) {
 func pprofFlag(f *pflag.FlagSet, addr *string) {
 	f.StringVar(addr, "pprof", "", "serve Go's profiles, below /debug/pprof/, at a port of loopback such as 127.0.0.1:6060 (default: nowhere)")
 }
+
+// numberFlag is the flag of a number where 0 is not the same as not to say.
+type numberFlag struct{ to **int }
+
+func number(f *pflag.FlagSet, to **int, name, usage string) { f.Var(numberFlag{to}, name, usage) }
+
+func (f numberFlag) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err == nil && n < 0 {
+		err = errors.New("must not be negative")
+	}
+	if err == nil {
+		*f.to = &n
+	}
+	return err
+}
+
+func (f numberFlag) String() string {
+	if f.to == nil || *f.to == nil {
+		return ""
+	}
+	return strconv.Itoa(**f.to)
+}
+
+// Type is part of pflag.Value.
+func (numberFlag) Type() string { return "int" }
 
 // choiceFlag is the flag of a choice: --it, --it=true or --it=false.
 type choiceFlag struct{ to **bool }
