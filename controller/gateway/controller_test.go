@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -254,4 +255,45 @@ func TestRestart(t *testing.T) {
 	if err != nil || !slices.Equal(names, []string{"g"}) {
 		t.Errorf("Gateways are %v, %v", names, err)
 	}
+}
+
+// TestDocumentedExample: the example of docs/gateway.md is accepted as it stands, and served once its Gateway has an address.
+func TestDocumentedExample(t *testing.T) {
+	text, err := os.ReadFile("../../docs/gateway.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "kubectl apply -f - <<'YAML'\n")
+	example, _, found := strings.Cut(rest, "\nYAML\n")
+	if !found {
+		t.Fatal("docs/gateway.md has no example")
+	}
+	c := start(t)
+	for _, doc := range strings.Split(example, "\n---\n") {
+		o := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict([]byte(doc), &o.Object); err != nil {
+			t.Fatalf("%v\n%s", err, doc)
+		}
+		to := c.dynamic.Resource(o.GroupVersionKind().GroupVersion().WithResource(strings.ToLower(o.GetKind()) + "s")).Namespace("default")
+		apitest.Eventually(t, func() string { // the definitions may not be there yet
+			if _, err := to.Create(t.Context(), o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict}); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+	}
+	c.apply("apiVersion: v1\nkind: Service\nmetadata: {name: shop, namespace: default}\nspec: {ports: [{port: 80}]}")
+	c.awaits("HTTPRoute", "shop", func() []metav1.Condition { return c.route("shop") }, "Accepted=True/Accepted")
+	c.awaits("HTTPRoute", "shop", func() []metav1.Condition { return c.route("shop") }, "ResolvedRefs=True/ResolvedRefs")
+	c.awaits("Gateway", "web", func() []metav1.Condition { return c.gateway("web") }, "Programmed=False/AddressNotAssigned")
+	services := c.client.CoreV1().Services("default")
+	s, err := services.Get(t.Context(), "gateway-web", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+	if _, err := services.UpdateStatus(t.Context(), s, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.awaits("Gateway", "web", func() []metav1.Condition { return c.gateway("web") }, "Programmed=True/Programmed")
 }
