@@ -99,7 +99,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"secrets":      follows.Secrets.Run,
 		"configmaps":   follows.ConfigMaps.Run,
 		"loadbalancer": balancers.Run,
-		"gateway":      gateway.New(client, cfg, shared, customs.gateway, log.With("part", "gateway")).Run,
+		"gateway":      gateway.New(client, cfg, shared, customs.gateway, gateway.Agents(agents), log.With("part", "gateway")).Run,
 		"bgp":          bgp.New(client, routers, shared, bgp.Agents(agents), balancers.Told, log.With("part", "bgp")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}

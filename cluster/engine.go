@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -71,8 +72,9 @@ func (n nodeSpec) newEngine(log *slog.Logger) *engine {
 	return e
 }
 
-// startEngine prepares the node's engine to serve by what the World says, and returns what feeds it, and what runs it.
-func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.World, cfg *rest.Config, client kubernetes.Interface, metrics prometheus.Registerer, log *slog.Logger) (*feed.Feed, func(context.Context) error) {
+// startEngine prepares the node's engine to serve by what the World says, and returns what feeds it, what tells of
+// its Gateways, and what runs it.
+func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.World, cfg *rest.Config, client kubernetes.Interface, metrics prometheus.Registerer, log *slog.Logger) (*feed.Feed, http.Handler, func(context.Context) error) {
 	e := n.engine
 	if e == nil || !e.suits(n) {
 		e.close()
@@ -91,7 +93,7 @@ func (n nodeSpec) startEngine(ctx context.Context, g *errgroup.Group, w *world.W
 		return e.gateways.Run(ctx, all, secrets.NewConfigMaps(client, log.With("part", "l7")), w)
 	}))
 	g.Go(named("no-ingress", ctx, func(ctx context.Context) error { return e.keepMark(ctx, client, w, n.NodeName) }))
-	return e.Feed, func(ctx context.Context) error { return e.Run(ctx, w, follows) }
+	return e.Feed, e.gateways, func(ctx context.Context) error { return e.Run(ctx, w, follows) }
 }
 
 // close ends an engine that is not to be run; nil is none.

@@ -81,7 +81,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	}
 	proxy := nft.New(n.rules(servers, metrics), w, log.With("part", "nft"))
 	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
-	served, serve := n.startEngine(ctx, g, w, cfg, client, metrics, log)
+	served, gateways, serve := n.startEngine(ctx, g, w, cfg, client, metrics, log)
 	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
 	agent := node.New(n.agent(w, metrics, pages), runtime, client, log.With("part", "node"))
 	resolve := n.names(metrics)
@@ -91,6 +91,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	names := dns.New(resolve, w, log.With("part", "dns"))
 	routers := bgp.New(n.routers(client), w, log.With("part", "bgp"))
 	pages[announced.RoutersPath] = routers
+	pages[announced.GatewaysPath] = gateways
 	maps.Copy(pages, debugPages(w, proxy, names, served)) // the agent serves them once it runs
 	tells := announce.New([]string{route.LinkName}, log.With("part", "announce"))
 	pages["POST "+announced.Path] = tells

@@ -49,12 +49,14 @@ type Controller struct {
 	client kubernetes.Interface
 	config *rest.Config
 	store  Store
+	ask    Asker
 	log    *slog.Logger
 	queue  *kube.Queue[struct{}] // of one key: everything
 	events record.EventRecorder  // set by Run
 
-	services, namespaces, slices cache.SharedIndexInformer
-	awake                        atomic.Bool
+	services, namespaces, slices, nodes cache.SharedIndexInformer
+	awake                               atomic.Bool
+	asked                               nodes
 
 	// What follows exists once it is awake.
 	group               rest.Interface
@@ -69,10 +71,11 @@ type Controller struct {
 	udp map[types.NamespacedName]bool // the Services that UDP ports lead to
 }
 
-// New returns a Controller over the shared informers, which the caller starts. It starts nothing itself.
-func New(client kubernetes.Interface, config *rest.Config, shared informers.SharedInformerFactory, store Store, log *slog.Logger) *Controller {
+// New returns a Controller over the shared informers, which the caller starts, that asks the agents of nodes by ask. It starts nothing
+// itself.
+func New(client kubernetes.Interface, config *rest.Config, shared informers.SharedInformerFactory, store Store, ask Asker, log *slog.Logger) *Controller {
 	c := &Controller{
-		client: client, config: config, store: store, log: log, queue: kube.NewQueue[struct{}]("gateway", lastRetry, log),
+		client: client, config: config, store: store, ask: ask, log: log, nodes: shared.Core().V1().Nodes().Informer(), queue: kube.NewQueue[struct{}]("gateway", lastRetry, log),
 		services: shared.Core().V1().Services().Informer(), namespaces: shared.Core().V1().Namespaces().Informer(), slices: shared.Discovery().V1().EndpointSlices().Informer(),
 		settled: map[types.UID]gateway.RouteStatus{}, unaddressed: map[types.UID]time.Time{}, udp: map[types.NamespacedName]bool{},
 	}
@@ -96,7 +99,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	all.Go(func() { c.secrets.RunWithContext(ctx) })
 	all.Go(func() { c.configMaps.RunWithContext(ctx) })
 	if c.objects.Await(ctx) && cache.WaitFor(ctx, "", c.secrets.HasSyncedChecker(), c.configMaps.HasSyncedChecker(), c.services.HasSyncedChecker(),
-		c.namespaces.HasSyncedChecker(), c.slices.HasSyncedChecker()) {
+		c.namespaces.HasSyncedChecker(), c.slices.HasSyncedChecker(), c.nodes.HasSyncedChecker()) {
 		c.awake.Store(true)
 		c.queue.Add(struct{}{})
 		all.Go(func() { c.follow(ctx) })

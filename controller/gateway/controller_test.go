@@ -2,20 +2,24 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -23,8 +27,10 @@ import (
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"fairlead.dev/fairlead/api/announce"
 	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/internal/apitest"
+	"fairlead.dev/fairlead/network/l7/gateway"
 	"fairlead.dev/fairlead/network/world/gateways"
 )
 
@@ -37,6 +43,9 @@ type cluster struct {
 	dynamic    dynamic.Interface
 	group      rest.Interface
 	controller *Controller
+
+	mu     sync.Mutex
+	behind map[string]error // nodes that serve nothing, or do not even say so
 }
 
 func start(t *testing.T) *cluster {
@@ -47,14 +56,49 @@ func start(t *testing.T) *cluster {
 	if c.group, err = gateways.Client(c.config); err != nil {
 		t.Fatal(err)
 	}
+	c.behind = map[string]error{}
+	c.node("n1", corev1.ConditionTrue)
 	c.control()
 	return c
+}
+
+// node makes a node, or has it be ready or not.
+func (c *cluster) node(name string, ready corev1.ConditionStatus) {
+	c.Helper()
+	n, err := c.client.CoreV1().Nodes().Create(c.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		n, err = c.client.CoreV1().Nodes().Get(c.Context(), name, metav1.GetOptions{})
+	}
+	if err == nil {
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}
+		_, err = c.client.CoreV1().Nodes().UpdateStatus(c.Context(), n, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		c.Fatal(err)
+	}
+}
+
+// serves is what the agent of a node says: it serves what there is, unless it is behind.
+func (c *cluster) serves(_ context.Context, n *corev1.Node) (announce.Serving, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err, behind := c.behind[n.Name]; behind {
+		return announce.Serving{}, err
+	}
+	return gateway.Derive(c.controller.view(), &gateway.Memory{}).Serving(), nil
+}
+
+// late has a node serve nothing, and say so unless there is an error.
+func (c *cluster) late(node string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.behind[node] = err
 }
 
 // control runs the controller, and returns what stops it.
 func (c *cluster) control() (stop func()) {
 	shared := informers.NewSharedInformerFactory(c.client, 0)
-	c.controller = New(c.client, c.config, shared, Store{Names: c.server.CustomNames, AwaitUse: c.server.AwaitUse, Preset: c.server.Preset, PresetObject: c.server.PresetObject}, slog.New(slog.NewTextHandler(c.Output(), nil)))
+	c.controller = New(c.client, c.config, shared, Store{Names: c.server.CustomNames, AwaitUse: c.server.AwaitUse, Preset: c.server.Preset, PresetObject: c.server.PresetObject}, c.serves, slog.New(slog.NewTextHandler(c.Output(), nil)))
 	return apitest.Control(c, shared, c.controller.Run)
 }
 
@@ -255,6 +299,69 @@ func TestRestart(t *testing.T) {
 	if err != nil || !slices.Equal(names, []string{"g"}) {
 		t.Errorf("Gateways are %v, %v", names, err)
 	}
+}
+
+// A Gateway and its listeners are programmed once every node that is ready says that it serves them as they are now; until then their
+// conditions say who lags, or stay what they were of an earlier generation.
+func TestProgrammedByNodes(t *testing.T) {
+	c := start(t)
+	c.node("n2", corev1.ConditionTrue)
+	c.late("n2", nil)
+	manifest := strings.Split(manifests, "\n---\n")[0]
+	c.apply(manifest)
+	services := c.client.CoreV1().Services("default")
+	apitest.Eventually(t, func() string {
+		s, err := services.Get(t.Context(), "gateway-g", metav1.GetOptions{})
+		if err == nil {
+			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+			_, err = services.UpdateStatus(t.Context(), s, metav1.UpdateOptions{})
+		}
+		if err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	said := func(want string) {
+		t.Helper()
+		apitest.Eventually(t, func() string {
+			g := &gw.Gateway{}
+			c.get("gateways", "g", g)
+			all := [][]metav1.Condition{g.Status.Conditions}
+			for _, l := range g.Status.Listeners {
+				if l.Name == "http" {
+					all = append(all, l.Conditions)
+				}
+			}
+			for _, conditions := range all {
+				p := meta.FindStatusCondition(conditions, "Programmed")
+				if p == nil {
+					return "nothing is said"
+				}
+				if got := fmt.Sprintf("%s/%s of %d: %s", p.Status, p.Reason, p.ObservedGeneration-g.Generation, p.Message); !strings.HasPrefix(got, want) || len(all) < 2 {
+					return fmt.Sprintf("Programmed is %s, want %s", got, want)
+				}
+			}
+			return ""
+		})
+	}
+	said("False/Pending of 0: Not served yet by n2")
+	c.late("n2", errors.New("connection refused"))
+	said("False/Pending of 0: Not served yet by n2: node n2 does not answer")
+	c.mu.Lock()
+	delete(c.behind, "n2")
+	c.mu.Unlock()
+	said("True/Programmed of 0")
+	apitest.QueuesRest(t)
+	c.late("n2", nil)
+	g := &gw.Gateway{}
+	c.get("gateways", "g", g)
+	patch := `{"spec": {"allowedListeners": {"namespaces": {"from": "Same"}}}}`
+	if err := c.group.Patch(types.MergePatchType).Resource("gateways").Namespace("default").Name("g").Body([]byte(patch)).Do(t.Context()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	said("True/Programmed of -1") // of the generation before
+	c.node("n2", corev1.ConditionUnknown)
+	said("True/Programmed of 0")
 }
 
 // TestDocumentedExample: the example of docs/gateway.md is accepted as it stands, and served once its Gateway has an address.

@@ -45,6 +45,7 @@ func (c *Controller) pass(ctx context.Context) (again time.Duration, err error) 
 	}
 	w.begin(func() error { return c.syncSlices(ctx, result.Gateways) })
 	now := metav1.Now()
+	again = c.await(ctx, result.Gateways, now.Time)
 	for _, s := range result.Classes {
 		w.begin(func() error { return c.status(ctx, "gatewayclasses", s.Object, s.Object.Status, s.Status(now)) })
 	}

@@ -42,6 +42,11 @@ func (f *Feed) publish() {
 	}
 	f.table.Store(t)
 	f.engine.Serve(t)
+	for _, s := range f.cfg.Sources {
+		if s.Served != nil {
+			s.Served()
+		}
+	}
 	for _, key := range less {
 		if delete(f.used[key.Service], key); len(f.used[key.Service]) == 0 {
 			delete(f.used, key.Service)

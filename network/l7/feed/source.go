@@ -26,6 +26,8 @@ type Source struct {
 	// nil: there is nothing to keep.
 	Save    func() any
 	Restore func(json.RawMessage) error
+	// Served is called when the engine serves what Derive returned last; nil: nobody is told.
+	Served func()
 }
 
 // contribution is what a Source gave last.

@@ -15,7 +15,7 @@ func (d *derivation) serve() {
 		if g.refused != nil {
 			continue
 		}
-		for _, s := range append([]*source{g.own}, g.sets...) {
+		for _, s := range g.sources() {
 			for _, l := range s.listeners {
 				if l.served() {
 					d.serveListener(l)

@@ -34,6 +34,7 @@ type source struct {
 	meta      *metav1.ObjectMeta
 	gateway   *gateway
 	listeners []*listener
+	lag       string // why it is not said yet that it is programmed; empty: it is, or is not to be
 }
 
 func (s *source) referrer() referrer { return referrer{s.kind, s.meta.Namespace} }

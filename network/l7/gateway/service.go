@@ -107,7 +107,7 @@ func labelValue(name string) string {
 // ports are one for each port and protocol of the listeners that are served.
 func (g *Gateway) ports() []corev1.ServicePort {
 	var ports []corev1.ServicePort
-	for _, s := range append([]*source{g.own}, g.sets...) {
+	for _, s := range g.sources() {
 		for _, l := range s.listeners {
 			p := corev1.ServicePort{Protocol: corev1.ProtocolTCP, Port: l.port}
 			if l.protocol == gw.UDPProtocolType {

@@ -100,7 +100,7 @@ func (g *Gateway) Status(now metav1.Time) gw.GatewayStatus {
 	have, generation := g.Object.Status, g.Object.Generation
 	want := []metav1.Condition{
 		condition(gw.GatewayConditionAccepted, generation, g.accepted()),
-		condition(gw.GatewayConditionProgrammed, generation, g.programmed),
+		g.own.program(have.Conditions, g.programmed),
 		condition(gw.GatewayConditionResolvedRefs, generation, g.resolved),
 	}
 	if g.insecure {
@@ -130,21 +130,21 @@ func (g *Gateway) Status(now metav1.Time) gw.GatewayStatus {
 func (l *listener) conditions(now metav1.Time, gateway verdict) []metav1.Condition {
 	generation := l.meta.Generation
 	conflicted := no(gw.ListenerReasonNoConflicts, "No other listener of the Gateway is like it")
-	programmed := yes(gw.ListenerReasonProgrammed, "Listener is served by every node")
+	served := yes(gw.ListenerReasonProgrammed, "Listener is served by every node")
 	switch {
 	case l.conflict != "":
 		conflicted = yes(gw.ListenerConditionReason(l.conflict), l.accepted.message)
-		programmed = no(gw.ListenerConditionReason(l.conflict), l.accepted.message)
+		served = no(gw.ListenerConditionReason(l.conflict), l.accepted.message)
 	case l.accepted.no:
-		programmed = no(gw.ListenerReasonInvalid, l.accepted.message)
+		served = no(gw.ListenerReasonInvalid, l.accepted.message)
 	case l.broken:
-		programmed = no(gw.ListenerReasonInvalid, l.resolved.message)
+		served = no(gw.ListenerReasonInvalid, l.resolved.message)
 	case gateway.no:
-		programmed = no(gw.ListenerReasonPending, gateway.message)
+		served = no(gw.ListenerReasonPending, gateway.message)
 	}
 	want := []metav1.Condition{
 		condition(gw.ListenerConditionAccepted, generation, l.accepted),
-		condition(gw.ListenerConditionProgrammed, generation, programmed),
+		l.program(l.said, served),
 		condition(gw.ListenerConditionResolvedRefs, generation, l.resolved),
 		condition(gw.ListenerConditionConflicted, generation, conflicted),
 	}
@@ -173,27 +173,35 @@ type ListenerSetStatus struct {
 	set    *setState
 }
 
+// program is its condition Programmed.
+func (s ListenerSetStatus) program(have []metav1.Condition, v verdict) metav1.Condition {
+	if s.set.source == nil {
+		return condition(programmed, s.Object.Generation, v)
+	}
+	return s.set.source.program(have, v)
+}
+
 // Status is what its status becomes at a time.
 func (s ListenerSetStatus) Status(now metav1.Time) gw.ListenerSetStatus {
 	have, generation := s.Object.Status, s.Object.Generation
 	accepted := yes(gw.ListenerSetReasonAccepted, "Listeners are accepted")
-	programmed := yes(gw.ListenerSetReasonProgrammed, "Listeners are served by every node")
+	served := yes(gw.ListenerSetReasonProgrammed, "Listeners are served by every node")
 	gateway := s.set.gateway.outcome.programmed
 	switch {
 	case s.set.source == nil:
 		accepted = no(gw.ListenerSetReasonNotAllowed, "The Gateway does not allow ListenerSets of this namespace: see its spec.allowedListeners")
-		programmed = accepted
+		served = accepted
 	case s.set.gateway.refused != nil:
 		accepted = no(gw.ListenerSetReasonParentNotAccepted, "The Gateway is not accepted: "+s.set.gateway.refused.message)
-		programmed = accepted
+		served = accepted
 	case !s.set.source.serves():
 		accepted = no(gw.ListenerSetReasonListenersNotValid, "No listener can be served: see status.listeners")
-		programmed = accepted
+		served = accepted
 	case gateway.no:
-		programmed = no(gw.ListenerSetReasonPending, gateway.message)
+		served = no(gw.ListenerSetReasonPending, gateway.message)
 	}
 	out := gw.ListenerSetStatus{Conditions: Merge(have.Conditions, []metav1.Condition{
-		condition(gw.ListenerSetConditionAccepted, generation, accepted), condition(gw.ListenerSetConditionProgrammed, generation, programmed),
+		condition(gw.ListenerSetConditionAccepted, generation, accepted), s.program(have.Conditions, served),
 	}, now)}
 	if s.set.source == nil {
 		return out

@@ -44,7 +44,7 @@ func (l *listener) outdated(now time.Time) *verdict {
 
 // Again is how long after a time a certificate begins or ends to be valid, so that a status has to be looked at anew; zero: none does.
 func (g *Gateway) Again(now time.Time) (next time.Duration) {
-	for _, s := range append([]*source{g.own}, g.sets...) {
+	for _, s := range g.sources() {
 		for _, l := range s.listeners {
 			for _, d := range l.dated {
 				for _, at := range []time.Time{d.from, d.until} {

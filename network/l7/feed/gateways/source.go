@@ -6,6 +6,7 @@ package gateways
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/api/announce"
 	"fairlead.dev/fairlead/network/l7/feed"
 	"fairlead.dev/fairlead/network/l7/gateway"
 	"fairlead.dev/fairlead/network/l7/route"
@@ -34,6 +36,9 @@ type Source struct {
 	memory gateway.Memory
 	wanted []types.NamespacedName // ConfigMaps
 	kept   *Saved                 // what the last derivation was made of, or was restored; nil: nothing
+	latest announce.Serving       // what it comes to
+
+	serving atomic.Pointer[announce.Serving] // what the engine serves; nil: nothing yet
 }
 
 // live is what is watched.
@@ -58,7 +63,7 @@ func New() *Source {
 
 // Feed is the Source as a Feed takes it.
 func (s *Source) Feed() feed.Source {
-	return feed.Source{Name: "gateways", Derive: s.derive, Changed: s.changed, Ready: s.ready, Save: s.save, Restore: s.restore}
+	return feed.Source{Name: "gateways", Derive: s.derive, Changed: s.changed, Ready: s.ready, Save: s.save, Restore: s.restore, Served: s.served}
 }
 
 // Run watches objects, once there is something to watch, and the ConfigMaps that they name, until ctx is done.
@@ -103,6 +108,22 @@ func (s *Source) Run(ctx context.Context, objects *gateways.Gateways, configMaps
 	}
 }
 
+// served notes that the engine serves what was derived last.
+func (s *Source) served() {
+	latest := s.latest
+	s.serving.Store(&latest)
+}
+
+// ServeHTTP answers at announce.GatewaysPath.
+func (s *Source) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	var serving announce.Serving
+	if now := s.serving.Load(); now != nil {
+		serving = *now
+	}
+	_ = json.NewEncoder(w).Encode(serving) // whoever asked may have gone
+}
+
 func (s *Source) tell() {
 	select {
 	case s.changed <- struct{}{}:
@@ -122,6 +143,9 @@ func (s *Source) derive(w *world.World, secret func(types.NamespacedName) *corev
 	v.Service = func(n types.NamespacedName) *corev1.Service { svc, _ := w.Service(n); return svc }
 	v.Secret = secret
 	result := gateway.Derive(v, &s.memory)
+	if s.latest = nil; l != nil { // what was kept of an earlier life says nothing of what there is now
+		s.latest = result.Serving()
+	}
 	entries := make(map[route.Point]*route.Entry, 2*len(result.Entries))
 	for at, e := range result.Entries {
 		entries[at] = e

@@ -10,6 +10,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +29,7 @@ import (
 
 	"log/slog"
 
+	"fairlead.dev/fairlead/api/announce"
 	controller "fairlead.dev/fairlead/controller/gateway"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/network/l7/route"
@@ -56,7 +59,8 @@ func TestNodeLearnsOfGateways(t *testing.T) {
 	admin := kubernetes.NewForConfigOrDie(server.ClientConfig())
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	shared := informers.NewSharedInformerFactory(admin, 0)
-	apitest.Control(t, shared, controller.New(admin, server.ClientConfig(), shared, controller.Store{Names: server.CustomNames, AwaitUse: server.AwaitUse, Preset: server.Preset, PresetObject: server.PresetObject}, log).Run)
+	apitest.Control(t, shared, controller.New(admin, server.ClientConfig(), shared, controller.Store{Names: server.CustomNames, AwaitUse: server.AwaitUse, Preset: server.Preset, PresetObject: server.PresetObject},
+		func(context.Context, *corev1.Node) (announce.Serving, error) { return nil, nil }, log).Run)
 
 	cert, key, err := cfg.CA.Issue(pki.Request{CommonName: "system:node:n1", Organizations: []string{"system:nodes"}, Client: true})
 	if err != nil {
@@ -118,6 +122,18 @@ func TestNodeLearnsOfGateways(t *testing.T) {
 		return ""
 	}
 	apitest.Eventually(t, func() string { return serves(source) })
+	said := func() string {
+		w := httptest.NewRecorder()
+		source.ServeHTTP(w, httptest.NewRequest(http.MethodGet, announce.GatewaysPath, nil))
+		return strings.TrimSpace(w.Body.String())
+	}
+	if got := said(); got != "null" {
+		t.Errorf("before the engine has it, the node says that it serves %s", got)
+	}
+	source.served()
+	if got := said(); !strings.Contains(got, `{"generation":1,"names":["http","https"]}`) {
+		t.Errorf("the node says that it serves %s", got)
+	}
 	if _, err := node.CoreV1().Secrets("default").Get(t.Context(), "other", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a Secret that nobody names: %v", err)
 	}
