@@ -53,7 +53,7 @@ var purePackages = []string{
 	"node/life", "node/spec",
 	"network/announce/plan", "network/announce/wire",
 	"network/l7/route", "network/l7/gateway", "network/l7/ingress", "network/l7/service", "network/nft/plan", "network/nft/wire", "network/route/plan", "network/announce/bgp/plan", "controller/bgp/report",
-	"network/l7/htpasswd", "network/l7/http1", "network/l7/proxyproto",
+	"network/l7/htpasswd", "network/l7/http1", "network/l7/http2", "network/l7/proxyproto",
 }
 
 // clients are the rooms of which only some packages may be clients of the API by themselves.

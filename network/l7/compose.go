@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"fairlead.dev/fairlead/network/l7/http1"
+	"fairlead.dev/fairlead/network/l7/http2"
 	"fairlead.dev/fairlead/network/l7/route"
 )
 
@@ -123,10 +124,37 @@ func (l *lane) composeAnswer(b, from []byte, s *session) []byte {
 	return append(append(b, s.target.response.lines...), "\r\n"...)
 }
 
+// composeFields appends the fields of an answer as a client of HTTP/2 gets them.
+func (l *lane) composeFields(b, from []byte, s *session) []byte {
+	r := &l.response
+	b = http2.AppendStatus(b, r.Status)
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		if f.Kind != http1.Hop && f.Kind != http1.Encoding && !dropped(s.target.response.drop, f.Name(from)) &&
+			!(r.Length == 0 && http1.EqualFold(f.Name(from), "trailer")) {
+			b = http2.AppendField(b, text(f.Name(from)), f.Value(from))
+		}
+	}
+	if !r.Server {
+		b = http2.AppendField(b, "server", "fairlead")
+	}
+	if !r.Date {
+		b = l.dated(b)
+	}
+	return append(b, s.target.response.block...)
+}
+
+// dated appends the field Date.
+func (l *lane) dated(b []byte) []byte {
+	line := l.date.at(l.now)
+	return http2.AppendField(b, "date", line[len("Date: "):len(line)-len("\r\n")])
+}
+
 // edits are changes of a head as a lane makes them: the names that go, in lower case, and the lines that come.
 type edits struct {
 	drop  []string
 	lines []byte
+	block []byte // as lines, in HTTP/2
 }
 
 // own are the names that a lane writes, or that say how messages are framed: who edits them needs net/http.
@@ -162,6 +190,7 @@ func editsOf(list ...route.HeaderEdit) (e edits, ok bool) {
 	for _, name := range order {
 		for _, v := range h[name] {
 			e.lines = append(e.lines, name+": "+v+"\r\n"...)
+			e.block = http2.AppendField(e.block, name, v)
 		}
 		delete(h, name)
 	}

@@ -165,7 +165,7 @@ func (e *Engine) beginTLS(c *connection, entry *route.Entry) (handedOn bool) {
 	c.secure, c.shown = true, secure.ConnectionState().PeerCertificates
 	switch {
 	case c.listener.Hosts == nil:
-	case secure.ConnectionState().NegotiatedProtocol == "h2" || e.noLanes:
+	case e.noLanes:
 		return e.queue.put(secure)
 	default:
 		e.ride(c, secure)

@@ -57,6 +57,7 @@ type Engine struct {
 	noLanes bool // everything is net/http's, for tests that compare
 	http    *http.Server
 	queue   *queue // of connections for http
+	errands sync.WaitGroup
 
 	most    int // descriptor of a connection that is accepted
 	each    int // connections of a client
@@ -171,6 +172,10 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 			<-l.stopped
 		}
 	}
+	select {
+	case <-e.errandsDone(): // all were answered or cancelled
+	case <-ctx.Done():
+	}
 	e.mu.Lock()
 	for c := range e.open {
 		_ = c.Close()
@@ -178,6 +183,16 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.mu.Unlock()
 	e.queue.Close()
 	return err
+}
+
+// errandsDone is closed when no errand runs. There are no lanes any more.
+func (e *Engine) errandsDone() <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		e.errands.Wait()
+		close(done)
+	}()
+	return done
 }
 
 // idle is closed when no connection is open besides http's, or with ctx.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"fairlead.dev/fairlead/network/l7/http2"
 )
 
 // finish is after an answer's last byte.
@@ -24,6 +26,10 @@ func (s *session) rested() {
 	l := s.lane
 	s.hard, s.attempt, s.deadline = 0, 0, 0
 	s.rule, s.plan, s.target, s.line = nil, nil, nil, nil
+	if s.stream != nil {
+		s.stream.settle()
+		return
+	}
 	s.phase = reading
 	if s.last {
 		s.phase = ending
@@ -56,6 +62,10 @@ func (s *session) account(endpoint string) {
 
 // fail answers the request with a status and a sentence.
 func (s *session) fail(status int, sentence string) {
+	if s.stream != nil {
+		s.stream.fail(status, sentence)
+		return
+	}
 	l := s.lane
 	b := append(l.out[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
@@ -87,6 +97,10 @@ func (s *session) fail(status int, sentence string) {
 
 // abort ends the connection in the middle of a request, so that the client does not take what it has for the whole.
 func (s *session) abort(status int) {
+	if s.stream != nil {
+		s.stream.reset(http2.InternalError, status)
+		return
+	}
 	s.leave()
 	if s.plan != nil {
 		s.status = status

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/l7/http1"
+	"fairlead.dev/fairlead/network/l7/http2"
 	"fairlead.dev/fairlead/network/l7/route"
 	"fairlead.dev/fairlead/network/l7/upstream"
 )
@@ -61,10 +62,21 @@ type lane struct {
 	before   []*session // room for the next again
 	size     atomic.Int32
 
+	fields     http2.Head // of a request, or its trailers
+	fieldBlock []byte     // of the answer that is written next
+	framed     []byte     // what was read last of a connection of HTTP/2
+	slabs      [][]byte   // buffers of muxHeld
+	streams    []*stream  // for the next requests
+	dirty      []*mux     // that have something to write
+	fed        []*stream  // that were sent a part of a body
+	turn       []*stream  // room for those that are gone through
+	resuming   []*stream  // as turn
+
 	mu       sync.Mutex
 	wishes   []func() // of others, that the lane does
 	stopping bool
 	cutting  bool
+	ended    bool
 	stopped  chan struct{}
 }
 
@@ -129,6 +141,20 @@ func (l *lane) do(wish func()) bool {
 	return true
 }
 
+// post has the lane do something on behalf of what it serves; false if it has ended.
+func (l *lane) post(wish func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return false
+	}
+	l.wishes = append(l.wishes, wish)
+	if len(l.wishes) == 1 {
+		l.call()
+	}
+	return true
+}
+
 // watch begins to serve a connection.
 func (l *lane) watch(s *session) {
 	if err := l.add(&s.end); err != nil {
@@ -173,13 +199,19 @@ func (l *lane) run() {
 		turn := l.again
 		l.again = l.before[:0]
 		for _, s := range turn {
-			if s.fd >= 0 {
+			if s.fd >= 0 || s.stream != nil {
 				l.guarded(&s.end, s.happened)
 			}
 		}
 		clear(turn)
 		l.before = turn
 		l.tend()
+		for i := 0; i < len(l.dirty); i++ { // it may become longer
+			m := l.dirty[i]
+			l.guarded(&m.end, m.settle)
+		}
+		clear(l.dirty)
+		l.dirty = l.dirty[:0]
 	}
 	for _, at := range l.ends {
 		if at != nil {
@@ -188,6 +220,7 @@ func (l *lane) run() {
 	}
 	l.mu.Lock() // nobody calls it meanwhile
 	defer l.mu.Unlock()
+	l.ended = true
 	_, _ = l.poller.Close(), unix.Close(l.wake)
 	close(l.stopped)
 }
@@ -232,6 +265,10 @@ func (l *lane) called() bool {
 		case !stopping:
 			return false
 		case at == nil || at.session == nil || at.wire != nil:
+		case at.session.mux != nil && cutting:
+			at.session.mux.sever()
+		case at.session.mux != nil:
+			at.session.mux.drain()
 		case cutting:
 			at.session.abort(http.StatusServiceUnavailable)
 		case at.session.phase == reading && len(at.session.in) == 0:
@@ -275,7 +312,11 @@ func (l *lane) guarded(at *end, f func()) {
 			return
 		}
 		l.e.log.Error("a connection was given up", "panic", mistake, "stack", string(debug.Stack()))
-		if s := at.session; s != nil {
+		if s := at.session; s != nil && s.stream != nil && s.stream.of != nil {
+			s.stream.of.destroy()
+		} else if s != nil && s.mux != nil {
+			s.mux.destroy()
+		} else if s != nil {
 			if s.wire != nil {
 				l.drop(&s.wire.end)
 			}
@@ -326,7 +367,9 @@ func (l *lane) tend() {
 			if at == nil || at.wire != nil || at.session == nil {
 				continue
 			}
-			if s := at.session; s.deadline != 0 && s.deadline <= now {
+			if s := at.session; s.mux != nil {
+				l.guarded(at, func() { s.mux.tend(now) })
+			} else if s.deadline != 0 && s.deadline <= now {
 				s.late()
 			} else {
 				l.at(s.deadline)
@@ -352,35 +395,4 @@ func (l *lane) tend() {
 			l.kept[e] = list[:n]
 		}
 	}
-}
-
-// buffer returns one for a head, empty.
-func (l *lane) buffer() []byte {
-	if n := len(l.spare); n > 0 {
-		b := l.spare[n-1]
-		l.spare = l.spare[:n-1]
-		return b
-	}
-	return make([]byte, 0, headSize)
-}
-
-// giveBack is when a buffer is not needed any more.
-func (l *lane) giveBack(b []byte) {
-	if cap(b) == headSize && len(l.spare) < 1024 {
-		l.spare = append(l.spare, b[:0])
-	}
-}
-
-// dateLine is the Date field of this second.
-type dateLine struct {
-	second int64
-	text   []byte
-}
-
-func (d *dateLine) at(now time.Time) []byte {
-	if s := now.Unix(); s != d.second {
-		d.second = s
-		d.text = append(now.UTC().AppendFormat(append(d.text[:0], "Date: "...), "Mon, 02 Jan 2006 15:04:05 GMT"), "\r\n"...)
-	}
-	return d.text
 }

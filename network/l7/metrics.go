@@ -25,7 +25,7 @@ type metrics struct {
 	retries    prometheus.Counter
 	handshakes prometheus.Counter
 	inFlight   prometheus.Gauge
-	handed     atomic.Int64 // connections from lanes to net/http
+	handed     atomic.Int64 // connections from lanes to net/http, and streams
 
 	mu      sync.Mutex
 	counted sync.Map // counterKey -> *counters

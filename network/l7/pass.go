@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/network/l7/http1"
+	"fairlead.dev/fairlead/network/l7/http2"
 	"fairlead.dev/fairlead/network/l7/route"
 	"fairlead.dev/fairlead/network/l7/upstream"
 )
@@ -117,13 +118,20 @@ func (s *session) note(r *http1.Request) *entry {
 	agent, _ := s.lane.Header("User-Agent")
 	line := &entry{
 		Time: s.begun.UTC(), Client: s.conn.client.String(), Method: string(r.Method), Scheme: schemeOf(s.conn), Host: string(r.Host),
-		URI: string(r.Path), Proto: "HTTP/1.1", Agent: string([]byte(agent)), Rule: s.rule.Source.String(), Service: s.target.Service.String(),
+		URI: string(r.Path), Proto: s.proto(), Agent: string([]byte(agent)), Rule: s.rule.Source.String(), Service: s.target.Service.String(),
 		ID: string(r.ID),
 	}
 	if r.HasQuery {
 		line.URI += "?" + string(r.Query)
 	}
 	return line
+}
+
+func (s *session) proto() string {
+	if s.stream != nil {
+		return "HTTP/2.0"
+	}
+	return "HTTP/1.1"
 }
 
 // next tries the next endpoint.
@@ -277,6 +285,8 @@ func (s *session) late() {
 		s.fail(http.StatusGatewayTimeout, "Service "+s.target.Service.String()+" took too long to take the request")
 	case s.phase == relaying:
 		s.abort(http.StatusGatewayTimeout)
+	case s.stream != nil:
+		s.stream.reset(http2.Cancel, statusClientGone)
 	default:
 		s.close()
 	}

@@ -1,12 +1,14 @@
 package l7
 
 import (
+	"bytes"
 	"crypto/tls"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"fairlead.dev/fairlead/network/l7/http1"
+	"fairlead.dev/fairlead/network/l7/http2"
 	"fairlead.dev/fairlead/network/l7/route"
 	"fairlead.dev/fairlead/network/l7/upstream"
 )
@@ -26,14 +28,16 @@ const (
 // session is a client's connection in a lane, with the request that is under way.
 type session struct {
 	end
-	lane  *lane
-	conn  *connection
-	tls   *tls.Conn // nil: plain
-	phase phase
-	in    []byte // what was read of the client; nil: no buffer is needed
-	used  int    // of it, by the request under way
-	out   []byte // for the client's socket, which had no room
-	lines []byte // that every request gets on its way
+	lane   *lane
+	conn   *connection
+	tls    *tls.Conn // nil: plain
+	phase  phase
+	mux    *mux    // of a connection of HTTP/2, which is not at any phase
+	stream *stream // of HTTP/2, whose request this is; nil: the connection's own
+	in     []byte  // what was read of the client; nil: no buffer is needed
+	used   int     // of it, by the request under way
+	out    []byte  // for the client's socket, which had no room
+	lines  []byte  // that every request gets on its way
 
 	rule     *route.Rule
 	plan     *plan
@@ -72,11 +76,23 @@ func (s *session) begin() {
 		s.in, s.conn.before = append(s.lane.buffer(), s.conn.before...), nil
 	}
 	s.readable = true
+	if s.tls != nil && s.tls.ConnectionState().NegotiatedProtocol == "h2" {
+		s.multiplex(nil)
+		return
+	}
 	s.readHead()
 }
 
 // happened goes on with what waited for the client's socket.
 func (s *session) happened() {
+	switch {
+	case s.mux != nil:
+		s.mux.woken()
+		return
+	case s.stream != nil:
+		s.stream.goOn()
+		return
+	}
 	if len(s.out) > 0 && s.writable && !s.flush() {
 		s.abort(statusClientGone)
 		return
@@ -100,10 +116,21 @@ func (s *session) happened() {
 }
 
 // canRead reports whether a read may give something. What TLS holds back, its socket does not tell.
-func (s *session) canRead() bool { return s.readable || s.tls != nil }
+func (s *session) canRead() bool {
+	if s.stream != nil {
+		return len(s.stream.data) > 0
+	}
+	return s.readable || s.tls != nil
+}
+
+// full reports whether the client has yet to take what it was sent.
+func (s *session) full() bool { return len(s.out) > 0 || s.stream != nil && s.stream.of.full() }
 
 // read reads from the client; 0 with ok is nothing yet, and not ok the end.
 func (s *session) read(b []byte) (n int, ok bool) {
+	if s.stream != nil {
+		return s.stream.take(b), true
+	}
 	if s.tls == nil {
 		return s.end.read(b)
 	}
@@ -178,6 +205,13 @@ func (s *session) readHead() {
 			s.request()
 			continue
 		case http1.Odd:
+			if s.begun.IsZero() && s.tls == nil && (bytes.HasPrefix(s.in, preface) || bytes.HasPrefix(preface, s.in)) {
+				before := s.in
+				s.in = nil
+				s.multiplex(before)
+				s.lane.giveBack(before)
+				return
+			}
 			s.handOver()
 			return
 		}
@@ -204,6 +238,8 @@ func (s *session) readHead() {
 	}
 }
 
+var preface = []byte(http2.Preface)
+
 // rest is when nothing is to be read: of a client at rest no buffer is held.
 func (s *session) rest() {
 	if len(s.in) > 0 {
@@ -219,6 +255,10 @@ func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // handOver gives the connection to net/http, as if nothing had been read of it.
 func (s *session) handOver() {
+	if s.stream != nil {
+		s.stream.handOver()
+		return
+	}
 	l := s.lane
 	l.ends[s.fd] = nil
 	unwatch(l.epoll, s.fd)

@@ -175,13 +175,17 @@ func (s *session) pumpUp() {
 // read passes on what the endpoint has answered.
 func (w *wire) read() {
 	s, l := w.end.session, w.lane
-	for turn := 0; s != nil && s.wire == w && w.readable && len(s.out) == 0; turn++ {
+	for turn := 0; s != nil && s.wire == w && w.readable && !s.full(); turn++ {
 		if turn == fair {
 			l.again = append(l.again, s)
 			break
 		}
 		had := copy(l.in, w.part)
-		n, ok := w.end.read(l.in[had:])
+		room := l.in[had:]
+		if s.stream != nil {
+			room = room[:min(len(room), s.stream.fits())]
+		}
+		n, ok := w.end.read(room)
 		if n == 0 && ok {
 			break
 		}
@@ -206,6 +210,9 @@ func (s *session) cut() {
 	case s.phase == waiting:
 		s.broken(false)
 	case s.body == http1.UntilClose:
+		if s.stream != nil {
+			s.stream.say(nil, true)
+		}
 		s.finish()
 	default:
 		s.abort(http.StatusBadGateway)
@@ -237,6 +244,10 @@ func (s *session) answer(b []byte) {
 	if s.upload > 0 || r.Length == http1.UntilClose {
 		s.last = true // the client's next request could not be told from the rest of this one
 	}
+	if s.stream != nil {
+		s.stream.answered(b)
+		return
+	}
 	l.out = l.composeAnswer(l.out[:0], b, s)
 	n, done, ok := s.measure(b[r.Size:])
 	l.out = append(l.out, b[r.Size:r.Size+n]...)
@@ -261,6 +272,10 @@ func (s *session) measure(b []byte) (n int, done, ok bool) {
 
 // passOn passes a part of the body on.
 func (s *session) passOn(b []byte) {
+	if s.stream != nil {
+		s.stream.passOn(b)
+		return
+	}
 	n, done, ok := s.measure(b)
 	s.wire.keep = s.wire.keep && n == len(b)
 	s.bytes += int64(n)
@@ -291,7 +306,7 @@ func (s *session) consume() {
 func (s *session) progress() {
 	t := &s.plan.Timeouts
 	switch {
-	case len(s.out) > 0:
+	case s.full():
 		s.until(idleTimeout) // the client does not read
 	case s.upload > 0 && len(s.wire.out) == 0:
 		s.until(headTimeout) // the client does not send

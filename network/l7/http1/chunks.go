@@ -6,6 +6,8 @@ type Chunks struct {
 	digits int   // of the size that is being read
 	left   int64 // of the chunk
 	extra  int   // bytes of extensions and trailers, which are bounded
+
+	trailers []byte // lines, of a body of which Next was asked
 }
 
 type chunkState uint8
@@ -45,6 +47,43 @@ func (c *Chunks) Scan(b []byte) (n int, done, ok bool) {
 		n++
 	}
 	return n, c.state == ended, true
+}
+
+// Next takes the next data out of some bytes of the body, of which n are the body's until its end. It is done after the last of them,
+// and not ok if they are no chunked body.
+func (c *Chunks) Next(b []byte) (data []byte, n int, done, ok bool) {
+	for n < len(b) && c.state != ended {
+		if c.state == inData {
+			part := min(c.left, int64(len(b)-n))
+			if c.left -= part; c.left == 0 {
+				c.state = inDataEnd
+			}
+			return b[n : n+int(part)], n + int(part), false, true
+		}
+		if c.state == inTrailerRow || c.state == inTrailerLF || c.state == inTrailer && b[n] != '\r' {
+			c.trailers = append(c.trailers, b[n])
+		}
+		if !c.step(b[n]) {
+			return nil, n, false, false
+		}
+		n++
+	}
+	return nil, n, c.state == ended, true
+}
+
+// Trailers calls f with each field after the body's data, when that is done; false if these are no fields.
+func (c *Chunks) Trailers(f func(name, value []byte)) (ok bool) {
+	for at := 0; at < len(c.trailers); {
+		t, v := next(c.trailers, at)
+		if v != Whole {
+			return false
+		}
+		if t.Kind == EndToEnd {
+			f(t.Name(c.trailers), t.Value(c.trailers))
+		}
+		at = t.End
+	}
+	return true
 }
 
 // step follows one byte that is not data.

@@ -174,8 +174,51 @@ func sameChunks(t *testing.T, b []byte) {
 		}
 	}
 	from := bufio.NewReaderSize(bytes.NewReader(b[:n]), len(b)+1)
-	if _, err := io.ReadAll(httputil.NewChunkedReader(from)); err != nil {
+	want, err := io.ReadAll(httputil.NewChunkedReader(from))
+	if err != nil {
 		t.Fatalf("%q: net/http says %v", b[:n], err)
+	}
+	if got := dataOf(t, b[:n], len(b)); !bytes.Equal(got, want) {
+		t.Fatalf("%q: the data is %q, net/http reads %q", b[:n], got, want)
+	}
+	dataOf(t, b[:n], 1)
+}
+
+// dataOf is a chunked body's data, which comes in parts.
+func dataOf(t *testing.T, b []byte, part int) (all []byte) {
+	t.Helper()
+	var c Chunks
+	for len(b) > 0 {
+		data, n, done, ok := c.Next(b[:min(part, len(b))])
+		if !ok || n == 0 || done != (n == len(b) && len(data) == 0) {
+			t.Fatalf("%q: %q of %d bytes, done %v, ok %v", b, data, n, done, ok)
+		}
+		all, b = append(all, data...), b[n:]
+	}
+	return all
+}
+
+// TestTrailers: fields after a chunked body are found, but for those about messages and connections.
+func TestTrailers(t *testing.T) {
+	for text, want := range map[string]string{
+		"0\r\n\r\n": "", "3\r\nabc\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\nConnection: x\r\nY:z \r\n\r\n": "X-Sum=1 Y=z ",
+	} {
+		for _, part := range []int{1, 100} {
+			var c Chunks
+			for b := []byte(text); len(b) > 0; {
+				_, n, _, _ := c.Next(b[:min(part, len(b))])
+				b = b[n:]
+			}
+			got := ""
+			if ok := c.Trailers(func(name, value []byte) { got += string(name) + "=" + string(value) + " " }); !ok || got != want {
+				t.Errorf("%q: %q, %v", text, got, ok)
+			}
+		}
+	}
+	var c Chunks
+	_, _, _, _ = c.Next([]byte("0\r\n folded\r\n\r\n"))
+	if c.Trailers(func(_, _ []byte) {}) {
+		t.Error("what is no field is read")
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 	Server                    // of an answer
 	Date                      // of an answer
 	connection                // Connection: a Hop that is read
-	encoding                  // Transfer-Encoding
+	Encoding                  // Transfer-Encoding
 	strange                   // makes a request Odd
 	inAnswersOnly             // as strange, but a Hop in answers
 	claim                     // of a request about its client: a Hop; in answers it means nothing
@@ -49,7 +49,7 @@ const mostFields = 100
 // known are the fields that mean something here, in lower case, by their length.
 var known = byLength(map[string]Kind{
 	"host": Host, "content-length": Length, "x-request-id": ID, "server": Server, "date": Date,
-	"connection": connection, "transfer-encoding": encoding,
+	"connection": connection, "transfer-encoding": Encoding,
 	"keep-alive": Hop, "proxy-connection": Hop, "proxy-authenticate": Hop, "proxy-authorization": Hop,
 	"forwarded": claim, "x-forwarded-for": claim, "x-forwarded-host": claim, "x-forwarded-port": claim, "x-forwarded-proto": claim,
 	"x-forwarded-scheme": claim, "x-real-ip": claim, "x-original-forwarded-for": claim,

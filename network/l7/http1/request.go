@@ -98,7 +98,7 @@ func (r *Request) note(kind Kind, text []byte) (Kind, bool) {
 	case connection:
 		r.Close = r.Close || EqualFold(text, "close")
 		return Hop, EqualFold(text, "close") || EqualFold(text, "keep-alive")
-	case encoding, strange, inAnswersOnly:
+	case Encoding, strange, inAnswersOnly:
 		return kind, false
 	case claim:
 		return Hop, true

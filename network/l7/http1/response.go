@@ -57,7 +57,7 @@ func (r *Response) framed(head bool) Verdict {
 		return Odd
 	case r.Status == 204 && r.Length != UntilClose:
 		for i := range r.Fields {
-			if f := &r.Fields[i]; f.Kind == Length || f.Kind == encoding {
+			if f := &r.Fields[i]; f.Kind == Length || f.Kind == Encoding {
 				f.Kind = Hop // it has no business there (RFC 9110, 8.6)
 			}
 		}
@@ -96,7 +96,7 @@ func (r *Response) note(kind Kind, text []byte) (Kind, bool) {
 			return kind, false // two that say the same are left to nobody's reading
 		}
 		r.Length = n
-	case encoding:
+	case Encoding:
 		if r.Length != UntilClose || !EqualFold(text, "chunked") {
 			return kind, false
 		}
