@@ -13,6 +13,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/registry/generic"
@@ -67,6 +68,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(networkingv1.GroupName, b.networking()),
 		groupInfo(rbacv1.GroupName, b.rbac()),
 		groupInfo(certificatesv1.GroupName, b.certificates()),
+		groupInfo(storagev1.GroupName, b.storage()),
 		ownGroupInfo(b.own()),
 	}
 	return groups, b.err

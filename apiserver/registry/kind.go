@@ -64,8 +64,8 @@ type kind[T object] struct {
 	columns []metav1.TableColumnDefinition
 	row     func(obj T) []any
 
-	// print makes the rows of one object where row and columns are nil: what upstream prints.
-	print func(obj T) (*metav1.Table, error)
+	// print makes a row for each object where row and columns are nil: what upstream prints. Of no objects it gives the columns.
+	print func(objs []T) (*metav1.Table, error)
 
 	// declared says how upstream's declarative validation is asked, which adds to validate; nil: it is not.
 	declared func(ctx context.Context, obj, old T) rest.DeclarativeValidationConfig

@@ -22,23 +22,23 @@ type table[T object] struct{ kind *kind[T] }
 
 // ConvertToTable returns one row for obj, or one for each item when obj is a list.
 func (t table[T]) ConvertToTable(_ context.Context, obj, options runtime.Object) (*metav1.Table, error) {
-	result := &metav1.Table{}
-	add := func(item runtime.Object) error {
-		o, ok := item.(T)
-		if !ok {
-			return fmt.Errorf("%s: a %T has no columns", t.kind.resource(), item)
-		}
-		return t.add(result, o)
-	}
-	var err error
-	if meta.IsListType(obj) {
-		result.Rows = make([]metav1.TableRow, 0, meta.LenList(obj))
-		err = meta.EachListItem(obj, add)
-	} else {
-		err = add(obj)
-	}
+	objs, err := t.objects(obj)
 	if err != nil {
 		return nil, err
+	}
+	result := &metav1.Table{ColumnDefinitions: t.kind.columns}
+	if t.kind.print != nil {
+		if result, err = t.kind.print(objs); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.kind.resource(), err)
+		}
+	} else {
+		result.Rows = make([]metav1.TableRow, 0, len(objs))
+		for _, o := range objs {
+			result.Rows = append(result.Rows, metav1.TableRow{Cells: t.kind.row(o)})
+		}
+	}
+	for i, o := range objs {
+		result.Rows[i].Object = runtime.RawExtension{Object: o}
 	}
 	if list, err := meta.ListAccessor(obj); err == nil {
 		result.ResourceVersion = list.GetResourceVersion()
@@ -49,43 +49,27 @@ func (t table[T]) ConvertToTable(_ context.Context, obj, options runtime.Object)
 	}
 	if o, ok := options.(*metav1.TableOptions); ok && o.NoHeaders {
 		result.ColumnDefinitions = nil
-	} else {
-		result.ColumnDefinitions = t.columns(result)
 	}
 	return result, nil
 }
 
-// add appends the row of an object, or the rows that upstream prints for it.
-func (t table[T]) add(result *metav1.Table, obj T) error {
-	if t.kind.print == nil {
-		result.Rows = append(result.Rows, metav1.TableRow{Cells: t.kind.row(obj), Object: runtime.RawExtension{Object: obj}})
+// objects are obj, or the items of a list.
+func (t table[T]) objects(obj runtime.Object) ([]T, error) {
+	var objs []T
+	add := func(item runtime.Object) error {
+		o, ok := item.(T)
+		if !ok {
+			return fmt.Errorf("%s: a %T has no columns", t.kind.resource(), item)
+		}
+		objs = append(objs, o)
 		return nil
 	}
-	printed, err := t.kind.print(obj)
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", t.kind.resource(), obj.GetName(), err)
+	if !meta.IsListType(obj) {
+		err := add(obj)
+		return objs, err
 	}
-	for _, row := range printed.Rows {
-		row.Object = runtime.RawExtension{Object: obj}
-		result.Rows = append(result.Rows, row)
-	}
-	result.ColumnDefinitions = printed.ColumnDefinitions
-	return nil
-}
-
-// columns are those of the kind; where upstream prints it, those of the rows that are there, or of an empty object's.
-func (t table[T]) columns(result *metav1.Table) []metav1.TableColumnDefinition {
-	if t.kind.print == nil {
-		return t.kind.columns
-	}
-	if result.ColumnDefinitions != nil {
-		return result.ColumnDefinitions
-	}
-	printed, err := t.kind.print(t.kind.new())
-	if err != nil {
-		return nil
-	}
-	return printed.ColumnDefinitions
+	objs = make([]T, 0, meta.LenList(obj))
+	return objs, meta.EachListItem(obj, add)
 }
 
 // name, column, wide and age define columns: the object's name, a column of every listing, one of "-o wide" only,

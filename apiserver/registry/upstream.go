@@ -12,6 +12,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	certificates "k8s.io/kubernetes/pkg/apis/certificates/v1"
 	rbac "k8s.io/kubernetes/pkg/apis/rbac/v1"
+	storage "k8s.io/kubernetes/pkg/apis/storage/v1"
 	"k8s.io/kubernetes/pkg/printers"
 	printersinternal "k8s.io/kubernetes/pkg/printers/internalversion"
 )
@@ -40,6 +41,7 @@ func addUpstream(s *runtime.Scheme) error {
 	for _, add := range []func(*runtime.Scheme) error{
 		rbac.RegisterDefaults, rbac.RegisterValidations,
 		certificates.RegisterDefaults, certificates.RegisterValidations,
+		storage.RegisterDefaults, storage.RegisterValidations,
 	} {
 		if err := add(s); err != nil {
 			return err
@@ -77,7 +79,7 @@ func adopt[T object, I runtime.Object](f foreign[T, I], k kind[T]) *kind[T] {
 		k.warn = f.warn
 	}
 	switch {
-	case k.row != nil:
+	case k.row != nil || k.print != nil:
 	case f.plain:
 		k.print = plainly[T](k.resource())
 	default:
@@ -175,18 +177,34 @@ var printer = sync.OnceValue(func() *printers.HumanReadableGenerator {
 	return printers.NewTableGenerator().With(printersinternal.AddHandlers)
 })
 
-func (f foreign[T, I]) print(obj T) (*metav1.Table, error) {
-	i := f.new()
-	if err := f.in(obj, i, nil); err != nil {
+func (f foreign[T, I]) print(objs []T) (*metav1.Table, error) {
+	table, err := printer().GenerateTable(f.new(), printers.GenerateOptions{Wide: true})
+	if err != nil {
 		return nil, err
 	}
-	return printer().GenerateTable(i, printers.GenerateOptions{Wide: true})
+	table.Rows = make([]metav1.TableRow, 0, len(objs))
+	for _, obj := range objs {
+		i := f.new()
+		if err := f.in(obj, i, nil); err != nil {
+			return nil, err
+		}
+		row, err := printer().GenerateTable(i, printers.GenerateOptions{NoHeaders: true, Wide: true})
+		if err != nil {
+			return nil, err
+		}
+		table.Rows = append(table.Rows, row.Rows...)
+	}
+	return table, nil
 }
 
 // plainly prints what upstream prints of kinds that it has no columns for.
-func plainly[T object](of schema.GroupResource) func(T) (*metav1.Table, error) {
+func plainly[T object](of schema.GroupResource) func([]T) (*metav1.Table, error) {
 	convertor := rest.NewDefaultTableConvertor(of)
-	return func(obj T) (*metav1.Table, error) {
-		return convertor.ConvertToTable(context.Background(), obj, nil)
+	return func(objs []T) (*metav1.Table, error) {
+		list := &metav1.List{}
+		for _, obj := range objs {
+			list.Items = append(list.Items, runtime.RawExtension{Object: obj})
+		}
+		return convertor.ConvertToTable(context.Background(), list, nil)
 	}
 }
