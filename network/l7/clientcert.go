@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"fairlead.dev/fairlead/network/l7/route"
 )
@@ -29,7 +31,7 @@ func (x *exchange) certified() bool {
 	var err error
 	if len(shown) > 0 {
 		said = "SUCCESS"
-		if err = verify(shown, a); err != nil {
+		if err = x.conn.verified.verify(shown, a, time.Now()); err != nil {
 			said = "FAILED:" + err.Error()
 		}
 	}
@@ -69,22 +71,68 @@ func (x *exchange) uncertified(a *route.CertificateAuth, err error) {
 	}
 }
 
-// verify checks a certificate, which may come with authorities of its own.
-func verify(shown []*x509.Certificate, a *route.CertificateAuth) error {
-	options := x509.VerifyOptions{Roots: a.CAs, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+// verified is what came of looking at the certificates that a client has shown on a connection, which costs as much as many requests:
+// once for all requests, and for each set of authorities. A Secret that changes makes another set.
+type verified struct {
+	mu sync.Mutex // requests of HTTP/2 come at once
+	of map[authorities]outcome
+}
+
+type authorities struct {
+	cas   *x509.CertPool
+	depth int
+}
+
+// outcome is good until a time: a certificate may expire while its connection is open, or begin to be valid.
+type outcome struct {
+	err   error
+	until time.Time
+}
+
+// refusedFor is how long a certificate that was refused is not looked at again.
+const refusedFor = time.Minute
+
+func (v *verified) verify(shown []*x509.Certificate, a *route.CertificateAuth, now time.Time) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	by := authorities{a.CAs, a.Depth}
+	have, known := v.of[by]
+	if !known || !now.Before(have.until) {
+		have.until, have.err = verify(shown, a, now)
+		if have.err != nil {
+			have.until = now.Add(refusedFor)
+		}
+		if v.of == nil {
+			v.of = map[authorities]outcome{}
+		}
+		v.of[by] = have
+	}
+	return have.err
+}
+
+// verify checks a certificate, which may come with authorities of its own, and tells until when it stays good.
+func verify(shown []*x509.Certificate, a *route.CertificateAuth, now time.Time) (until time.Time, err error) {
+	options := x509.VerifyOptions{Roots: a.CAs, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: now}
 	for _, c := range shown[1:] {
 		options.Intermediates.AddCert(c)
 	}
 	chains, err := shown[0].Verify(options)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	for _, chain := range chains {
-		if len(chain)-2 <= a.Depth {
-			return nil
+		if len(chain)-2 > a.Depth {
+			continue
+		}
+		end := slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
+		if end.After(until) {
+			until = end
 		}
 	}
-	return errors.New("certificate chain too long")
+	if until.IsZero() {
+		return until, errors.New("certificate chain too long")
+	}
+	return until, nil
 }
 
 // headerText is a text as a header may have it: what a certificate says may have any character.

@@ -28,6 +28,7 @@ type connection struct {
 	listener *route.Listener
 	asked    bool                // for a certificate
 	shown    []*x509.Certificate // by the client, its own first
+	verified *verified           // what came of looking at them
 	seat     *seat
 }
 
@@ -143,13 +144,13 @@ func (e *Engine) beginTLS(c *connection, entry *route.Entry) (handedOn bool) {
 			e.log.Debug("a connection does not begin with TLS", "client", c.client, "err", err)
 			return false
 		}
-		l := listenerFor(entry, strings.ToLower(hello.ServerName))
+		l := e.table.Load().listener(entry, strings.ToLower(hello.ServerName))
 		if l == nil {
 			return false
 		}
 		if l.TLS == nil {
 			sni := strings.ToLower(hello.ServerName)
-			e.stream(c, streamFor(l, sni), sni)
+			e.stream(c, e.table.Load().stream(l, sni), sni)
 			return false
 		}
 	}
@@ -162,7 +163,7 @@ func (e *Engine) beginTLS(c *connection, entry *route.Entry) (handedOn bool) {
 		return false
 	}
 	_ = c.SetDeadline(time.Time{})
-	c.secure, c.shown = true, secure.ConnectionState().PeerCertificates
+	c.secure, c.shown, c.verified = true, secure.ConnectionState().PeerCertificates, &verified{}
 	switch {
 	case c.listener.Hosts == nil:
 	case e.noLanes:
@@ -171,26 +172,8 @@ func (e *Engine) beginTLS(c *connection, entry *route.Entry) (handedOn bool) {
 		e.ride(c, secure)
 		return true
 	}
-	e.stream(&connection{seat: c.seat, Conn: secure, point: c.point, client: c.client, secure: true, sni: c.sni}, streamFor(c.listener, c.sni), c.sni)
+	e.stream(&connection{seat: c.seat, Conn: secure, point: c.point, client: c.client, secure: true, sni: c.sni}, e.table.Load().stream(c.listener, c.sni), c.sni)
 	return false
-}
-
-func passesThrough(entry *route.Entry) bool {
-	for _, l := range entry.Listeners {
-		if l.TLS == nil {
-			return true
-		}
-	}
-	return false
-}
-
-func streamFor(l *route.Listener, sni string) *route.Stream {
-	for i := range l.Streams {
-		if route.Covers(l.Streams[i].Hostname, sni) {
-			return &l.Streams[i]
-		}
-	}
-	return nil
 }
 
 func trusted(list []netip.Prefix, a netip.Addr) bool {

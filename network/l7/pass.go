@@ -65,7 +65,7 @@ func (s *session) request() {
 		s.handOver()
 		return
 	}
-	listener := listenerFor(entry, host)
+	listener := now.listener(entry, host)
 	if listener == nil || listener.Hosts == nil || s.misdirected(listener) {
 		s.handOver()
 		return

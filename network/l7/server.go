@@ -145,7 +145,7 @@ func (x *exchange) find(now *served) bool {
 		x.fail(http.StatusNotFound, "nothing is served here any more")
 		return false
 	}
-	l := listenerFor(entry, x.host)
+	l := now.listener(entry, x.host)
 	if own := x.conn.listener; x.conn.secure && own != nil {
 		if own.Misdirected && l != nil && l.Name != own.Name {
 			x.fail(http.StatusMisdirectedRequest, "the host of the request is not the one that this connection was opened for")

@@ -23,11 +23,12 @@ func (e *Engine) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error
 		return nil, errors.New("no connection of this engine")
 	}
 	c.sni = strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
-	entry := e.table.Load().Entries[c.point]
+	now := e.table.Load()
+	entry := now.Entries[c.point]
 	if entry == nil {
 		return nil, errors.New("nothing is served here any more")
 	}
-	c.listener = listenerFor(entry, c.sni)
+	c.listener = now.listener(entry, c.sni)
 	if c.listener == nil || c.listener.TLS == nil {
 		return nil, errors.New("no listener for the name " + c.sni)
 	}

@@ -20,6 +20,7 @@ type Builder struct {
 	classes map[string]set               // Ingresses by class
 	certs   certificates
 	through map[string]*route.Listener // by host
+	passing []*route.Listener          // the same, in order; nil: not yet
 	plain   *route.Hosts
 	secure  *route.Hosts
 }
@@ -67,7 +68,10 @@ func NewBuilder(world World, ports Ports) *Builder {
 // Entries are what is served now, at the two ports of a node.
 func (b *Builder) Entries() (plain, secure *route.Entry) {
 	plain = &route.Entry{Point: route.Point{Port: b.ports.HTTP}, Protocol: route.HTTP, Listeners: []*route.Listener{{Name: "ingress", Hosts: b.plain}}}
-	listeners := append(slices.SortedFunc(maps.Values(b.through), compareListeners), &route.Listener{Name: "ingress", Hosts: b.secure, TLS: b.certs.tls})
+	if b.passing == nil {
+		b.passing = slices.SortedFunc(maps.Values(b.through), compareListeners)
+	}
+	listeners := slices.Concat(b.passing, []*route.Listener{{Name: "ingress", Hosts: b.secure, TLS: b.certs.tls}})
 	secure = &route.Entry{Point: route.Point{Port: b.ports.HTTPS}, Protocol: route.HTTPS, Listeners: listeners}
 	return plain, secure
 }
@@ -264,7 +268,10 @@ func (b *Builder) rebuild(dirty map[string]bool, concerned set) bool {
 	var gone []string
 	for host := range dirty {
 		s := b.hosts[host]
-		delete(b.through, host)
+		if b.through[host] != nil {
+			delete(b.through, host)
+			b.passing = nil
+		}
 		if s == nil {
 			gone = append(gone, host)
 			continue
@@ -277,7 +284,7 @@ func (b *Builder) rebuild(dirty map[string]bool, concerned set) bool {
 		}
 		s.findings = m.findings
 		if m.through != nil {
-			b.through[host] = m.through
+			b.through[host], b.passing = m.through, nil
 		}
 		if m.secure == nil {
 			gone = append(gone, host)

@@ -57,6 +57,29 @@ func TestPassthrough(t *testing.T) {
 	expect(t, "listeners", got, "ingress/c.x ingress ")
 }
 
+// TestManyPassThrough: more hosts than are tried one by one, and beside them hosts whose TLS ends here, wildcards too.
+func TestManyPassThrough(t *testing.T) {
+	c := newCluster()
+	c.service("shop", "own", c.services[types.NamespacedName{Namespace: "shop", Name: "web"}].Spec.Ports...)
+	rules := make([]string, 20)
+	for i := range rules {
+		rules[i] = fmt.Sprintf("p%d.x / own:admin", i)
+	}
+	n := newNode(t, c, one("many", map[string]string{"ssl-passthrough": "true"}, rules...), one("plain", nil, "a.x / web", "*.y / api"))
+	own := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-From", "itself") }))
+	t.Cleanup(own.Close)
+	n.engine.Endpoints(types.NamespacedName{Namespace: "shop", Name: "own"}, 8080, []lb.Backend{{Addr: netip.MustParseAddrPort(own.Listener.Addr().String())}})
+	for i := range rules {
+		if got := n.ask(fmt.Sprintf("GET https://p%d.x/", i), nil); got.from() != "itself" {
+			t.Errorf("p%d.x: from %s", i, got.from())
+		}
+	}
+	n.get("https://a.x/ web:80", "https://b.y/ api:80", "https://p20.x/ 404")
+	if got := n.ask("GET https://a.x/", nil, "Host", "p7.x"); got.StatusCode != 404 {
+		t.Errorf("p7.x over a connection for a.x: %d", got.StatusCode)
+	}
+}
+
 // TestPassthroughCloses: what cannot pass, or has a guard that would not be kept, is not served.
 func TestPassthroughCloses(t *testing.T) {
 	for name, test := range map[string]struct {
