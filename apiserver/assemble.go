@@ -26,6 +26,7 @@ import (
 	"fairlead.dev/fairlead/api/kinds"
 	"fairlead.dev/fairlead/apiserver/auth"
 	"fairlead.dev/fairlead/apiserver/custom"
+	"fairlead.dev/fairlead/apiserver/issuers"
 	"fairlead.dev/fairlead/apiserver/nodelink"
 	"fairlead.dev/fairlead/apiserver/openapi"
 	"fairlead.dev/fairlead/apiserver/registry"
@@ -47,7 +48,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	generic := genericConfig(cfg, id, listener, bound)
 	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
 	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound), auth.NewSigning(cfg.Claims(), bound))
-	if err := errors.Join(cfg.Audit.apply(generic), etcd.apply(generic, cfg)); err != nil {
+	if err := errors.Join(cfg.Audit.apply(generic), knowUsers(ctx, generic, cfg.Issuers, log), etcd.apply(generic, cfg)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	groups, err := registry.Groups(ctx, registry.Config{
@@ -100,6 +101,19 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	addHooks(api, customs, k, core["services"], log)
 	api.AddPostStartHookOrDie("fairlead-encryption", func(hook genericapiserver.PostStartHookContext) error { return etcd.followKeys(hook, log) })
 	return api, customs, nil
+}
+
+// knowUsers has c know users by the tokens of others.
+func knowUsers(ctx context.Context, c *genericapiserver.Config, of issuers.Config, log *slog.Logger) error {
+	if !of.Enabled() {
+		return nil
+	}
+	users, err := issuers.New(ctx, of, log)
+	if err != nil {
+		return err
+	}
+	c.Authentication.Authenticator = users.After(c.Authentication.Authenticator)
+	return nil
 }
 
 // addHooks adds what begins when the server serves.

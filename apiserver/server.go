@@ -27,6 +27,7 @@ import (
 	"fairlead.dev/fairlead/alloc"
 	"fairlead.dev/fairlead/apiserver/custom"
 	"fairlead.dev/fairlead/apiserver/encryption"
+	"fairlead.dev/fairlead/apiserver/issuers"
 	"fairlead.dev/fairlead/apiserver/registry"
 	"fairlead.dev/fairlead/apiserver/store"
 	"fairlead.dev/fairlead/pki"
@@ -57,7 +58,8 @@ type Config struct {
 	// cluster makes for itself in the data directory, for Secrets.
 	Encryption string
 
-	Audit Audit // which requests are written down
+	Audit   Audit          // which requests are written down
+	Issuers issuers.Config // of users' tokens, besides the cluster itself
 
 	AllowExternalIPs bool // accept Services that claim addresses by spec.externalIPs (CVE-2020-8554)
 }
@@ -100,6 +102,11 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 func checkFiles(cfg Config) error {
 	if cfg.Encryption != "" {
 		if err := encryption.Check(context.Background(), cfg.Encryption); err != nil {
+			return err
+		}
+	}
+	if cfg.Issuers.Enabled() {
+		if err := cfg.Issuers.Check(); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"fairlead.dev/fairlead/alloc"
 	"fairlead.dev/fairlead/apiserver"
+	"fairlead.dev/fairlead/apiserver/issuers"
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/cluster/instance"
 	"fairlead.dev/fairlead/cluster/join"
@@ -93,10 +94,21 @@ func newAPIServer(inst instance.Instance, s config.Settings, at apiserver.Config
 	at.CA, at.Metrics = ca, metrics
 	at.Encryption = config.Path(s.EncryptionConfig)
 	at.Audit = apiserver.Audit{Policy: config.Path(s.AuditPolicyFile), Log: s.AuditLog(), MaxAge: s.AuditLogMaxAge, MaxBackups: s.AuditLogMaxBackup, MaxSize: s.AuditLogMaxSize}
+	at.Issuers = issuersOf(s)
 	joins := join.NewHandler(join.Config{CA: ca, Secret: func() (string, error) { return inst.Secret(tokenFile) }, Networking: s.Networking, Claims: at.Claims(), Dir: inst.Path("joined")})
 	at.Join = joins
 	api, err := apiserver.New(at, log.With("part", "apiserver"))
 	return api, joins, err
+}
+
+// issuersOf are who issues users' tokens, besides the cluster itself.
+func issuersOf(s config.Settings) issuers.Config {
+	from := issuers.Config{File: config.Path(s.AuthenticationConfig)}
+	if o := s.OIDC; o.OIDCIssuerURL != config.None {
+		from.Flags = issuers.Flags{IssuerURL: o.OIDCIssuerURL, ClientID: o.OIDCClientID, UsernameClaim: o.OIDCUsernameClaim, UsernamePrefix: o.OIDCUsernamePrefix,
+			GroupsClaim: o.OIDCGroupsClaim, GroupsPrefix: o.OIDCGroupsPrefix, CAFile: config.Path(o.OIDCCAFile), RequiredClaims: o.OIDCRequiredClaim, SigningAlgs: o.OIDCSigningAlgs}
+	}
+	return from
 }
 
 // authority is the cluster's own. A cluster that is there already does not get another one.

@@ -21,11 +21,28 @@ type APIServer struct {
 	AuditLogMaxAge    *int `json:"auditLogMaxage,omitempty"`
 	AuditLogMaxBackup *int `json:"auditLogMaxbackup,omitempty"`
 	AuditLogMaxSize   *int `json:"auditLogMaxsize,omitempty"`
+	// AuthenticationConfig is a file of Kubernetes' AuthenticationConfiguration: who issues users' tokens.
+	AuthenticationConfig string `json:"authenticationConfig,omitempty"`
+	OIDC
+}
+
+// OIDC is a single issuer of users' tokens, as kube-apiserver's flags of these names have it.
+type OIDC struct {
+	OIDCIssuerURL      string            `json:"oidcIssuerURL,omitempty"`
+	OIDCClientID       string            `json:"oidcClientID,omitempty"`
+	OIDCUsernameClaim  string            `json:"oidcUsernameClaim,omitempty"`
+	OIDCUsernamePrefix string            `json:"oidcUsernamePrefix,omitempty"`
+	OIDCGroupsClaim    string            `json:"oidcGroupsClaim,omitempty"`
+	OIDCGroupsPrefix   string            `json:"oidcGroupsPrefix,omitempty"`
+	OIDCCAFile         string            `json:"oidcCAFile,omitempty"`
+	OIDCRequiredClaim  map[string]string `json:"oidcRequiredClaim,omitempty"`
+	OIDCSigningAlgs    []string          `json:"oidcSigningAlgs,omitempty"`
 }
 
 // paths are the settings that are the path of a file, by the name of their flag.
 func (a *APIServer) paths() map[string]*string {
-	return map[string]*string{"encryption-config": &a.EncryptionConfig, "audit-policy-file": &a.AuditPolicyFile, "audit-log-path": &a.AuditLogPath}
+	return map[string]*string{"encryption-config": &a.EncryptionConfig, "audit-policy-file": &a.AuditPolicyFile, "audit-log-path": &a.AuditLogPath,
+		"authentication-config": &a.AuthenticationConfig, "oidc-ca-file": &a.OIDCCAFile}
 }
 
 // orElse is a with every field that is not set taken from other.
@@ -36,7 +53,28 @@ func (a APIServer) orElse(other APIServer) APIServer {
 	a.AuditLogMaxAge = or(a.AuditLogMaxAge, other.AuditLogMaxAge)
 	a.AuditLogMaxBackup = or(a.AuditLogMaxBackup, other.AuditLogMaxBackup)
 	a.AuditLogMaxSize = or(a.AuditLogMaxSize, other.AuditLogMaxSize)
+	a.AuthenticationConfig = or(a.AuthenticationConfig, other.AuthenticationConfig)
+	if a.OIDCIssuerURL == "" { // what is said of an issuer is said of that one
+		a.OIDC = a.OIDC.orElse(other.OIDC)
+	}
 	return a
+}
+
+func (o OIDC) orElse(other OIDC) OIDC {
+	o.OIDCIssuerURL = or(o.OIDCIssuerURL, other.OIDCIssuerURL)
+	o.OIDCClientID = or(o.OIDCClientID, other.OIDCClientID)
+	o.OIDCUsernameClaim = or(o.OIDCUsernameClaim, other.OIDCUsernameClaim)
+	o.OIDCUsernamePrefix = or(o.OIDCUsernamePrefix, other.OIDCUsernamePrefix)
+	o.OIDCGroupsClaim = or(o.OIDCGroupsClaim, other.OIDCGroupsClaim)
+	o.OIDCGroupsPrefix = or(o.OIDCGroupsPrefix, other.OIDCGroupsPrefix)
+	o.OIDCCAFile = or(o.OIDCCAFile, other.OIDCCAFile)
+	if len(o.OIDCRequiredClaim) == 0 {
+		o.OIDCRequiredClaim = other.OIDCRequiredClaim
+	}
+	if len(o.OIDCSigningAlgs) == 0 {
+		o.OIDCSigningAlgs = other.OIDCSigningAlgs
+	}
+	return o
 }
 
 // typed completes paths as somebody typed them, who meant them from where they were. The process that reads the files is

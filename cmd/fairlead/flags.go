@@ -47,6 +47,16 @@ func apiServerFlags(f *pflag.FlagSet, a *config.APIServer) {
 	number(f, &a.AuditLogMaxAge, "audit-log-maxage", "days for which old files of the audit log are kept; 0: for ever (default 366)")
 	number(f, &a.AuditLogMaxBackup, "audit-log-maxbackup", "how many old files of the audit log are kept; 0: all (default 100)")
 	number(f, &a.AuditLogMaxSize, "audit-log-maxsize", "megabytes after which a new file of the audit log is begun (default 100)")
+	f.StringVar(&a.AuthenticationConfig, "authentication-config", "", "AuthenticationConfiguration: who issues users' tokens (OpenID Connect); none takes it back")
+	f.StringVar(&a.OIDCIssuerURL, "oidc-issuer-url", "", "instead: the URL of a single issuer; none takes it back")
+	f.StringVar(&a.OIDCClientID, "oidc-client-id", "", "whom its tokens are for, their aud")
+	f.StringVar(&a.OIDCUsernameClaim, "oidc-username-claim", "", "what of a token is the user's name (default sub)")
+	f.StringVar(&a.OIDCUsernamePrefix, "oidc-username-prefix", "", "what is put before it; -: nothing (default the issuer and #, but nothing before email)")
+	f.StringVar(&a.OIDCGroupsClaim, "oidc-groups-claim", "", "what of a token are the user's groups")
+	f.StringVar(&a.OIDCGroupsPrefix, "oidc-groups-prefix", "", "what is put before them")
+	f.StringVar(&a.OIDCCAFile, "oidc-ca-file", "", "who signs the issuer's certificate (default: whom the system trusts)")
+	f.StringToStringVar(&a.OIDCRequiredClaim, "oidc-required-claim", nil, "NAME=VALUE that a token must say (repeat for more)")
+	f.StringSliceVar(&a.OIDCSigningAlgs, "oidc-signing-algs", nil, "by which algorithms a token may be signed (default RS256)")
 }
 
 // whereFlags are the two flags that name a cluster.

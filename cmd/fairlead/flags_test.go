@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -29,5 +31,34 @@ func TestChoices(t *testing.T) {
 		if err := set.Parse([]string{"--allow-external-ips=maybe"}); err == nil {
 			t.Error("maybe is taken for an answer")
 		}
+	}
+}
+
+// Each flag of the API server reaches the settings, is saved, and is there again when nothing is said.
+func TestAPIServerFlags(t *testing.T) {
+	var flags config.Config
+	set := pflag.NewFlagSet("up", pflag.ContinueOnError)
+	apiServerFlags(set, &flags.APIServer)
+	values := map[string]string{"audit-log-maxage": "7", "audit-log-maxbackup": "0", "audit-log-maxsize": "5", "oidc-required-claim": "a=b"}
+	set.VisitAll(func(f *pflag.Flag) {
+		before, _ := json.Marshal(flags)
+		value := values[f.Name]
+		if value == "" {
+			value = "/" + f.Name
+		}
+		if err := set.Set(f.Name, value); err != nil {
+			t.Errorf("--%s: %v", f.Name, err)
+		}
+		if after, _ := json.Marshal(flags); string(after) == string(before) {
+			t.Errorf("--%s changes nothing that is saved", f.Name)
+		}
+	})
+	if err := set.Set("audit-log-maxsize", "-1"); err == nil {
+		t.Error("a negative number is taken")
+	}
+	dir := t.TempDir()
+	s, err := config.Resume(config.Config{DataDir: dir}, flags)
+	if err != nil || !reflect.DeepEqual(s.APIServer, flags.APIServer) {
+		t.Errorf("said nothing: %+v, %v, want %+v", s.APIServer, err, flags.APIServer)
 	}
 }
