@@ -1,37 +1,24 @@
 package registry
 
 import (
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// addDefaults registers the function that fills in the unset fields of each kind. Defaults apply on every decode, of
-// a request as of a stored object, so an object always has them.
+// addDefaults registers the function that fills in the unset fields of each kind of our own, in place of upstream's. Defaults apply
+// on every decode, of a request as of a stored object, so an object always has them.
 func addDefaults(s *runtime.Scheme) {
-	addDefault(s, defaultPod)
 	addDefault(s, defaultService)
 	addDefault(s, defaultEndpoints)
-	addDefault(s, defaultSecret)
-	addDefault(s, defaultNamespace)
-	addDefault(s, defaultNode)
-	addDefault(s, defaultDeployment)
-	addDefault(s, defaultReplicaSet)
 	addDefault(s, defaultEndpointSlice)
 	addDefault(s, defaultPool)
 	addDefault(s, defaultPeer)
-	addDefault(s, defaultIngressClass)
 
 	// A list in one request, as a protobuf client may send it, is defaulted item by item.
-	addDefault(s, func(list *corev1.PodList) { each(list.Items, defaultPod) })
 	addDefault(s, func(list *corev1.ServiceList) { each(list.Items, defaultService) })
 	addDefault(s, func(list *corev1.EndpointsList) { each(list.Items, defaultEndpoints) })
-	addDefault(s, func(list *appsv1.DeploymentList) { each(list.Items, defaultDeployment) })
-	addDefault(s, func(list *appsv1.ReplicaSetList) { each(list.Items, defaultReplicaSet) })
 	addDefault(s, func(list *discoveryv1.EndpointSliceList) { each(list.Items, defaultEndpointSlice) })
-	addDefault(s, func(list *networkingv1.IngressClassList) { each(list.Items, defaultIngressClass) })
 }
 
 func addDefault[T any, P interface {

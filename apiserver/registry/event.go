@@ -1,42 +1,29 @@
 package registry
 
 import (
-	"fmt"
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apiserver/pkg/registry/rest"
+	core "k8s.io/kubernetes/pkg/apis/core"
+	convert "k8s.io/kubernetes/pkg/apis/core/v1"
+	convertevents "k8s.io/kubernetes/pkg/apis/events/v1"
+	"k8s.io/kubernetes/pkg/registry/core/event"
 )
 
 // eventSeconds is how long an event is kept: an hour, as kube-apiserver's default.
 const eventSeconds = 60 * 60
 
 func events() *kind[*corev1.Event] {
-	doc := corev1.Event{}.SwaggerDoc()
-	return &kind[*corev1.Event]{
-		plural: "events", singular: "event", short: []string{"ev"}, createOnUpdate: true, ttl: eventSeconds, collect: rest.Unsupported,
-		new:            func() *corev1.Event { return &corev1.Event{} },
-		list:           func() runtime.Object { return &corev1.EventList{} },
-		validate:       validateEvent,
-		validateUpdate: validateEventUpdate,
-		selectable:     eventFields,
-		columns: []metav1.TableColumnDefinition{
-			column("Last Seen", "string", doc["lastTimestamp"]),
-			column("Type", "string", doc["type"]),
-			column("Reason", "string", doc["reason"]),
-			column("Object", "string", doc["involvedObject"]),
-			wide("Subobject", "string", doc["involvedObject"]),
-			wide("Source", "string", doc["source"]),
-			column("Message", "string", doc["message"]),
-			wide("First Seen", "string", doc["firstTimestamp"]),
-			wide("Count", "string", doc["count"]),
-			{Name: "Name", Type: "string", Format: "name", Priority: 1, Description: metav1.ObjectMeta{}.SwaggerDoc()["name"]},
-		},
-		row: eventRow,
-	}
+	return adopt(foreign[*corev1.Event, *core.Event]{
+		strategy: event.Strategy, new: func() *core.Event { return &core.Event{} },
+		in: convert.Convert_v1_Event_To_core_Event, out: convert.Convert_core_Event_To_v1_Event,
+	}, kind[*corev1.Event]{
+		plural: "events", singular: "event", short: []string{"ev"}, ttl: eventSeconds,
+		new: func() *corev1.Event { return &corev1.Event{} }, list: func() runtime.Object { return &corev1.EventList{} },
+		selectable: eventFields,
+	})
 }
 
 func eventFields(e *corev1.Event, set fields.Set) {
@@ -58,43 +45,58 @@ func eventFields(e *corev1.Event, set fields.Set) {
 	set["type"] = e.Type
 }
 
-func eventRow(e *corev1.Event) []any {
-	first, last := since(e.FirstTimestamp), since(e.LastTimestamp)
-	if e.FirstTimestamp.IsZero() {
-		first = since(metav1.Time(e.EventTime))
+// addEventConversions registers the conversions between the core event that is stored and the events.k8s.io/v1 event that is
+// served beside it: upstream's, by way of its internal type.
+func addEventConversions(s *runtime.Scheme) error {
+	for _, c := range []struct {
+		from, to any
+		convert  conversion.ConversionFunc
+	}{
+		{&corev1.Event{}, &eventsv1.Event{}, func(in, out any, _ conversion.Scope) error {
+			return eventFromCore(in.(*corev1.Event), out.(*eventsv1.Event))
+		}},
+		{&eventsv1.Event{}, &corev1.Event{}, func(in, out any, _ conversion.Scope) error {
+			return eventToCore(in.(*eventsv1.Event), out.(*corev1.Event))
+		}},
+		{&corev1.EventList{}, &eventsv1.EventList{}, func(in, out any, _ conversion.Scope) error {
+			from, to := in.(*corev1.EventList), out.(*eventsv1.EventList)
+			to.ListMeta, to.Items = from.ListMeta, make([]eventsv1.Event, len(from.Items))
+			return convertEach(from.Items, to.Items, eventFromCore)
+		}},
+		{&eventsv1.EventList{}, &corev1.EventList{}, func(in, out any, _ conversion.Scope) error {
+			from, to := in.(*eventsv1.EventList), out.(*corev1.EventList)
+			to.ListMeta, to.Items = from.ListMeta, make([]corev1.Event, len(from.Items))
+			return convertEach(from.Items, to.Items, eventToCore)
+		}},
+	} {
+		if err := s.AddConversionFunc(c.from, c.to, c.convert); err != nil {
+			return err
+		}
 	}
-	count := int64(e.Count)
-	switch {
-	case e.Series != nil:
-		last = since(metav1.Time(e.Series.LastObservedTime))
-		count = int64(e.Series.Count)
-	case e.LastTimestamp.IsZero():
-		last = first
-	}
-	if count == 0 {
-		count = 1 // an event without a count was seen once
-	}
-	about := strings.ToLower(e.InvolvedObject.Kind)
-	if e.InvolvedObject.Name != "" {
-		about += "/" + e.InvolvedObject.Name
-	}
-	return []any{
-		last, e.Type, e.Reason, about, e.InvolvedObject.FieldPath, eventSource(e), strings.TrimSpace(e.Message),
-		first, count, e.Name,
-	}
+	return nil
 }
 
-// eventSource is the component that reported an event, with its host or instance.
-func eventSource(e *corev1.Event) string {
-	component, instance := e.Source.Component, e.Source.Host
-	if component == "" {
-		component = e.ReportingController
+func convertEach[From, To any](from []From, to []To, one func(*From, *To) error) error {
+	for i := range from {
+		if err := one(&from[i], &to[i]); err != nil {
+			return err
+		}
 	}
-	if instance == "" {
-		instance = e.ReportingInstance
+	return nil
+}
+
+func eventFromCore(in *corev1.Event, out *eventsv1.Event) error {
+	var internal core.Event
+	if err := convert.Convert_v1_Event_To_core_Event(in, &internal, nil); err != nil {
+		return err
 	}
-	if instance == "" {
-		return component
+	return convertevents.Convert_core_Event_To_v1_Event(&internal, out, nil)
+}
+
+func eventToCore(in *eventsv1.Event, out *corev1.Event) error {
+	var internal core.Event
+	if err := convertevents.Convert_v1_Event_To_core_Event(in, &internal, nil); err != nil {
+		return err
 	}
-	return fmt.Sprintf("%s, %s", component, instance)
+	return convert.Convert_core_Event_To_v1_Event(&internal, out, nil)
 }

@@ -44,10 +44,18 @@ type kind[T object] struct {
 	// warn returns sentences for Warning headers of a create (old is nil) or an update.
 	warn func(obj, old T) []string
 
-	// prepareStatus and validateStatus are for the status subresource; prepareStatus keeps the rest of the object.
-	// A kind without prepareStatus has no status subresource.
+	// canonicalize completes an object that is valid, which has its final name.
+	canonicalize func(obj T)
+
+	// prepareStatus, validateStatus and warnStatus are for the status subresource; prepareStatus keeps the rest of the
+	// object. A kind without prepareStatus has no status subresource.
 	prepareStatus  func(ctx context.Context, obj, old T)
 	validateStatus func(ctx context.Context, obj, old T) field.ErrorList
+	warnStatus     func(obj, old T) []string
+
+	// reset and resetStatus are the fields that the resource and its status ignore; nil: the status, and the
+	// specification.
+	reset, resetStatus resetFields
 
 	createOnUpdate bool // a PUT to a name that does not exist creates the object
 	conditional    bool // an update must carry a resourceVersion
@@ -76,7 +84,7 @@ func (k *kind[T]) resource() schema.GroupResource {
 }
 
 // resets says which fields each subresource ignores, so that server-side apply records no ownership of them.
-func (k *kind[T]) resets(paths ...string) map[fieldpath.APIVersion]*fieldpath.Set {
+func (k *kind[T]) resets(paths ...string) resetFields {
 	version := fieldpath.APIVersion("v1")
 	if k.group != "" {
 		version = fieldpath.APIVersion(k.group + "/v1")
@@ -85,5 +93,5 @@ func (k *kind[T]) resets(paths ...string) map[fieldpath.APIVersion]*fieldpath.Se
 	for _, path := range paths {
 		set.Insert(fieldpath.MakePathOrDie(path))
 	}
-	return map[fieldpath.APIVersion]*fieldpath.Set{version: set}
+	return resetFields{version: set}
 }

@@ -8,48 +8,58 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/storage"
+	core "k8s.io/kubernetes/pkg/apis/core"
+	convert "k8s.io/kubernetes/pkg/apis/core/v1"
+	"k8s.io/kubernetes/pkg/registry/core/pod"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/api"
 )
 
+var podRules = foreign[*corev1.Pod, *core.Pod]{
+	strategy: pod.Strategy, status: pod.StatusStrategy, new: func() *core.Pod { return &core.Pod{} },
+	in: convert.Convert_v1_Pod_To_core_Pod, out: convert.Convert_core_Pod_To_v1_Pod,
+}
+
 func pods() *kind[*corev1.Pod] {
-	return &kind[*corev1.Pod]{
+	return admitted(ofPods(adopt(podRules, kind[*corev1.Pod]{
 		plural: "pods", singular: "pod", short: []string{"po"}, categories: []string{"all"}, returns: true,
-		new:            func() *corev1.Pod { return &corev1.Pod{} },
-		list:           func() runtime.Object { return &corev1.PodList{} },
-		prepare:        preparePod,
-		prepareUpdate:  preparePodUpdate,
-		validate:       validatePod,
-		validateUpdate: validatePodUpdate,
-		warn: func(pod, _ *corev1.Pod) []string {
-			return podWarnings(&pod.ObjectMeta, &pod.Spec, field.NewPath("spec"))
-		},
-		prepareStatus: preparePodStatus,
-		selectable:    podFields,
+		new: func() *corev1.Pod { return &corev1.Pod{} }, list: func() runtime.Object { return &corev1.PodList{} },
+		selectable: podFields,
 		triggers: storage.IndexerFuncs{"spec.nodeName": func(obj runtime.Object) string {
 			return obj.(*corev1.Pod).Spec.NodeName // each node agent watches the pods of its node
 		}},
-		grace:   podGrace,
-		columns: podColumns(),
-		row:     podRow,
-	}
+		grace: podGrace,
+	}), func(p *corev1.Pod) *corev1.PodSpec { return &p.Spec }, "spec"))
 }
 
-// preparePod gives a new pod the state of one that nobody has looked at yet, and five minutes to stay on a node that is lost.
-func preparePod(_ context.Context, pod *corev1.Pod) {
-	pod.Generation = 1 // rule D11
-	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: api.QOS(&pod.Spec)}
-	if len(pod.Spec.SchedulingGates) > 0 {
-		pod.Status.Conditions = []corev1.PodCondition{{
-			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated,
-			Message: "Scheduling is blocked due to non-empty scheduling gates",
-		}}
+// ephemeral is the row of pods for the ephemeralcontainers subresource (KEP-277), by which kubectl debug adds a container to a
+// running pod. Nothing else of the pod changes.
+func ephemeral() *kind[*corev1.Pod] {
+	k := pods()
+	return refusingToo(podRules.part(k, pod.EphemeralContainersStrategy), undone(func(p *corev1.Pod) *corev1.PodSpec { return &p.Spec }, "spec"))
+}
+
+// admitted does for a pod what upstream's admission does: five minutes to stay on a node that is lost, and a priority that stays.
+func admitted(k *kind[*corev1.Pod]) *kind[*corev1.Pod] {
+	prepare, prepareUpdate := k.prepare, k.prepareUpdate
+	k.prepare = func(ctx context.Context, p *corev1.Pod) {
+		p.Spec.DeprecatedServiceAccount = p.Spec.ServiceAccountName
+		tolerateLostNodes(&p.Spec)
+		prepare(ctx, p)
 	}
-	pod.Spec.DeprecatedServiceAccount = pod.Spec.ServiceAccountName
-	tolerateLostNodes(&pod.Spec)
+	k.prepareUpdate = func(ctx context.Context, p, old *corev1.Pod) {
+		tolerateLostNodes(&p.Spec)
+		if p.Spec.Priority == nil { // plugin Priority: what it filled in stays
+			p.Spec.Priority = old.Spec.Priority
+		}
+		if p.Spec.PreemptionPolicy == nil {
+			p.Spec.PreemptionPolicy = old.Spec.PreemptionPolicy
+		}
+		prepareUpdate(ctx, p, old)
+	}
+	return k
 }
 
 // tolerateLostNodes is upstream's plugin DefaultTolerationSeconds. It works on updates too: a pod that is replaced by the manifest
@@ -82,47 +92,6 @@ func addToleration(spec *corev1.PodSpec, taint string) {
 	spec.Tolerations = append(spec.Tolerations, corev1.Toleration{
 		Key: taint, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](300),
 	})
-}
-
-func preparePodUpdate(_ context.Context, pod, old *corev1.Pod) {
-	pod.Status = old.Status
-	tolerateLostNodes(&pod.Spec)
-	if pod.Spec.Priority == nil { // plugin Priority: what it filled in stays
-		pod.Spec.Priority = old.Spec.Priority
-	}
-	if pod.Spec.PreemptionPolicy == nil {
-		pod.Spec.PreemptionPolicy = old.Spec.PreemptionPolicy
-	}
-	if !samePodSpec(&pod.Spec, &old.Spec) {
-		pod.Generation = old.Generation + 1
-	}
-}
-
-// preparePodStatus lets a status write change the status and metadata, except that it cannot delete the pod or change
-// whose it is.
-func preparePodStatus(_ context.Context, pod, old *corev1.Pod) {
-	pod.Spec = old.Spec
-	pod.DeletionTimestamp = nil
-	pod.OwnerReferences = old.OwnerReferences
-	setDefault(&pod.Status.QOSClass, old.Status.QOSClass)
-	syncPodIPs(&pod.Status)
-}
-
-// syncPodIPs makes podIP the first of podIPs and hostIP the first of hostIPs (rule D3) for agents that write one of
-// the two.
-func syncPodIPs(s *corev1.PodStatus) {
-	switch {
-	case len(s.PodIPs) == 0 && s.PodIP != "", s.PodIP != "" && s.PodIPs[0].IP != s.PodIP:
-		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
-	case len(s.PodIPs) > 0:
-		s.PodIP = s.PodIPs[0].IP
-	}
-	switch {
-	case len(s.HostIPs) == 0 && s.HostIP != "", s.HostIP != "" && s.HostIPs[0].IP != s.HostIP:
-		s.HostIPs = []corev1.HostIP{{IP: s.HostIP}}
-	case len(s.HostIPs) > 0:
-		s.HostIP = s.HostIPs[0].IP
-	}
 }
 
 // podGrace decides how long a deleted pod may take to stop (rules D5, D6). A pod no node has, or one that has ended, is

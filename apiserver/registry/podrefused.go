@@ -2,9 +2,11 @@ package registry
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 )
@@ -37,8 +39,8 @@ var refused = map[string]refusal{
 	"VolumeMount.MountPropagation":  {"mounts made in a container stay in the node's own mount namespace: only None and HostToContainer may be set", is(corev1.MountPropagationBidirectional)},
 	"VolumeMount.BindMountOptions":  {"not supported", nil},
 
-	"EmptyDirVolumeSource.Medium": {"huge pages are not supported", func(v reflect.Value) bool {
-		return strings.HasPrefix(v.String(), string(corev1.StorageMediumHugePages))
+	"EmptyDirVolumeSource.Medium": {"only Memory may be set: huge pages are not supported", func(v reflect.Value) bool {
+		return v.String() != string(corev1.StorageMediumMemory)
 	}},
 	"EmptyDirVolumeSource.Mode":           {"not supported", nil},
 	"SecretVolumeSource.DefaultUser":      {owner, nil},
@@ -119,6 +121,37 @@ func is[T ~string](value T) func(reflect.Value) bool {
 	return func(v reflect.Value) bool { return reflect.Indirect(v).String() == string(value) }
 }
 
+// ofPods has the row of a kind that pods are made of, or that is one, refuse what nothing here carries out and warn of what has no
+// effect. spec is where the kind has a pod's specification, which path leads to.
+func ofPods[T object](k *kind[T], spec func(T) *corev1.PodSpec, path ...string) *kind[T] {
+	at := field.NewPath(path[0], path[1:]...)
+	return warningToo(refusingToo(k, undone(spec, path...)), func(obj, old T) []string {
+		var none T
+		if any(old) != any(none) && equality.Semantic.DeepEqual(spec(obj), spec(old)) {
+			return nil
+		}
+		return ignoredWarnings(spec(obj), at)
+	})
+}
+
+// undone finds the fields of a pod that are set and not carried out. What a stored object has already may stay, so that the rest of
+// it can change: it was taken by a version that knew less.
+func undone[T object](spec func(T) *corev1.PodSpec, path ...string) func(obj, old T) field.ErrorList {
+	at := field.NewPath(path[0], path[1:]...)
+	return func(obj, old T) field.ErrorList {
+		errs := refuseUndone(spec(obj), at)
+		var none T
+		if len(errs) == 0 || any(old) == any(none) {
+			return errs
+		}
+		had := map[string]bool{}
+		for _, err := range refuseUndone(spec(old), at) {
+			had[err.Error()] = true
+		}
+		return slices.DeleteFunc(errs, func(err *field.Error) bool { return had[err.Error()] })
+	}
+}
+
 // refuseUndone finds the fields of a pod that are set and not carried out.
 func refuseUndone(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
@@ -127,7 +160,7 @@ func refuseUndone(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 			errs = append(errs, field.Forbidden(at, r.why))
 		}
 	})
-	return errs
+	return append(errs, refuseInContainers(spec, path)...)
 }
 
 // eachSetField calls f for every field that is set in a struct of the API and in what it holds, with the field's type and name,

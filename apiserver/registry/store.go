@@ -57,7 +57,7 @@ func newStore[T object](k *kind[T], options generic.RESTOptionsGetter) (store[T]
 		s.DeleteStrategy = gracefulStrategy[T]{plain}
 	}
 	if k.prepareStatus != nil {
-		s.ResetFieldsStrategy = resetFields(k.resets("status"))
+		s.ResetFieldsStrategy = orElse(k.reset, k.resets("status"))
 	}
 	if k.ttl > 0 {
 		s.TTLFunc = func(runtime.Object, uint64, bool) (uint64, error) { return k.ttl, nil }
@@ -74,6 +74,13 @@ type resetFields map[fieldpath.APIVersion]*fieldpath.Set
 
 // GetResetFields returns the fields the endpoint ignores.
 func (r resetFields) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set { return r }
+
+func orElse(r, otherwise resetFields) resetFields {
+	if r == nil {
+		return otherwise
+	}
+	return r
+}
 
 func attributes[T object](k *kind[T]) storage.AttrFunc {
 	return func(obj runtime.Object) (labels.Set, fields.Set, error) {
@@ -134,7 +141,7 @@ var (
 func (s store[T]) status() partStore[T] {
 	status := *s.Store
 	status.UpdateStrategy = statusStrategy[T]{newStrategy(s.kind)}
-	status.ResetFieldsStrategy = resetFields(s.kind.resets("spec"))
+	status.ResetFieldsStrategy = orElse(s.kind.resetStatus, s.kind.resets("spec"))
 	return partStore[T]{&status}
 }
 
@@ -142,6 +149,7 @@ func (s store[T]) status() partStore[T] {
 func (s store[T]) part(k *kind[T]) partStore[T] {
 	part := *s.Store
 	part.UpdateStrategy = newStrategy(k)
+	part.ResetFieldsStrategy = orElse(k.reset, resetFields{})
 	return partStore[T]{&part}
 }
 

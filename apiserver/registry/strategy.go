@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/api/operation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -73,24 +72,11 @@ func (s strategy[T]) WarningsOnUpdate(_ context.Context, obj, old runtime.Object
 	return s.kind.warn(obj.(T), old.(T))
 }
 
-// ValidateDeclaratively adds what upstream's declarative validation finds to errs, for a kind whose rules are upstream's.
-func (s strategy[T]) ValidateDeclaratively(ctx context.Context, obj, old runtime.Object, errs field.ErrorList, op operation.Type, config rest.DeclarativeValidationConfig) field.ErrorList {
-	if s.kind.declared == nil {
-		return errs
+func (s strategy[T]) Canonicalize(obj runtime.Object) {
+	if s.kind.canonicalize != nil {
+		s.kind.canonicalize(obj.(T))
 	}
-	return rest.ValidateDeclarativelyWithMigrationChecks(ctx, Scheme, obj, old, errs, op, config)
 }
-
-// DeclarativeValidationConfig says how ValidateDeclaratively is to be asked.
-func (s strategy[T]) DeclarativeValidationConfig(ctx context.Context, obj, old runtime.Object) rest.DeclarativeValidationConfig {
-	if s.kind.declared == nil {
-		return rest.DeclarativeValidationConfig{}
-	}
-	was, _ := old.(T)
-	return s.kind.declared(ctx, obj.(T), was)
-}
-
-func (strategy[T]) Canonicalize(runtime.Object) {}
 
 func (s strategy[T]) AllowCreateOnUpdate(context.Context) bool { return s.kind.createOnUpdate }
 
@@ -121,8 +107,11 @@ func (s statusStrategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.
 	return s.kind.validateStatus(ctx, obj.(T), old.(T))
 }
 
-func (statusStrategy[T]) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
-	return nil
+func (s statusStrategy[T]) WarningsOnUpdate(_ context.Context, obj, old runtime.Object) []string {
+	if s.kind.warnStatus == nil {
+		return nil
+	}
+	return s.kind.warnStatus(obj.(T), old.(T))
 }
 
 // gracefulStrategy adds graceful deletion for the kinds that have it.

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"reflect"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -9,8 +10,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
+	apps "k8s.io/kubernetes/pkg/apis/apps/v1"
 	certificates "k8s.io/kubernetes/pkg/apis/certificates/v1"
+	coordination "k8s.io/kubernetes/pkg/apis/coordination/v1"
+	core "k8s.io/kubernetes/pkg/apis/core/v1"
+	event "k8s.io/kubernetes/pkg/apis/events/v1"
+	networking "k8s.io/kubernetes/pkg/apis/networking/v1"
+	policy "k8s.io/kubernetes/pkg/apis/policy/v1"
 	rbac "k8s.io/kubernetes/pkg/apis/rbac/v1"
 	storage "k8s.io/kubernetes/pkg/apis/storage/v1"
 	"k8s.io/kubernetes/pkg/printers"
@@ -39,6 +47,11 @@ type foreignStrategy interface {
 // addUpstream registers upstream's defaults of the groups that are not ours, and its declarative validation.
 func addUpstream(s *runtime.Scheme) error {
 	for _, add := range []func(*runtime.Scheme) error{
+		core.RegisterDefaults, core.RegisterValidations,
+		apps.RegisterDefaults, apps.RegisterValidations,
+		coordination.RegisterValidations, event.RegisterValidations,
+		networking.RegisterDefaults, networking.RegisterValidations,
+		policy.RegisterDefaults, policy.RegisterValidations,
 		rbac.RegisterDefaults, rbac.RegisterValidations,
 		certificates.RegisterDefaults, certificates.RegisterValidations,
 		storage.RegisterDefaults, storage.RegisterValidations,
@@ -86,6 +99,10 @@ func adopt[T object, I runtime.Object](f foreign[T, I], k kind[T]) *kind[T] {
 		k.print = f.print
 	}
 	f.adoptStatus(&k)
+	k.reset = resetBy(f.strategy)
+	if collected, ok := f.strategy.(rest.GarbageCollectionDeleteStrategy); ok && k.collect == "" {
+		k.collect = collected.DefaultGarbageCollectionPolicy(ofCore)
+	}
 	if declaring, ok := f.strategy.(rest.DeclarativeValidationStrategy); ok {
 		k.declared = func(ctx context.Context, obj, old T) rest.DeclarativeValidationConfig {
 			i, was := f.pair(obj, old)
@@ -102,15 +119,35 @@ func (f foreign[T, I]) adoptStatus(k *kind[T]) {
 	}
 	k.prepareStatus = func(ctx context.Context, obj, old T) { f.update(ctx, f.status, obj, old) }
 	k.validateStatus = func(ctx context.Context, obj, old T) field.ErrorList { return f.validate(ctx, f.status, obj, old) }
+	k.warnStatus = func(obj, old T) []string {
+		i, was := f.pair(obj, old)
+		return f.status.WarningsOnUpdate(context.Background(), i, was)
+	}
+	k.resetStatus = resetBy(f.status)
 }
 
-// part is the row of a subresource that changes what one of upstream's strategies says, and nothing else.
-func (f foreign[T, I]) part(of *kind[T], s rest.RESTUpdateStrategy) *kind[T] {
-	k := *of
-	k.prepareUpdate = func(ctx context.Context, obj, old T) { f.update(ctx, s, obj, old) }
-	k.validateUpdate = func(ctx context.Context, obj, old T) field.ErrorList { return f.validate(ctx, s, obj, old) }
-	k.warn = nil
-	return &k
+// part is the row of a subresource that is a part of the object, which upstream has a strategy of its own for.
+func (f foreign[T, I]) part(k *kind[T], s rest.RESTUpdateStrategy) *kind[T] {
+	part := *k
+	part.prepareUpdate = func(ctx context.Context, obj, old T) { f.update(ctx, s, obj, old) }
+	part.validateUpdate = func(ctx context.Context, obj, old T) field.ErrorList { return f.validate(ctx, s, obj, old) }
+	part.warn = func(obj, old T) []string {
+		i, was := f.pair(obj, old)
+		return s.WarningsOnUpdate(context.Background(), i, was)
+	}
+	part.reset = resetBy(s)
+	return &part
+}
+
+// ofCore is a request of the core group: what upstream's policies of collecting garbage ask for.
+var ofCore = request.WithRequestInfo(context.Background(), &request.RequestInfo{APIVersion: "v1"})
+
+// resetBy are the fields that an endpoint with the strategy ignores.
+func resetBy(s any) resetFields {
+	if by, ok := s.(rest.ResetFieldsStrategy); ok {
+		return by.GetResetFields()
+	}
+	return nil
 }
 
 // read is obj as upstream's type.
@@ -129,7 +166,10 @@ func (f foreign[T, I]) change(obj T, by func(I)) {
 		return
 	}
 	by(i)
-	_ = f.out(i, obj, nil) // what came from T goes back into T
+	kind := obj.GetObjectKind().GroupVersionKind()
+	reflect.ValueOf(obj).Elem().SetZero() // what upstream's type has no field for, such as a Secret's stringData, has been read
+	_ = f.out(i, obj, nil)                // what came from T goes back into T
+	obj.GetObjectKind().SetGroupVersionKind(kind)
 }
 
 func (f foreign[T, I]) update(ctx context.Context, s rest.RESTUpdateStrategy, obj, old T) {

@@ -30,7 +30,7 @@ func TestD20_WorkloadValidation(t *testing.T) {
 		{"replicas", workloadManifest("Deployment", selector+"replicas: -1, "+webTemplate), "spec.replicas: Invalid value: -1: must be greater than or equal to 0"},
 		{"no containers", workloadManifest("Deployment", selector+"template: {metadata: {labels: {app: web}}}"), "spec.template.spec.containers: Required value"},
 		{"restart policy", workloadManifest("Deployment", selector+"template: {metadata: {labels: {app: web}}, spec: {restartPolicy: Never, containers: [{name: a, image: x}]}}"), `spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"`},
-		{"strategy", workloadManifest("Deployment", selector+"strategy: {type: Fast}, "+webTemplate), `spec.strategy: Unsupported value: "Fast": supported values: "Recreate", "RollingUpdate"`},
+		{"strategy", workloadManifest("Deployment", selector+"strategy: {type: Fast}, "+webTemplate), `spec.strategy: Unsupported value: {"Type":"Fast","RollingUpdate":null}: supported values: "Recreate", "RollingUpdate"`},
 		{"recreate in steps", workloadManifest("Deployment", selector+"strategy: {type: Recreate, rollingUpdate: {maxSurge: 1}}, "+webTemplate), "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"},
 		{"D30 both zero", workloadManifest("Deployment", selector+"strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0}}, "+webTemplate), "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"},
 		{"percent", workloadManifest("Deployment", selector+"strategy: {rollingUpdate: {maxSurge: half}}, "+webTemplate), `spec.strategy.rollingUpdate.maxSurge: Invalid value: "half": a valid percent string must be a numeric string followed by an ending '%'`},
