@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -66,6 +67,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(coordinationv1.GroupName, b.coordination()),
 		groupInfo(eventsv1.GroupName, events),
 		groupInfo(networkingv1.GroupName, b.networking()),
+		groupInfo(policyv1.GroupName, b.policy()),
 		groupInfo(rbacv1.GroupName, b.rbac()),
 		groupInfo(certificatesv1.GroupName, b.certificates()),
 		groupInfo(storagev1.GroupName, b.storage()),
@@ -133,6 +135,10 @@ func (b *builder) core() map[string]rest.Storage {
 	put(resources, build(b, serviceAccounts()))
 	put(resources, build(b, events()))
 	put(resources, build(b, nodes()))
+	put(resources, build(b, podTemplates()))
+	controllers := build(b, replicationControllers())
+	put(resources, controllers)
+	resources["replicationcontrollers/scale"] = controllerScale(controllers)
 	pods := build(b, pods())
 	put(resources, pods)
 	if b.err == nil {
@@ -164,6 +170,7 @@ func (b *builder) apps() map[string]rest.Storage {
 	replicaSets := build(b, replicaSets())
 	put(resources, replicaSets)
 	resources["replicasets/scale"] = replicaSetScale(replicaSets)
+	put(resources, build(b, controllerRevisions()))
 	return resources
 }
 

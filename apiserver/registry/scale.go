@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -45,6 +46,12 @@ func deploymentScale(s store[*appsv1.Deployment]) scale[*appsv1.Deployment] {
 func replicaSetScale(s store[*appsv1.ReplicaSet]) scale[*appsv1.ReplicaSet] {
 	return scale[*appsv1.ReplicaSet]{s, func(rs *appsv1.ReplicaSet) scaleParts {
 		return scaleParts{rs.Spec.Replicas, rs.Status.Replicas, rs.Spec.Selector}
+	}}
+}
+
+func controllerScale(s store[*corev1.ReplicationController]) scale[*corev1.ReplicationController] {
+	return scale[*corev1.ReplicationController]{s, func(rc *corev1.ReplicationController) scaleParts {
+		return scaleParts{rc.Spec.Replicas, rc.Status.Replicas, &metav1.LabelSelector{MatchLabels: rc.Spec.Selector}}
 	}}
 }
 

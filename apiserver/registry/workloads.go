@@ -5,12 +5,22 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/registry/rest"
 	apps "k8s.io/kubernetes/pkg/apis/apps"
 	convert "k8s.io/kubernetes/pkg/apis/apps/v1"
+	core "k8s.io/kubernetes/pkg/apis/core"
+	convertcore "k8s.io/kubernetes/pkg/apis/core/v1"
+	policy "k8s.io/kubernetes/pkg/apis/policy"
+	convertpolicy "k8s.io/kubernetes/pkg/apis/policy/v1"
+	"k8s.io/kubernetes/pkg/registry/apps/controllerrevision"
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
 	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
+	"k8s.io/kubernetes/pkg/registry/core/podtemplate"
+	"k8s.io/kubernetes/pkg/registry/core/replicationcontroller"
+	"k8s.io/kubernetes/pkg/registry/policy/poddisruptionbudget"
 )
 
 func deployments() *kind[*appsv1.Deployment] {
@@ -34,4 +44,63 @@ func replicaSets() *kind[*appsv1.ReplicaSet] {
 			set["status.replicas"] = strconv.Itoa(int(rs.Status.Replicas))
 		},
 	}), func(rs *appsv1.ReplicaSet) *corev1.PodSpec { return &rs.Spec.Template.Spec }, "spec", "template", "spec")
+}
+
+func replicationControllers() *kind[*corev1.ReplicationController] {
+	return ofPods(adopt(foreign[*corev1.ReplicationController, *core.ReplicationController]{
+		strategy: replicationcontroller.Strategy, status: replicationcontroller.StatusStrategy,
+		new: func() *core.ReplicationController { return &core.ReplicationController{} },
+		in:  convertcore.Convert_v1_ReplicationController_To_core_ReplicationController,
+		out: convertcore.Convert_core_ReplicationController_To_v1_ReplicationController,
+	}, kind[*corev1.ReplicationController]{
+		plural: "replicationcontrollers", singular: "replicationcontroller", short: []string{"rc"}, categories: []string{"all"},
+		new:  func() *corev1.ReplicationController { return &corev1.ReplicationController{} },
+		list: func() runtime.Object { return &corev1.ReplicationControllerList{} },
+		selectable: func(rc *corev1.ReplicationController, set fields.Set) {
+			set["status.replicas"] = strconv.Itoa(int(rc.Status.Replicas))
+		},
+	}), func(rc *corev1.ReplicationController) *corev1.PodSpec {
+		if rc.Spec.Template == nil {
+			return &corev1.PodSpec{}
+		}
+		return &rc.Spec.Template.Spec
+	}, "spec", "template", "spec")
+}
+
+func podTemplates() *kind[*corev1.PodTemplate] {
+	return ofPods(adopt(foreign[*corev1.PodTemplate, *core.PodTemplate]{
+		strategy: podtemplate.Strategy, new: func() *core.PodTemplate { return &core.PodTemplate{} },
+		in: convertcore.Convert_v1_PodTemplate_To_core_PodTemplate, out: convertcore.Convert_core_PodTemplate_To_v1_PodTemplate,
+	}, kind[*corev1.PodTemplate]{
+		plural: "podtemplates", singular: "podtemplate", returns: true,
+		new: func() *corev1.PodTemplate { return &corev1.PodTemplate{} }, list: func() runtime.Object { return &corev1.PodTemplateList{} },
+	}), func(t *corev1.PodTemplate) *corev1.PodSpec { return &t.Template.Spec }, "template", "spec")
+}
+
+func controllerRevisions() *kind[*appsv1.ControllerRevision] {
+	return adopt(foreign[*appsv1.ControllerRevision, *apps.ControllerRevision]{
+		strategy: controllerrevision.Strategy, new: func() *apps.ControllerRevision { return &apps.ControllerRevision{} },
+		in: convert.Convert_v1_ControllerRevision_To_apps_ControllerRevision, out: convert.Convert_apps_ControllerRevision_To_v1_ControllerRevision,
+	}, kind[*appsv1.ControllerRevision]{
+		group: appsv1.GroupName, plural: "controllerrevisions", singular: "controllerrevision",
+		new: func() *appsv1.ControllerRevision { return &appsv1.ControllerRevision{} }, list: func() runtime.Object { return &appsv1.ControllerRevisionList{} },
+	})
+}
+
+func podDisruptionBudgets() *kind[*policyv1.PodDisruptionBudget] {
+	return adopt(foreign[*policyv1.PodDisruptionBudget, *policy.PodDisruptionBudget]{
+		strategy: poddisruptionbudget.Strategy, status: poddisruptionbudget.StatusStrategy,
+		new: func() *policy.PodDisruptionBudget { return &policy.PodDisruptionBudget{} },
+		in:  convertpolicy.Convert_v1_PodDisruptionBudget_To_policy_PodDisruptionBudget,
+		out: convertpolicy.Convert_policy_PodDisruptionBudget_To_v1_PodDisruptionBudget,
+	}, kind[*policyv1.PodDisruptionBudget]{
+		group: policyv1.GroupName, plural: "poddisruptionbudgets", singular: "poddisruptionbudget", short: []string{"pdb"},
+		new: func() *policyv1.PodDisruptionBudget { return &policyv1.PodDisruptionBudget{} }, list: func() runtime.Object { return &policyv1.PodDisruptionBudgetList{} },
+	})
+}
+
+func (b *builder) policy() map[string]rest.Storage {
+	resources := map[string]rest.Storage{}
+	put(resources, build(b, podDisruptionBudgets()))
+	return resources
 }

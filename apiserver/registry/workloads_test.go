@@ -151,3 +151,25 @@ func TestStatusIsIgnoredByServerSideApplyOfTheObject(t *testing.T) {
 		}
 	}
 }
+
+// TestMoreWorkloadKinds: kinds that charts bring beside Deployments take upstream's defaults, words and columns, and their scale.
+func TestMoreWorkloadKinds(t *testing.T) {
+	s := start(t)
+	pods := "template: {metadata: {labels: {app: web}}, spec: {containers: [{name: a, image: x}]}}"
+	s.must(t, "{apiVersion: v1, kind: ReplicationController, metadata: {name: x}, spec: {"+pods+"}}", "create", "-f", "-")
+	columns(t, s.must(t, "", "get", "rc", "-o", "wide"), "NAME DESIRED CURRENT READY AGE CONTAINERS IMAGES SELECTOR", "x 1 0 0 * a x app=web")
+	s.must(t, "", "scale", "rc", "x", "--replicas=3")
+	columns(t, s.must(t, "", "get", "rc", "--field-selector", "status.replicas=0"), "NAME DESIRED CURRENT READY AGE", "x 3 0 0 *")
+	s.must(t, "{apiVersion: v1, kind: PodTemplate, metadata: {name: x}, "+pods+"}", "create", "-f", "-")
+	columns(t, s.must(t, "", "get", "podtemplates"), "NAME CONTAINERS IMAGES POD LABELS", "x a x app=web")
+	s.must(t, "{apiVersion: apps/v1, kind: ControllerRevision, metadata: {name: x}, revision: 7, data: {a: b}}", "create", "-f", "-")
+	columns(t, s.must(t, "", "get", "controllerrevisions"), "NAME CONTROLLER REVISION AGE", "x <none> 7 *")
+	s.must(t, "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: x}, spec: {minAvailable: 50%, selector: {matchLabels: {app: web}}}}", "create", "-f", "-")
+	columns(t, s.must(t, "", "get", "pdb"), "NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE", "x 50% N/A 0 *")
+	refusals{
+		{"selector of others", "{apiVersion: v1, kind: ReplicationController, metadata: {name: y}, spec: {selector: {app: other}, " + pods + "}}", "spec.template.metadata.labels: Invalid value"},
+		{"what no node does", "{apiVersion: v1, kind: PodTemplate, metadata: {name: y}, template: {metadata: {labels: {a: b}}, spec: {hostUsers: false, containers: [{name: a, image: x}]}}}", "template.spec.hostUsers: Forbidden: user namespaces are not supported"},
+		{"two budgets", "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: y}, spec: {minAvailable: 1, maxUnavailable: 1}}", "minAvailable and maxUnavailable cannot be both set"},
+		{"negative revision", "{apiVersion: apps/v1, kind: ControllerRevision, metadata: {name: y}, revision: -1, data: {a: b}}", "revision: Invalid value: -1"},
+	}.run(t, s)
+}
