@@ -94,7 +94,7 @@ func TestM25_PodStatusInOneWord(t *testing.T) {
 		{"node lost", change(change(podWith("Running", nil, statuses{state(running(), true)}), deleted), func(p *corev1.Pod) { p.Status.Reason = "NodeLost" }), "1/1 Unknown 0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			table, err := pods().print(test.pod)
+			table, err := pods().print([]*corev1.Pod{test.pod})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +111,7 @@ func TestM3_PodColumnsWide(t *testing.T) {
 	pod.Name, pod.Spec.NodeName, pod.Status.PodIPs = "a", "n1", []corev1.PodIP{{IP: "10.244.0.7"}, {IP: "fd00::7"}}
 	pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "a"}, {ConditionType: "b"}}
 	pod.Status.Conditions = []corev1.PodCondition{{Type: "b", Status: "True"}}
-	table, err := pods().print(pod)
+	table, err := pods().print([]*corev1.Pod{pod})
 	if err != nil {
 		t.Fatal(err)
 	}

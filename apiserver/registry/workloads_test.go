@@ -167,9 +167,9 @@ func TestMoreWorkloadKinds(t *testing.T) {
 	s.must(t, "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: x}, spec: {minAvailable: 50%, selector: {matchLabels: {app: web}}}}", "create", "-f", "-")
 	columns(t, s.must(t, "", "get", "pdb"), "NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE", "x 50% N/A 0 *")
 	refusals{
-		{"selector of others", "{apiVersion: v1, kind: ReplicationController, metadata: {name: y}, spec: {selector: {app: other}, " + pods + "}}", "spec.template.metadata.labels: Invalid value"},
-		{"what no node does", "{apiVersion: v1, kind: PodTemplate, metadata: {name: y}, template: {metadata: {labels: {a: b}}, spec: {hostUsers: false, containers: [{name: a, image: x}]}}}", "template.spec.hostUsers: Forbidden: user namespaces are not supported"},
-		{"two budgets", "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: y}, spec: {minAvailable: 1, maxUnavailable: 1}}", "minAvailable and maxUnavailable cannot be both set"},
-		{"negative revision", "{apiVersion: apps/v1, kind: ControllerRevision, metadata: {name: y}, revision: -1, data: {a: b}}", "revision: Invalid value: -1"},
+		{"selector of others", "{apiVersion: v1, kind: ReplicationController, metadata: {name: other}, spec: {selector: {app: other}, " + pods + "}}", "spec.template.metadata.labels: Invalid value"},
+		{"what no node does", "{apiVersion: v1, kind: PodTemplate, metadata: {name: other}, template: {metadata: {labels: {a: b}}, spec: {hostUsers: false, containers: [{name: a, image: x}]}}}", "template.spec.hostUsers: Forbidden: user namespaces are not supported"},
+		{"two budgets", "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: other}, spec: {minAvailable: 1, maxUnavailable: 1}}", "minAvailable and maxUnavailable cannot be both set"},
+		{"negative revision", "{apiVersion: apps/v1, kind: ControllerRevision, metadata: {name: other}, revision: -1, data: {a: b}}", "revision: Invalid value: -1"},
 	}.run(t, s)
 }
