@@ -34,6 +34,7 @@ type mux struct {
 	running int    // errands, those of streams that have ended included
 
 	preface int    // bytes that were read of it
+	greeted bool   // its SETTINGS have come, which are the first frame
 	part    []byte // of a frame
 	block   []byte // of a head that comes in parts
 	heading http2.Frame

@@ -30,6 +30,15 @@ type framed struct {
 
 func dialFramed(t *testing.T, addr string, settings ...http2.Setting) *framed {
 	t.Helper()
+	c := newFramed(t, addr)
+	_, _ = io.WriteString(c.conn, http2.ClientPreface)
+	_ = c.WriteSettings(settings...)
+	return c
+}
+
+// newFramed is a client that has said nothing yet.
+func newFramed(t *testing.T, addr string) *framed {
+	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -39,8 +48,6 @@ func dialFramed(t *testing.T, addr string, settings ...http2.Setting) *framed {
 	c := &framed{Framer: http2.NewFramer(conn, conn), t: t, conn: conn, read: hpack.NewDecoder(4096, nil)}
 	c.AllowIllegalWrites = true
 	c.hpack = hpack.NewEncoder(&c.block)
-	_, _ = io.WriteString(conn, http2.ClientPreface)
-	_ = c.WriteSettings(settings...)
 	return c
 }
 
@@ -243,6 +250,11 @@ func TestRFC9113(t *testing.T) {
 		{"8.1.1 less than Content-Length before trailers", func(c *framed) { c.request(1, postA+"content-length: 2\n", false); c.request(1, "x: y\n", true) }, "reset PROTOCOL_ERROR"},
 		{"8.1.1 a malformed request", func(c *framed) { c.request(1, getA+"connection: close\n", true) }, "reset PROTOCOL_ERROR"},
 		{"8.2.2 TE: trailers", func(c *framed) { c.request(1, getA+"te: trailers\n", true) }, "200 5"},
+		{"9110 10.1.1 Expect", func(c *framed) {
+			c.request(1, postA+"expect: 100-continue\n", false)
+			time.Sleep(20 * time.Millisecond)
+			_ = c.WriteData(1, true, []byte("ab"))
+		}, "100200 5"},
 		{"8.3.1 no host", func(c *framed) { c.request(1, ":method: GET\n:scheme: http\n:path: /\n", true) }, "200 5"},
 		{"8.3.1 an authority with a user", func(c *framed) { c.request(1, ":method: GET\n:scheme: http\n:path: /\n:authority: u@a\n", true) }, "400 40"},
 		{"8.5 CONNECT", func(c *framed) { c.request(1, ":method: CONNECT\n:authority: a:443\n", false) }, "405 49"},
@@ -259,5 +271,56 @@ func TestRFC9113(t *testing.T) {
 			t.Fatalf("after %s another client gets %s", c.rule, got)
 		}
 		_ = client.conn.Close()
+	}
+}
+
+// TestPreface: a client that sends a byte at a time is served; one that does not begin with SETTINGS is not.
+func TestPreface(t *testing.T) {
+	lanes, _, _ := both(t, route.Action{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
+	c := newFramed(t, lanes)
+	var all bytes.Buffer
+	all.WriteString(http2.ClientPreface)
+	to := http2.NewFramer(&all, nil)
+	_ = to.WriteSettings()
+	_ = to.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.fields(getA), EndStream: true, EndHeaders: true})
+	for _, b := range all.Bytes() {
+		_, _ = c.conn.Write([]byte{b})
+	}
+	if got := c.outcome(1); got != "200 5" {
+		t.Errorf("byte by byte: %s", got)
+	}
+	c = newFramed(t, lanes)
+	_, _ = io.WriteString(c.conn, http2.ClientPreface)
+	c.request(1, getA, true)
+	if got := c.outcome(1); got != "away PROTOCOL_ERROR" {
+		t.Errorf("without SETTINGS: %s", got)
+	}
+	c = newFramed(t, lanes)
+	_, _ = io.WriteString(c.conn, strings.Replace(http2.ClientPreface, "SM", "XX", 1))
+	if got := c.outcome(1); strings.HasPrefix(got, "2") {
+		t.Errorf("another preface: %s", got)
+	}
+}
+
+// TestEarlyHints: answers before the answer pass where net/http's way is gone, and the access log says which HTTP it was.
+func TestEarlyHints(t *testing.T) {
+	r := newRig(t)
+	r.Endpoints(svc, 80, []lb.Backend{scripted(t, func(string) string {
+		return "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+	})})
+	r.Serve(table(toService(route.Action{})))
+	c := dialFramed(t, r.listen(web))
+	c.request(1, getA, true)
+	if got := c.outcome(1); got != "200 5" {
+		t.Errorf("in a lane: %s", got)
+	}
+	c.request(3, getA+"te: trailers\n", true)
+	if got := c.outcome(3); got != "103200 5" {
+		t.Errorf("by net/http: %s", got)
+	}
+	for n := 0; strings.Count(r.logged(), `"proto":"HTTP/2.0","status":200,"bytes":5`) < 2; n++ {
+		if time.Sleep(time.Millisecond); n > 10_000 {
+			t.Fatalf("the access log has %s", r.logged())
+		}
 	}
 }

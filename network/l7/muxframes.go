@@ -45,6 +45,10 @@ func (m *mux) frame(f *http2.Frame) http2.Fault {
 	if (m.parts > 0) != (f.Type == http2.Continuation) || m.parts > 0 && f.Stream != m.heading.Stream {
 		return http2.Fault{Code: http2.ProtocolError}
 	}
+	if !m.greeted && (f.Type != http2.Settings || f.Flags&http2.Ack != 0) {
+		return http2.Fault{Code: http2.ProtocolError}
+	}
+	m.greeted = true
 	switch f.Type {
 	case http2.Headers, http2.Continuation:
 		return m.headers(f)

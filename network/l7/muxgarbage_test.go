@@ -1,7 +1,6 @@
 package l7
 
 import (
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -19,7 +18,7 @@ import (
 func TestGarbage(t *testing.T) {
 	lanes, _, with := both(t, route.Action{}, func(w http.ResponseWriter, q *http.Request) {
 		_, _ = io.CopyN(w, q.Body, 1000)
-		fmt.Fprint(w, make([]byte, rand.IntN(100_000)))
+		_, _ = w.Write(make([]byte, rand.IntN(200_000)))
 	})
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -47,7 +46,8 @@ func TestGarbage(t *testing.T) {
 			t.Fatalf("%d requests and connections are left", left)
 		}
 	}
-	c := dialFramed(t, lanes)
+	c := dialFramed(t, lanes, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+	_ = c.WriteWindowUpdate(0, 1<<20)
 	c.request(1, getA, true)
 	if got := c.outcome(1); got[:3] != "200" {
 		t.Errorf("another client: %s", got)
