@@ -52,9 +52,11 @@ func (l *lane) begin(m *mux, id uint32, head *http2.Head, ends bool) {
 
 // streamFor is a new stream.
 func (l *lane) streamFor(m *mux, id uint32) *stream {
-	st := new(stream)
+	var st *stream
 	if n := len(l.streams); n > 0 {
 		st, l.streams = l.streams[n-1], l.streams[:n-1]
+	} else {
+		st = new(stream)
 	}
 	*st = stream{of: m, id: id, room: streamWindow, window: m.limits.Window, data: st.data[:0], session: session{
 		end: end{fd: -1}, lane: l, conn: m.conn, lines: m.prelude(), tried: st.tried[:0],
