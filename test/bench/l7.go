@@ -38,9 +38,14 @@ func l7Cases() []l7Case {
 			all = append(all, l7Case{connections: n, secure: secure, version: http1})
 		}
 	}
-	return append(all,
-		l7Case{connections: 64, version: http1, once: true}, l7Case{connections: 64, secure: true, version: http1, once: true},
-		l7Case{connections: 16, secure: true, version: http2})
+	all = append(all, l7Case{connections: 64, version: http1, once: true}, l7Case{connections: 64, secure: true, version: http1, once: true})
+	for _, n := range []int{1, 16, 64} { // each beside HTTP/1.1 with as many requests under way, of which a connection has one
+		if same := (l7Case{connections: n * streams, secure: true, version: http1}); !slices.Contains(all, same) {
+			all = append(all, same)
+		}
+		all = append(all, l7Case{connections: n, secure: true, version: http2})
+	}
+	return all
 }
 
 func (c l7Case) String() string {
