@@ -285,6 +285,11 @@ func (f *Feed) step(c world.Changes, changedSecrets, changedSources bool, also i
 // put notes a Service that has changed, and reports whether entries of its own may have.
 func (f *Feed) put(name types.NamespacedName, svc *corev1.Service) bool {
 	f.seen[name] = svc
+	for i := range f.cfg.Sources {
+		if see := f.cfg.Sources[i].See; see != nil && svc != nil {
+			see(svc)
+		}
+	}
 	_, was := f.through[name]
 	if svc == nil {
 		delete(f.seen, name)

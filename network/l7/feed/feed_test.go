@@ -416,7 +416,7 @@ func TestSources(t *testing.T) {
 	l.world.Put(slice(l.backend("a")))
 	l.world.MarkSynced()
 	point := route.Point{Service: types.NamespacedName{Namespace: "shop", Name: "gw"}, Port: 80}
-	changed, ready, restored := make(chan struct{}, 1), make(chan struct{}), ""
+	changed, ready, restored, seen := make(chan struct{}, 1), make(chan struct{}), "", map[string]int{}
 	on := false
 	l.cfg.Sources = []Source{{
 		Name: "gateways", Changed: changed, Ready: ready,
@@ -427,6 +427,7 @@ func TestSources(t *testing.T) {
 			to := []route.Backend{{Service: types.NamespacedName{Namespace: "shop", Name: "web"}, Port: 80, Weight: 1}}
 			return map[route.Point]*route.Entry{point: {Point: point, Protocol: route.TCP, Listeners: []*route.Listener{{Streams: []route.Stream{{Backends: to}}}}}}, nil
 		},
+		See:     func(svc *corev1.Service) { seen[svc.Name]++ },
 		Save:    func() any { return "kept" },
 		Restore: func(raw json.RawMessage) error { return json.Unmarshal(raw, &restored) },
 	}}
@@ -454,7 +455,9 @@ func TestSources(t *testing.T) {
 		text, err := os.ReadFile(l.cfg.File)
 		return err == nil && strings.Contains(string(text), `{"gateways":"kept"}`)
 	})
-	l.stop()
+	if l.stop(); seen["web"] != 1 {
+		t.Errorf("it was shown %v", seen)
+	}
 	on, l.cfg.Sources[0].Ready = false, make(chan struct{})
 	l.make()
 	if !l.feed.Restore() || !served() || restored != "kept" {

@@ -18,6 +18,8 @@ type Source struct {
 	// Derive returns the entries, and the Secrets that they name, as the World, the Secrets and its own objects are now. It is asked
 	// after every change of Services, Secrets, and whenever Changed says so.
 	Derive func(w *world.World, secret func(types.NamespacedName) *corev1.Secret) (map[route.Point]*route.Entry, []types.NamespacedName)
+	// See is shown every Service that there is, and each that changes; nil: it need not be.
+	See func(*corev1.Service)
 	// Changed delivers a value when its own objects are not those before.
 	Changed <-chan struct{}
 	// Ready is closed when its own objects have been listed in full. What was kept is served until then. nil: it has none.

@@ -63,7 +63,7 @@ func New() *Source {
 
 // Feed is the Source as a Feed takes it.
 func (s *Source) Feed() feed.Source {
-	return feed.Source{Name: "gateways", Derive: s.derive, Changed: s.changed, Ready: s.ready, Save: s.save, Restore: s.restore, Served: s.served}
+	return feed.Source{Name: "gateways", Derive: s.derive, See: s.see, Changed: s.changed, Ready: s.ready, Save: s.save, Restore: s.restore, Served: s.served}
 }
 
 // Run watches objects, once there is something to watch, and the ConfigMaps that they name, until ctx is done.
@@ -131,11 +131,15 @@ func (s *Source) tell() {
 	}
 }
 
-// derive is what a Feed calls.
-func (s *Source) derive(w *world.World, secret func(types.NamespacedName) *corev1.Secret) (map[route.Point]*route.Entry, []types.NamespacedName) {
-	if anyGateway(w) {
+// see looks for a Service that stands for a Gateway.
+func (s *Source) see(svc *corev1.Service) {
+	if ofGateway(svc) {
 		s.used()
 	}
+}
+
+// derive is what a Feed calls.
+func (s *Source) derive(w *world.World, secret func(types.NamespacedName) *corev1.Secret) (map[route.Point]*route.Entry, []types.NamespacedName) {
 	v, l := s.view(w)
 	if v == nil {
 		return nil, nil
@@ -197,11 +201,15 @@ func (s *Saved) configMap(name types.NamespacedName) *corev1.ConfigMap {
 // anyGateway reports whether a Service stands for a Gateway.
 func anyGateway(w *world.World) bool {
 	for _, name := range w.Services() {
-		if svc, _ := w.Service(name); svc != nil && svc.Labels[api.LabelGatewayName] != "" && svc.Annotations[api.AnnotationL7] == api.L7Gateway {
+		if svc, _ := w.Service(name); svc != nil && ofGateway(svc) {
 			return true
 		}
 	}
 	return false
+}
+
+func ofGateway(svc *corev1.Service) bool {
+	return svc.Labels[api.LabelGatewayName] != "" && svc.Annotations[api.AnnotationL7] == api.L7Gateway
 }
 
 // reads are the Secrets and ConfigMaps that Gateways are served with.

@@ -102,6 +102,9 @@ func TestNodeLearnsOfGateways(t *testing.T) {
 	}
 	point := route.Point{Service: types.NamespacedName{Namespace: "default", Name: "gateway-g"}, Port: 443}
 	serves := func(s *Source) string {
+		if svc, _ := w.Service(point.Service); svc != nil {
+			s.see(svc)
+		}
 		entries, secrets := s.derive(w, func(n types.NamespacedName) *corev1.Secret {
 			found, err := node.CoreV1().Secrets(n.Namespace).Get(t.Context(), n.Name, metav1.GetOptions{})
 			if err != nil {
