@@ -45,12 +45,17 @@ const (
 // assemble builds the server with every group installed; nothing serves yet.
 func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, *custom.Server, error) {
 	bound := &auth.Bound{}
-	generic := genericConfig(cfg, id, listener, bound)
+	generic := genericConfig(cfg, id, listener)
+	roles, err := newRoles(generic, own, bound)
+	if err != nil {
+		return nil, nil, err
+	}
 	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
 	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound), auth.NewSigning(cfg.Claims(), bound))
 	if err := errors.Join(cfg.Audit.apply(generic), knowUsers(ctx, generic, cfg.Issuers, log), etcd.apply(generic, cfg)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
+	etcd.seed(ctx, generic.RESTOptionsGetter, roles.policy) // before anything reads or watches roles
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
 		AllowExternalIPs: cfg.AllowExternalIPs, Authorizer: generic.Authorization.Authorizer, Acknowledged: acknowledged,
@@ -85,13 +90,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	own.serves(api.Handler)
 	api.ShutdownTimeout = hangUpTimeout
 	groups = append(groups, reviewGroups(generic)...)
-	if err := api.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, groups[0]); err != nil {
-		return nil, nil, fmt.Errorf("api server: core group: %w", err)
-	}
-	if err := api.InstallAPIGroups(groups[1:]...); err != nil {
-		return nil, nil, fmt.Errorf("api server: groups: %w", err)
-	}
-	if err := customs.ListGroups(api.DiscoveryGroupManager, groupNames(groups)); err != nil {
+	if err := install(api, groups, customs); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	serveOpenAPI(api, customs, generic)
@@ -100,6 +99,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	api.RegisterDestroyFunc(customs.Destroy)
 	addHooks(api, customs, k, core["services"], log)
 	api.AddPostStartHookOrDie("fairlead-encryption", func(hook genericapiserver.PostStartHookContext) error { return etcd.followKeys(hook, log) })
+	roles.addHook(api, log)
 	return api, customs, nil
 }
 
@@ -114,6 +114,17 @@ func knowUsers(ctx context.Context, c *genericapiserver.Config, of issuers.Confi
 	}
 	c.Authentication.Authenticator = users.After(c.Authentication.Authenticator)
 	return nil
+}
+
+// install installs groups, the first of which is core.
+func install(api *genericapiserver.GenericAPIServer, groups []*genericapiserver.APIGroupInfo, customs *custom.Server) error {
+	if err := api.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, groups[0]); err != nil {
+		return fmt.Errorf("core group: %w", err)
+	}
+	if err := api.InstallAPIGroups(groups[1:]...); err != nil {
+		return fmt.Errorf("groups: %w", err)
+	}
+	return customs.ListGroups(api.DiscoveryGroupManager, groupNames(groups))
 }
 
 // addHooks adds what begins when the server serves.
@@ -133,15 +144,13 @@ func addHooks(api *genericapiserver.GenericAPIServer, customs *custom.Server, k 
 }
 
 // genericConfig holds the choices that do not depend on kinds or storage.
-func genericConfig(cfg Config, id *identity, listener net.Listener, bound *auth.Bound) *genericapiserver.Config {
+func genericConfig(cfg Config, id *identity, listener net.Listener) *genericapiserver.Config {
 	c := genericapiserver.NewConfig(registry.Codecs)
 	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: listener, Cert: id.serving, ClientCA: id.clients}
 	c.LoopbackClientConfig = id.client()
 	c.ExternalAddress = net.JoinHostPort(cfg.Advertise.String(), strconv.Itoa(int(id.port)))
 	c.EffectiveVersion = newRelease()
 	c.Authentication.Authenticator = auth.Authenticator(cfg.CA.Pool())
-	c.Authorization.Authorizer = auth.Authorizer(bound)
-	c.RuleResolver = auth.Rules{}
 	c.EnableProfiling = false
 	c.EnableIndex = false                                                     // assemble installs one that lists custom resources too
 	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis") // shared with custom resources

@@ -1,13 +1,17 @@
 package auth
 
 import (
+	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/kubernetes/pkg/registry/rbac/validation"
+	upstream "k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac"
 
+	"fairlead.dev/fairlead/apiserver/rbac"
 	"fairlead.dev/fairlead/pki/peer"
 )
 
@@ -31,6 +35,33 @@ func path(u user.Info, verb, p string) authorizer.AttributesRecord {
 func onNode(a authorizer.AttributesRecord, node string) authorizer.AttributesRecord {
 	a.FieldSelectorRequirements = fields.Requirements{{Field: podNodeField, Operator: selection.Equals, Value: node}}
 	return a
+}
+
+// decides is what the server decides by, with the roles and bindings that every cluster begins with, and more.
+func decides(t testing.TB, bound *Bound, more rbac.Policy) authorizer.Authorizer {
+	t.Helper()
+	authz, err := Authorizer(bound, byRoles(more))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authz
+}
+
+// byRoles decides by the roles and bindings that every cluster begins with, and more.
+func byRoles(more rbac.Policy) *upstream.RBACAuthorizer {
+	p := rbac.Bootstrap()
+	_, all := validation.NewTestRuleResolver(
+		append(pointers(p.Roles), pointers(more.Roles)...), append(pointers(p.RoleBindings), pointers(more.RoleBindings)...),
+		append(pointers(p.ClusterRoles), pointers(more.ClusterRoles)...), append(pointers(p.ClusterRoleBindings), pointers(more.ClusterRoleBindings)...))
+	return upstream.New(all, all, all, all)
+}
+
+func pointers[T any](items []T) []*T {
+	var all []*T
+	for i := range items {
+		all = append(all, &items[i])
+	}
+	return all
 }
 
 func TestAuthorize(t *testing.T) {
@@ -85,7 +116,7 @@ func TestAuthorize(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, _, err := Authorizer(&Bound{}).Authorize(t.Context(), tt.a)
+			got, _, err := decides(t, &Bound{}, rbac.Policy{}).Authorize(t.Context(), tt.a)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +128,7 @@ func TestAuthorize(t *testing.T) {
 }
 
 func TestNobodyMayDoNothing(t *testing.T) {
-	got, _, err := Authorizer(&Bound{}).Authorize(t.Context(), authorizer.AttributesRecord{Verb: "get", Path: "/version"})
+	got, _, err := decides(t, &Bound{}, rbac.Policy{}).Authorize(t.Context(), authorizer.AttributesRecord{Verb: "get", Path: "/version"})
 	if err != nil || got == authorizer.DecisionAllow {
 		t.Errorf("a request without a user: %v, %v", got, err)
 	}
@@ -105,13 +136,13 @@ func TestNobodyMayDoNothing(t *testing.T) {
 
 func TestRulesForNamesNamespacedRulesOnlyThere(t *testing.T) {
 	for namespace, want := range map[string]bool{leaseNamespace: true, "default": false} {
-		resources, _, incomplete, err := Rules{}.RulesFor(t.Context(), nodeUser("n1"), namespace)
+		resources, _, incomplete, err := Rules{byRoles(rbac.Policy{})}.RulesFor(t.Context(), nodeUser("n1"), namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := false
 		for _, r := range resources {
-			found = found || r.GetResources()[0] == "leases"
+			found = found || slices.Contains(r.GetResources(), "leases")
 		}
 		if found != want || !incomplete {
 			t.Errorf("namespace %s: leases listed %v, want %v; incomplete %v", namespace, found, want, incomplete)

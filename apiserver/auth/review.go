@@ -2,17 +2,24 @@ package auth
 
 import (
 	"context"
-	"fmt"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/kubernetes/pkg/apis/authorization"
+	convert "k8s.io/kubernetes/pkg/apis/authorization/v1"
+	"k8s.io/kubernetes/pkg/registry/authorization/localsubjectaccessreview"
+	"k8s.io/kubernetes/pkg/registry/authorization/selfsubjectaccessreview"
+	"k8s.io/kubernetes/pkg/registry/authorization/selfsubjectrulesreview"
+	"k8s.io/kubernetes/pkg/registry/authorization/subjectaccessreview"
 )
 
 // review is the storage of one kind of question: creating it answers it, and nothing is kept.
@@ -20,7 +27,7 @@ type review struct {
 	singular   string
 	namespaced bool
 	empty      func() runtime.Object
-	answer     func(ctx context.Context, u user.Info, question runtime.Object) (runtime.Object, error)
+	answer     func(ctx context.Context, question runtime.Object, options *metav1.CreateOptions) (runtime.Object, error)
 }
 
 var (
@@ -42,17 +49,13 @@ func (r review) NamespaceScoped() bool { return r.namespaced }
 func (r review) GetSingularName() string { return r.singular }
 
 // Create answers the question.
-func (r review) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, _ *metav1.CreateOptions) (runtime.Object, error) {
+func (r review) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
 	if validate != nil {
 		if err := validate(ctx, obj); err != nil {
 			return nil, err
 		}
 	}
-	u, ok := genericapirequest.UserFrom(ctx)
-	if !ok {
-		return nil, apierrors.NewBadRequest("no user present on request")
-	}
-	return r.answer(ctx, u, obj)
+	return r.answer(ctx, obj, options)
 }
 
 // AuthenticationReviews is the storage of authentication.k8s.io/v1: who am I.
@@ -60,7 +63,11 @@ func AuthenticationReviews() map[string]rest.Storage {
 	return map[string]rest.Storage{"selfsubjectreviews": review{
 		singular: "selfsubjectreview",
 		empty:    func() runtime.Object { return &authenticationv1.SelfSubjectReview{} },
-		answer: func(_ context.Context, u user.Info, question runtime.Object) (runtime.Object, error) {
+		answer: func(ctx context.Context, question runtime.Object, _ *metav1.CreateOptions) (runtime.Object, error) {
+			u, ok := genericapirequest.UserFrom(ctx)
+			if !ok {
+				return nil, apierrors.NewBadRequest("no user present on request")
+			}
 			out := question.(*authenticationv1.SelfSubjectReview).DeepCopy()
 			out.Status.UserInfo = userInfo(u)
 			return out, nil
@@ -68,98 +75,83 @@ func AuthenticationReviews() map[string]rest.Storage {
 	}}
 }
 
-// AuthorizationReviews is the storage of authorization.k8s.io/v1: may I, may they, what may I.
+// AuthorizationReviews is the storage of authorization.k8s.io/v1: may I, may they, what may I. Upstream validates and answers.
 func AuthorizationReviews(authz authorizer.Authorizer, rules authorizer.RuleResolver) map[string]rest.Storage {
+	s := questions()
 	return map[string]rest.Storage{
-		"selfsubjectaccessreviews":  selfAccess(authz),
-		"subjectaccessreviews":      subjectAccess(authz),
-		"localsubjectaccessreviews": localAccess(authz),
-		"selfsubjectrulesreviews":   selfRules(rules),
+		"selfsubjectaccessreviews": asked[*authorizationv1.SelfSubjectAccessReview, *authorization.SelfSubjectAccessReview]{
+			selfsubjectaccessreview.NewREST(authz, s), func() *authorizationv1.SelfSubjectAccessReview { return &authorizationv1.SelfSubjectAccessReview{} },
+			convert.Convert_v1_SelfSubjectAccessReview_To_authorization_SelfSubjectAccessReview, convert.Convert_authorization_SelfSubjectAccessReview_To_v1_SelfSubjectAccessReview,
+		}.review(),
+		"subjectaccessreviews": asked[*authorizationv1.SubjectAccessReview, *authorization.SubjectAccessReview]{
+			subjectaccessreview.NewREST(authz, s), func() *authorizationv1.SubjectAccessReview { return &authorizationv1.SubjectAccessReview{} },
+			convert.Convert_v1_SubjectAccessReview_To_authorization_SubjectAccessReview, convert.Convert_authorization_SubjectAccessReview_To_v1_SubjectAccessReview,
+		}.review(),
+		"localsubjectaccessreviews": asked[*authorizationv1.LocalSubjectAccessReview, *authorization.LocalSubjectAccessReview]{
+			localsubjectaccessreview.NewREST(authz, s), func() *authorizationv1.LocalSubjectAccessReview { return &authorizationv1.LocalSubjectAccessReview{} },
+			convert.Convert_v1_LocalSubjectAccessReview_To_authorization_LocalSubjectAccessReview, convert.Convert_authorization_LocalSubjectAccessReview_To_v1_LocalSubjectAccessReview,
+		}.review(),
+		"selfsubjectrulesreviews": asked[*authorizationv1.SelfSubjectRulesReview, *authorization.SelfSubjectRulesReview]{
+			selfsubjectrulesreview.NewREST(rules), func() *authorizationv1.SelfSubjectRulesReview { return &authorizationv1.SelfSubjectRulesReview{} },
+			convert.Convert_v1_SelfSubjectRulesReview_To_authorization_SelfSubjectRulesReview, convert.Convert_authorization_SelfSubjectRulesReview_To_v1_SelfSubjectRulesReview,
+		}.review(),
 	}
 }
 
-func selfAccess(authz authorizer.Authorizer) review {
+// questions are upstream's kinds of questions, which its validation looks up; nothing else is ever in this scheme.
+func questions() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		authorization.AddToScheme, authorizationv1.AddToScheme, convert.RegisterConversions, convert.RegisterValidations,
+	} {
+		utilruntime.Must(add(s))
+	}
+	return s
+}
+
+// asked is a kind of question that upstream answers in its own type I.
+type asked[T, I runtime.Object] struct {
+	storage answering
+	new     func() T
+	in      func(T, I, conversion.Scope) error
+	out     func(I, T, conversion.Scope) error
+}
+
+// answering is what upstream's storages of questions are.
+type answering interface {
+	rest.Storage
+	rest.Scoper
+	rest.Creater
+	rest.SingularNameProvider
+}
+
+func (a asked[T, I]) review() review {
 	return review{
-		singular: "selfsubjectaccessreview",
-		empty:    func() runtime.Object { return &authorizationv1.SelfSubjectAccessReview{} },
-		answer: func(ctx context.Context, u user.Info, question runtime.Object) (runtime.Object, error) {
-			out := question.(*authorizationv1.SelfSubjectAccessReview).DeepCopy()
-			a, err := attributes(u, out.Spec.ResourceAttributes, out.Spec.NonResourceAttributes)
+		singular: a.storage.GetSingularName(), namespaced: a.storage.NamespaceScoped(),
+		empty: func() runtime.Object { return a.new() },
+		answer: func(ctx context.Context, question runtime.Object, options *metav1.CreateOptions) (runtime.Object, error) {
+			asks := a.storage.New().(I)
+			if err := a.in(question.DeepCopyObject().(T), asks, nil); err != nil {
+				return nil, err
+			}
+			answer, err := a.storage.Create(ctx, asks, rest.ValidateAllObjectFunc, options)
 			if err != nil {
 				return nil, err
 			}
-			out.Status = decide(ctx, authz, a)
-			return out, nil
+			told := a.new()
+			return told, a.out(answer.(I), told, nil)
 		},
 	}
 }
 
-func subjectAccess(authz authorizer.Authorizer) review {
-	return review{
-		singular: "subjectaccessreview",
-		empty:    func() runtime.Object { return &authorizationv1.SubjectAccessReview{} },
-		answer: func(ctx context.Context, _ user.Info, question runtime.Object) (runtime.Object, error) {
-			out := question.(*authorizationv1.SubjectAccessReview).DeepCopy()
-			a, err := attributes(subject(out.Spec), out.Spec.ResourceAttributes, out.Spec.NonResourceAttributes)
-			if err != nil {
-				return nil, err
-			}
-			out.Status = decide(ctx, authz, a)
-			return out, nil
-		},
+// userInfo is u in the form the API shows.
+func userInfo(u user.Info) authenticationv1.UserInfo {
+	info := authenticationv1.UserInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups()}
+	for k, v := range u.GetExtra() {
+		if info.Extra == nil {
+			info.Extra = map[string]authenticationv1.ExtraValue{}
+		}
+		info.Extra[k] = v
 	}
-}
-
-func localAccess(authz authorizer.Authorizer) review {
-	return review{
-		singular: "localsubjectaccessreview", namespaced: true,
-		empty: func() runtime.Object { return &authorizationv1.LocalSubjectAccessReview{} },
-		answer: func(ctx context.Context, _ user.Info, question runtime.Object) (runtime.Object, error) {
-			out := question.(*authorizationv1.LocalSubjectAccessReview).DeepCopy()
-			namespace := genericapirequest.NamespaceValue(ctx)
-			if r := out.Spec.ResourceAttributes; r == nil || r.Namespace != namespace {
-				return nil, apierrors.NewBadRequest(fmt.Sprintf("spec.resourceAttributes.namespace must match namespace: %s", namespace))
-			}
-			a, err := attributes(subject(out.Spec), out.Spec.ResourceAttributes, out.Spec.NonResourceAttributes)
-			if err != nil {
-				return nil, err
-			}
-			out.Status = decide(ctx, authz, a)
-			return out, nil
-		},
-	}
-}
-
-func selfRules(rules authorizer.RuleResolver) review {
-	return review{
-		singular: "selfsubjectrulesreview",
-		empty:    func() runtime.Object { return &authorizationv1.SelfSubjectRulesReview{} },
-		answer: func(ctx context.Context, u user.Info, question runtime.Object) (runtime.Object, error) {
-			out := question.(*authorizationv1.SelfSubjectRulesReview).DeepCopy()
-			if out.Spec.Namespace == "" {
-				return nil, apierrors.NewBadRequest("no namespace on request")
-			}
-			resources, paths, incomplete, err := rules.RulesFor(ctx, u, out.Spec.Namespace)
-			if err != nil {
-				return nil, fmt.Errorf("rules of %s: %w", u.GetName(), err)
-			}
-			out.Status = rulesStatus(resources, paths, incomplete)
-			return out, nil
-		},
-	}
-}
-
-func rulesStatus(resources []authorizer.ResourceRuleInfo, paths []authorizer.NonResourceRuleInfo, incomplete bool) authorizationv1.SubjectRulesReviewStatus {
-	status := authorizationv1.SubjectRulesReviewStatus{
-		ResourceRules: []authorizationv1.ResourceRule{}, NonResourceRules: []authorizationv1.NonResourceRule{}, Incomplete: incomplete,
-	}
-	for _, r := range resources {
-		status.ResourceRules = append(status.ResourceRules, authorizationv1.ResourceRule{
-			Verbs: r.GetVerbs(), APIGroups: r.GetAPIGroups(), Resources: r.GetResources(), ResourceNames: r.GetResourceNames(),
-		})
-	}
-	for _, p := range paths {
-		status.NonResourceRules = append(status.NonResourceRules, authorizationv1.NonResourceRule{Verbs: p.GetVerbs(), NonResourceURLs: p.GetNonResourceURLs()})
-	}
-	return status
+	return info
 }

@@ -10,7 +10,6 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"fairlead.dev/fairlead/api/kinds"
-	"fairlead.dev/fairlead/pki/peer"
 )
 
 const (
@@ -47,30 +46,9 @@ const (
 
 func read() []string { return []string{"get", "list", "watch"} }
 
-// adminRules is what the group system:masters may do: everything.
-func adminRules() []rule {
-	return []rule{
-		{verbs: []string{"*"}, group: "*", resources: []string{"*"}},
-		{verbs: []string{"*"}, paths: []string{"*"}},
-	}
-}
-
-// anonymousRules is what a request without a credential may do.
-func anonymousRules() []rule {
+// publicRules is what anybody may do, a credential or not, roles or none: find out whether the server lives.
+func publicRules() []rule {
 	return []rule{{verbs: []string{"get", "head"}, paths: publicPaths()}}
-}
-
-// memberRules is what every authenticated user may do: find out what the server serves and what they may
-// do themselves (upstream's system:discovery, system:basic-user and system:public-info-viewer).
-func memberRules() []rule {
-	return []rule{
-		{verbs: []string{"get", "head"}, paths: []string{
-			"/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/",
-			"/healthz", "/livez", "/readyz",
-		}},
-		{verbs: []string{"create"}, group: "authentication.k8s.io", resources: []string{"selfsubjectreviews"}},
-		{verbs: []string{"create"}, group: "authorization.k8s.io", resources: []string{"selfsubjectaccessreviews", "selfsubjectrulesreviews"}},
-	}
 }
 
 // nodeRules is what a node agent may do: read what its proxy, DNS and pods need, and write what is its own
@@ -98,23 +76,15 @@ func nodeRules() []rule {
 	}
 }
 
-// rulesOf collects the rules of a user's groups.
-func rulesOf(u user.Info) []rule {
-	groups := u.GetGroups()
-	if slices.Contains(groups, peer.CallerGroup) {
-		return nil
+// tables are the rules that are a table here and not roles, made once: no role that is broken takes from them, and none could give
+// what only a node's pods tell.
+var tables = struct{ anybody, nodes []rule }{publicRules(), slices.Concat(publicRules(), nodeRules())}
+
+func rulesOf(isNode bool) []rule {
+	if isNode {
+		return tables.nodes
 	}
-	if slices.Contains(groups, user.SystemPrivilegedGroup) {
-		return adminRules()
-	}
-	rules := anonymousRules()
-	if slices.Contains(groups, user.AllAuthenticated) {
-		rules = append(rules, memberRules()...)
-	}
-	if _, isNode := NodeName(u); isNode {
-		rules = append(rules, nodeRules()...)
-	}
-	return rules
+	return tables.anybody
 }
 
 // NodeName is the node a user speaks for: a member of system:nodes named system:node:NAME.

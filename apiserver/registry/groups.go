@@ -40,7 +40,8 @@ type Config struct {
 	// otherwise attract the traffic of any address (CVE-2020-8554).
 	AllowExternalIPs bool
 
-	// Authorizer says who may do what, where a kind's rules depend on it.
+	// Authorizer says who may do what, where a kind's rules depend on it: who may grant what they do not have themselves, and who
+	// may sign what; nil: only members of system:masters.
 	Authorizer authorizer.Authorizer
 
 	// Acknowledged is told of every write; nil: nobody wants to know.

@@ -10,14 +10,23 @@ import (
 	"k8s.io/kubernetes/pkg/registry/rbac/clusterrolebinding"
 	"k8s.io/kubernetes/pkg/registry/rbac/role"
 	"k8s.io/kubernetes/pkg/registry/rbac/rolebinding"
+	"k8s.io/kubernetes/pkg/registry/rbac/validation"
 )
 
+// rbac are roles and bindings, in which nobody grants what they do not have.
 func (b *builder) rbac() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
-	put(resources, build(b, roles()))
-	put(resources, build(b, roleBindings()))
-	put(resources, build(b, clusterRoles()))
-	put(resources, build(b, clusterRoleBindings()))
+	roles, roleBindings := build(b, roles()), build(b, roleBindings())
+	clusterRoles, clusterRoleBindings := build(b, clusterRoles()), build(b, clusterRoleBindings())
+	if b.err != nil {
+		return resources
+	}
+	from := stored{roles.Store, roleBindings.Store, clusterRoles.Store, clusterRoleBindings.Store}
+	by := grants{b.config.Authorizer, validation.NewDefaultRuleResolver(from, from, from, from)}
+	resources["roles"] = granting[*rbacv1.Role]{roles, by.role}
+	resources["rolebindings"] = granting[*rbacv1.RoleBinding]{roleBindings, by.roleBinding}
+	resources["clusterroles"] = granting[*rbacv1.ClusterRole]{clusterRoles, by.clusterRole}
+	resources["clusterrolebindings"] = granting[*rbacv1.ClusterRoleBinding]{clusterRoleBindings, by.clusterRoleBinding}
 	return resources
 }
 

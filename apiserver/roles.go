@@ -1,0 +1,96 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"k8s.io/apiserver/pkg/registry/generic"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+
+	"fairlead.dev/fairlead/apiserver/auth"
+	"fairlead.dev/fairlead/apiserver/rbac"
+)
+
+const (
+	// policyHook is upstream's name of what keeps the roles that a cluster begins with.
+	policyHook = "rbac/bootstrap-roles"
+	// seedPatience bounds the first write of the policy: without it, it is written object by object when the server serves.
+	seedPatience = 5 * time.Second
+	// policyPause is between two attempts to make the policy whole.
+	policyPause = 100 * time.Millisecond
+)
+
+// roles are those that decide, and the policy that a cluster begins with.
+type roles struct {
+	access *rbac.Access
+	policy rbac.Policy
+}
+
+// newRoles has a server decide by roles, and by what is before them.
+func newRoles(c *genericapiserver.Config, own *self, bound *auth.Bound) (roles, error) {
+	r := roles{rbac.New(own.client, own.informers), rbac.Bootstrap()}
+	var err error
+	if c.Authorization.Authorizer, err = auth.Authorizer(bound, r.access); err != nil {
+		return r, fmt.Errorf("api server: authorization: %w", err)
+	}
+	c.RuleResolver = auth.Rules{Roles: r.access}
+	return r, nil
+}
+
+// seed writes the policy of a new cluster.
+func (b *backend) seed(ctx context.Context, options generic.RESTOptionsGetter, policy rbac.Policy) {
+	if err := b.trySeed(ctx, options, policy); err != nil && ctx.Err() == nil {
+		b.log.Warn("the roles that a cluster begins with are written one by one", "err", err)
+	}
+}
+
+func (b *backend) trySeed(ctx context.Context, options generic.RESTOptionsGetter, policy rbac.Policy) error {
+	if b.embedded != nil {
+		if err := b.embedded.Room(); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, seedPatience)
+	defer cancel()
+	etcd, err := b.open()
+	if err != nil {
+		return err
+	}
+	defer etcd.Close()
+	return rbac.Seed(ctx, etcd, options, policy)
+}
+
+// open connects to etcd.
+func (b *backend) open() (*clientv3.Client, error) {
+	if b.embedded != nil {
+		return b.embedded.Open(), nil
+	}
+	return clientv3.New(clientv3.Config{Endpoints: b.servers, DialTimeout: seedPatience})
+}
+
+// addHook keeps the policy: the server is not ready before it is whole. The hook returns no error, which would end the process.
+func (r roles) addHook(api *genericapiserver.GenericAPIServer, log *slog.Logger) {
+	api.AddPostStartHookOrDie(policyHook, func(hook genericapiserver.PostStartHookContext) error {
+		if !r.access.Synced(hook) {
+			return nil
+		}
+		go r.access.Aggregate(hook)
+		for attempt := 0; ; attempt++ {
+			err := r.access.Reconcile(hook, r.policy)
+			if err == nil || hook.Err() != nil {
+				return nil
+			}
+			if attempt%100 == 0 {
+				log.Warn("the roles that a cluster begins with are not whole", "err", err)
+			}
+			select {
+			case <-hook.Done():
+				return nil
+			case <-time.After(policyPause):
+			}
+		}
+	})
+}
