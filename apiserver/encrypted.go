@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/storage/value"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"fairlead.dev/fairlead/apiserver/encryption"
 )
@@ -65,7 +66,7 @@ func (b *backend) client() (*clientv3.Client, error) {
 	if b.embedded != nil {
 		return b.embedded.Open(), nil
 	}
-	return clientv3.New(clientv3.Config{Endpoints: b.servers, DialTimeout: etcdPatience})
+	return clientv3.New(clientv3.Config{Endpoints: b.servers, DialTimeout: etcdPatience, Logger: zap.NewNop()})
 }
 
 // applyKeys has c encrypt. What keeps keys elsewhere is part of the server's health.

@@ -113,6 +113,23 @@ func refused(t *testing.T, cfg apiserver.Config) error {
 	return nil
 }
 
+// running starts a server, and returns what it ends with, once it is ready.
+func running(t *testing.T, cfg apiserver.Config) <-chan error {
+	t.Helper()
+	server, err := apiserver.New(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(t.Context()) }()
+	select {
+	case <-server.Ready():
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	return ended
+}
+
 func TestSecretsAreEncrypted(t *testing.T) {
 	cfg := apitest.Config(t, t.TempDir())
 	server, stop := apitest.Run(t, cfg)
@@ -182,11 +199,12 @@ func TestControlPlanesNeedTheSameKey(t *testing.T) {
 	etcd, at := externalEtcd(t)
 	first := apitest.Config(t, t.TempDir())
 	first.EtcdServers = []string{at}
-	server, _ := apitest.Run(t, first)
+	server, stop := apitest.Run(t, first)
 	makeSecret(t, server.ClientConfig(), "s")
 	if text := stored(t, etcd, "s"); !strings.HasPrefix(text, "k8s:enc:aesgcm:v1:k") {
 		t.Fatalf("in etcd: %q", text)
 	}
+	stop()
 	second := apitest.Config(t, t.TempDir())
 	second.EtcdServers = first.EtcdServers
 	if err := refused(t, second); !strings.Contains(err.Error(), "copy it from the data directory of the control plane that wrote them") {

@@ -191,14 +191,11 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	if err != nil {
 		return err
 	}
-	if storeReady != nil {
-		s.waits("the store in " + s.cfg.DataDir + " is still being opened")
-		select {
-		case <-storeReady:
-		case <-ctx.Done():
-			return nil
-		}
+	keepAlone, release, err := s.prepare(ctx, etcd, storeReady)
+	if release == nil {
+		return err
 	}
+	defer release()
 	client := identity.client()
 	defer etcd.close()
 	own, err := newSelf(identity)
@@ -207,17 +204,6 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	}
 	kept := &keeper{cfg: s.cfg, id: identity, client: own.client}
 	s.waits("its kinds are being installed")
-	if len(s.cfg.EtcdServers) > 0 {
-		if err := reachEtcd(ctx, s.cfg.EtcdServers); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("api server: %w", err)
-		}
-		s.waits("no answer from etcd at " + strings.Join(s.cfg.EtcdServers, ", "))
-	}
-	if err := etcd.encrypt(ctx, s.cfg); ctx.Err() != nil {
-		return nil
-	} else if err != nil {
-		return err
-	}
 	api, customs, err := assemble(ctx, s.cfg, identity, own, listener, etcd, kept, &s.acknowledged, s.log)
 	if ctx.Err() != nil {
 		if api != nil {
@@ -229,6 +215,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return keepAlone(ctx) })
 	group.Go(func() error {
 		if err := api.PrepareRun().RunWithContext(ctx); err != nil {
 			return fmt.Errorf("api server: %w", err)
@@ -244,6 +231,41 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		return kept.publish(ctx, s.log)
 	})
 	return group.Wait()
+}
+
+// prepare waits for the store, sees to it that no other server works on it, and that what is in it can be read. It returns what
+// keeps it so, and what lets others in again; nil: nothing came of it.
+func (s *Server) prepare(ctx context.Context, etcd *backend, storeReady <-chan struct{}) (keepAlone func(context.Context) error, release func(), err error) {
+	if storeReady != nil {
+		s.waits("the store in " + s.cfg.DataDir + " is still being opened")
+		select {
+		case <-storeReady:
+		case <-ctx.Done():
+			return nil, nil, nil
+		}
+	}
+	if len(s.cfg.EtcdServers) > 0 {
+		if err := reachEtcd(ctx, s.cfg.EtcdServers); err != nil {
+			return nil, nil, unlessOver(ctx, fmt.Errorf("api server: %w", err))
+		}
+		s.waits("no answer from etcd at " + strings.Join(s.cfg.EtcdServers, ", "))
+	}
+	if keepAlone, release, err = etcd.alone(ctx, s.cfg); err != nil {
+		return nil, nil, unlessOver(ctx, fmt.Errorf("api server: %w", err))
+	}
+	if err := etcd.encrypt(ctx, s.cfg); err != nil {
+		release()
+		return nil, nil, unlessOver(ctx, err)
+	}
+	return keepAlone, release, nil
+}
+
+// unlessOver is err; nil, when ctx has ended: whatever failed, failed because it was broken off.
+func unlessOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // families are the kind of sockets that a cluster listens on: of its own families. Left to itself, Go would take "every

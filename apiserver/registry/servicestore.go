@@ -25,9 +25,9 @@ import (
 // Which numbers are taken is kept in memory alone and read from the stored Services before the first write. With one
 // API server that is all there is to know: every Service is written through this process, there is no second record, and
 // a number is free the moment its Service is gone. What was written is told by the storage (ledger); a write whose outcome
-// it cannot tell leaves its numbers taken, for the repair to compare with what is stored. Several API servers over one etcd could hand the same number to two Services between them; they would need
-// the taken numbers in etcd as well, claimed in a transaction (upstream's IPAddress objects, one per address, created
-// before the Service), and a loop that repairs what a crash between the two writes leaves behind.
+// it cannot tell leaves its numbers taken, for the repair to compare with what is stored. Several API servers over one etcd could
+// hand the same number to two Services between them, so a second one refuses to start; they would need the taken numbers in etcd as
+// well, claimed in one transaction with the Service.
 type serviceStore struct {
 	store[*corev1.Service]
 	numbers *numbers
