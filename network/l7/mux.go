@@ -31,6 +31,7 @@ type mux struct {
 	ended   [32]uint32
 	endings int    // that ended has had
 	newest  uint32 // id that the client has used
+	final   uint32 // and of the last that is served, when that is known
 	running int    // errands, those of streams that have ended included
 
 	preface int    // bytes that were read of it
@@ -53,7 +54,7 @@ type mux struct {
 	halting halting
 	untable bool // the client has to be told that HPACK has no table
 	waste   int  // streams that were reset
-	wasteAt int64
+	wasteAt time.Time
 	bound   bound
 }
 
@@ -235,8 +236,11 @@ func (m *mux) destroy() {
 // quit ends the connection for a reason that the client is told.
 func (m *mux) quit(code http2.Code) {
 	if m.halting < over {
+		if m.halting < serving {
+			m.final = m.newest
+		}
 		m.halting = over
-		m.queue(http2.AppendGoAway(m.queued(), m.newest, code))
+		m.queue(http2.AppendGoAway(m.queued(), m.final, code))
 	}
 }
 
@@ -257,8 +261,8 @@ const drained = "the end."
 // conclude names the last stream that is served.
 func (m *mux) conclude() {
 	if m.halting < serving {
-		m.halting = serving
-		m.queue(http2.AppendGoAway(m.queued(), m.newest, http2.NoError))
+		m.halting, m.final = serving, m.newest
+		m.queue(http2.AppendGoAway(m.queued(), m.final, http2.NoError))
 	}
 }
 
@@ -320,9 +324,9 @@ func (m *mux) tend(now int64) {
 // wasted counts a stream that was reset, by either side: a client whose streams mostly are is served no more, as it costs the
 // endpoints more than itself.
 func (m *mux) wasted() {
-	now := m.lane.now.UnixNano()
-	if back := (now - m.wasteAt) * forgiven / int64(time.Second); back > 0 {
-		m.waste, m.wasteAt = max(m.waste-int(min(back, mostResets)), 0), now
+	passed := m.lane.now.Sub(m.wasteAt).Seconds()
+	if back := int(min(passed*forgiven, mostResets)); back > 0 {
+		m.waste, m.wasteAt = max(m.waste-back, 0), m.lane.now
 	}
 	if m.waste++; m.waste > mostResets {
 		m.quit(http2.EnhanceYourCalm)

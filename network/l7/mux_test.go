@@ -117,10 +117,14 @@ func TestRFC9113(t *testing.T) {
 	r := newRig(t)
 	r.Endpoints(svc, 80, []lb.Backend{backend(t, func(w http.ResponseWriter, q *http.Request) {
 		_, _ = io.Copy(io.Discard, q.Body)
+		if q.URL.Path == "/wait" {
+			<-q.Context().Done()
+		}
 		fmt.Fprint(w, "hello")
 	})})
 	r.Serve(table(toService(route.Action{})))
 	addr := r.listen(web)
+	wait := strings.Replace(getA, ":path: /", ":path: /wait", 1) // without an answer
 	window := func(v uint32) http2.Setting { return http2.Setting{ID: http2.SettingInitialWindowSize, Val: v} }
 	for _, c := range []struct {
 		rule string
@@ -174,8 +178,8 @@ func TestRFC9113(t *testing.T) {
 		{"5.1 RST_STREAM of no stream", func(c *framed) { _ = c.WriteRSTStream(1, http2.ErrCodeCancel) }, "away PROTOCOL_ERROR"},
 		{"5.1 WINDOW_UPDATE of no stream", func(c *framed) { _ = c.WriteWindowUpdate(1, 5) }, "away PROTOCOL_ERROR"},
 		{"5.1 PRIORITY of no stream", func(c *framed) { _ = c.WritePriority(9, http2.PriorityParam{}); c.request(1, getA, true) }, "200 5"},
-		{"5.1 DATA after the end", func(c *framed) { c.request(1, getA, true); _ = c.WriteData(1, true, []byte("x")) }, "reset STREAM_CLOSED"},
-		{"5.1 HEADERS after the end", func(c *framed) { c.request(1, getA, true); c.request(1, "x: y\n", true) }, "reset STREAM_CLOSED"},
+		{"5.1 DATA after the end", func(c *framed) { c.request(1, wait, true); _ = c.WriteData(1, true, []byte("x")) }, "reset STREAM_CLOSED"},
+		{"5.1 HEADERS after the end", func(c *framed) { c.request(1, wait, true); c.request(1, "x: y\n", true) }, "reset STREAM_CLOSED"},
 		{"5.1 HEADERS after RST_STREAM", func(c *framed) {
 			c.request(1, getA, false)
 			_ = c.WriteRSTStream(1, http2.ErrCodeCancel)

@@ -89,6 +89,29 @@ func TestRapidReset(t *testing.T) {
 	}
 }
 
+// TestWaste: streams that were reset are forgotten with time, and one with each answer.
+func TestWaste(t *testing.T) {
+	l := &lane{now: time.Now()}
+	m := &mux{session: &session{lane: l}}
+	waste := func(n int) bool {
+		for range n {
+			m.wasted()
+		}
+		return m.halting == onward
+	}
+	if !waste(mostResets) {
+		t.Fatal("ends too early")
+	}
+	l.now = l.now.Add(time.Second)
+	if !waste(forgiven) {
+		t.Fatal("forgets nothing")
+	}
+	l.now = l.now.Add(time.Hour)
+	if !waste(mostResets) || waste(1) {
+		t.Error("forgets more than there was, or too little")
+	}
+}
+
 // TestFrameFloods: frames that want an answer, from a client that reads none, take no memory; one that reads is answered.
 func TestFrameFloods(t *testing.T) {
 	lanes, _, _ := both(t, route.Action{}, echo)
@@ -134,7 +157,8 @@ func TestDrain(t *testing.T) {
 		go func() {
 			for id := uint32(1); ; id += 2 {
 				mu.Lock()
-				c.request(id, getA+te, true)
+				c.request(id, postA+"content-length: 2\n"+te, false)
+				_ = c.WriteData(id, true, []byte("ab"))
 				mu.Unlock()
 				select {
 				case <-stop:

@@ -113,10 +113,12 @@ func (m *mux) request(id uint32, head *http2.Head, ends bool) http2.Fault {
 		return http2.Fault{Code: http2.StreamClosed}
 	case id%2 == 0 || id <= m.newest:
 		return http2.Fault{Code: http2.ProtocolError}
-	case m.halting >= serving:
-		return http2.Fault{} // it knows that this is not served
 	}
 	m.newest = id
+	if m.halting >= serving {
+		m.remember(id, true) // the client knows that it is not served, or will
+		return http2.Fault{}
+	}
 	switch {
 	case len(m.streams) >= mostStreams || m.running >= mostStreams:
 		return http2.Fault{Code: http2.RefusedStream, Stream: id}
