@@ -50,34 +50,27 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	if err != nil {
 		return nil, nil, err
 	}
-	guard, ofPods, ofIngresses := newNamespaceGuard(), newPodGuard(), newIngressGuard()
-	generic.AdmissionControl = guard.chain(ofPods, ofIngresses, auth.NewNodeRestriction(cfg.Claims(), bound), auth.NewSigning(cfg.Claims(), bound))
 	if err := errors.Join(cfg.Audit.apply(generic), knowUsers(ctx, generic, cfg.Issuers, log), etcd.apply(generic, cfg)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	etcd.seed(ctx, generic.RESTOptionsGetter, roles.policy) // before anything reads or watches roles
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
-		AllowExternalIPs: cfg.AllowExternalIPs, Authorizer: generic.Authorization.Authorizer, Acknowledged: acknowledged,
+		AllowExternalIPs: cfg.AllowExternalIPs, Authorizer: generic.Authorization.Authorizer, ResourceOf: own.resourceOf, Acknowledged: acknowledged,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("api server: kinds: %w", err)
 	}
 	core := groups[0].VersionedResourcesStorageMap["v1"]
-	if guard.namespaces, err = getter(core, "namespaces"); err != nil {
-		return nil, nil, err
-	}
-	var ok bool
-	if ofPods.accounts, ok = core["serviceaccounts"].(serviceAccounts); !ok {
-		return nil, nil, errors.New("api server: service accounts cannot be read and created")
-	}
 	if err := known(bound, groups); err != nil {
 		return nil, nil, err
 	}
-	ofIngresses.classes = bound.IngressClasses
 	webhooks, err := addStreams(groups, id, cfg, bound.Nodes)
 	if err != nil {
 		return nil, nil, err
+	}
+	if generic.AdmissionControl, err = admit(cfg, own, generic, groups, webhooks, bound); err != nil {
+		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	customs, err := customResources(generic, etcd, webhooks)
 	if err != nil {

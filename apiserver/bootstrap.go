@@ -13,10 +13,13 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"fairlead.dev/fairlead/apiserver/registry"
 )
 
 // keeper writes the objects every cluster has, and writes them again when somebody changes or deletes them.
@@ -56,6 +59,9 @@ func (k keeper) keep(ctx context.Context) error {
 	}
 	at := k.id.addrPort(k.cfg.Advertise)
 	objects, ctx := errgroup.WithContext(ctx)
+	for _, class := range registry.SystemPriorityClasses() {
+		objects.Go(func() error { return k.keepPriorityClass(ctx, class) })
+	}
 	objects.Go(func() error { return k.keepService(ctx, apiService(firstAddr(k.cfg.ServiceCIDRs[0]), k.id.port)) })
 	objects.Go(func() error { return k.keepService(ctx, dnsService(k.cfg.ClusterDNS)) })
 	objects.Go(func() error { return k.keepEndpoints(ctx, apiEndpoints(at)) })
@@ -69,6 +75,14 @@ func (k keeper) keepNamespace(ctx context.Context, name string) error {
 		_, err = k.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	}
 	return ignoreRace(err, "namespace", name)
+}
+
+func (k keeper) keepPriorityClass(ctx context.Context, class *schedulingv1.PriorityClass) error {
+	_, err := k.client.SchedulingV1().PriorityClasses().Get(ctx, class.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = k.client.SchedulingV1().PriorityClasses().Create(ctx, class, metav1.CreateOptions{})
+	}
+	return ignoreRace(err, "priority class", class.Name)
 }
 
 func (k keeper) keepService(ctx context.Context, want *corev1.Service) error {

@@ -25,7 +25,7 @@ const recently = 30 * time.Second
 // storage of namespaces directly, so it is ready with the server and needs no client.
 type namespaceGuard struct {
 	*admission.Handler
-	namespaces rest.Getter // set before the server serves
+	namespaces rest.Getter
 
 	mu      sync.Mutex
 	deleted map[string]time.Time
@@ -33,13 +33,8 @@ type namespaceGuard struct {
 
 var _ admission.MutationInterface = &namespaceGuard{}
 
-func newNamespaceGuard() *namespaceGuard {
-	return &namespaceGuard{Handler: admission.NewHandler(admission.Create, admission.Delete), deleted: map[string]time.Time{}}
-}
-
-// chain is the whole admission of the server: the guard, then the others.
-func (g *namespaceGuard) chain(others ...admission.Interface) admission.Interface {
-	return admission.NewChainHandler(append([]admission.Interface{g}, others...)...)
+func newNamespaceGuard(namespaces rest.Getter) *namespaceGuard {
+	return &namespaceGuard{namespaces: namespaces, Handler: admission.NewHandler(admission.Create, admission.Delete), deleted: map[string]time.Time{}}
 }
 
 func immortal() []string {

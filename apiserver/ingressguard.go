@@ -16,13 +16,13 @@ import (
 // annotation that was there before the field, gets the default one (rules I20, I21).
 type ingressGuard struct {
 	*admission.Handler
-	classes rest.Lister // set before the server serves
+	classes rest.Lister
 }
 
 var _ admission.MutationInterface = &ingressGuard{}
 
-func newIngressGuard() *ingressGuard {
-	return &ingressGuard{Handler: admission.NewHandler(admission.Create)}
+func newIngressGuard(classes rest.Lister) *ingressGuard {
+	return &ingressGuard{admission.NewHandler(admission.Create), classes}
 }
 
 // Admit is part of admission.MutationInterface: its turn comes before validation. It asks for the classes that there are now, so

@@ -9,16 +9,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/registry/rest"
-	"k8s.io/utils/ptr"
-
-	"fairlead.dev/fairlead/apiserver/registry"
 )
 
-// podGuard is upstream's admission of pods, as far as it is about names: a pod whose service account, priority class or runtime
-// class does not exist is refused (plugins ServiceAccount, Priority and RuntimeClass).
+// podGuard is upstream's plugin ServiceAccount as far as it is about names: a pod whose service account does not exist is refused.
 type podGuard struct {
 	*admission.Handler
-	accounts serviceAccounts // set before the server serves
+	accounts serviceAccounts
 }
 
 // serviceAccounts is the storage of service accounts.
@@ -29,7 +25,9 @@ type serviceAccounts interface {
 
 var _ admission.MutationInterface = &podGuard{}
 
-func newPodGuard() *podGuard { return &podGuard{Handler: admission.NewHandler(admission.Create)} }
+func newPodGuard(accounts serviceAccounts) *podGuard {
+	return &podGuard{admission.NewHandler(admission.Create), accounts}
+}
 
 const defaultAccount = "default"
 
@@ -42,10 +40,8 @@ func (g *podGuard) Admit(ctx context.Context, a admission.Attributes, _ admissio
 	if pod.Spec.ServiceAccountName == "" {
 		pod.Spec.ServiceAccountName = defaultAccount
 	}
-	for _, err := range []error{g.account(ctx, a, pod), priority(&pod.Spec), runtimeClass(&pod.Spec)} {
-		if err != nil {
-			return admission.NewForbidden(a, err)
-		}
+	if err := g.account(ctx, a, pod); err != nil {
+		return admission.NewForbidden(a, err)
 	}
 	return nil
 }
@@ -70,35 +66,6 @@ func (g *podGuard) account(ctx context.Context, a admission.Attributes, pod *cor
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: a.GetNamespace()}}
 	if _, err := g.accounts.Create(ctx, account, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("error looking up service account %s/%s: %w", a.GetNamespace(), name, err)
-	}
-	return nil
-}
-
-// priority fills in what the pod's class says. A pod may repeat it and nothing else.
-func priority(spec *corev1.PodSpec) error {
-	value, ok := registry.ClassPriority(spec.PriorityClassName)
-	if !ok {
-		return fmt.Errorf("no PriorityClass with name %v was found", spec.PriorityClassName)
-	}
-	const computed = "; priority admission controller computed %v from the given PriorityClass name"
-	if p := ptr.Deref(spec.Priority, value); p != value {
-		return fmt.Errorf("the integer value of priority (%d) must not be provided in pod spec"+computed, p, value)
-	}
-	policy := corev1.PreemptLowerPriority
-	if p := ptr.Deref(spec.PreemptionPolicy, policy); p != policy {
-		return fmt.Errorf("the string value of PreemptionPolicy (%s) must not be provided in pod spec"+computed, p, policy)
-	}
-	spec.Priority, spec.PreemptionPolicy = &value, &policy
-	return nil
-}
-
-// runtimeClass refuses every class: there are none.
-func runtimeClass(spec *corev1.PodSpec) error {
-	if spec.RuntimeClassName != nil {
-		return fmt.Errorf("pod rejected: RuntimeClass %q not found", *spec.RuntimeClassName)
-	}
-	if len(spec.Overhead) > 0 {
-		return fmt.Errorf("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
 	}
 	return nil
 }

@@ -61,6 +61,9 @@ type Config struct {
 	Audit   Audit          // which requests are written down
 	Issuers issuers.Config // of users' tokens, besides the cluster itself
 
+	// Admission is a file of upstream's kind AdmissionConfiguration; empty: every plugin is as it is by default.
+	Admission string
+
 	AllowExternalIPs bool // accept Services that claim addresses by spec.externalIPs (CVE-2020-8554)
 }
 

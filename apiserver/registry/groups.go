@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -12,10 +13,13 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
@@ -43,6 +47,8 @@ type Config struct {
 	// Authorizer says who may do what, where a kind's rules depend on it: who may grant what they do not have themselves, and who
 	// may sign what; nil: only members of system:masters.
 	Authorizer authorizer.Authorizer
+	// ResourceOf says which resource a kind is that a policy names for its parameters.
+	ResourceOf func(schema.GroupVersionKind) (schema.GroupVersionResource, error)
 
 	// Acknowledged is told of every write; nil: nobody wants to know.
 	Acknowledged *Acknowledged
@@ -72,6 +78,9 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(rbacv1.GroupName, b.rbac()),
 		groupInfo(certificatesv1.GroupName, b.certificates()),
 		groupInfo(storagev1.GroupName, b.storage()),
+		groupInfo(schedulingv1.GroupName, b.scheduling()),
+		groupInfo(nodev1.GroupName, b.node()),
+		groupInfo(admissionregistrationv1.GroupName, b.admissionregistration()),
 		ownGroupInfo(b.own()),
 	}
 	return groups, b.err
@@ -134,6 +143,8 @@ func (b *builder) core() map[string]rest.Storage {
 	put(resources, build(b, configMaps()))
 	put(resources, build(b, secrets()))
 	put(resources, build(b, serviceAccounts()))
+	put(resources, build(b, resourceQuotas()))
+	put(resources, build(b, limitRanges()))
 	put(resources, build(b, events()))
 	put(resources, build(b, nodes()))
 	put(resources, build(b, podTemplates()))

@@ -69,19 +69,6 @@ func tolerateLostNodes(spec *corev1.PodSpec) {
 	addToleration(spec, corev1.TaintNodeUnreachable)
 }
 
-// ClassPriority is the priority of a class: of none, and of the two that every cluster has.
-func ClassPriority(class string) (int32, bool) {
-	switch class {
-	case "":
-		return 0, true
-	case "system-node-critical":
-		return 2000001000, true
-	case "system-cluster-critical":
-		return 2000000000, true
-	}
-	return 0, false
-}
-
 // addToleration lets a pod stay on a node with the taint for 300 s, unless the pod says something about the taint.
 func addToleration(spec *corev1.PodSpec, taint string) {
 	for _, t := range spec.Tolerations {

@@ -12,14 +12,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
+	admissionregistration "k8s.io/kubernetes/pkg/apis/admissionregistration/v1"
 	apps "k8s.io/kubernetes/pkg/apis/apps/v1"
 	certificates "k8s.io/kubernetes/pkg/apis/certificates/v1"
 	coordination "k8s.io/kubernetes/pkg/apis/coordination/v1"
 	core "k8s.io/kubernetes/pkg/apis/core/v1"
 	event "k8s.io/kubernetes/pkg/apis/events/v1"
 	networking "k8s.io/kubernetes/pkg/apis/networking/v1"
+	node "k8s.io/kubernetes/pkg/apis/node/v1"
 	policy "k8s.io/kubernetes/pkg/apis/policy/v1"
 	rbac "k8s.io/kubernetes/pkg/apis/rbac/v1"
+	scheduling "k8s.io/kubernetes/pkg/apis/scheduling/v1"
 	storage "k8s.io/kubernetes/pkg/apis/storage/v1"
 	"k8s.io/kubernetes/pkg/printers"
 	printersinternal "k8s.io/kubernetes/pkg/printers/internalversion"
@@ -55,6 +58,8 @@ func addUpstream(s *runtime.Scheme) error {
 		rbac.RegisterDefaults, rbac.RegisterValidations,
 		certificates.RegisterDefaults, certificates.RegisterValidations,
 		storage.RegisterDefaults, storage.RegisterValidations,
+		admissionregistration.RegisterDefaults, admissionregistration.RegisterValidations,
+		scheduling.RegisterDefaults, scheduling.RegisterValidations, node.RegisterValidations,
 	} {
 		if err := add(s); err != nil {
 			return err

@@ -1,0 +1,197 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"go.opentelemetry.io/otel/trace/noop"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/initializer"
+	webhookinit "k8s.io/apiserver/pkg/admission/plugin/webhook/initializer"
+	"k8s.io/apiserver/pkg/apis/apiserver"
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/registry/rest"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/apiserver/pkg/util/webhook"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/component-base/compatibility"
+	"k8s.io/kubernetes/pkg/kubeapiserver/admission/exclusion"
+	quota "k8s.io/kubernetes/pkg/quota/v1/install"
+)
+
+// Server is what plugins know of the server whose writes they decide about.
+type Server struct {
+	// Own are the plugins that this server has its own of, by name.
+	Own map[string]admission.Interface
+
+	Config     *restclient.Config // calls the server in its process
+	Client     kubernetes.Interface
+	Informers  informers.SharedInformerFactory // start with the server
+	Authorizer authorizer.Authorizer
+	Version    compatibility.EffectiveVersion
+	Done       <-chan struct{} // closed when no request is left
+
+	Namespaces rest.Getter
+	Pods       rest.Lister
+	Serves     func(schema.GroupResource) bool
+
+	// Services finds who answers for a Service, and Dial connects to that: webhooks.
+	Services webhook.ServiceResolver
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// File is an AdmissionConfiguration, with which upstream's plugins may be configured; "": there is none.
+	File string
+}
+
+// New builds the chain. Nothing is watched before the informers start.
+func (s Server) New() (admission.Interface, error) {
+	rows := s.rows()
+	var names []string
+	for _, row := range rows {
+		names = append(names, row.name)
+	}
+	configs, err := admission.ReadAdmissionConfiguration(names, s.File, configurations())
+	if err != nil {
+		return nil, fmt.Errorf("admission configuration %s: %w", s.File, err)
+	}
+	initialize, err := s.initializers()
+	if err != nil {
+		return nil, err
+	}
+	upstream, chain, gate := &admission.Plugins{}, &admission.Plugins{}, &gate{}
+	for _, row := range rows {
+		config, err := configs.ConfigFor(row.name)
+		if err != nil {
+			return nil, fmt.Errorf("admission configuration %s: plugin %s: %w", s.File, row.name, err)
+		}
+		plugin, err := s.build(row, upstream, config, initialize, gate)
+		if err != nil {
+			return nil, fmt.Errorf("admission plugin %s: %w", row.name, err)
+		}
+		chain.Register(row.name, func(io.Reader) (admission.Interface, error) { return plugin, nil })
+	}
+	if gate.chain, err = chain.NewFromPlugins(names, configs, admission.PluginInitializers{}, nil); err != nil {
+		return nil, err
+	}
+	return gate, nil
+}
+
+// rows are those of the table whose kinds there are.
+func (s Server) rows() []plugin {
+	var rows []plugin
+	for _, row := range table() {
+		if row.needs.Resource == "" || s.Serves(row.needs) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// build makes the plugin of a row.
+func (s Server) build(row plugin, upstream *admission.Plugins, config io.Reader, initialize admission.PluginInitializer, gate *gate) (admission.Interface, error) {
+	if row.name == podSecurity {
+		return newPodSecurity(s, config)
+	}
+	if row.register == nil {
+		own, ok := s.Own[row.name]
+		if !ok {
+			return nil, errors.New("the server is to have its own and has none")
+		}
+		return own, nil
+	}
+	row.register(upstream)
+	wake := func() (admission.Interface, error) {
+		p, err := upstream.InitPlugin(row.name, config, initialize)
+		s.Informers.Start(s.Done)
+		return p, err
+	}
+	sleeper := &asleep{wake: wake}
+	if row.by != nil {
+		sleeper.by = row.by(s.Informers)
+		gate.awaits(sleeper.by)
+	}
+	var p admission.Interface = sleeper
+	if !row.asleep {
+		var err error
+		if p, err = upstream.InitPlugin(row.name, config, initialize); err != nil {
+			return nil, err
+		}
+	}
+	if row.internal != nil {
+		return internal{p, row.internal}, nil
+	}
+	return p, nil
+}
+
+// configurations are the kinds of an admission configuration's file.
+func configurations() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(apiserver.AddToScheme(s))
+	utilruntime.Must(apiserverv1.AddToScheme(s))
+	return s
+}
+
+// initializers give upstream's plugins what they want.
+func (s Server) initializers() (admission.PluginInitializer, error) {
+	objects, err := dynamic.NewForConfig(s.Config)
+	if err != nil {
+		return nil, fmt.Errorf("admission: client: %w", err)
+	}
+	quotas, err := quota.NewQuotaConfigurationForAdmission(s.Informers, served{s.Serves})
+	if err != nil {
+		return nil, fmt.Errorf("admission: quotas: %w", err)
+	}
+	kinds := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(s.Client.Discovery()))
+	credentials := webhook.NewDefaultAuthenticationInfoResolverWrapper(&http.Transport{DialContext: s.Dial}, nil, s.Config, noop.NewTracerProvider())
+	return admission.PluginInitializers{
+		initializer.New(s.Client, objects, s.Informers, s.Authorizer, utilfeature.DefaultFeatureGate, s.Version, s.Done, kinds),
+		webhookinit.NewPluginInitializer(credentials, s.Services),
+		initializerFunc(func(p admission.Interface) {
+			if wants, ok := p.(initializer.WantsQuotaConfiguration); ok {
+				wants.SetQuotaConfiguration(quotas)
+			}
+			if wants, ok := p.(initializer.WantsExcludedAdmissionResources); ok {
+				wants.SetExcludedAdmissionResources(exclusion.Excluded())
+			}
+		}),
+	}, nil
+}
+
+type initializerFunc func(admission.Interface)
+
+// Initialize is part of admission.PluginInitializer.
+func (f initializerFunc) Initialize(p admission.Interface) { f(p) }
+
+// served says which resources there are, for the quotas: claims of devices need caches of their own.
+type served struct {
+	serves func(schema.GroupResource) bool
+}
+
+// ResourceEnabled is part of storage.APIResourceConfigSource.
+func (s served) ResourceEnabled(r schema.GroupVersionResource) bool {
+	return r.Resource != "resourceclaims" && s.serves(r.GroupResource())
+}
+
+// VersionExplicitlyEnabled is part of storage.APIResourceConfigSource.
+func (s served) VersionExplicitlyEnabled(schema.GroupVersion) bool { return true }
+
+// ResourceExplicitlyEnabled is part of storage.APIResourceConfigSource.
+func (s served) ResourceExplicitlyEnabled(r schema.GroupVersionResource) bool {
+	return s.ResourceEnabled(r)
+}
+
+// AnyResourceForGroupEnabled is part of storage.APIResourceConfigSource.
+func (s served) AnyResourceForGroupEnabled(string) bool { return true }

@@ -1,0 +1,132 @@
+package admission
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
+	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
+	"k8s.io/apiserver/pkg/admission/plugin/resourcequota"
+	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
+	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/kubernetes/plugin/pkg/admission/certificates/approval"
+	"k8s.io/kubernetes/plugin/pkg/admission/certificates/ctbattest"
+	"k8s.io/kubernetes/plugin/pkg/admission/certificates/signing"
+	"k8s.io/kubernetes/plugin/pkg/admission/defaulttolerationseconds"
+	"k8s.io/kubernetes/plugin/pkg/admission/limitranger"
+	"k8s.io/kubernetes/plugin/pkg/admission/nodetaint"
+	"k8s.io/kubernetes/plugin/pkg/admission/priority"
+	"k8s.io/kubernetes/plugin/pkg/admission/runtimeclass"
+)
+
+// Names of the plugins that this server has its own of.
+const (
+	NamespaceLifecycle            = "NamespaceLifecycle"
+	ServiceAccount                = "ServiceAccount"
+	NodeRestriction               = "NodeRestriction"
+	CertificateSubjectRestriction = "CertificateSubjectRestriction"
+	DefaultIngressClass           = "DefaultIngressClass"
+)
+
+// plugin is one row of the chain.
+type plugin struct {
+	name     string
+	register func(*admission.Plugins) // upstream's; nil: this server has its own
+
+	// internal are the resources that a plugin of k8s.io/kubernetes handles, which works on internal types; nil: the plugin works on
+	// versioned objects.
+	internal []schema.GroupResource
+
+	// by are the objects that the plugin decides by. With asleep it is not there until there is one of them.
+	by     func(informers.SharedInformerFactory) []cache.SharedIndexInformer
+	asleep bool
+
+	// needs is a kind that the plugin is about, without which it is left out; none: it is always there.
+	needs schema.GroupResource
+}
+
+// table is the chain in upstream's order: k8s.io/kubernetes/pkg/kubeapiserver/options.AllOrderedPlugins, as far as a stock server
+// has them on.
+func table() []plugin {
+	return slices.Concat(ofKinds(), ofRules())
+}
+
+// ofKinds are the plugins that know what they are about.
+func ofKinds() []plugin {
+	return []plugin{
+		{name: NamespaceLifecycle},
+		{name: limitranger.PluginName, register: limitranger.Register, internal: resources(pods, claims), by: limitRanges, asleep: true},
+		{name: ServiceAccount},
+		{name: NodeRestriction},
+		{name: nodetaint.PluginName, register: nodetaint.Register, internal: resources(nodes)},
+		{name: podSecurity},
+		{name: priority.PluginName, register: priority.Register, internal: resources(pods, priorityClasses), by: classes},
+		{name: defaulttolerationseconds.PluginName, register: defaulttolerationseconds.Register, internal: resources(pods)},
+		{name: runtimeclass.PluginName, register: runtimeclass.Register, internal: resources(pods), by: runtimes},
+		{name: approval.PluginName, register: approval.Register, internal: resources(requests), needs: requests},
+		{name: signing.PluginName, register: signing.Register, internal: resources(requests), needs: requests},
+		{name: ctbattest.PluginName, register: ctbattest.Register, internal: resources(bundles), needs: bundles},
+		{name: CertificateSubjectRestriction},
+		{name: DefaultIngressClass},
+	}
+}
+
+// ofRules are the plugins that users tell what they are about, last and in this order.
+func ofRules() []plugin {
+	return []plugin{
+		{name: mutating.PluginName, register: mutating.Register, by: mutatingPolicies, asleep: true},
+		{name: mutatingwebhook.PluginName, register: mutatingwebhook.Register, by: mutatingWebhooks, asleep: true},
+		{name: validating.PluginName, register: validating.Register, by: validatingPolicies, asleep: true},
+		{name: validatingwebhook.PluginName, register: validatingwebhook.Register, by: validatingWebhooks, asleep: true},
+		{name: resourcequota.PluginName, register: resourcequota.Register, by: quotas, asleep: true},
+	}
+}
+
+var (
+	pods            = schema.GroupResource{Resource: "pods"}
+	nodes           = schema.GroupResource{Resource: "nodes"}
+	namespaces      = schema.GroupResource{Resource: "namespaces"}
+	claims          = schema.GroupResource{Resource: "persistentvolumeclaims"}
+	priorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
+	requests        = schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}
+	bundles         = schema.GroupResource{Group: "certificates.k8s.io", Resource: "clustertrustbundles"}
+)
+
+func resources(of ...schema.GroupResource) []schema.GroupResource { return of }
+
+func limitRanges(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{f.Core().V1().LimitRanges().Informer()}
+}
+
+func quotas(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{f.Core().V1().ResourceQuotas().Informer()}
+}
+
+func classes(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{f.Scheduling().V1().PriorityClasses().Informer()}
+}
+
+func runtimes(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{f.Node().V1().RuntimeClasses().Informer()}
+}
+
+// Of policies the bindings are looked at: a policy without one does nothing.
+
+func mutatingPolicies(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{f.Admissionregistration().V1().MutatingAdmissionPolicyBindings().Informer()}
+}
+
+func validatingPolicies(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{f.Admissionregistration().V1().ValidatingAdmissionPolicyBindings().Informer()}
+}
+
+func mutatingWebhooks(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{f.Admissionregistration().V1().MutatingWebhookConfigurations().Informer()}
+}
+
+func validatingWebhooks(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
+	return []cache.SharedIndexInformer{f.Admissionregistration().V1().ValidatingWebhookConfigurations().Informer()}
+}
