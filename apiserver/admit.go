@@ -29,7 +29,7 @@ func admit(cfg Config, own *self, generic *genericapiserver.Config, groups []*ge
 	return admission.Server{
 		Own: plugins, Config: own.config, Client: own.client, Informers: own.informers, File: cfg.Admission,
 		Authorizer: generic.Authorization.Authorizer, Version: generic.EffectiveVersion, Done: generic.DrainedNotify(),
-		Namespaces: namespaces, Pods: bound.Pods, Services: webhooks, Dial: webhooks.Dial,
+		Namespaces: namespaces, Pods: bound.Pods, Services: webhooks, Outgoing: webhooks.Outgoing(),
 		Serves: func(r schema.GroupResource) bool { return serves(groups, r) },
 	}.New()
 }

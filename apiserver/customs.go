@@ -19,7 +19,7 @@ func customResources(generic *genericapiserver.Config, etcd *backend, webhooks n
 		Storage:  etcd.uncached,
 		Namer:    openapinamer.NewDefinitionNamer(openapi.Scheme()),
 		Webhooks: webhooks,
-		Dial:     webhooks.Dial,
+		Outgoing: webhooks.Outgoing(),
 	})
 }
 

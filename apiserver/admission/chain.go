@@ -1,14 +1,10 @@
 package admission
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 
-	"go.opentelemetry.io/otel/trace/noop"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -48,9 +44,9 @@ type Server struct {
 	Pods       rest.Lister
 	Serves     func(schema.GroupResource) bool
 
-	// Services finds who answers for a Service, and Dial connects to that: webhooks.
+	// Services finds who answers for a Service, and Outgoing says how that, or a URL, is called: webhooks.
 	Services webhook.ServiceResolver
-	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	Outgoing webhook.AuthenticationInfoResolverWrapper
 
 	// File is an AdmissionConfiguration, with which upstream's plugins may be configured; "": there is none.
 	File string
@@ -155,10 +151,9 @@ func (s Server) initializers() (admission.PluginInitializer, error) {
 		return nil, fmt.Errorf("admission: quotas: %w", err)
 	}
 	kinds := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(s.Client.Discovery()))
-	credentials := webhook.NewDefaultAuthenticationInfoResolverWrapper(&http.Transport{DialContext: s.Dial}, nil, s.Config, noop.NewTracerProvider())
 	return admission.PluginInitializers{
 		initializer.New(s.Client, objects, s.Informers, s.Authorizer, utilfeature.DefaultFeatureGate, s.Version, s.Done, kinds),
-		webhookinit.NewPluginInitializer(credentials, s.Services),
+		webhookinit.NewPluginInitializer(s.Outgoing, s.Services),
 		initializerFunc(func(p admission.Interface) {
 			if wants, ok := p.(initializer.WantsQuotaConfiguration); ok {
 				wants.SetQuotaConfiguration(quotas)

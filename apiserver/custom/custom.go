@@ -12,11 +12,9 @@ package custom
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
-	"go.opentelemetry.io/otel/trace/noop"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	extensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	listers "k8s.io/apiextensions-apiserver/pkg/client/listers/apiextensions/v1"
@@ -47,7 +45,7 @@ type Config struct {
 	Storage  func(runtime.Codec) generic.RESTOptionsGetter // how definitions are stored that a codec writes, without a watch cache
 	Namer    *openapinamer.DefinitionNamer                 // names the models of apiextensions.k8s.io in OpenAPI
 	Webhooks webhook.ServiceResolver                       // finds the Services that convert between versions
-	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	Outgoing webhook.AuthenticationInfoResolverWrapper     // how these are called
 }
 
 // Server serves definitions and what they define.
@@ -84,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 	g.SkipOpenAPIInstallation = true // package openapi makes the documents, when they are asked for
 	s := &Server{
 		synced: make(chan struct{}), objects: cfg.Objects, webhooks: cfg.Webhooks, writes: newGate(),
-		webhookAuth: webhook.NewDefaultAuthenticationInfoResolverWrapper(&http.Transport{DialContext: cfg.Dial}, nil, g.LoopbackClientConfig, noop.NewTracerProvider()),
+		webhookAuth: cfg.Outgoing,
 	}
 	s.definitions.RESTOptionsGetter = cfg.Storage(extensions.Codecs.LegacyCodec(apiextensionsv1.SchemeGroupVersion))
 	s.bare = cfg.Storage(unstructured.UnstructuredJSONScheme)

@@ -31,6 +31,9 @@ type Resolver struct {
 func (r Resolver) ResolveEndpoint(namespace, name string, port int32) (*url.URL, error) {
 	ctx := genericapirequest.WithNamespace(context.Background(), namespace)
 	at, err := r.endpoint(ctx, name, strconv.Itoa(int(port)))
+	if apierrors.IsNotFound(err) {
+		return nil, apierrors.NewNotFound(corev1.Resource("service"), name) // upstream's word
+	}
 	if err != nil {
 		return nil, err
 	}
