@@ -24,6 +24,7 @@ import (
 	rbac "k8s.io/kubernetes/pkg/apis/rbac/v1"
 	scheduling "k8s.io/kubernetes/pkg/apis/scheduling/v1"
 	storage "k8s.io/kubernetes/pkg/apis/storage/v1"
+	privileges "k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/printers"
 	printersinternal "k8s.io/kubernetes/pkg/printers/internalversion"
 )
@@ -49,6 +50,7 @@ type foreignStrategy interface {
 
 // addUpstream registers upstream's defaults of the groups that are not ours, and its declarative validation.
 func addUpstream(s *runtime.Scheme) error {
+	privileges.Setup(true, 0) // who may run privileged pods is admission's to say, by PodSecurity
 	for _, add := range []func(*runtime.Scheme) error{
 		core.RegisterDefaults, core.RegisterValidations,
 		apps.RegisterDefaults, apps.RegisterValidations,
