@@ -93,7 +93,7 @@ func runAgent(ctx context.Context, p Process, a Agent, s config.Settings, st *st
 		return err
 	}
 	st.ready()
-	dropStart(log)
+	dropStart(ctx, log)
 	return g.Wait()
 }
 

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"fairlead.dev/fairlead/internal/pages"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -71,13 +69,5 @@ func sayWaiting(ctx context.Context, w *world.World, server string, log *slog.Lo
 		case <-time.After(every):
 			log.Warn("still waiting for the first lists; what an earlier run has set up stays as it is", "server", server)
 		}
-	}
-}
-
-// dropStart gives back what only starting needed.
-func dropStart(log *slog.Logger) {
-	debug.FreeOSMemory()
-	if err := pages.Drop(); err != nil {
-		log.Warn("memory of the start is kept", "err", err)
 	}
 }

@@ -53,7 +53,7 @@ func RunDNS(ctx context.Context, p Process, d DNS) error {
 	select {
 	case <-names.Ready():
 		log.Info("answering", "addresses", d.Addrs, "zone", d.Domain)
-		dropStart(log)
+		dropStart(ctx, log)
 	case <-ctx.Done():
 	}
 	return g.Wait()

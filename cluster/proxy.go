@@ -122,7 +122,7 @@ func startProxy(ctx context.Context, g *errgroup.Group, x Proxy, client kubernet
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err == nil && strings.TrimSpace(string(text)) == "0" {
 		log.Warn("this host forwards no packets: Services reach no pods until net.ipv4.ip_forward is 1, which the pod network usually sets")
 	}
-	dropStart(log)
+	dropStart(ctx, log)
 	return nil
 }
 

@@ -20,7 +20,6 @@ import (
 	"fairlead.dev/fairlead/cluster/join"
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/internal/heap"
-	"fairlead.dev/fairlead/internal/pages"
 )
 
 // Keeper is what starts a main process, and starts it again when it has died.
@@ -86,9 +85,7 @@ func runCluster(ctx context.Context, p Process, inst instance.Instance, k Keeper
 		return err
 	}
 	st.ready()
-	if err := pages.Drop(); err != nil {
-		log.Warn("memory of the start is kept", "err", err)
-	}
+	dropStart(ctx, log)
 	return g.Wait()
 }
 

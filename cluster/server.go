@@ -56,6 +56,7 @@ func RunServer(ctx context.Context, p Process, flags config.Config) error {
 		return err
 	}
 	tellAudit(p.Out, s.Config)
+	dropStart(ctx, log)
 	fmt.Fprintf(p.Out, "The API server answers at %s. Next, on each machine that is to be a node, with a copy of %s:\n\n  fairlead agent --server %s --token-file FILE\n\n", cp.server, inst.Path(joinToken), cp.server)
 	return g.Wait()
 }
