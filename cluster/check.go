@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/cluster/instance"
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/route"
@@ -54,6 +55,9 @@ func checkRules(s config.Settings) []host.Finding {
 func requirements(s config.Settings) host.Requirements {
 	req := host.Requirements{Dir: s.DataDir, OwnLinks: []string{route.LinkName}, IPv6: hasIPv6(s.Services)}
 	req.Firewalls = firewalls(s)
+	if pid, running := (instance.Instance{Dir: s.DataDir}).Running(); running {
+		req.Running = host.Running{Name: s.Name, PID: pid}
+	}
 	if s.Nodes > 0 {
 		return req
 	}

@@ -50,25 +50,23 @@ func dropPages(log *slog.Logger) {
 
 // resting decides when pages of the program's file are to be dropped.
 type resting struct {
-	needed int64 // bytes of it that rest needs; 0: to be seen after a rest
+	needed int64 // bytes of it that rest needs, as it was seen after the last drop; 0: that is not known
+	fresh  bool  // they were dropped when it was looked last
 	worked time.Duration
 }
 
 // drop reports whether they are to be now, by the bytes of the file that are in memory, and the processor time of the process so far.
 func (r *resting) drop(resident int64, worked time.Duration) bool {
 	busy := worked-r.worked > atRest
-	r.worked = worked
-	switch {
-	case busy:
+	if r.worked = worked; busy {
+		r.fresh = false
 		return false
-	case r.needed == 0: // what has come in since the last drop, in a time without work
-		r.needed = resident
-	case resident-r.needed >= worthIt:
-		r.needed = 0
-		return true
 	}
-	r.needed = min(r.needed, resident)
-	return false
+	if r.fresh {
+		r.needed = resident
+	}
+	r.fresh = r.needed == 0 || resident-r.needed >= worthIt
+	return r.fresh
 }
 
 // filePages is how many bytes of files are resident in this process; 0 if that cannot be known.

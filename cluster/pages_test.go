@@ -15,19 +15,18 @@ func TestResting(t *testing.T) {
 		drop     bool
 	}{
 		{60 * mb, time.Second, false}, // after the start it is busy still
-		{30 * mb, 0, false},           // what rest needs
+		{60 * mb, 0, true},            // what rest needs is not known
+		{50 * mb, time.Second, false}, // nor now
+		{50 * mb, 0, true},
+		{30 * mb, 0, false}, // now it is
 		{30 * mb, 0, false},
+		{37 * mb, 0, false}, // not worth it
 		{60 * mb, 9 * time.Second, false},
 		{60 * mb, 10 * time.Millisecond, true},
-		{32 * mb, 0, false}, // what rest needs by now
-		{32 * mb, 0, false},
-		{37 * mb, 0, false}, // not worth it
-		{41 * mb, 0, true},
-		{34 * mb, 0, false},
-		{30 * mb, 0, false},
-		{37 * mb, 0, false},
-		{38 * mb, time.Second, false},
-		{38 * mb, 0, true},
+		{42 * mb, 0, false}, // rest needs more by now
+		{42 * mb, 0, false},
+		{50 * mb, 0, true}, // by work that takes no time
+		{35 * mb, 0, false},
 	} {
 		worked += step.work
 		if got := r.drop(step.resident, worked); got != step.drop {

@@ -23,8 +23,16 @@ type Requirements struct {
 	Proxy bool
 	// Firewalls are what has to pass the host's firewall.
 	Firewalls []Firewall
+	// Running is the cluster that runs with this data directory, if one does: what it holds is in nobody's way.
+	Running Running
 	// OwnLinks are interfaces it makes itself: a route over one is no conflict.
 	OwnLinks []string
+}
+
+// Running is a cluster that runs.
+type Running struct {
+	Name string
+	PID  int // of its main process; 0: there is none
 }
 
 // Port is an address to listen on.

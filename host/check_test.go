@@ -95,6 +95,12 @@ func TestPortHolder(t *testing.T) {
 		t.Errorf("finding is %+v\nwant %s", f, want)
 	}
 	port.For, port.Flag, port.Spare = "L7 engine (Ingress)", "--ingress-ports", true
+	here := port
+	here.Addr = netip.MustParseAddrPort("127.0.0.1:6443")
+	own := Requirements{Ports: []Port{here}, Running: Running{Name: "mine", PID: os.Getpid()}}
+	if f, want := checkPorts(t.Context(), own)[0], fmt.Sprintf("in use by this cluster mine, for the %s on 127.0.0.1", port.For); f.Level != Pass || f.Message != want {
+		t.Errorf("beside its own cluster: %+v, want %s", f, want)
+	}
 	if f := checkPorts(t.Context(), Requirements{Ports: []Port{port}})[0]; f.Level != Warn || !strings.Contains(f.Message, "(host.test) holds; the rest works: stop that") {
 		t.Errorf("of a port that can be spared: %+v", f)
 	}

@@ -148,8 +148,16 @@ func checkPorts(_ context.Context, req Requirements) []Finding {
 	for _, p := range req.Ports {
 		name := fmt.Sprintf("%s%d/%s", PortName, p.Addr.Port(), p.Network)
 		pid, command, taken := PortHolder(p.Network, p.Addr)
-		if !taken {
-			found = append(found, pass(name, "free for the %s", p.For))
+		at := ""
+		if !p.Addr.Addr().IsUnspecified() {
+			at = fmt.Sprintf(" on %s", p.Addr.Addr())
+		}
+		switch {
+		case !taken:
+			found = append(found, pass(name, "free for the %s%s", p.For, at))
+			continue
+		case pid != 0 && pid == req.Running.PID:
+			found = append(found, pass(name, "in use by this cluster %s, for the %s%s", req.Running.Name, p.For, at))
 			continue
 		}
 		who := "a process that is not visible here"

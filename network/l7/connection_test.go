@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -446,4 +447,74 @@ func TestAmbiguousPaths(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A connection that is upgraded may rest for longer than any timeout of its rule; the kernels of both its ends ask meanwhile whether
+// the others are there still.
+func TestIdleWebSocket(t *testing.T) {
+	r := newRig(t)
+	to := backend(t, func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		_, _ = io.Copy(c, c)
+	})
+	r.Endpoints(svc, 80, []lb.Backend{to})
+	short := 20 * time.Millisecond
+	r.Serve(table(prefixed("/", route.Action{Timeouts: route.Timeouts{Read: short, Send: short, Request: short, Backend: short}})))
+	addr := r.listen(web)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: h.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+	in := bufio.NewReader(c)
+	if res, err := http.ReadResponse(in, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%+v %v", res, err)
+	}
+	time.Sleep(10 * short)
+	if asks := keptAlive(t, addr, c.LocalAddr().String()); !asks {
+		t.Error("the client's connection is not kept alive by the engine's end")
+	}
+	if asks := keptAlive(t, "", to.Addr.String()); !asks {
+		t.Error("the endpoint's connection is not kept alive by the engine's end")
+	}
+	if _, err := io.WriteString(c, "still here"); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	got := make([]byte, 10)
+	if _, err := io.ReadFull(in, got); err != nil || string(got) != "still here" {
+		t.Errorf("after a rest: %q, %v", got, err)
+	}
+}
+
+// keptAlive reports whether the kernel's timer of a connection is that of keep-alive. An empty address is any.
+func keptAlive(t *testing.T, local, remote string) bool {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hex := func(a string) string {
+		if a == "" {
+			return ""
+		}
+		p := netip.MustParseAddrPort(a)
+		b := p.Addr().As4()
+		return fmt.Sprintf("%02X%02X%02X%02X:%04X", b[3], b[2], b[1], b[0], p.Port())
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) > 5 && (local == "" || f[1] == hex(local)) && f[2] == hex(remote) && f[3] == "01" {
+			return strings.HasPrefix(f[5], "02:")
+		}
+	}
+	t.Errorf("no connection from %s to %s", local, remote)
+	return false
 }

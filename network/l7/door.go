@@ -54,6 +54,7 @@ func (e *Engine) Listen(l *net.TCPListener, of PointOf) (stop func(), err error)
 		return nil, errors.Join(err, l.Close())
 	}
 	noDelay(fd) // those that are accepted have it from here
+	keepAlive(fd)
 	d := &door{fd: fd, of: of}
 	e.mu.Lock()
 	defer e.mu.Unlock()

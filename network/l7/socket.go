@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"fairlead.dev/fairlead/network/l7/upstream"
 )
 
 // The calls below never block, as all sockets here are non-blocking: the scheduler need not be told of them.
@@ -63,6 +65,15 @@ func dial(to netip.AddrPort) (fd int, err error) {
 
 // noDelay has small writes go out at once.
 func noDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
+
+// keepAlive has the kernel find out whether the other end of a connection that rests is there still: one that is upgraded, as a
+// WebSocket, may rest for as long as it likes.
+func keepAlive(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(upstream.KeepAlive.Idle.Seconds()))
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(upstream.KeepAlive.Interval.Seconds()))
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, upstream.KeepAlive.Count)
+}
 
 // connOf makes a connection of package net from a socket, which belongs to that afterwards.
 func connOf(fd int) (net.Conn, error) {

@@ -105,9 +105,13 @@ func (e *ConnectError) Error() string {
 
 func (e *ConnectError) Unwrap() error { return e.Err }
 
+// KeepAlive is how connections that rest are asked whether the other end is there still: who is gone without a word is noticed after two
+// minutes.
+var KeepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
+
 // Dial makes a new connection, plain. An error is a *ConnectError and counts against the endpoint, unless the caller gave up.
 func (e *Endpoint) Dial(ctx context.Context, timeout time.Duration) (net.Conn, error) {
-	d := net.Dialer{Timeout: timeout, KeepAlive: -1}
+	d := net.Dialer{Timeout: timeout, KeepAliveConfig: KeepAlive}
 	conn, err := d.DialContext(ctx, "tcp", e.Text)
 	if err != nil {
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
