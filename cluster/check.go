@@ -55,8 +55,12 @@ func checkRules(s config.Settings) []host.Finding {
 func requirements(s config.Settings) host.Requirements {
 	req := host.Requirements{Dir: s.DataDir, OwnLinks: []string{route.LinkName}, IPv6: hasIPv6(s.Services)}
 	req.Firewalls = firewalls(s)
-	if pid, running := (instance.Instance{Dir: s.DataDir}).Running(); running {
+	inst := instance.Instance{Dir: s.DataDir}
+	if pid, running := inst.Running(); running {
 		req.Running = host.Running{Name: s.Name, PID: pid}
+		if saved, err := inst.LoadSettings(); err == nil && saved.Name != "" { // what it was started as
+			req.Running.Name = saved.Name
+		}
 	}
 	if s.Nodes > 0 {
 		return req

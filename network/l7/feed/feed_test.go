@@ -54,10 +54,11 @@ type lab struct {
 	api   *fake.Clientset // of the last run
 	stop  func()
 	roots *x509.CertPool
+	host  string // that clients dial
 }
 
 func newLab(t *testing.T) *lab {
-	l := &lab{t: t, world: world.New(), told: make(chan string, 16), stop: func() {}, roots: x509.NewCertPool()}
+	l := &lab{t: t, host: "127.0.0.1", world: world.New(), told: make(chan string, 16), stop: func() {}, roots: x509.NewCertPool()}
 	l.cfg = Config{NodeName: "n1", NodeIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, File: filepath.Join(t.TempDir(), "l7.json"),
 		Ports: ingress.Ports{HTTP: unused(t), HTTPS: unused(t)}, Tell: func(m string) bool { l.told <- m; return true }}
 	t.Cleanup(func() { l.stop() })
@@ -164,7 +165,7 @@ func (l *lab) cert() *corev1.Secret {
 func (l *lab) get() string {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: l.roots},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", l.cfg.Ports.HTTPS))
+			return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(l.host, fmt.Sprint(l.cfg.Ports.HTTPS)))
 		}}}
 	answer, err := client.Get("https://shop.example.org/")
 	if err != nil {
@@ -215,6 +216,31 @@ func TestFollowsTheWorld(t *testing.T) {
 	l.until("503 ")
 	l.world.Delete(shop())
 	l.until(`Get "https://shop.example.org/": dial tcp 127.0.0.1`)
+}
+
+// A node of a cluster without IPv4 serves Ingresses on its IPv6 address, from endpoints of that family.
+func TestIPv6Alone(t *testing.T) {
+	l := newLab(t)
+	l.host, l.cfg.NodeIPs = "::1", []netip.Addr{netip.MustParseAddr("::1")}
+	at, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "six") }))
+	_ = s.Listener.Close() // it has one of its own
+	s.Listener = at
+	s.Start()
+	t.Cleanup(s.Close)
+	svc, endpoints := web(), slice(at.Addr().(*net.TCPAddr).AddrPort())
+	svc.Spec.ClusterIP, svc.Spec.IPFamilies, endpoints.AddressType = "fd00::1", []corev1.IPFamily{corev1.IPv6Protocol}, discoveryv1.AddressTypeIPv6
+	l.world.Put(class())
+	l.world.Put(svc)
+	l.world.Put(endpoints)
+	l.world.Put(shop())
+	l.world.MarkSynced()
+	l.make()
+	l.run(l.cert())
+	l.until("200 six")
 }
 
 // What was served is served again by the next process, with the same certificate and headers, before anything is known of the API server, and
