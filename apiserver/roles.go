@@ -19,8 +19,8 @@ const (
 	policyHook = "rbac/bootstrap-roles"
 	// seedPatience bounds the first write of the policy: without it, it is written object by object when the server serves.
 	seedPatience = 5 * time.Second
-	// policyPause is between two attempts to make the policy whole.
-	policyPause = 100 * time.Millisecond
+	// policyPause is before the second attempt to make the policy whole, and doubles until longestPolicyPause.
+	policyPause, longestPolicyPause = 250 * time.Millisecond, time.Minute
 )
 
 // roles are those that decide, and the policy that a cluster begins with.
@@ -71,26 +71,30 @@ func (b *backend) open() (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{Endpoints: b.servers, DialTimeout: seedPatience})
 }
 
-// addHook keeps the policy: the server is not ready before it is whole. The hook returns no error, which would end the process.
+// addHook makes the policy whole. The server is not ready before that was tried; where it does not succeed, as behind a webhook of
+// somebody's that refuses roles, it is tried again while the server serves. No error is returned, which would end the process.
 func (r roles) addHook(api *genericapiserver.GenericAPIServer, log *slog.Logger) {
 	api.AddPostStartHookOrDie(policyHook, func(hook genericapiserver.PostStartHookContext) error {
 		if !r.access.Synced(hook) {
 			return nil
 		}
 		go r.access.Aggregate(hook)
-		for attempt := 0; ; attempt++ {
-			err := r.access.Reconcile(hook, r.policy)
-			if err == nil || hook.Err() != nil {
-				return nil
-			}
-			if attempt%100 == 0 {
-				log.Warn("the roles that a cluster begins with are not whole", "err", err)
-			}
-			select {
-			case <-hook.Done():
-				return nil
-			case <-time.After(policyPause):
-			}
+		if err := r.access.Reconcile(hook, r.policy); err != nil {
+			go r.retry(hook, err, log)
 		}
+		return nil
 	})
+}
+
+// retry makes the policy whole, less and less often, until it is or ctx ends.
+func (r roles) retry(ctx context.Context, err error, log *slog.Logger) {
+	for pause := policyPause; err != nil; pause = min(2*pause, longestPolicyPause) {
+		log.Warn("the roles that a cluster begins with are not whole", "err", err, "again in", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		err = r.access.Reconcile(ctx, r.policy)
+	}
 }

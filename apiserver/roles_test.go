@@ -408,7 +408,7 @@ func TestImpersonation(t *testing.T) {
 	}
 }
 
-func TestBindingsGoWithTheirNamespace(t *testing.T) {
+func TestNoBindingInANamespaceThatEnds(t *testing.T) {
 	client := clientOf(t, apitest.Start(t))
 	ctx := t.Context()
 	if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "gone"}}, metav1.CreateOptions{}); err != nil {

@@ -215,6 +215,10 @@ func TestExternalEtcd(t *testing.T) {
 	if _, err := clientOf(t, server.ClientConfig()).CoreV1().ConfigMaps("default").Create(t.Context(), configMap("a"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	role, err := clientOf(t, server.ClientConfig()).RbacV1().ClusterRoles().Get(t.Context(), "view", metav1.GetOptions{})
+	if err != nil || len(role.ManagedFields) > 0 {
+		t.Errorf("the policy was not written in transactions: %v, %v", role, err)
+	}
 	if _, err := os.Stat(filepath.Join(cfg.DataDir, "etcd")); !os.IsNotExist(err) {
 		t.Errorf("an embedded store was opened beside the external one: %v", err)
 	}

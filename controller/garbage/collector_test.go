@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -55,7 +56,7 @@ func TestCollector(t *testing.T) {
 	start(t, server, cfg, client)
 	for name, test := range map[string]func(*yard){
 		"background": background, "late": lateDependent, "foreground": foreground, "orphan": orphan,
-		"twoowners": twoOwners, "recreated": recreatedOwner, "defaults": defaults, "namespace": namespaceDeletion, "pods": podsFirst,
+		"twoowners": twoOwners, "recreated": recreatedOwner, "defaults": defaults, "namespace": namespaceDeletion, "roles": rolesGo, "pods": podsFirst,
 	} {
 		t.Run(name, func(t *testing.T) {
 			y := &yard{T: t, client: client, ns: name}
@@ -266,6 +267,50 @@ func namespaceDeletion(y *yard) {
 	if got := y.left(); len(got) != 0 {
 		y.Errorf("left %v", got)
 	}
+}
+
+// A binding goes with its owner, and roles with their namespace.
+func rolesGo(y *yard) {
+	rbac := y.client.RbacV1()
+	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"}
+	for name, owners := range map[string][]metav1.OwnerReference{"free": nil, "owned": {owner("ReplicaSet", "apps/v1", y.set("r"))}} {
+		binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: owners}, RoleRef: role}
+		if _, err := rbac.RoleBindings(y.ns).Create(y.Context(), binding, metav1.CreateOptions{}); err != nil {
+			y.Fatal(err)
+		}
+	}
+	if _, err := rbac.Roles(y.ns).Create(y.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "r"}}, metav1.CreateOptions{}); err != nil {
+		y.Fatal(err)
+	}
+	names := func() (names []string) {
+		roles, err := rbac.Roles(y.ns).List(y.Context(), metav1.ListOptions{})
+		bindings, err2 := rbac.RoleBindings(y.ns).List(y.Context(), metav1.ListOptions{})
+		if err != nil || err2 != nil {
+			y.Fatal(err, err2)
+		}
+		for _, r := range roles.Items {
+			names = append(names, "role "+r.Name)
+		}
+		for _, b := range bindings.Items {
+			names = append(names, "binding "+b.Name)
+		}
+		return names
+	}
+	left := func(want ...string) {
+		y.Helper()
+		apitest.Eventually(y.T, func() string {
+			if got := names(); !slices.Equal(got, want) {
+				return fmt.Sprintf("left %v, want %v", got, want)
+			}
+			return ""
+		})
+	}
+	y.deleteSet("r", metav1.DeletePropagationBackground)
+	left("role r", "binding free")
+	if err := y.client.CoreV1().Namespaces().Delete(y.Context(), y.ns, metav1.DeleteOptions{}); err != nil {
+		y.Fatal(err)
+	}
+	left()
 }
 
 // The pods of a deleted namespace stop before anything else in it goes.
