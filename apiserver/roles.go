@@ -30,11 +30,11 @@ type roles struct {
 }
 
 // newRoles has a server decide by roles, and by what is before them.
-func newRoles(c *genericapiserver.Config, own *self, bound *auth.Bound) (roles, error) {
-	r := roles{rbac.New(own.client, own.informers), rbac.Bootstrap()}
+func newRoles(c *genericapiserver.Config, own *self, bound *auth.Bound) (*roles, error) {
+	r := &roles{rbac.New(own.client, own.informers), rbac.Bootstrap()}
 	var err error
 	if c.Authorization.Authorizer, err = auth.Authorizer(bound, r.access); err != nil {
-		return r, fmt.Errorf("api server: authorization: %w", err)
+		return nil, fmt.Errorf("api server: authorization: %w", err)
 	}
 	c.RuleResolver = auth.Rules{Roles: r.access}
 	return r, nil
@@ -73,21 +73,23 @@ func (b *backend) open() (*clientv3.Client, error) {
 
 // addHook makes the policy whole. The server is not ready before that was tried; where it does not succeed, as behind a webhook of
 // somebody's that refuses roles, it is tried again while the server serves. No error is returned, which would end the process.
-func (r roles) addHook(api *genericapiserver.GenericAPIServer, log *slog.Logger) {
+func (r *roles) addHook(api *genericapiserver.GenericAPIServer, log *slog.Logger) {
 	api.AddPostStartHookOrDie(policyHook, func(hook genericapiserver.PostStartHookContext) error {
 		if !r.access.Synced(hook) {
 			return nil
 		}
 		go r.access.Aggregate(hook)
-		if err := r.access.Reconcile(hook, r.policy); err != nil {
-			go r.retry(hook, err, log)
+		policy := r.policy
+		r.policy = rbac.Policy{} // a server may live long, and needs it no more
+		if err := r.access.Reconcile(hook, policy); err != nil {
+			go r.retry(hook, policy, err, log)
 		}
 		return nil
 	})
 }
 
-// retry makes the policy whole, less and less often, until it is or ctx ends.
-func (r roles) retry(ctx context.Context, err error, log *slog.Logger) {
+// retry makes a policy whole, less and less often, until it is or ctx ends.
+func (r *roles) retry(ctx context.Context, policy rbac.Policy, err error, log *slog.Logger) {
 	for pause := policyPause; err != nil; pause = min(2*pause, longestPolicyPause) {
 		log.Warn("the roles that a cluster begins with are not whole", "err", err, "again in", pause)
 		select {
@@ -95,6 +97,6 @@ func (r roles) retry(ctx context.Context, err error, log *slog.Logger) {
 			return
 		case <-time.After(pause):
 		}
-		err = r.access.Reconcile(ctx, r.policy)
+		err = r.access.Reconcile(ctx, policy)
 	}
 }

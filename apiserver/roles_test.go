@@ -12,6 +12,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	applyrbacv1 "k8s.io/client-go/applyconfigurations/rbac/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -163,6 +164,23 @@ func TestNobodyGrantsWhatTheyDoNotHave(t *testing.T) {
 		"a role beyond one's own": {func() error { return define(roleist, clusterRole("all", rule("*", "*", "*"))) },
 			`clusterroles.rbac.authorization.k8s.io "all" is forbidden: user "rol" (groups=["roleists" "system:authenticated"]) is attempting to grant RBAC permissions not currently held:` + "\n" +
 				`{APIGroups:["*"], Resources:["*"], Verbs:["*"]}`},
+		"a role made by PUT": {func() error {
+			_, err := roleist.RbacV1().ClusterRoles().Update(ctx, clusterRole("put", rule("*", "*", "*")), metav1.UpdateOptions{})
+			return err
+		}, "is attempting to grant RBAC permissions not currently held"},
+		"a role made by apply": {func() error {
+			role := applyrbacv1.ClusterRole("applied").WithRules(applyrbacv1.PolicyRule().WithVerbs("*").WithAPIGroups("*").WithResources("*"))
+			_, err := roleist.RbacV1().ClusterRoles().Apply(ctx, role, metav1.ApplyOptions{FieldManager: "x"})
+			return err
+		}, "is attempting to grant RBAC permissions not currently held"},
+		"a binding made by PUT": {func() error {
+			_, err := roleist.RbacV1().ClusterRoleBindings().Update(ctx, clusterBinding("put", "cluster-admin", group("friends")), metav1.UpdateOptions{})
+			return err
+		}, "is attempting to grant RBAC permissions not currently held"},
+		"a role only tried out": {func() error {
+			_, err := roleist.RbacV1().ClusterRoles().Create(ctx, clusterRole("dry", rule("*", "*", "*")), metav1.CreateOptions{DryRun: []string{"All"}})
+			return err
+		}, "is attempting to grant RBAC permissions not currently held"},
 		"a role within one's own": {func() error {
 			return define(roleist, clusterRole("part", rule("get", rbacv1.GroupName, "clusterroles")))
 		}, ""},
@@ -283,6 +301,14 @@ func TestTheAdministratorNeedsNoRoles(t *testing.T) {
 	if got := status(t, as(t, cfg, "jane"), "/api"); got != http.StatusOK {
 		t.Errorf("after a restart jane discovers: %d", got)
 	}
+	rbac = clientOf(t, server.ClientConfig()).RbacV1()
+	if b, err := rbac.ClusterRoleBindings().Get(ctx, "cluster-admin", metav1.GetOptions{}); err != nil || b.RoleRef.Name != "cluster-admin" || b.Subjects[0].Name != "system:masters" {
+		t.Errorf("after a restart the binding of system:masters: %+v, %v", b, err)
+	}
+	eventually(t, "after a restart the useless role gathers", func() bool {
+		view, err := rbac.ClusterRoles().Get(ctx, "view", metav1.GetOptions{})
+		return err == nil && len(view.Rules) > 5
+	})
 }
 
 func TestARestartAddsWhatIsMissingAndLeavesWhatIsThere(t *testing.T) {
