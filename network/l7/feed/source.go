@@ -24,8 +24,8 @@ type Source struct {
 	Changed <-chan struct{}
 	// Ready is closed when its own objects have been listed in full. What was kept is served until then. nil: it has none.
 	Ready <-chan struct{}
-	// Save returns its own objects, which nobody changes any more, to be kept as JSON, and Restore has Derive answer by them until Ready.
-	// nil: there is nothing to keep.
+	// Save returns its own objects to be kept as JSON, by a pointer to what nobody changes any more, and Restore has Derive answer by them
+	// until Ready. nil: there is nothing to keep.
 	Save    func() any
 	Restore func(json.RawMessage) error
 	// Served is called when the engine serves what Derive returned last; nil: nobody is told.
