@@ -87,6 +87,10 @@ bench: build images ## measure, print tables and write them to docs/benchmarks.m
 conformance-gateway: build ## upstream's conformance suite of Gateway API against a lab; the report goes to build/ (as root)
 	test/conformance/gateway/run.sh $(RUN)
 
+.PHONY: conformance
+conformance: build ## tests of Kubernetes' own suite against a lab, all of [Conformance] or RUN='REGEXP ...'; the log goes to build/ (as root)
+	test/conformance/kubernetes/run.sh $(RUN)
+
 .PHONY: chaos
 chaos: build images ## kill, cut off, starve and damage a lab under load, at length; docs/reliability.md (as root)
 	@setup/install tests

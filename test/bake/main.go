@@ -27,12 +27,16 @@ func main() {
 	out := flag.String("o", "build/images", "directory for the archives")
 	cache := flag.String("cache", "build/packages", "directory for downloaded packages")
 	conformance := flag.Bool("conformance", false, "bake the images of the conformance suite of Gateway API instead")
+	suite := flag.Bool("suite", false, "bake images for Kubernetes' end-to-end suite instead, under the names given as arguments")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	do := bake
-	if *conformance {
+	switch {
+	case *conformance:
 		do = bakeConformance
+	case *suite:
+		do = bakeSuite(flag.Args())
 	}
 	if err := do(ctx, *out, *cache); err != nil {
 		fmt.Fprintln(os.Stderr, "bake:", err)

@@ -38,6 +38,7 @@ func small() []part[*cluster] {
 		{"idle", 3 * time.Minute, (*cluster).idle},
 		{"more", 2 * time.Minute, (*cluster).morePods},
 		{"rollout", 10 * time.Minute, (*cluster).rollout},
+		{"definitions", 5 * time.Minute, (*cluster).definitions},
 	}
 }
 
@@ -58,7 +59,7 @@ func headings() []heading {
 		{"Names", []string{"names"}},
 		{"HTTP from outside", []string{"l7", "routes"}},
 		{"Announced addresses", []string{"failover"}},
-		{"At rest", []string{"idle"}},
+		{"At rest", []string{"idle", "definitions"}},
 	}
 }
 
