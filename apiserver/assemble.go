@@ -76,6 +76,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	if err != nil {
 		return nil, nil, err
 	}
+	fair := newFairness(generic, own)
 	api, err := generic.Complete(own.informers).New("fairlead", genericapiserver.NewEmptyDelegateWithCustomHandler(customs))
 	if err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
@@ -93,6 +94,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	addHooks(api, customs, k, core["services"], log)
 	api.AddPostStartHookOrDie("fairlead-encryption", func(hook genericapiserver.PostStartHookContext) error { return etcd.followKeys(hook, log) })
 	roles.addHook(api, log)
+	fair.addHook(api, log)
 	return api, customs, nil
 }
 

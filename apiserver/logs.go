@@ -59,7 +59,7 @@ func (d demoted) WithGroup(name string) slog.Handler { return demoted{d.Handler.
 func harmless() []string {
 	return []string{
 		"Failed to shutdown server: context deadline exceeded", "Error on socket receive",
-		"http: Handler timeout", "body closed by handler", "Timeout or abort while handling", "Post-timeout activity", "post-timeout activity", ": context canceled", "; CANCEL",
+		"http: Handler timeout", "body closed by handler", "Timeout or abort while handling", "Post-timeout activity", "post-timeout activity", ": context canceled", "; CANCEL", "io: read/write on closed pipe",
 	}
 }
 

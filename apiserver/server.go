@@ -2,8 +2,7 @@
 // the kinds of package registry, rights from package auth, and pod streams through package nodelink.
 //
 // It is the only package that assembles k8s.io/apiserver. Versioned v1 types are the hub; what k8s.io/kubernetes
-// decides of kinds that are not ours is asked through the adapter of package registry. Priority and fairness is off (plain in-flight limits and the turns of large
-// lists protect the server), and so is profiling.
+// decides of kinds that are not ours is asked through the adapter of package registry. Priority and fairness is upstream's, with the turns of large lists behind it for those whom it exempts; profiling is off.
 package apiserver
 
 import (

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -81,6 +82,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(schedulingv1.GroupName, b.scheduling()),
 		groupInfo(nodev1.GroupName, b.node()),
 		groupInfo(admissionregistrationv1.GroupName, b.admissionregistration()),
+		groupInfo(flowcontrolv1.GroupName, b.flowControl()),
 		ownGroupInfo(b.own()),
 	}
 	return groups, b.err

@@ -18,6 +18,7 @@ import (
 	coordination "k8s.io/kubernetes/pkg/apis/coordination/v1"
 	core "k8s.io/kubernetes/pkg/apis/core/v1"
 	event "k8s.io/kubernetes/pkg/apis/events/v1"
+	flowcontrol "k8s.io/kubernetes/pkg/apis/flowcontrol/v1"
 	networking "k8s.io/kubernetes/pkg/apis/networking/v1"
 	node "k8s.io/kubernetes/pkg/apis/node/v1"
 	policy "k8s.io/kubernetes/pkg/apis/policy/v1"
@@ -62,6 +63,7 @@ func addUpstream(s *runtime.Scheme) error {
 		storage.RegisterDefaults, storage.RegisterValidations,
 		admissionregistration.RegisterDefaults, admissionregistration.RegisterValidations,
 		scheduling.RegisterDefaults, scheduling.RegisterValidations, node.RegisterValidations,
+		flowcontrol.RegisterDefaults, flowcontrol.RegisterValidations,
 	} {
 		if err := add(s); err != nil {
 			return err
