@@ -27,7 +27,7 @@ func mistakes() []string {
 		"failed to create typed patch object",                        // an apply with fields that the kind does not have
 		"failed to convert new object",                               // and one with values that the fields cannot have
 		"list element types are not identical",                       // and strategic merge patches that fit nothing
-		"expected ", "unexpected slice of slice", "value for key ", "cannot merge lists without", "merging lists cannot yet", "unable to find api field",
+		"expected ", "unexpected slice of slice", "value for key ", "cannot merge lists without", "map: map[", "merging lists cannot yet", "unable to find api field",
 	}
 }
 

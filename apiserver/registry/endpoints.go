@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,9 +27,13 @@ const endpointsDeprecated = "v1 Endpoints is deprecated in v1.33+; use discovery
 func endpoints() *kind[*corev1.Endpoints] {
 	return &kind[*corev1.Endpoints]{
 		plural: "endpoints", singular: "endpoints", short: []string{"ep"}, createOnUpdate: true,
-		new:      func() *corev1.Endpoints { return &corev1.Endpoints{} },
-		list:     func() runtime.Object { return &corev1.EndpointsList{} },
-		validate: validateEndpoints,
+		new:  func() *corev1.Endpoints { return &corev1.Endpoints{} },
+		list: func() runtime.Object { return &corev1.EndpointsList{} },
+		// Any valid object name will do: an Endpoints object may stand for something that is no Service.
+		validate: func(_ context.Context, e *corev1.Endpoints) field.ErrorList {
+			return append(validateMeta(&e.ObjectMeta, true, apivalidation.NameIsDNSSubdomain), validateSubsets(e)...)
+		},
+		validateUpdate: validateEndpointsUpdate,
 		columns: []metav1.TableColumnDefinition{
 			name(),
 			column("Endpoints", "string", corev1.Endpoints{}.SwaggerDoc()["subsets"]),
@@ -49,10 +54,19 @@ func defaultEndpoints(e *corev1.Endpoints) {
 	}
 }
 
-// validateEndpoints checks addresses and ports (rule E39). Any valid object name will do: an Endpoints object may stand
-// for something that is no Service.
-func validateEndpoints(_ context.Context, e *corev1.Endpoints) field.ErrorList {
-	errs := validateMeta(&e.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)
+// validateEndpointsUpdate lets subsets stay that would be refused today.
+func validateEndpointsUpdate(_ context.Context, e, old *corev1.Endpoints) field.ErrorList {
+	errs := apivalidation.ValidateObjectMetaUpdate(&e.ObjectMeta, &old.ObjectMeta, field.NewPath("metadata"))
+	errs = append(errs, validateMeta(&e.ObjectMeta, true, apivalidation.NameIsDNSSubdomain)...)
+	if bad := validateSubsets(e); len(bad) > 0 && !equality.Semantic.DeepEqual(e.Subsets, old.Subsets) {
+		errs = append(errs, bad...)
+	}
+	return errs
+}
+
+// validateSubsets checks addresses and ports (rule E39).
+func validateSubsets(e *corev1.Endpoints) field.ErrorList {
+	var errs field.ErrorList
 	check := validateEndpointAddress
 	if publishesServer(&e.ObjectMeta) {
 		check = func(path *field.Path, ip string) field.ErrorList {

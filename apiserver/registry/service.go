@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -57,30 +58,45 @@ func prepareServiceUpdate(_ context.Context, svc, old *corev1.Service) {
 	}
 }
 
-// validateServiceStatus checks the status a load balancer's controller writes.
-func validateServiceStatus(_ context.Context, svc, _ *corev1.Service) field.ErrorList {
+// validateServiceStatus checks the status a load balancer's controller writes. Conditions are anybody's, and not looked at.
+func validateServiceStatus(_ context.Context, svc, old *corev1.Service) field.ErrorList {
 	path := field.NewPath("status", "loadBalancer", "ingress")
 	ingress := svc.Status.LoadBalancer.Ingress
-	var errs field.ErrorList
+	errs := apivalidation.ValidateObjectMetaUpdate(&svc.ObjectMeta, &old.ObjectMeta, field.NewPath("metadata"))
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer && len(ingress) > 0 {
-		errs = append(errs, field.Forbidden(path, "may only be used when `spec.type` is \"LoadBalancer\""))
+		return append(errs, field.Forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'"))
+	}
+	var had []string
+	for i := range old.Status.LoadBalancer.Ingress {
+		had = append(had, old.Status.LoadBalancer.Ingress[i].IP)
 	}
 	for i := range ingress {
-		at := path.Index(i)
-		if ingress[i].IP != "" {
-			errs = append(errs, validation.IsValidIPForLegacyField(at.Child("ip"), ingress[i].IP, true, nil)...)
-			errs = append(errs, optionalOneOf(at.Child("ipMode"), ingress[i].IPMode, corev1.LoadBalancerIPModeProxy, corev1.LoadBalancerIPModeVIP)...)
-		} else if ingress[i].IPMode != nil {
-			errs = append(errs, field.Forbidden(at.Child("ipMode"), "may not be specified when `ip` is not set"))
-		}
-		if host := ingress[i].Hostname; host != "" {
-			errs = append(errs, validateSubdomain(at.Child("hostname"), host)...)
-			if utilnet.ParseIPSloppy(host) != nil {
-				errs = append(errs, field.Invalid(at.Child("hostname"), host, "must be a DNS name, not an IP address"))
-			}
+		errs = append(errs, validateBalancerAddress(&ingress[i], had, path.Index(i))...)
+	}
+	return errs
+}
+
+func validateBalancerAddress(ingress *corev1.LoadBalancerIngress, had []string, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	mode := path.Child("ipMode")
+	if ingress.IP != "" {
+		errs = append(errs, validation.IsValidIPForLegacyField(path.Child("ip"), ingress.IP, true, had)...)
+	}
+	switch {
+	case ingress.IP != "" && ingress.IPMode == nil:
+		errs = append(errs, field.Required(mode, "must be specified when `ip` is set"))
+	case ingress.IP != "":
+		errs = append(errs, oneOf(mode, *ingress.IPMode, corev1.LoadBalancerIPModeProxy, corev1.LoadBalancerIPModeVIP)...)
+	case ingress.IPMode != nil:
+		errs = append(errs, field.Forbidden(mode, "may not be specified when `ip` is not set"))
+	}
+	if host := ingress.Hostname; host != "" {
+		errs = append(errs, validateSubdomain(path.Child("hostname"), host)...)
+		if utilnet.ParseIPSloppy(host) != nil {
+			errs = append(errs, field.Invalid(path.Child("hostname"), host, "must be a DNS name, not an IP address"))
 		}
 	}
-	return errs // conditions are anybody's, and not looked at, as upstream
+	return errs
 }
 
 // serviceRow prints a Service as kubectl users know it (rule S160).

@@ -31,7 +31,7 @@ func allocated(n *numbers, svc, old *corev1.Service) error {
 	}
 	syncClusterIPs(svc, old)
 	defaultService(svc)
-	if errs := validateAddresses(svc); len(errs) > 0 {
+	if errs := validateAddresses(svc, &corev1.Service{}); len(errs) > 0 {
 		return errs.ToAggregate()
 	}
 	if errs := fillFamilies(svc, old, s.numbers.families()); len(errs) > 0 {

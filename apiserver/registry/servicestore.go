@@ -185,11 +185,15 @@ func (s *serviceStore) allocate(ctx context.Context, svc, old *corev1.Service) e
 		return apierrors.NewInternalError(fmt.Errorf("service %s/%s: written past its storage", svc.Namespace, svc.Name))
 	}
 	c.undo()
-	if errs := validateAddresses(svc); len(errs) > 0 {
+	was := &corev1.Service{}
+	if old != nil {
+		was = old
+	}
+	if errs := validateAddresses(svc, was); len(errs) > 0 {
 		return invalidService(svc, errs...)
 	}
 	if old != nil && needsClusterIP(svc) && needsClusterIP(old) { // before a changed address is taken
-		if errs := validateClusterIPChange(svc, old); len(errs) > 0 {
+		if errs := validateKeptAddresses(svc, old); len(errs) > 0 {
 			return invalidService(svc, errs...)
 		}
 	}

@@ -11,13 +11,15 @@ import (
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	core "k8s.io/kubernetes/pkg/apis/core"
 )
 
 const onlyLoadBalancer = "may only be used when `type` is 'LoadBalancer'"
 
 // validateService checks a Service that is created (rules S15, S100-S134).
 func (r serviceRules) validate(_ context.Context, svc *corev1.Service) field.ErrorList {
-	errs := validateServiceObject(svc)
+	errs := validateMeta(&svc.ObjectMeta, true, apivalidation.NameIsDNSLabel)
+	errs = append(errs, validateServiceObject(svc, &corev1.Service{})...)
 	if len(svc.Spec.ExternalIPs) > 0 && !r.allowExternalIPs {
 		errs = append(errs, refuseExternalIPs())
 	}
@@ -26,8 +28,9 @@ func (r serviceRules) validate(_ context.Context, svc *corev1.Service) field.Err
 
 // validateUpdate checks an update; the allocated fields have been carried over already (rules S80-S90).
 func (r serviceRules) validateUpdate(_ context.Context, svc, old *corev1.Service) field.ErrorList {
-	errs := validateAddressChange(svc, old)
-	errs = append(errs, validateServiceObject(svc)...)
+	errs := apivalidation.ValidateObjectMetaUpdate(&svc.ObjectMeta, &old.ObjectMeta, field.NewPath("metadata"))
+	errs = append(errs, validateAddressChange(svc, old)...)
+	errs = append(errs, validateServiceObject(svc, old)...)
 	if needsHealthPort(svc) && needsHealthPort(old) && svc.Spec.HealthCheckNodePort != old.Spec.HealthCheckNodePort {
 		errs = append(errs, field.Forbidden(field.NewPath("spec", "healthCheckNodePort"), "field is immutable"))
 	}
@@ -56,25 +59,26 @@ func addsExternalIP(svc, old *corev1.Service) bool {
 	return false
 }
 
-// validateServiceObject holds what is checked on create and on update alike.
-func validateServiceObject(svc *corev1.Service) field.ErrorList {
+// validateServiceObject holds what is checked on create and on update alike. Addresses that old has, in a form that is not allowed
+// any more, may stay; on create it is an empty Service.
+func validateServiceObject(svc, old *corev1.Service) field.ErrorList {
 	path := field.NewPath("spec")
-	errs := validateMeta(&svc.ObjectMeta, true, apivalidation.NameIsDNSLabel)
-	errs = append(errs, validateTopologyAnnotations(svc)...)
+	errs := validateTopologyAnnotations(svc)
 	errs = append(errs, metavalidation.ValidateLabels(svc.Spec.Selector, path.Child("selector"))...)
 	errs = append(errs, validateServiceType(svc, path)...)
 	errs = append(errs, validateServicePorts(svc, path.Child("ports"))...)
 	errs = append(errs, validateAffinity(&svc.Spec, path)...)
-	errs = append(errs, validateAddresses(svc)...)
+	errs = append(errs, validateAddresses(svc, old)...)
 	for i, ip := range svc.Spec.ExternalIPs {
 		at := path.Child("externalIPs").Index(i)
-		if bad := validation.IsValidIPForLegacyField(at, ip, true, nil); len(bad) > 0 {
+		if bad := validation.IsValidIPForLegacyField(at, ip, true, old.Spec.ExternalIPs); len(bad) > 0 {
 			errs = append(errs, bad...)
 			continue
 		}
 		errs = append(errs, validateNonSpecial(at, ip)...)
 	}
-	errs = append(errs, validateBalancer(svc, path)...)
+	errs = append(errs, validateBalancer(svc, old, path)...)
+	errs = append(errs, validateHealthPort(svc, path.Child("healthCheckNodePort"))...)
 	return append(errs, validateTrafficPolicies(svc, path)...)
 }
 
@@ -96,7 +100,7 @@ func validateServiceType(svc *corev1.Service, path *field.Path) field.ErrorList 
 		corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName, corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort)
 	switch spec.Type {
 	case corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort: // rule S111
-		if headless(svc) {
+		if withoutAddress(svc) {
 			errs = append(errs, field.Invalid(path.Child("clusterIPs").Index(0), corev1.ClusterIPNone,
 				fmt.Sprintf("may not be set to 'None' for %s services", spec.Type)))
 		}
@@ -124,7 +128,7 @@ func validateServiceType(svc *corev1.Service, path *field.Path) field.ErrorList 
 func validateServicePorts(svc *corev1.Service, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	ports := svc.Spec.Ports
-	if len(ports) == 0 && !headless(svc) && svc.Spec.Type != corev1.ServiceTypeExternalName {
+	if len(ports) == 0 && !withoutAddress(svc) && svc.Spec.Type != corev1.ServiceTypeExternalName {
 		errs = append(errs, field.Required(path, ""))
 	}
 	type number struct {
@@ -156,7 +160,7 @@ func validateServicePorts(svc *corev1.Service, path *field.Path) field.ErrorList
 		}
 		key := number{port.Protocol, port.Port}
 		if numbers[key] {
-			errs = append(errs, field.Duplicate(at, corev1.ServicePort{Protocol: port.Protocol, Port: port.Port}))
+			errs = append(errs, field.Duplicate(at, core.ServicePort{Protocol: core.Protocol(port.Protocol), Port: port.Port}))
 		}
 		numbers[key] = true
 	}
@@ -195,7 +199,7 @@ func validateAffinity(spec *corev1.ServiceSpec, path *field.Path) field.ErrorLis
 }
 
 // validateBalancer checks the fields that belong to a load balancer (rules S125, S127, S131).
-func validateBalancer(svc *corev1.Service, path *field.Path) field.ErrorList {
+func validateBalancer(svc, old *corev1.Service, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	spec := &svc.Spec
 	balanced := spec.Type == corev1.ServiceTypeLoadBalancer
@@ -205,31 +209,56 @@ func validateBalancer(svc *corev1.Service, path *field.Path) field.ErrorList {
 	case !balanced && spec.AllocateLoadBalancerNodePorts != nil:
 		errs = append(errs, field.Forbidden(path.Child("allocateLoadBalancerNodePorts"), onlyLoadBalancer))
 	}
-	ranges := path.Child("LoadBalancerSourceRanges") // upstream's spelling
-	if len(spec.LoadBalancerSourceRanges) > 0 {
-		if !balanced {
-			errs = append(errs, field.Forbidden(ranges, onlyLoadBalancer))
-		}
-		for i, cidr := range spec.LoadBalancerSourceRanges {
-			errs = append(errs, validation.IsValidCIDRForLegacyField(ranges.Index(i), strings.TrimSpace(cidr), true, nil)...)
-		}
-	}
-	if list, ok := svc.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey]; ok {
-		at := field.NewPath("metadata", "annotations").Key(corev1.AnnotationLoadBalancerSourceRangesKey)
+	return append(errs, validateSourceRanges(svc, old, path)...)
+}
+
+// validateSourceRanges checks the ranges that may send to a balancer. Those of the annotation count where the field has none.
+func validateSourceRanges(svc, old *corev1.Service, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	balanced := svc.Spec.Type == corev1.ServiceTypeLoadBalancer
+	if ranges := svc.Spec.LoadBalancerSourceRanges; len(ranges) > 0 {
+		at := path.Child("LoadBalancerSourceRanges") // upstream's spelling
 		if !balanced {
 			errs = append(errs, field.Forbidden(at, onlyLoadBalancer))
 		}
-		if list = strings.TrimSpace(list); list != "" {
-			for cidr := range strings.SplitSeq(list, ",") {
-				errs = append(errs, validation.IsValidCIDRForLegacyField(at, strings.TrimSpace(cidr), true, nil)...)
-			}
+		had := make([]string, len(old.Spec.LoadBalancerSourceRanges))
+		for i, cidr := range old.Spec.LoadBalancerSourceRanges {
+			had[i] = strings.TrimSpace(cidr)
 		}
+		for i, cidr := range ranges {
+			errs = append(errs, validation.IsValidCIDRForLegacyField(at.Index(i), strings.TrimSpace(cidr), true, had)...)
+		}
+		return errs
 	}
-	if spec.HealthCheckNodePort != 0 && !needsHealthPort(svc) {
-		errs = append(errs, field.Invalid(path.Child("healthCheckNodePort"), spec.HealthCheckNodePort,
-			"may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
+	list, ok := svc.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey]
+	if !ok {
+		return nil
+	}
+	at := field.NewPath("metadata", "annotations").Key(corev1.AnnotationLoadBalancerSourceRangesKey)
+	if !balanced {
+		errs = append(errs, field.Forbidden(at, onlyLoadBalancer))
+	}
+	if had, ok := old.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey]; ok && had == list || strings.TrimSpace(list) == "" {
+		return errs
+	}
+	for cidr := range strings.SplitSeq(strings.TrimSpace(list), ",") {
+		errs = append(errs, validation.IsValidCIDRForLegacyField(at, strings.TrimSpace(cidr), true, nil)...)
 	}
 	return errs
+}
+
+// validateHealthPort checks the port at which nodes say whether they have endpoints.
+func validateHealthPort(svc *corev1.Service, path *field.Path) field.ErrorList {
+	switch number := svc.Spec.HealthCheckNodePort; {
+	case !needsHealthPort(svc) && number != 0:
+		return field.ErrorList{field.Invalid(path, number, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'")}
+	case !needsHealthPort(svc):
+		return nil
+	case number == 0:
+		return field.ErrorList{field.Required(path, "")}
+	default:
+		return validatePort(path, number)
+	}
 }
 
 // validateBalancerClass checks loadBalancerClass, which is fixed while the type stays LoadBalancer (rules S89, S130).
@@ -237,16 +266,17 @@ func validateBalancerClass(svc, old *corev1.Service) field.ErrorList {
 	path := field.NewPath("spec", "loadBalancerClass")
 	class := svc.Spec.LoadBalancerClass
 	balanced := svc.Spec.Type == corev1.ServiceTypeLoadBalancer
+	var errs field.ErrorList
 	if old != nil && balanced && old.Spec.Type == corev1.ServiceTypeLoadBalancer && !same(class, old.Spec.LoadBalancerClass) {
-		return field.ErrorList{field.Invalid(path, class, "may not change once set")}
+		errs = append(errs, field.Invalid(path, class, "may not change once set"))
 	}
 	switch {
 	case class == nil:
-		return nil
+		return errs
 	case !balanced:
-		return field.ErrorList{field.Forbidden(path, onlyLoadBalancer)}
+		return append(errs, field.Forbidden(path, onlyLoadBalancer))
 	}
-	return invalid(path, *class, content.IsLabelKey(*class))
+	return append(errs, invalid(path, *class, content.IsLabelKey(*class))...)
 }
 
 // validateTrafficPolicies checks the three policies about where traffic may go (rules S126, S128, S129).
@@ -269,7 +299,7 @@ func validateTrafficPolicies(svc *corev1.Service, path *field.Path) field.ErrorL
 	}
 	if distribution := spec.TrafficDistribution; distribution != nil {
 		errs = append(errs, oneOf(path.Child("trafficDistribution"), *distribution, corev1.ServiceTrafficDistributionPreferClose,
-			corev1.ServiceTrafficDistributionPreferSameNode, corev1.ServiceTrafficDistributionPreferSameZone)...)
+			corev1.ServiceTrafficDistributionPreferSameZone, corev1.ServiceTrafficDistributionPreferSameNode)...)
 	}
 	return errs
 }

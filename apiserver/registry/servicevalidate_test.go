@@ -122,7 +122,7 @@ func TestS124_S133_Policies(t *testing.T) {
 		{"S126 value", "{type: NodePort, externalTrafficPolicy: Zone, ports: [{port: 80}]}", `spec.externalTrafficPolicy: Unsupported value: "Zone": supported values: "Cluster", "Local"`},
 		{"S127", "{type: NodePort, healthCheckNodePort: 30100, ports: [{port: 80}]}", "spec.healthCheckNodePort: Invalid value: 30100: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"},
 		{"S128", "{internalTrafficPolicy: Zone, ports: [{port: 80}]}", `spec.internalTrafficPolicy: Unsupported value: "Zone": supported values: "Cluster", "Local"`},
-		{"S129", "{trafficDistribution: Near, ports: [{port: 80}]}", `spec.trafficDistribution: Unsupported value: "Near": supported values: "PreferClose", "PreferSameNode", "PreferSameZone"`},
+		{"S129", "{trafficDistribution: Near, ports: [{port: 80}]}", `spec.trafficDistribution: Unsupported value: "Near": supported values: "PreferClose", "PreferSameZone", "PreferSameNode"`},
 		{"S129 known", "{trafficDistribution: PreferSameNode, ports: [{port: 80}]}", ""},
 		{"S130", "{loadBalancerClass: a/b, ports: [{port: 80}]}", "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"},
 		{"S131", "{allocateLoadBalancerNodePorts: true, ports: [{port: 80}]}", "spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'"},

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -101,28 +100,22 @@ func publishesServer(meta *metav1.ObjectMeta) bool {
 // validateEndpointAddress checks an address traffic may be sent to. Addresses that mean the sender itself or its own
 // link would let the API reach what only a node should (CVE-2021-25737), so they are refused.
 func validateEndpointAddress(path *field.Path, value string) field.ErrorList {
-	if errs := validation.IsValidIPForLegacyField(path, value, true, nil); len(errs) > 0 {
-		return errs
-	}
-	return validateNonSpecial(path, value)
+	return append(validation.IsValidIPForLegacyField(path, value, true, nil), validateNonSpecial(path, value)...)
 }
 
 func validateNonSpecial(path *field.Path, value string) field.ErrorList {
-	addr, err := netip.ParseAddr(value)
-	if err != nil {
-		if ip := utilnet.ParseIPSloppy(value); ip != nil {
-			addr, _ = netip.AddrFromSlice(ip)
-		}
+	ip := utilnet.ParseIPSloppy(value)
+	if ip == nil {
+		return field.ErrorList{field.Invalid(path, value, "must be a valid IP address")}
 	}
-	addr = addr.Unmap()
 	for _, special := range []struct {
 		is     bool
 		reason string
 	}{
-		{addr.IsUnspecified(), "may not be unspecified (0.0.0.0 or ::)"},
-		{addr.IsLoopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"},
-		{addr.IsLinkLocalUnicast(), "may not be in the link-local range (169.254.0.0/16, fe80::/10)"},
-		{addr.IsLinkLocalMulticast(), "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"},
+		{ip.IsUnspecified(), "may not be unspecified (" + value + ")"},
+		{ip.IsLoopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"},
+		{ip.IsLinkLocalUnicast(), "may not be in the link-local range (169.254.0.0/16, fe80::/10)"},
+		{ip.IsLinkLocalMulticast(), "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"},
 	} {
 		if special.is {
 			return field.ErrorList{field.Invalid(path, value, special.reason)}
