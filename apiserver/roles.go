@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
@@ -48,27 +47,17 @@ func (b *backend) seed(ctx context.Context, options generic.RESTOptionsGetter, p
 }
 
 func (b *backend) trySeed(ctx context.Context, options generic.RESTOptionsGetter, policy rbac.Policy) error {
-	if b.embedded != nil {
-		if err := b.embedded.Room(); err != nil {
-			return err
-		}
+	if err := b.roomy(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, seedPatience)
 	defer cancel()
-	etcd, err := b.open()
+	etcd, err := b.client()
 	if err != nil {
 		return err
 	}
 	defer etcd.Close()
 	return rbac.Seed(ctx, etcd, options, policy)
-}
-
-// open connects to etcd.
-func (b *backend) open() (*clientv3.Client, error) {
-	if b.embedded != nil {
-		return b.embedded.Open(), nil
-	}
-	return clientv3.New(clientv3.Config{Endpoints: b.servers, DialTimeout: seedPatience})
 }
 
 // addHook makes the policy whole. The server is not ready before that was tried; where it does not succeed, as behind a webhook of

@@ -1,7 +1,10 @@
 package apiserver_test
 
 import (
+	"encoding/base64"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -446,5 +449,20 @@ func TestNoBindingInANamespaceThatEnds(t *testing.T) {
 	_, err := client.RbacV1().RoleBindings("gone").Create(ctx, binding("late", "ClusterRole", "view", group("x")), metav1.CreateOptions{})
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("a binding in a namespace that ends: %v", err)
+	}
+}
+
+func TestAPolicyIsEncryptedWhereEverythingIs(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	cfg.Encryption = filepath.Join(t.TempDir(), "encryption.yaml")
+	text := "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: ['*.*']\n  providers:\n" +
+		"  - secretbox: {keys: [{name: a, secret: " + base64.StdEncoding.EncodeToString(make([]byte, 32)) + "}]}\n"
+	if err := os.WriteFile(cfg.Encryption, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server, _ := apitest.Run(t, cfg) // plain text could not be read
+	role, err := clientOf(t, server.ClientConfig()).RbacV1().ClusterRoles().Get(t.Context(), "view", metav1.GetOptions{})
+	if err != nil || len(role.ManagedFields) > 0 {
+		t.Errorf("the policy was not written in transactions: %v, %v", role, err)
 	}
 }
