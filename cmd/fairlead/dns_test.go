@@ -13,6 +13,7 @@ import (
 // TestDNSAlone serves the cluster's names without anything else of the program.
 func TestDNSAlone(t *testing.T) {
 	f := newFar(t)
+	f.grant(dnsRights()...)
 	address := f.service("web", "10.244.1.3")
 	p := f.start("dns", "--kubeconfig", f.kubeconfig, "--listen", "127.0.0.1:53", "--domain", "far.example", "--metrics-bind-address", "127.0.0.1:9153")
 	f.open()
@@ -44,6 +45,7 @@ func TestDNSAlone(t *testing.T) {
 // TestDNSAloneForKnownClients: unless told otherwise, only private addresses learn about the rest of the world.
 func TestDNSAloneForKnownClients(t *testing.T) {
 	f := newFar(t)
+	f.grant(dnsRights()...)
 	f.open()
 	address := f.service("web", "10.244.1.3")
 	asker := netlab.New(t, "asker")

@@ -19,14 +19,16 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
 
-	"fairlead.dev/fairlead/cluster/join"
 	"fairlead.dev/fairlead/cluster/kubeconfig"
 	"fairlead.dev/fairlead/internal/apitest"
 	"fairlead.dev/fairlead/internal/netlab"
+	"fairlead.dev/fairlead/pki"
 )
 
 // asProgram in the environment makes the test's own executable be the program, so that tests can run it in another network
@@ -70,8 +72,7 @@ func newFar(t *testing.T, ranges ...string) *far {
 	if f.client, err = kubernetes.NewForConfig(server.ClientConfig()); err != nil {
 		t.Fatal(err)
 	}
-	// A node may read little more than what these parts need.
-	cert, key, err := cfg.CA.Issue(join.ClientIdentity("n1"))
+	cert, key, err := cfg.CA.Issue(pki.Request{CommonName: partUser, Client: true})
 	if err == nil {
 		err = kubeconfig.Entry{Name: "far", Server: "https://" + cfg.Bind.String(), CA: cfg.CA.CertPEM(), Cert: cert, Key: key}.Write(f.kubeconfig)
 	}
@@ -80,6 +81,54 @@ func newFar(t *testing.T, ranges ...string) *far {
 	}
 	t.Cleanup(f.cut)
 	return f
+}
+
+// partUser is who the kubeconfig says that a part is, which may do nothing before it is granted.
+const partUser = "part"
+
+// grant lets a part do what rules allow.
+func (f *far) grant(rules ...rbacv1.PolicyRule) {
+	f.t.Helper()
+	ctx, rbac := f.t.Context(), f.client.RbacV1()
+	_, err := rbac.ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: partUser}, Rules: rules}, metav1.CreateOptions{})
+	if err == nil {
+		_, err = rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: partUser}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: partUser},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: partUser}},
+		}, metav1.CreateOptions{})
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// proxyRights are those that the manifest gives a proxy.
+func proxyRights(t *testing.T) []rbacv1.PolicyRule {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/manifests/fairlead-proxy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range strings.Split(string(text), "\n---\n") {
+		var role rbacv1.ClusterRole
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
+			t.Fatal(err)
+		}
+		if role.Kind == "ClusterRole" {
+			return role.Rules
+		}
+	}
+	t.Fatal("the manifest has no ClusterRole")
+	return nil
+}
+
+// dnsRights are those that docs/proxy-alone.md says a name server needs.
+func dnsRights() []rbacv1.PolicyRule {
+	verbs := []string{"list", "watch"}
+	return []rbacv1.PolicyRule{
+		{Verbs: verbs, APIGroups: []string{""}, Resources: []string{"services", "namespaces"}},
+		{Verbs: verbs, APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}},
+	}
 }
 
 // open lets the namespace reach the API server.

@@ -25,6 +25,7 @@ import (
 // the API server, leaves its rules behind, takes them over, and removes them when asked to.
 func TestP94_P95_ProxyAlone(t *testing.T) {
 	f := newFar(t)
+	f.grant(proxyRights(t)...)
 	podA, podB, gateway := netip.MustParseAddr("10.244.1.2"), netip.MustParseAddr("10.244.1.3"), netip.MustParseAddr("10.244.1.1")
 	a, b := netlab.Pod(f.space, "a", podA, gateway), netlab.Pod(f.space, "b", podB, gateway)
 	b.Serve(netip.AddrPortFrom(podB, 8080), "b")
@@ -86,6 +87,7 @@ func TestP94_P95_ProxyAlone(t *testing.T) {
 // TestProxyRefusesRivals: two proxies on one host translate the same packets.
 func TestProxyRefusesRivals(t *testing.T) {
 	f := newFar(t)
+	f.grant(proxyRights(t)...)
 	if out, err := f.space.Command("nft", "add table ip kube-proxy"); err != nil {
 		t.Fatal(err, out)
 	}
@@ -102,6 +104,7 @@ func TestProxyRefusesRivals(t *testing.T) {
 // TestCheckAndUpTellOfRivals: a check and a start name another service proxy on the host, and only warn.
 func TestCheckAndUpTellOfRivals(t *testing.T) {
 	f := newFar(t)
+	f.grant(proxyRights(t)...)
 	if out, err := f.space.Command("nft", "add table ip kube-proxy"); err != nil {
 		t.Fatal(err, out)
 	}
@@ -118,6 +121,7 @@ func TestCheckAndUpTellOfRivals(t *testing.T) {
 // TestProxyEndsWhenItsAddressChanges: everything was made for the old one, and whoever started it starts it again.
 func TestProxyEndsWhenItsAddressChanges(t *testing.T) {
 	f := newFar(t)
+	f.grant(proxyRights(t)...)
 	f.open()
 	f.node("192.0.2.1")
 	p := f.start("proxy", "--kubeconfig", f.kubeconfig, "--node-name", "n1")
@@ -209,6 +213,7 @@ func TestProxyManifest(t *testing.T) {
 // TestProxyAloneInBothFamilies reaches a Service by both of its addresses.
 func TestProxyAloneInBothFamilies(t *testing.T) {
 	f := newFar(t, "10.96.0.0/12", "fd00:10:96::/112")
+	f.grant(proxyRights(t)...)
 	f.open()
 	var pods []string
 	for _, c := range []struct{ pod, gateway, node string }{
