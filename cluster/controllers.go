@@ -4,13 +4,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
 
 	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/cluster/config"
@@ -24,6 +28,7 @@ import (
 	"fairlead.dev/fairlead/controller/ingress"
 	"fairlead.dev/fairlead/controller/loadbalancer"
 	"fairlead.dev/fairlead/controller/nodes"
+	"fairlead.dev/fairlead/controller/quota"
 	"fairlead.dev/fairlead/controller/scheduler"
 	"fairlead.dev/fairlead/controller/why"
 	"fairlead.dev/fairlead/controller/workload"
@@ -82,13 +87,12 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	}
 	agents := peer.NewAsker(caller, ca.Pool(), healthcheck.MaxInFlight)
 	follows := ingress.Follows{Secrets: secrets.New(client, log.With("part", "ingress")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "ingress"))}
-	signing, err := certificates.New(ctx, client, shared, ca)
+	adapters, err := newAdapters(ctx, client, cfg, shared, ca, log)
 	if err != nil {
 		return nil, err
 	}
 	balancers := loadbalancer.New(client, pools, shared, loadbalancer.Agents(agents), addresses, metrics, log.With("part", "loadbalancer"))
 	runs := map[string]func(context.Context) error{
-		"certificates": signing.Run,
 		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
 		"scheduler":    scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
 		"endpoints":    endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,
@@ -103,11 +107,31 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"bgp":          bgp.New(client, routers, shared, bgp.Agents(agents), balancers.Told, log.With("part", "bgp")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
+	maps.Copy(runs, adapters)
 	shared.Start(ctx.Done())
 	for name, run := range runs {
 		g.Go(named(name, ctx, run))
 	}
 	return client, nil
+}
+
+// newAdapters are the controllers that decide by upstream's code. What quotas limit is counted in caches of metadata that there are
+// while one names a resource.
+func newAdapters(ctx context.Context, client kubernetes.Interface, cfg *rest.Config, shared informers.SharedInformerFactory, ca *pki.Authority, log *slog.Logger) (map[string]func(context.Context) error, error) {
+	signing, err := certificates.New(ctx, client, shared, ca)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	resources := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
+	quotas, err := quota.New(client, objects, resources, shared, log.With("part", "quota"))
+	if err != nil {
+		return nil, err
+	}
+	return map[string]func(context.Context) error{"certificates": signing.Run, "quota": quotas.Run}, nil
 }
 
 // withoutManagedFields drops what no controller reads and what makes up much of an object's size. It touches no object that is

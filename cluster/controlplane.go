@@ -92,7 +92,7 @@ func newAPIServer(inst instance.Instance, s config.Settings, at apiserver.Config
 	at.NodePorts = alloc.PortRange{First: s.FirstPort, Last: s.LastPort}
 	at.AllowExternalIPs = config.Yes(s.AllowExternalIPs)
 	at.CA, at.Metrics = ca, metrics
-	at.Encryption = config.Path(s.EncryptionConfig)
+	at.Encryption, at.Admission = config.Path(s.EncryptionConfig), config.Path(s.AdmissionControlConfigFile)
 	at.Audit = apiserver.Audit{Policy: config.Path(s.AuditPolicyFile), Log: s.AuditLog(), MaxAge: s.AuditLogMaxAge, MaxBackups: s.AuditLogMaxBackup, MaxSize: s.AuditLogMaxSize}
 	at.Issuers = issuersOf(s)
 	joins := join.NewHandler(join.Config{CA: ca, Secret: func() (string, error) { return inst.Secret(tokenFile) }, Networking: s.Networking, Claims: at.Claims(), Dir: inst.Path("joined")})

@@ -73,9 +73,13 @@ func (s Server) New() (admission.Interface, error) {
 		if err != nil {
 			return nil, fmt.Errorf("admission configuration %s: plugin %s: %w", s.File, row.name, err)
 		}
+		configured := ""
+		if config != nil {
+			configured = ", as configured by " + s.File
+		}
 		plugin, err := s.build(row, upstream, config, initialize, gate)
 		if err != nil {
-			return nil, fmt.Errorf("admission plugin %s: %w", row.name, err)
+			return nil, fmt.Errorf("admission plugin %s%s: %w", row.name, configured, err)
 		}
 		chain.Register(row.name, func(io.Reader) (admission.Interface, error) { return plugin, nil })
 	}

@@ -13,6 +13,8 @@ const None = "none"
 type APIServer struct {
 	// EncryptionConfig is a file of Kubernetes' EncryptionConfiguration.
 	EncryptionConfig string `json:"encryptionConfig,omitempty"`
+	// AdmissionControlConfigFile is a file of Kubernetes' AdmissionConfiguration: how admission plugins are configured.
+	AdmissionControlConfigFile string `json:"admissionControlConfigFile,omitempty"`
 	// AuditPolicyFile is a file of Kubernetes' audit Policy: which requests are written down. Without one none is.
 	AuditPolicyFile string `json:"auditPolicyFile,omitempty"`
 	// AuditLogPath is where to; empty: in the data directory.
@@ -42,12 +44,13 @@ type OIDC struct {
 // paths are the settings that are the path of a file, by the name of their flag.
 func (a *APIServer) paths() map[string]*string {
 	return map[string]*string{"encryption-config": &a.EncryptionConfig, "audit-policy-file": &a.AuditPolicyFile, "audit-log-path": &a.AuditLogPath,
-		"authentication-config": &a.AuthenticationConfig, "oidc-ca-file": &a.OIDCCAFile}
+		"authentication-config": &a.AuthenticationConfig, "admission-control-config-file": &a.AdmissionControlConfigFile, "oidc-ca-file": &a.OIDCCAFile}
 }
 
 // orElse is a with every field that is not set taken from other.
 func (a APIServer) orElse(other APIServer) APIServer {
 	a.EncryptionConfig = or(a.EncryptionConfig, other.EncryptionConfig)
+	a.AdmissionControlConfigFile = or(a.AdmissionControlConfigFile, other.AdmissionControlConfigFile)
 	a.AuditPolicyFile = or(a.AuditPolicyFile, other.AuditPolicyFile)
 	a.AuditLogPath = or(a.AuditLogPath, other.AuditLogPath)
 	a.AuditLogMaxAge = or(a.AuditLogMaxAge, other.AuditLogMaxAge)

@@ -42,6 +42,7 @@ func clusterFlags(f *pflag.FlagSet, c *config.Config) {
 // apiServerFlags are those of the API server alone, named as upstream names them where it has them.
 func apiServerFlags(f *pflag.FlagSet, a *config.APIServer) {
 	f.StringVar(&a.EncryptionConfig, "encryption-config", "", "EncryptionConfiguration: how objects are encrypted in etcd; none takes it back (default: Secrets, with a key in the data directory)")
+	f.StringVar(&a.AdmissionControlConfigFile, "admission-control-config-file", "", "AdmissionConfiguration: how admission plugins are configured, such as PodSecurity's exemptions; none takes it back")
 	f.StringVar(&a.AuditPolicyFile, "audit-policy-file", "", "audit Policy: which requests to write down; none takes it back (default: none is)")
 	f.StringVar(&a.AuditLogPath, "audit-log-path", "", "where to write them (default audit/audit.log in the data directory)")
 	number(f, &a.AuditLogMaxAge, "audit-log-maxage", "days for which old files of the audit log are kept; 0: for ever (default 366)")
