@@ -30,6 +30,7 @@ import (
 	"fairlead.dev/fairlead/controller/nodes"
 	"fairlead.dev/fairlead/controller/quota"
 	"fairlead.dev/fairlead/controller/scheduler"
+	"fairlead.dev/fairlead/controller/upstream"
 	"fairlead.dev/fairlead/controller/why"
 	"fairlead.dev/fairlead/controller/workload"
 	"fairlead.dev/fairlead/kube"
@@ -131,7 +132,11 @@ func newAdapters(ctx context.Context, client kubernetes.Interface, cfg *rest.Con
 	if err != nil {
 		return nil, err
 	}
-	return map[string]func(context.Context) error{"certificates": signing.Run, "quota": quotas.Run}, nil
+	others, err := upstream.New(cfg, client, shared, log.With("part", "upstream"))
+	if err != nil {
+		return nil, err
+	}
+	return map[string]func(context.Context) error{"certificates": signing.Run, "quota": quotas.Run, "upstream": others.Run}, nil
 }
 
 // withoutManagedFields drops what no controller reads and what makes up much of an object's size. It touches no object that is

@@ -30,7 +30,10 @@ func fieldLabels() map[schema.GroupVersionKind][]string {
 		core("Service"):               {"spec.clusterIP", "spec.type"},
 		core("Secret"):                {"type"},
 		core("ReplicationController"): {"status.replicas"},
+		core("PersistentVolume"):      {"name"},
+		core("PersistentVolumeClaim"): {"name"},
 		{Group: "apps", Version: "v1", Kind: "ReplicaSet"}:       {"status.replicas"},
+		{Group: "batch", Version: "v1", Kind: "Job"}:             {"status.successful"},
 		discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"): nil,
 
 		certificatesv1.SchemeGroupVersion.WithKind("CertificateSigningRequest"): {"spec.signerName"},

@@ -7,6 +7,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -79,6 +80,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(rbacv1.GroupName, b.rbac()),
 		groupInfo(certificatesv1.GroupName, b.certificates()),
 		groupInfo(storagev1.GroupName, b.storage()),
+		groupInfo(batchv1.GroupName, b.batch()),
 		groupInfo(schedulingv1.GroupName, b.scheduling()),
 		groupInfo(nodev1.GroupName, b.node()),
 		groupInfo(admissionregistrationv1.GroupName, b.admissionregistration()),
@@ -150,6 +152,8 @@ func (b *builder) core() map[string]rest.Storage {
 	put(resources, build(b, events()))
 	put(resources, build(b, nodes()))
 	put(resources, build(b, podTemplates()))
+	put(resources, build(b, persistentVolumes()))
+	put(resources, build(b, persistentVolumeClaims()))
 	controllers := build(b, replicationControllers())
 	put(resources, controllers)
 	resources["replicationcontrollers/scale"] = controllerScale(controllers)
@@ -185,6 +189,10 @@ func (b *builder) apps() map[string]rest.Storage {
 	put(resources, replicaSets)
 	resources["replicasets/scale"] = replicaSetScale(replicaSets)
 	put(resources, build(b, controllerRevisions()))
+	sets := build(b, statefulSets())
+	put(resources, sets)
+	resources["statefulsets/scale"] = statefulSetScale(sets)
+	put(resources, build(b, daemonSets()))
 	return resources
 }
 

@@ -49,6 +49,12 @@ func replicaSetScale(s store[*appsv1.ReplicaSet]) scale[*appsv1.ReplicaSet] {
 	}}
 }
 
+func statefulSetScale(s store[*appsv1.StatefulSet]) scale[*appsv1.StatefulSet] {
+	return scale[*appsv1.StatefulSet]{s, func(set *appsv1.StatefulSet) scaleParts {
+		return scaleParts{set.Spec.Replicas, set.Status.Replicas, set.Spec.Selector}
+	}}
+}
+
 func controllerScale(s store[*corev1.ReplicationController]) scale[*corev1.ReplicationController] {
 	return scale[*corev1.ReplicationController]{s, func(rc *corev1.ReplicationController) scaleParts {
 		return scaleParts{rc.Spec.Replicas, rc.Status.Replicas, &metav1.LabelSelector{MatchLabels: rc.Spec.Selector}}

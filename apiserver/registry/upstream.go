@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	admissionregistration "k8s.io/kubernetes/pkg/apis/admissionregistration/v1"
 	apps "k8s.io/kubernetes/pkg/apis/apps/v1"
+	batch "k8s.io/kubernetes/pkg/apis/batch/v1"
 	certificates "k8s.io/kubernetes/pkg/apis/certificates/v1"
 	coordination "k8s.io/kubernetes/pkg/apis/coordination/v1"
 	core "k8s.io/kubernetes/pkg/apis/core/v1"
@@ -55,6 +56,7 @@ func addUpstream(s *runtime.Scheme) error {
 	for _, add := range []func(*runtime.Scheme) error{
 		core.RegisterDefaults, core.RegisterValidations,
 		apps.RegisterDefaults, apps.RegisterValidations,
+		batch.RegisterDefaults, batch.RegisterValidations,
 		coordination.RegisterValidations, event.RegisterValidations,
 		networking.RegisterDefaults, networking.RegisterValidations,
 		policy.RegisterDefaults, policy.RegisterValidations,

@@ -16,8 +16,10 @@ import (
 	policy "k8s.io/kubernetes/pkg/apis/policy"
 	convertpolicy "k8s.io/kubernetes/pkg/apis/policy/v1"
 	"k8s.io/kubernetes/pkg/registry/apps/controllerrevision"
+	"k8s.io/kubernetes/pkg/registry/apps/daemonset"
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
 	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
+	"k8s.io/kubernetes/pkg/registry/apps/statefulset"
 	"k8s.io/kubernetes/pkg/registry/core/podtemplate"
 	"k8s.io/kubernetes/pkg/registry/core/replicationcontroller"
 	"k8s.io/kubernetes/pkg/registry/policy/poddisruptionbudget"
@@ -44,6 +46,26 @@ func replicaSets() *kind[*appsv1.ReplicaSet] {
 			set["status.replicas"] = strconv.Itoa(int(rs.Status.Replicas))
 		},
 	}), func(rs *appsv1.ReplicaSet) *corev1.PodSpec { return &rs.Spec.Template.Spec }, "spec", "template", "spec")
+}
+
+func statefulSets() *kind[*appsv1.StatefulSet] {
+	return ofPods(adopt(foreign[*appsv1.StatefulSet, *apps.StatefulSet]{
+		strategy: statefulset.Strategy, status: statefulset.StatusStrategy, new: func() *apps.StatefulSet { return &apps.StatefulSet{} },
+		in: convert.Convert_v1_StatefulSet_To_apps_StatefulSet, out: convert.Convert_apps_StatefulSet_To_v1_StatefulSet,
+	}, kind[*appsv1.StatefulSet]{
+		group: appsv1.GroupName, plural: "statefulsets", singular: "statefulset", short: []string{"sts"}, categories: []string{"all"},
+		new: func() *appsv1.StatefulSet { return &appsv1.StatefulSet{} }, list: func() runtime.Object { return &appsv1.StatefulSetList{} },
+	}), func(s *appsv1.StatefulSet) *corev1.PodSpec { return &s.Spec.Template.Spec }, "spec", "template", "spec")
+}
+
+func daemonSets() *kind[*appsv1.DaemonSet] {
+	return ofPods(adopt(foreign[*appsv1.DaemonSet, *apps.DaemonSet]{
+		strategy: daemonset.Strategy, status: daemonset.StatusStrategy, new: func() *apps.DaemonSet { return &apps.DaemonSet{} },
+		in: convert.Convert_v1_DaemonSet_To_apps_DaemonSet, out: convert.Convert_apps_DaemonSet_To_v1_DaemonSet,
+	}, kind[*appsv1.DaemonSet]{
+		group: appsv1.GroupName, plural: "daemonsets", singular: "daemonset", short: []string{"ds"}, categories: []string{"all"},
+		new: func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} }, list: func() runtime.Object { return &appsv1.DaemonSetList{} },
+	}), func(d *appsv1.DaemonSet) *corev1.PodSpec { return &d.Spec.Template.Spec }, "spec", "template", "spec")
 }
 
 func replicationControllers() *kind[*corev1.ReplicationController] {
