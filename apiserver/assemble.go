@@ -76,7 +76,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	if err != nil {
 		return nil, nil, err
 	}
-	fair := newFairness(generic, own)
+	fair, others := newFairness(generic, own), newAggregate(generic)
 	api, err := generic.Complete(own.informers).New("fairlead", genericapiserver.NewEmptyDelegateWithCustomHandler(customs))
 	if err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
@@ -84,7 +84,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	own.serves(api.Handler)
 	api.ShutdownTimeout = hangUpTimeout
 	groups = append(groups, reviewGroups(generic)...)
-	if err := install(api, groups, customs); err != nil {
+	if err := errors.Join(others.configure(cfg, id, own, api, groups, webhooks, log), install(api, groups, customs)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	serveOpenAPI(api, customs, generic)
@@ -95,6 +95,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	api.AddPostStartHookOrDie("fairlead-encryption", func(hook genericapiserver.PostStartHookContext) error { return etcd.followKeys(hook, log) })
 	roles.addHook(api, log)
 	fair.addHook(api, log)
+	others.addHook(api, customs)
 	return api, customs, nil
 }
 

@@ -67,6 +67,9 @@ type Server struct {
 	fleet       fleet
 }
 
+// Synced is closed when every definition that there was at the start is served.
+func (s *Server) Synced() <-chan struct{} { return s.synced }
+
 // New builds the server; nothing is watched before Start.
 func New(cfg Config) (*Server, error) {
 	g := cfg.Generic

@@ -27,6 +27,7 @@ import (
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"fairlead.dev/fairlead/alloc"
 	"fairlead.dev/fairlead/api/kinds"
@@ -85,6 +86,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(nodev1.GroupName, b.node()),
 		groupInfo(admissionregistrationv1.GroupName, b.admissionregistration()),
 		groupInfo(flowcontrolv1.GroupName, b.flowControl()),
+		groupInfo(apiregistrationv1.GroupName, b.apiRegistration()),
 		ownGroupInfo(b.own()),
 	}
 	return groups, b.err

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
+	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	admissionregistration "k8s.io/kubernetes/pkg/apis/admissionregistration/v1"
 	apps "k8s.io/kubernetes/pkg/apis/apps/v1"
 	batch "k8s.io/kubernetes/pkg/apis/batch/v1"
@@ -66,6 +67,7 @@ func addUpstream(s *runtime.Scheme) error {
 		admissionregistration.RegisterDefaults, admissionregistration.RegisterValidations,
 		scheduling.RegisterDefaults, scheduling.RegisterValidations, node.RegisterValidations,
 		flowcontrol.RegisterDefaults, flowcontrol.RegisterValidations,
+		apiregistration.RegisterDefaults,
 	} {
 		if err := add(s); err != nil {
 			return err
