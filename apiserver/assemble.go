@@ -147,7 +147,7 @@ func genericConfig(cfg Config, id *identity, listener net.Listener) *genericapis
 	c.ExternalAddress = net.JoinHostPort(cfg.Advertise.String(), strconv.Itoa(int(id.port)))
 	c.EffectiveVersion = newRelease()
 	c.Authentication.Authenticator = auth.Authenticator(cfg.CA.Pool())
-	c.EnableProfiling = false
+	c.EnableProfiling = cfg.Profiling
 	c.EnableIndex = false                                                     // assemble installs one that lists custom resources too
 	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis") // shared with custom resources
 	c.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(

@@ -2,7 +2,7 @@
 // the kinds of package registry, rights from package auth, and pod streams through package nodelink.
 //
 // It is the only package that assembles k8s.io/apiserver. Versioned v1 types are the hub; what k8s.io/kubernetes
-// decides of kinds that are not ours is asked through the adapter of package registry. Priority and fairness is upstream's, with the turns of large lists behind it for those whom it exempts; profiling is off.
+// decides of kinds that are not ours is asked through the adapter of package registry. Priority and fairness is upstream's, with the turns of large lists behind it for those whom it exempts.
 package apiserver
 
 import (
@@ -63,6 +63,7 @@ type Config struct {
 	// Admission is a file of upstream's kind AdmissionConfiguration; empty: every plugin is as it is by default.
 	Admission string
 
+	Profiling        bool // serve Go's profiles, below /debug/pprof, to those who may get that path
 	AllowExternalIPs bool // accept Services that claim addresses by spec.externalIPs (CVE-2020-8554)
 }
 

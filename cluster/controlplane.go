@@ -94,7 +94,7 @@ func newAPIServer(inst instance.Instance, s config.Settings, at apiserver.Config
 	at.CA, at.Metrics = ca, metrics
 	at.Encryption, at.Admission = config.Path(s.EncryptionConfig), config.Path(s.AdmissionControlConfigFile)
 	at.Audit = apiserver.Audit{Policy: config.Path(s.AuditPolicyFile), Log: s.AuditLog(), MaxAge: s.AuditLogMaxAge, MaxBackups: s.AuditLogMaxBackup, MaxSize: s.AuditLogMaxSize}
-	at.Issuers = issuersOf(s)
+	at.Issuers, at.Profiling = issuersOf(s), config.Yes(s.Profiling)
 	joins := join.NewHandler(join.Config{CA: ca, Secret: func() (string, error) { return inst.Secret(tokenFile) }, Networking: s.Networking, Claims: at.Claims(), Dir: inst.Path("joined")})
 	at.Join = joins
 	api, err := apiserver.New(at, log.With("part", "apiserver"))

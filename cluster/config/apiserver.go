@@ -26,6 +26,8 @@ type APIServer struct {
 	// AuthenticationConfig is a file of Kubernetes' AuthenticationConfiguration: who issues users' tokens.
 	AuthenticationConfig string `json:"authenticationConfig,omitempty"`
 	OIDC
+	// Profiling has the API server serve Go's profiles.
+	Profiling *bool `json:"profiling,omitempty"`
 }
 
 // OIDC is a single issuer of users' tokens, as kube-apiserver's flags of these names have it.
@@ -56,6 +58,7 @@ func (a APIServer) orElse(other APIServer) APIServer {
 	a.AuditLogMaxAge = or(a.AuditLogMaxAge, other.AuditLogMaxAge)
 	a.AuditLogMaxBackup = or(a.AuditLogMaxBackup, other.AuditLogMaxBackup)
 	a.AuditLogMaxSize = or(a.AuditLogMaxSize, other.AuditLogMaxSize)
+	a.Profiling = or(a.Profiling, other.Profiling)
 	a.AuthenticationConfig = or(a.AuthenticationConfig, other.AuthenticationConfig)
 	if a.OIDCIssuerURL == "" { // what is said of an issuer is said of that one
 		a.OIDC = a.OIDC.orElse(other.OIDC)

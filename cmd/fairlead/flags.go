@@ -57,6 +57,7 @@ func apiServerFlags(f *pflag.FlagSet, a *config.APIServer) {
 	f.StringVar(&a.OIDCGroupsPrefix, "oidc-groups-prefix", "", "what is put before them")
 	f.StringVar(&a.OIDCCAFile, "oidc-ca-file", "", "who signs the issuer's certificate (default: whom the system trusts)")
 	f.StringToStringVar(&a.OIDCRequiredClaim, "oidc-required-claim", nil, "NAME=VALUE that a token must say (repeat for more)")
+	choice(f, &a.Profiling, "profiling", "serve Go's profiles on the API server, below /debug/pprof, to those who may get that path")
 	f.StringSliceVar(&a.OIDCSigningAlgs, "oidc-signing-algs", nil, "by which algorithms a token may be signed (default RS256)")
 }
 

@@ -39,7 +39,7 @@ func TestAPIServerFlags(t *testing.T) {
 	var flags config.Config
 	set := pflag.NewFlagSet("up", pflag.ContinueOnError)
 	apiServerFlags(set, &flags.APIServer)
-	values := map[string]string{"audit-log-maxage": "7", "audit-log-maxbackup": "0", "audit-log-maxsize": "5", "oidc-required-claim": "a=b"}
+	values := map[string]string{"audit-log-maxage": "7", "audit-log-maxbackup": "0", "audit-log-maxsize": "5", "oidc-required-claim": "a=b", "profiling": "true"}
 	set.VisitAll(func(f *pflag.Flag) {
 		before, _ := json.Marshal(flags)
 		value := values[f.Name]
