@@ -28,6 +28,7 @@ import (
 	"fairlead.dev/fairlead/controller/ingress"
 	"fairlead.dev/fairlead/controller/loadbalancer"
 	"fairlead.dev/fairlead/controller/nodes"
+	"fairlead.dev/fairlead/controller/policies"
 	"fairlead.dev/fairlead/controller/quota"
 	"fairlead.dev/fairlead/controller/scheduler"
 	"fairlead.dev/fairlead/controller/upstream"
@@ -136,7 +137,11 @@ func newAdapters(ctx context.Context, client kubernetes.Interface, cfg *rest.Con
 	if err != nil {
 		return nil, err
 	}
-	return map[string]func(context.Context) error{"certificates": signing.Run, "quota": quotas.Run, "upstream": others.Run}, nil
+	checks, err := policies.New(client, resources, shared)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]func(context.Context) error{"certificates": signing.Run, "quota": quotas.Run, "policies": checks.Run, "upstream": others.Run}, nil
 }
 
 // withoutManagedFields drops what no controller reads and what makes up much of an object's size. It touches no object that is

@@ -3,11 +3,14 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/node/kuberuntime"
 	"fairlead.dev/fairlead/node/life"
@@ -81,15 +84,32 @@ func (a *Agent) runSandbox(ctx context.Context, pod *corev1.Pod, old []life.Sand
 	if err := a.volumes.SetUp(ctx, pod); err != nil {
 		return err
 	}
+	handler, err := a.handler(ctx, pod)
+	if err != nil {
+		return err
+	}
 	release, ok := a.sandboxSlots.take(ctx)
 	if !ok {
 		return ctx.Err()
 	}
 	defer release()
 	begin := time.Now()
-	_, err := a.runtime.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: spec.Sandbox(pod, a.node(), attempt, a.logDir(pod))})
+	_, err = a.runtime.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: spec.Sandbox(pod, a.node(), attempt, a.logDir(pod)), RuntimeHandler: handler})
 	a.log.Debug("sandbox", "pod", pod.Namespace+"/"+pod.Name, "took", time.Since(begin), "err", err)
 	return err
+}
+
+// handler is what the pod's runtime class says that its containers run by, "" without one. The runtime refuses what it does not have.
+func (a *Agent) handler(ctx context.Context, pod *corev1.Pod) (string, error) {
+	name := ptr.Deref(pod.Spec.RuntimeClassName, "")
+	if name == "" {
+		return "", nil
+	}
+	class, err := a.client.NodeV1().RuntimeClasses().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("failed to get RuntimeClass %s: %w", name, err)
+	}
+	return class.Handler, nil
 }
 
 // recordDNSLimits records what of the name resolution did not fit (rule N56).

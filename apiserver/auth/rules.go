@@ -63,6 +63,7 @@ func nodeRules() []rule {
 		}},
 		{verbs: read(), group: "discovery.k8s.io", resources: []string{"endpointslices"}},
 		{verbs: read(), group: "networking.k8s.io", resources: []string{"ingresses", "ingressclasses"}},
+		{verbs: []string{"get"}, group: "node.k8s.io", resources: []string{"runtimeclasses"}},
 		{verbs: read(), group: kinds.GroupName, resources: []string{"addresspools", "bgppeers"}},
 		{verbs: []string{"list", "watch"}, resources: []string{"pods"}, limit: ownPods},
 		{verbs: []string{"get"}, resources: []string{"pods"}, limit: bound},
