@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,6 +55,7 @@ var carriedOut = map[string]string{
 func TestPodFields(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	decided := map[string]bool{}
+	var rows []string
 	var visit func(reflect.Type)
 	visit = func(typ reflect.Type) {
 		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
@@ -78,12 +80,14 @@ func TestPodFields(t *testing.T) {
 				t.Errorf("%s: carried out %v, refused %v, told %v", name, done, not, told)
 			}
 			decided[name] = true
+			rows = append(rows, fieldRow(name, done))
 			if done {
 				visit(f.Type)
 			}
 		}
 	}
 	visit(reflect.TypeFor[corev1.PodSpec]())
+	document(t, rows)
 	for name := range refused {
 		if !decided[name] {
 			t.Errorf("%s is refused, and no pod can have it", name)
@@ -95,5 +99,40 @@ func TestPodFields(t *testing.T) {
 				t.Errorf("%s.%s is carried out, and no pod can have it", owner, f)
 			}
 		}
+	}
+}
+
+// fieldRow is the row of docs/pods.md about a field.
+func fieldRow(name string, done bool) string {
+	r, refuses := refused[name]
+	switch {
+	case refuses && done:
+		return "| `" + name + "` | done, but for what is refused: " + r.why + " |"
+	case refuses:
+		return "| `" + name + "` | refused: " + r.why + " |"
+	case done:
+		return "| `" + name + "` | done |"
+	}
+	return "| `" + name + "` | a warning: " + ignored[name] + " |"
+}
+
+// document holds the rows against those of docs/pods.md.
+func document(t *testing.T, rows []string) {
+	text, err := os.ReadFile("../../docs/pods.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(text), "\n## Every field\n")
+	if !ok {
+		t.Fatal("docs/pods.md has no table of every field")
+	}
+	var has []string
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "| `") {
+			has = append(has, strings.TrimSpace(line))
+		}
+	}
+	if !slices.Equal(has, rows) {
+		t.Errorf("the table of every field in docs/pods.md should be\n%s", strings.Join(rows, "\n"))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -94,7 +95,7 @@ var ignored = map[string]string{
 // ignoredWarnings are about the fields that are set and have no effect. False asks for no token, and gets none.
 func ignoredWarnings(spec *corev1.PodSpec, path *field.Path) []string {
 	var warnings []string
-	eachSetField(reflect.ValueOf(*spec), path, func(name string, v reflect.Value, at *field.Path) {
+	eachSetField(spec, path, func(name string, v reflect.Value, at *field.Path) {
 		if why, ok := ignored[name]; ok && (name != "PodSpec.AutomountServiceAccountToken" || !isFalse(v)) {
 			warnings = append(warnings, at.String()+": "+why)
 		}
@@ -155,7 +156,7 @@ func undone[T object](spec func(T) *corev1.PodSpec, path ...string) func(obj, ol
 // refuseUndone finds the fields of a pod that are set and not carried out.
 func refuseUndone(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	eachSetField(reflect.ValueOf(*spec), path, func(name string, v reflect.Value, at *field.Path) {
+	eachSetField(spec, path, func(name string, v reflect.Value, at *field.Path) {
 		if r, ok := refused[name]; ok && (r.test == nil || r.test(v)) {
 			errs = append(errs, field.Forbidden(at, r.why))
 		}
@@ -163,37 +164,78 @@ func refuseUndone(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	return append(errs, refuseInContainers(spec, path)...)
 }
 
-// eachSetField calls f for every field that is set in a struct of the API and in what it holds, with the field's type and name,
-// as in "PodSpec.OS". Types of other packages, such as quantities, are values.
-func eachSetField(v reflect.Value, path *field.Path, f func(name string, v reflect.Value, at *field.Path)) {
-	for i := range v.NumField() {
-		inner, about := v.Field(i), v.Type().Field(i)
+// eachSetField calls f for every field of a pod's specification that is set and that one of the tables is about, with the field's
+// type and name, as in "PodSpec.OS".
+func eachSetField(spec *corev1.PodSpec, path *field.Path, f func(name string, v reflect.Value, at *field.Path)) {
+	ways().walk(reflect.ValueOf(spec).Elem(), path, f)
+}
+
+// way leads from a struct of the API to a field that a table is about, or on to those behind it.
+type way struct {
+	index  int    // of the field in its struct
+	json   string // "" where it is embedded
+	name   string // in the tables; "" where they are only about what is behind it
+	behind waysOf
+}
+
+// waysOf are the ways from a struct.
+type waysOf []way
+
+// ways are the ways from the specification of a pod, found once: most fields are in no table, and pods are many.
+var ways = sync.OnceValue(func() waysOf { return findWays(reflect.TypeFor[corev1.PodSpec]()) })
+
+func findWays(from reflect.Type) waysOf {
+	var found waysOf
+	for i := range from.NumField() {
+		about := from.Field(i)
+		json, _, _ := strings.Cut(about.Tag.Get("json"), ",")
+		w := way{index: i, json: json}
+		if name := owningType(from) + "." + about.Name; refused[name].why != "" || ignored[name] != "" {
+			w.name = name
+		}
+		behind := about.Type
+		for behind.Kind() == reflect.Pointer || behind.Kind() == reflect.Slice {
+			behind = behind.Elem()
+		}
+		if behind.Kind() == reflect.Struct && behind.PkgPath() == apiPackage { // types of other packages, such as quantities, are values
+			w.behind = findWays(behind)
+		}
+		if w.name != "" || len(w.behind) > 0 {
+			found = append(found, w)
+		}
+	}
+	return found
+}
+
+func (ws waysOf) walk(v reflect.Value, path *field.Path, f func(string, reflect.Value, *field.Path)) {
+	for _, w := range ws {
+		inner := v.Field(w.index)
 		if inner.IsZero() {
 			continue
 		}
-		name, _, _ := strings.Cut(about.Tag.Get("json"), ",")
-		if about.Anonymous && name == "" {
-			eachSetField(inner, path, f)
-			continue
+		at := path
+		if w.json != "" {
+			at = path.Child(w.json)
 		}
-		at := path.Child(name)
-		f(owningType(v.Type())+"."+about.Name, inner, at)
-		descend(inner, at, f)
+		if w.name != "" {
+			f(w.name, inner, at)
+		}
+		if len(w.behind) > 0 {
+			w.behind.descend(inner, at, f)
+		}
 	}
 }
 
 // descend goes on with the structs behind a field.
-func descend(v reflect.Value, path *field.Path, f func(string, reflect.Value, *field.Path)) {
+func (ws waysOf) descend(v reflect.Value, path *field.Path, f func(string, reflect.Value, *field.Path)) {
 	switch v.Kind() {
 	case reflect.Pointer:
-		descend(v.Elem(), path, f)
+		ws.descend(v.Elem(), path, f)
 	case reflect.Struct:
-		if v.Type().PkgPath() == apiPackage {
-			eachSetField(v, path, f)
-		}
+		ws.walk(v, path, f)
 	case reflect.Slice:
 		for i := range v.Len() {
-			descend(v.Index(i), path.Index(i), f)
+			ws.descend(v.Index(i), path.Index(i), f)
 		}
 	}
 }
