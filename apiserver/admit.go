@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"errors"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,18 +15,14 @@ import (
 )
 
 // admit builds the chain that every write passes, to built-in and custom resources alike.
-func admit(cfg Config, own *self, generic *genericapiserver.Config, groups []*genericapiserver.APIGroupInfo, webhooks nodelink.Resolver, bound *auth.Bound) (k8sadmission.Interface, error) {
+func admit(cfg Config, own *self, generic *genericapiserver.Config, groups []*genericapiserver.APIGroupInfo, webhooks nodelink.Resolver, bound *auth.Bound, accounts *accounts) (k8sadmission.Interface, error) {
 	core := groups[0].VersionedResourcesStorageMap["v1"]
 	namespaces, err := getter(core, "namespaces")
 	if err != nil {
 		return nil, err
 	}
-	plugins, err := ownPlugins(cfg, core, namespaces, bound)
-	if err != nil {
-		return nil, err
-	}
 	return admission.Server{
-		Own: plugins, Config: own.config, Client: own.client, Informers: own.informers, File: cfg.Admission,
+		Own: ownPlugins(cfg, namespaces, bound, accounts), Config: own.config, Client: own.client, Informers: own.informers, File: cfg.Admission,
 		Authorizer: generic.Authorization.Authorizer, Version: generic.EffectiveVersion, Done: generic.DrainedNotify(),
 		Namespaces: namespaces, Pods: bound.Pods, Services: webhooks, Outgoing: webhooks.Outgoing(),
 		Serves: func(r schema.GroupResource) bool { return serves(groups, r) },
@@ -35,18 +30,14 @@ func admit(cfg Config, own *self, generic *genericapiserver.Config, groups []*ge
 }
 
 // ownPlugins are those that this server has in the place of upstream's.
-func ownPlugins(cfg Config, core map[string]rest.Storage, namespaces rest.Getter, bound *auth.Bound) (map[string]k8sadmission.Interface, error) {
-	accounts, ok := core["serviceaccounts"].(serviceAccounts)
-	if !ok {
-		return nil, errors.New("service accounts cannot be read and created")
-	}
+func ownPlugins(cfg Config, namespaces rest.Getter, bound *auth.Bound, accounts *accounts) map[string]k8sadmission.Interface {
 	return map[string]k8sadmission.Interface{
 		admission.NamespaceLifecycle:            newNamespaceGuard(namespaces),
-		admission.ServiceAccount:                newPodGuard(accounts),
-		admission.NodeRestriction:               auth.NewNodeRestriction(cfg.Claims(), bound),
+		admission.ServiceAccount:                accounts.admission,
+		admission.NodeRestriction:               auth.NewNodeRestriction(cfg.Claims(), accounts.issuer.Audiences(), bound),
 		admission.CertificateSubjectRestriction: auth.NewSigning(cfg.Claims(), bound),
 		admission.DefaultIngressClass:           newIngressGuard(bound.IngressClasses),
-	}, nil
+	}
 }
 
 func serves(groups []*genericapiserver.APIGroupInfo, r schema.GroupResource) bool {

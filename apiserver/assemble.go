@@ -45,7 +45,11 @@ const (
 // assemble builds the server with every group installed; nothing serves yet.
 func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener net.Listener, etcd *backend, k *keeper, acknowledged *registry.Acknowledged, log *slog.Logger) (*genericapiserver.GenericAPIServer, *custom.Server, error) {
 	bound := &auth.Bound{}
-	generic := genericConfig(cfg, id, listener)
+	accounts, err := newAccounts(cfg, own)
+	if err != nil {
+		return nil, nil, fmt.Errorf("api server: %w", err)
+	}
+	generic := genericConfig(cfg, id, listener, accounts)
 	roles, err := newRoles(generic, own, bound)
 	if err != nil {
 		return nil, nil, err
@@ -62,14 +66,14 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 		return nil, nil, fmt.Errorf("api server: kinds: %w", err)
 	}
 	core := groups[0].VersionedResourcesStorageMap["v1"]
-	if err := known(bound, groups); err != nil {
-		return nil, nil, err
+	if err := errors.Join(accounts.serve(core), known(bound, groups)); err != nil {
+		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	webhooks, err := addStreams(groups, id, cfg, bound.Nodes)
 	if err != nil {
 		return nil, nil, err
 	}
-	if generic.AdmissionControl, err = admit(cfg, own, generic, groups, webhooks, bound); err != nil {
+	if generic.AdmissionControl, err = admit(cfg, own, generic, groups, webhooks, bound, accounts); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	customs, err := customResources(generic, etcd, webhooks)
@@ -83,8 +87,8 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	}
 	own.serves(api.Handler)
 	api.ShutdownTimeout = hangUpTimeout
-	groups = append(groups, reviewGroups(generic)...)
-	if err := errors.Join(others.configure(cfg, id, own, api, groups, webhooks, log), install(api, groups, customs)); err != nil {
+	groups = append(groups, reviewGroups(generic, accounts)...)
+	if err := errors.Join(accounts.publish(api), others.configure(cfg, id, own, api, groups, webhooks, log), install(api, groups, customs)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
 	serveOpenAPI(api, customs, generic)
@@ -104,6 +108,7 @@ func knowUsers(ctx context.Context, c *genericapiserver.Config, of issuers.Confi
 	if !of.Enabled() {
 		return nil
 	}
+	of.Reserved, of.Audiences = c.Authentication.APIAudiences, c.Authentication.APIAudiences
 	users, err := issuers.New(ctx, of, log)
 	if err != nil {
 		return err
@@ -140,13 +145,14 @@ func addHooks(api *genericapiserver.GenericAPIServer, customs *custom.Server, k 
 }
 
 // genericConfig holds the choices that do not depend on kinds or storage.
-func genericConfig(cfg Config, id *identity, listener net.Listener) *genericapiserver.Config {
+func genericConfig(cfg Config, id *identity, listener net.Listener, accounts *accounts) *genericapiserver.Config {
 	c := genericapiserver.NewConfig(registry.Codecs)
 	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: listener, Cert: id.serving, ClientCA: id.clients}
 	c.LoopbackClientConfig = id.client()
 	c.ExternalAddress = net.JoinHostPort(cfg.Advertise.String(), strconv.Itoa(int(id.port)))
 	c.EffectiveVersion = newRelease()
-	c.Authentication.Authenticator = auth.Authenticator(cfg.CA.Pool())
+	c.Authentication.Authenticator = auth.Authenticator(cfg.CA.Pool(), accounts.tokens)
+	c.Authentication.APIAudiences = accounts.issuer.Audiences()
 	c.EnableProfiling = cfg.Profiling
 	c.EnableIndex = false                                                     // assemble installs one that lists custom resources too
 	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis") // shared with custom resources
@@ -181,9 +187,9 @@ func withJoin(api, join http.Handler) http.Handler {
 }
 
 // reviewGroups are the groups whose objects are questions, answered at once and never stored.
-func reviewGroups(c *genericapiserver.Config) []*genericapiserver.APIGroupInfo {
+func reviewGroups(c *genericapiserver.Config, accounts *accounts) []*genericapiserver.APIGroupInfo {
 	authentication := genericapiserver.NewDefaultAPIGroupInfo("authentication.k8s.io", registry.Scheme, registry.ParameterCodec, registry.Codecs)
-	authentication.VersionedResourcesStorageMap["v1"] = auth.AuthenticationReviews()
+	authentication.VersionedResourcesStorageMap["v1"] = auth.AuthenticationReviews(c.Authentication.Authenticator, accounts.issuer.Audiences())
 	authorization := genericapiserver.NewDefaultAPIGroupInfo("authorization.k8s.io", registry.Scheme, registry.ParameterCodec, registry.Codecs)
 	authorization.VersionedResourcesStorageMap["v1"] = auth.AuthorizationReviews(c.Authorization.Authorizer, c.RuleResolver)
 	return []*genericapiserver.APIGroupInfo{&authentication, &authorization}
@@ -238,7 +244,7 @@ func known(bound *auth.Bound, groups []*genericapiserver.APIGroupInfo) error {
 	} {
 		var ok bool
 		if *of.storage, ok = find(groups, of.group)[of.resource].(auth.Storage); !ok {
-			return fmt.Errorf("api server: %s cannot be read", of.resource)
+			return fmt.Errorf("%s cannot be read", of.resource)
 		}
 	}
 	return nil

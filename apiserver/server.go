@@ -7,6 +7,7 @@ package apiserver
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,11 @@ type Config struct {
 	NodePorts    alloc.PortRange // node ports of Services
 	Node         string          // the node that this server runs on, whose addresses are its own; empty: none
 	CA           *pki.Authority  // signs the serving certificate and every client's
-	Join         http.Handler    // serves /fairlead/v1/join, before authentication; nil: not served
+
+	// AccountKeys are those of service accounts: the first signs their tokens, each is believed.
+	AccountKeys []*ecdsa.PrivateKey
+
+	Join http.Handler // serves /fairlead/v1/join, before authentication; nil: not served
 
 	// Metrics are those of the parts beside the server, to be shown on its /metrics; nil: there are none.
 	Metrics prometheus.Gatherer
@@ -87,6 +92,8 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		return nil, errors.New("api server: neither a data directory nor etcd servers are given")
 	case cfg.CA == nil:
 		return nil, errors.New("api server: no certificate authority is given")
+	case len(cfg.AccountKeys) == 0:
+		return nil, errors.New("api server: no key of service accounts is given")
 	case !cfg.Bind.IsValid():
 		return nil, errors.New("api server: no address to serve on is given")
 	case !cfg.Advertise.IsValid() || cfg.Advertise.IsUnspecified():

@@ -18,6 +18,7 @@ import (
 
 	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/cluster/config"
+	"fairlead.dev/fairlead/controller/accounts"
 	"fairlead.dev/fairlead/controller/bgp"
 	"fairlead.dev/fairlead/controller/certificates"
 	"fairlead.dev/fairlead/controller/endpoints"
@@ -56,7 +57,7 @@ func customsOf(api *apiserver.Server) customs {
 
 // startControllers starts every controller over one set of caches, which w shares, if there is one. What they count is registered with metrics, and shown on the
 // API server's /metrics.
-func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, w *world.World, customs customs, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
+func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, ca *pki.Authority, s config.Settings, w *world.World, customs customs, token accounts.Token, metrics prometheus.Registerer, log *slog.Logger) (kubernetes.Interface, error) {
 	cfg.WarningHandler = rest.NoWarnings{} // that v1 Endpoints is deprecated is for people to read
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -83,10 +84,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		return nil, err
 	}
 	addresses := loadbalancer.Config{Pods: s.Pods, Services: s.Services, ExternalIPs: config.Yes(s.AllowExternalIPs), Default: s.Pool.Spec}
-	classes := s.IngressClasses
-	if s.Networking.Ingress == nil {
-		classes = nil
-	}
+	classes := classesOf(s)
 	agents := peer.NewAsker(caller, ca.Pool(), healthcheck.MaxInFlight)
 	follows := ingress.Follows{Secrets: secrets.New(client, log.With("part", "ingress")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "ingress"))}
 	adapters, err := newAdapters(ctx, client, cfg, shared, ca, log)
@@ -95,6 +93,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	}
 	balancers := loadbalancer.New(client, pools, shared, loadbalancer.Agents(agents), addresses, metrics, log.With("part", "loadbalancer"))
 	runs := map[string]func(context.Context) error{
+		"accounts":     accounts.New(client, shared, ca.CertPEM(), token, log.With("part", "accounts")).Run,
 		"workload":     workload.New(client, shared, log.With("part", "workload")).Run,
 		"scheduler":    scheduler.New(client, shared, metrics, log.With("part", "scheduler")).Run,
 		"endpoints":    endpoints.New(client, shared, metrics, log.With("part", "endpoints")).Run,
@@ -142,6 +141,14 @@ func newAdapters(ctx context.Context, client kubernetes.Interface, cfg *rest.Con
 		return nil, err
 	}
 	return map[string]func(context.Context) error{"certificates": signing.Run, "quota": quotas.Run, "policies": checks.Run, "upstream": others.Run}, nil
+}
+
+// classesOf are the IngressClasses that are made and served: none, if no Ingress is.
+func classesOf(s config.Settings) []string {
+	if s.Networking.Ingress == nil {
+		return nil
+	}
+	return s.IngressClasses
 }
 
 // withoutManagedFields drops what no controller reads and what makes up much of an object's size. It touches no object that is

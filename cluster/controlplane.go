@@ -65,7 +65,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 	if at.Node != "" {
 		cp.world = world.New()
 	}
-	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, cp.world, customsOf(api), metrics, log); err != nil {
+	if cp.client, err = startControllers(ctx, g, cp.inProcess(api.ClientConfig(), nil), ca, s, cp.world, customsOf(api), api.SecretToken, metrics, log); err != nil {
 		return nil, err
 	}
 	joins.Open(join.Cluster{Nodes: listNodes(cp.client), Tokens: cp.client.CoreV1().Secrets(metav1.NamespaceSystem)})
@@ -96,6 +96,9 @@ func newAPIServer(inst instance.Instance, s config.Settings, at apiserver.Config
 	at.Audit = apiserver.Audit{Policy: config.Path(s.AuditPolicyFile), Log: s.AuditLog(), MaxAge: s.AuditLogMaxAge, MaxBackups: s.AuditLogMaxBackup, MaxSize: s.AuditLogMaxSize}
 	at.Issuers, at.Profiling = issuersOf(s), config.Yes(s.Profiling)
 	joins := join.NewHandler(join.Config{CA: ca, Secret: func() (string, error) { return inst.Secret(tokenFile) }, Networking: s.Networking, Claims: at.Claims(), Dir: inst.Path("joined")})
+	if at.AccountKeys, err = pki.AccountKeys(inst.Path("pki")); err != nil {
+		return nil, nil, err
+	}
 	at.Join = joins
 	api, err := apiserver.New(at, log.With("part", "apiserver"))
 	return api, joins, err

@@ -29,9 +29,11 @@ import (
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/route"
 	"fairlead.dev/fairlead/network/world"
+	"fairlead.dev/fairlead/network/world/secrets"
 	"fairlead.dev/fairlead/node"
 	"fairlead.dev/fairlead/node/cri"
 	"fairlead.dev/fairlead/node/image"
+	"fairlead.dev/fairlead/node/volume"
 	"fairlead.dev/fairlead/pki"
 	"k8s.io/client-go/tools/record"
 )
@@ -83,7 +85,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
 	served, gateways, serve := n.startEngine(ctx, g, w, cfg, client, metrics, log)
 	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
-	agent := node.New(n.agent(w, metrics, pages), runtime, client, log.With("part", "node"))
+	agent := node.New(n.agent(w, followed(client, log), metrics, pages), runtime, client, log.With("part", "node"))
 	resolve := n.names(metrics)
 	if n.Autopath {
 		resolve.Searches = agent.Searches
@@ -176,12 +178,18 @@ func (n nodeSpec) answers(events record.EventRecorder) health.Config {
 }
 
 // agent is what runs pods.
-func (n nodeSpec) agent(w *world.World, metrics prometheus.Registerer, pages map[string]http.Handler) node.Config {
+func (n nodeSpec) agent(w *world.World, follows volume.Followed, metrics prometheus.Registerer, pages map[string]http.Handler) node.Config {
 	return node.Config{
 		Name: n.NodeName, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.AgentPort)),
 		ClusterDNS: n.DNS, Domain: n.Domain, CgroupRoot: nodeCgroup(n.Name, n.NodeName), Cert: n.serving, ClientCAs: n.clientCAs,
-		ClusterRanges: slices.Concat(n.Pods, n.Services), Metrics: metrics, Handlers: pages, Routed: routed(w),
+		ClusterRanges: slices.Concat(n.Pods, n.Services), Metrics: metrics, Handlers: pages, Routed: routed(w), Followed: follows,
 	}
+}
+
+// followed is what has the files of pods' volumes follow the objects that they are made from.
+func followed(client kubernetes.Interface, log *slog.Logger) volume.Followed {
+	log = log.With("part", "volumes")
+	return volume.Followed{ConfigMaps: secrets.NewConfigMaps(client, log), Secrets: secrets.New(client, log)}
 }
 
 // names is what the name server has to know.

@@ -60,7 +60,7 @@ func TestOddObjectsKeepNoQueueBusy(t *testing.T) {
 		}
 	}()
 	settings := config.Settings{Networking: config.Networking{Pods: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Services: server.ServiceCIDRs}}
-	if _, err := startControllers(ctx, &parts, api.ClientConfig(), server.CA, settings, nil, customsOf(api), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := startControllers(ctx, &parts, api.ClientConfig(), server.CA, settings, nil, customsOf(api), api.SecretToken, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	client, err := dynamic.NewForConfig(api.ClientConfig())

@@ -55,6 +55,8 @@ type Config struct {
 	Handlers map[string]http.Handler
 	// Routed returns what tells whether new connections are still sent to a pod, as far as this node knows; nil: none are.
 	Routed func(*corev1.Pod) (still func() bool)
+	// Followed has the files of volumes that are made from ConfigMaps and Secrets follow these.
+	Followed volume.Followed
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
 }
@@ -104,7 +106,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		searches:       searches{byAddr: map[netip.Addr]searchList{}},
 		nodeStatus:     nodestatus.New(nodestatus.Config{Name: cfg.Name, IPs: cfg.IPs, Dir: cfg.Dir, Port: cfg.Listen.Port()}, rt, client, log),
 	}
-	a.volumes = &volume.Manager{Dir: a.podsDir(), Client: client, Runtime: rt, Node: a.node}
+	a.volumes = &volume.Manager{Dir: a.podsDir(), Client: client, Runtime: rt, Node: a.node, Followed: cfg.Followed}
 	return a
 }
 
@@ -138,6 +140,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
 		"server": a.serve, "status": func(ctx context.Context) error { return a.nodeStatus.Run(ctx, a.runtime, a.events) }, "runtime": a.superviseContainerd, "pods": a.watchPods, "logs": a.rotateLogs, "links": a.watchLinks,
+		"volumes": func(ctx context.Context) error { return a.volumes.Run(ctx, a.volumesChanged) },
 	} {
 		g.Go(func() error {
 			err := part(ctx)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -65,6 +66,7 @@ type worker struct {
 	cancel    context.CancelFunc // of the start under way
 	status    statusSync
 	startup   startup
+	refresh   bool // the files of volumes are being brought up to date
 	stepped   bool // the first step is done
 	updated   bool // there is a version of the object that no step has seen
 	probing   sync.WaitGroup
@@ -148,6 +150,7 @@ func (w *worker) step(ctx context.Context) time.Duration {
 	}
 	w.syncProbes(ctx)
 	again = min(again, w.syncStatus(ctx))
+	again = min(again, w.syncVolumes(ctx))
 	if !plan.Wake.IsZero() {
 		again = min(again, max(time.Until(plan.Wake), time.Millisecond))
 	}
@@ -231,6 +234,9 @@ func (w *worker) pruneMemory() {
 // update takes a version of the object from the API, unless it is older than the one at hand.
 func (w *worker) update(pod *corev1.Pod) {
 	if version(pod) >= version(w.pod) {
+		if !maps.Equal(pod.Labels, w.pod.Labels) || !maps.Equal(pod.Annotations, w.pod.Annotations) {
+			w.a.volumes.Changed(w.uid)
+		}
 		w.pod, w.updated = pod, true
 		w.observeStarted()
 	}

@@ -50,8 +50,11 @@ func (b *Bound) pod(ctx context.Context, namespace, name, node string) (bool, er
 	return false, nil
 }
 
-// refers says whether a pod that is bound to a node refers to a Secret or ConfigMap.
+// refers says whether a pod that is bound to a node refers to a Secret or ConfigMap, or runs as a service account.
 func (b *Bound) refers(ctx context.Context, node, namespace, resource, name string) (bool, error) {
+	if name == "" || b.Pods == nil {
+		return false, nil
+	}
 	ctx = genericapirequest.WithNamespace(ctx, namespace)
 	for _, version := range versions() {
 		list, err := b.list(ctx, b.Pods, version, fields.OneTermEqualSelector(podNodeField, node))
@@ -60,6 +63,9 @@ func (b *Bound) refers(ctx context.Context, node, namespace, resource, name stri
 		}
 		pods := list.(*corev1.PodList).Items
 		for i := range pods {
+			if resource == "serviceaccounts" && pods[i].Spec.ServiceAccountName == name {
+				return true, nil
+			}
 			names := podrefs.Of(&pods[i].Spec)
 			if resource == "secrets" && names.Secrets[name] || resource == "configmaps" && names.ConfigMaps[name] {
 				return true, nil

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/client-go/util/flowcontrol"
 
 	"fairlead.dev/fairlead/api/claim"
@@ -26,18 +27,19 @@ const eventsPerSecond, eventsAtOnce = 50, 1000
 // for itself and for its pods: others send packets there.
 type NodeRestriction struct {
 	*admission.Handler
-	claims claim.Cluster
-	bound  *Bound
+	claims    claim.Cluster
+	bound     *Bound
+	audiences authenticator.Audiences // of the API server
 
 	mu   sync.Mutex // guards pace
 	pace map[string]flowcontrol.RateLimiter
 }
 
 // NewNodeRestriction returns the check for a cluster.
-func NewNodeRestriction(claims claim.Cluster, bound *Bound) *NodeRestriction {
+func NewNodeRestriction(claims claim.Cluster, audiences authenticator.Audiences, bound *Bound) *NodeRestriction {
 	return &NodeRestriction{
 		Handler: admission.NewHandler(admission.Create, admission.Update, admission.Delete),
-		claims:  claims, bound: bound, pace: map[string]flowcontrol.RateLimiter{},
+		claims:  claims, bound: bound, audiences: audiences, pace: map[string]flowcontrol.RateLimiter{},
 	}
 }
 
@@ -55,6 +57,8 @@ func (r *NodeRestriction) Validate(ctx context.Context, a admission.Attributes, 
 	switch a.GetResource().GroupResource() {
 	case corev1.Resource("pods"):
 		return r.pod(ctx, a, name)
+	case corev1.Resource("serviceaccounts"):
+		return r.token(ctx, a, name)
 	case corev1.Resource("nodes"):
 		if err := named(a, name); err != nil {
 			return err

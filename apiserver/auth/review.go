@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
@@ -58,9 +59,9 @@ func (r review) Create(ctx context.Context, obj runtime.Object, validate rest.Va
 	return r.answer(ctx, obj, options)
 }
 
-// AuthenticationReviews is the storage of authentication.k8s.io/v1: who am I.
-func AuthenticationReviews() map[string]rest.Storage {
-	return map[string]rest.Storage{"selfsubjectreviews": review{
+// AuthenticationReviews is the storage of authentication.k8s.io/v1: who am I, and whose is a token.
+func AuthenticationReviews(tokens authenticator.Request, audiences authenticator.Audiences) map[string]rest.Storage {
+	return map[string]rest.Storage{"tokenreviews": tokenReview(tokens, audiences), "selfsubjectreviews": review{
 		singular: "selfsubjectreview",
 		empty:    func() runtime.Object { return &authenticationv1.SelfSubjectReview{} },
 		answer: func(ctx context.Context, question runtime.Object, _ *metav1.CreateOptions) (runtime.Object, error) {

@@ -40,7 +40,7 @@ const (
 	ownName         // the object is named like the node; a create carries no name and passes here
 	ownPods         // lists and watches must select spec.nodeName=NODE
 	bound           // the pod is bound to the node
-	referred        // a pod that is bound to the node refers to the object
+	referred        // a pod that is bound to the node refers to the object, and a list or watch selects only that
 	served          // what nodes serve names the object, and a list or watch selects only that: metadata.name=NAME
 )
 
@@ -56,7 +56,7 @@ func publicRules() []rule {
 func nodeRules() []rule {
 	return []rule{
 		{verbs: read(), resources: []string{"services", "endpoints", "nodes", "namespaces"}},
-		{verbs: []string{"get"}, resources: []string{"secrets", "configmaps"}, limit: referred},
+		{verbs: read(), resources: []string{"secrets", "configmaps"}, limit: referred},
 		{verbs: read(), resources: []string{"secrets", "configmaps"}, limit: served},
 		{verbs: []string{"list", "watch"}, group: "gateway.networking.k8s.io", resources: []string{
 			"gatewayclasses", "gateways", "listenersets", "httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes", "referencegrants", "backendtlspolicies",
@@ -69,6 +69,7 @@ func nodeRules() []rule {
 		{verbs: []string{"get"}, resources: []string{"pods"}, limit: bound},
 		{verbs: []string{"delete"}, resources: []string{"pods"}},
 		{verbs: []string{"update", "patch"}, resources: []string{"pods/status"}},
+		{verbs: []string{"create"}, resources: []string{"serviceaccounts/token"}, limit: referred},
 		{verbs: []string{"create"}, resources: []string{"nodes"}},
 		{verbs: []string{"update", "patch"}, resources: []string{"nodes", "nodes/status"}, limit: ownName},
 		{verbs: []string{"create", "update", "patch"}, resources: []string{"events"}},

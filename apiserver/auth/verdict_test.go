@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -49,9 +50,12 @@ func showing(t *testing.T, ca *pki.Authority, name string) *http.Request {
 	return &http.Request{URL: &url.URL{Path: "/api"}, TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}}
 }
 
+// nobodys finds every token to be nobody's.
+var nobodys = authenticator.TokenFunc(func(context.Context, string) (*authenticator.Response, bool, error) { return nil, false, nil })
+
 func TestVerdictsAreRememberedForAWhile(t *testing.T) {
 	ca := authority(t)
-	real := &counting{Request: Authenticator(ca.Pool())}
+	real := &counting{Request: Authenticator(ca.Pool(), nobodys)}
 	v := newVerdicts(real)
 	now := time.Now()
 	v.now = func() time.Time { return now }
@@ -79,7 +83,7 @@ func TestVerdictsAreRememberedForAWhile(t *testing.T) {
 }
 
 func TestRefusalsAreNotRemembered(t *testing.T) {
-	real := &counting{Request: Authenticator(authority(t).Pool())}
+	real := &counting{Request: Authenticator(authority(t).Pool(), nobodys)}
 	v := newVerdicts(real)
 	stranger := showing(t, authority(t), "mallory")
 	for i := range 2 {

@@ -34,6 +34,8 @@ type Config struct {
 
 	// Reserved are issuers that nobody else may pass for.
 	Reserved []string
+	// Audiences are what requests are for: users that are known here are so for them.
+	Audiences authenticator.Audiences
 }
 
 // patience bounds how long the issuers of a changed file may take to answer.
@@ -112,7 +114,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (Users, error) {
 		algorithms = oidc.AllValidSigningAlgorithms()
 	}
 	request, update, _, _, err := kubeauthenticator.Config{
-		AuthenticationConfig: config, OIDCSigningAlgs: algorithms, ServiceAccountIssuers: c.Reserved, APIServerID: "fairlead",
+		AuthenticationConfig: config, OIDCSigningAlgs: algorithms, ServiceAccountIssuers: c.Reserved, APIServerID: "fairlead", APIAudiences: c.Audiences,
 	}.New(ctx)
 	if err != nil {
 		return Users{}, fmt.Errorf("tokens of OpenID Connect: %w", err)

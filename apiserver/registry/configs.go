@@ -20,11 +20,14 @@ func configMaps() *kind[*corev1.ConfigMap] {
 	}, kind[*corev1.ConfigMap]{
 		plural: "configmaps", singular: "configmap", short: []string{"cm"},
 		new: func() *corev1.ConfigMap { return &corev1.ConfigMap{} }, list: func() runtime.Object { return &corev1.ConfigMapList{} },
+		triggers: storage.IndexerFuncs{metav1.ObjectNameField: func(obj runtime.Object) string {
+			return obj.(*corev1.ConfigMap).Name // nodes watch single ones
+		}},
 	})
 }
 
 func secrets() *kind[*corev1.Secret] {
-	return warningToo(adopt(foreign[*corev1.Secret, *core.Secret]{
+	return adopt(foreign[*corev1.Secret, *core.Secret]{
 		strategy: secret.Strategy, new: func() *core.Secret { return &core.Secret{} },
 		in: convert.Convert_v1_Secret_To_core_Secret, out: convert.Convert_core_Secret_To_v1_Secret,
 	}, kind[*corev1.Secret]{
@@ -34,7 +37,7 @@ func secrets() *kind[*corev1.Secret] {
 		triggers: storage.IndexerFuncs{metav1.ObjectNameField: func(obj runtime.Object) string {
 			return obj.(*corev1.Secret).Name // nodes watch single ones
 		}},
-	}), secretWarnings)
+	})
 }
 
 func serviceAccounts() *kind[*corev1.ServiceAccount] {

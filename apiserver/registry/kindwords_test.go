@@ -188,8 +188,6 @@ func TestKindWarnings(t *testing.T) {
 		{object("discovery.k8s.io/v1", "EndpointSlice", "addressType: FQDN, endpoints: []"), "spec.addressType: FQDN endpoints are deprecated"},
 		{object("v1", "Node", "spec: {externalID: a}"), "spec.externalID: this field is deprecated, and is unused by Kubernetes"},
 		{object("v1", "ServiceAccount", "imagePullSecrets: [{name: a}]"), "imagePullSecrets: has no effect: images are pulled without credentials"},
-		{object("v1", "ServiceAccount", "automountServiceAccountToken: true"), "automountServiceAccountToken: has no effect: no token is put into containers"},
-		{strings.Replace(secret("kubernetes.io/service-account-token", "a", "b"), "{name: x}", "{name: x, annotations: {kubernetes.io/service-account.name: a}}", 1), "kubernetes.io/service-account-token has no effect"},
 	} {
 		if _, stderr, err := s.kubectl(t, test.manifest, "create", "--dry-run=server", "-f", "-"); err != nil || !strings.Contains(stderr, "Warning: ") || !strings.Contains(stderr, test.want) {
 			t.Errorf("\n got %s, %v\nwant %s", stderr, err, test.want)

@@ -123,7 +123,7 @@ func TestPodNames(t *testing.T) {
 // TestReplacedPodKeepsItsTolerations: the manifest a pod was made from, sent once more, changes nothing.
 func TestReplacedPodKeepsItsTolerations(t *testing.T) {
 	s := start(t)
-	manifest := with("serviceAccountName: default")
+	manifest := with("serviceAccountName: default, automountServiceAccountToken: false")
 	s.must(t, manifest, "create", "-f", "-")
 	s.must(t, manifest, "replace", "-f", "-")
 	if got := s.must(t, "", "get", "pod", "x", "-o", "jsonpath={.spec.tolerations[*].key} {.spec.priority} {.metadata.generation}"); got != "node.kubernetes.io/not-ready node.kubernetes.io/unreachable 0 1" {

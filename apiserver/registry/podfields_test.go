@@ -14,7 +14,7 @@ import (
 // table of refusals as well.
 var carriedOut = map[string]string{
 	"PodSpec": "Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy " +
-		"NodeSelector ServiceAccountName DeprecatedServiceAccount NodeName HostNetwork HostPID HostIPC ShareProcessNamespace SecurityContext " +
+		"NodeSelector ServiceAccountName AutomountServiceAccountToken DeprecatedServiceAccount NodeName HostNetwork HostPID HostIPC ShareProcessNamespace SecurityContext " +
 		"Hostname Subdomain Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority DNSConfig ReadinessGates RuntimeClassName " +
 		"EnableServiceLinks PreemptionPolicy Overhead SetHostnameAsFQDN OS HostUsers SchedulingGates",
 	"Container": "Name Image Command Args WorkingDir Ports EnvFrom Env Resources ResizePolicy RestartPolicy VolumeMounts LivenessProbe " +

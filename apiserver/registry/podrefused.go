@@ -83,7 +83,6 @@ var refused = map[string]refusal{
 // ignored are the fields that many pods have, that may be set and that have no effect yet. Whoever sets one is warned.
 var ignored = map[string]string{
 	"PodSpec.ImagePullSecrets":               "has no effect: images are pulled without credentials",
-	"PodSpec.AutomountServiceAccountToken":   "has no effect: no token is put into containers",
 	"PodSpec.TopologySpreadConstraints":      "has no effect on where the pod is placed",
 	"Affinity.PodAffinity":                   "has no effect on where the pod is placed",
 	"Affinity.PodAntiAffinity":               "has no effect on where the pod is placed",
@@ -92,11 +91,11 @@ var ignored = map[string]string{
 	"SecurityContext.SELinuxOptions":         "has no effect: nodes do not run with SELinux",
 }
 
-// ignoredWarnings are about the fields that are set and have no effect. False asks for no token, and gets none.
+// ignoredWarnings are about the fields that are set and have no effect.
 func ignoredWarnings(spec *corev1.PodSpec, path *field.Path) []string {
 	var warnings []string
-	eachSetField(spec, path, func(name string, v reflect.Value, at *field.Path) {
-		if why, ok := ignored[name]; ok && (name != "PodSpec.AutomountServiceAccountToken" || !isFalse(v)) {
+	eachSetField(spec, path, func(name string, _ reflect.Value, at *field.Path) {
+		if why, ok := ignored[name]; ok {
 			warnings = append(warnings, at.String()+": "+why)
 		}
 	})

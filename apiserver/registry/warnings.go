@@ -66,22 +66,10 @@ func sliceWarnings(s, _ *discoveryv1.EndpointSlice) []string {
 	return nil
 }
 
-// secretWarnings are about a secret that waits for a token.
-func secretWarnings(s, _ *corev1.Secret) []string {
-	if s.Type == corev1.SecretTypeServiceAccountToken {
-		return []string{fmt.Sprintf("type: %s has no effect: no token is put into the secret", s.Type)}
+// accountWarnings are about the field of an account that has no effect in a pod either.
+func accountWarnings(a, _ *corev1.ServiceAccount) []string {
+	if len(a.ImagePullSecrets) > 0 {
+		return []string{"imagePullSecrets: " + ignored["PodSpec.ImagePullSecrets"]}
 	}
 	return nil
-}
-
-// accountWarnings are about the fields of an account that have no effect in a pod either.
-func accountWarnings(a, _ *corev1.ServiceAccount) []string {
-	var warnings []string
-	if len(a.ImagePullSecrets) > 0 {
-		warnings = append(warnings, "imagePullSecrets: "+ignored["PodSpec.ImagePullSecrets"])
-	}
-	if ptr.Deref(a.AutomountServiceAccountToken, false) {
-		warnings = append(warnings, "automountServiceAccountToken: "+ignored["PodSpec.AutomountServiceAccountToken"])
-	}
-	return warnings
 }

@@ -40,6 +40,10 @@ func Config(t testing.TB, dir string) apiserver.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keys, err := pki.AccountKeys(dir + "/pki")
+	if err != nil {
+		t.Fatal(err)
+	}
 	return apiserver.Config{
 		DataDir:      dir,
 		Bind:         netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), freePort(t)),
@@ -49,6 +53,7 @@ func Config(t testing.TB, dir string) apiserver.Config {
 		Domain:       "cluster.local",
 		NodePorts:    alloc.PortRange{First: 30000, Last: 32767},
 		CA:           ca,
+		AccountKeys:  keys,
 	}
 }
 

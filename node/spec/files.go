@@ -12,6 +12,7 @@ type File struct {
 	Path string
 	Data []byte
 	Mode uint32 // permissions
+	User *int64 // nil: root
 }
 
 // FileMode is a file's own mode, or the volume's, or 0644.
@@ -31,7 +32,7 @@ func KeyFiles(data map[string][]byte, items []corev1.KeyToPath, optional bool, m
 	var files []File
 	if items == nil {
 		for key, value := range data {
-			files = append(files, File{key, value, FileMode(mode, nil)})
+			files = append(files, File{Path: key, Data: value, Mode: FileMode(mode, nil)})
 		}
 		sort.Slice(files, func(i, j int) bool { return files[i].Path < files[j].Path })
 		return files, nil
@@ -44,7 +45,7 @@ func KeyFiles(data map[string][]byte, items []corev1.KeyToPath, optional bool, m
 		if !ok {
 			return nil, fmt.Errorf("references non-existent config key: %s", item.Key)
 		}
-		files = append(files, File{item.Path, value, FileMode(mode, item.Mode)})
+		files = append(files, File{Path: item.Path, Data: value, Mode: FileMode(mode, item.Mode)})
 	}
 	return files, nil
 }
@@ -64,7 +65,49 @@ func DownwardFiles(pod *corev1.Pod, items []corev1.DownwardAPIVolumeFile, mode *
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, File{item.Path, []byte(value), FileMode(mode, item.Mode)})
+		files = append(files, File{Path: item.Path, Data: []byte(value), Mode: FileMode(mode, item.Mode)})
 	}
 	return files, nil
+}
+
+// TokenFile is the file of a token, which only those read who should: where the pod has a group, that; where all of its containers run
+// as one user, that user; whoever the volume's mode allows otherwise, as upstream.
+func TokenFile(pod *corev1.Pod, path string, mode *int32) File {
+	f := File{Path: path, Mode: FileMode(mode, nil), User: onlyUser(pod)}
+	if s := pod.Spec.SecurityContext; f.User != nil || s != nil && s.FSGroup != nil {
+		f.Mode = 0o600
+	}
+	return f
+}
+
+// onlyUser is the user that all containers of a pod are told to run as, if it is one.
+func onlyUser(pod *corev1.Pod) *int64 {
+	var general, only *int64
+	if s := pod.Spec.SecurityContext; s != nil {
+		general = s.RunAsUser
+	}
+	agree := true
+	each := func(s *corev1.SecurityContext) {
+		user := general
+		if s != nil && s.RunAsUser != nil {
+			user = s.RunAsUser
+		}
+		if user == nil || only != nil && *only != *user {
+			agree = false
+		}
+		only = user
+	}
+	for i := range pod.Spec.InitContainers {
+		each(pod.Spec.InitContainers[i].SecurityContext)
+	}
+	for i := range pod.Spec.Containers {
+		each(pod.Spec.Containers[i].SecurityContext)
+	}
+	for i := range pod.Spec.EphemeralContainers {
+		each(pod.Spec.EphemeralContainers[i].SecurityContext)
+	}
+	if !agree {
+		return nil
+	}
+	return only
 }

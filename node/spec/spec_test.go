@@ -400,3 +400,32 @@ func TestKeyFiles(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
+
+// TestTokensAreForTheirReaders: the group of the pod, or the one user of all of its containers; else whoever the volume's mode allows.
+func TestTokensAreForTheirReaders(t *testing.T) {
+	id := func(n int64) *int64 { return &n }
+	as := func(users ...*int64) *corev1.Pod {
+		p := &corev1.Pod{}
+		for _, u := range users {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: u}})
+		}
+		return p
+	}
+	general := as(nil, id(7))
+	general.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: id(7)}
+	group := as(id(7), id(8))
+	group.Spec.SecurityContext = &corev1.PodSecurityContext{FSGroup: id(9)}
+	for what, test := range map[string]struct {
+		pod  *corev1.Pod
+		user *int64
+		mode uint32
+	}{
+		"nobody said": {as(nil), nil, 0o644}, "one user": {as(id(7), id(7)), id(7), 0o600}, "two users": {as(id(7), id(8)), nil, 0o644},
+		"one of two said": {as(id(7), nil), nil, 0o644}, "for the pod": {general, id(7), 0o600}, "a group": {group, nil, 0o600},
+	} {
+		got := TokenFile(test.pod, "token", nil)
+		if got.Mode != test.mode || (got.User == nil) != (test.user == nil) || got.User != nil && *got.User != *test.user {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"fairlead.dev/fairlead/node/cri"
@@ -23,6 +24,11 @@ type Manager struct {
 	Client  kubernetes.Interface
 	Runtime *cri.Runtime     // in whose mount namespace volumes in memory are
 	Node    func() spec.Node // the node as it is now
+
+	Followed Followed
+
+	pods   pods
+	wanted [2]map[types.NamespacedName]bool // of ConfigMaps and of Secrets; guarded by the lock of pods
 }
 
 // MountError is a volume that cannot be set up.
@@ -39,7 +45,7 @@ func (mgr *Manager) volumeDir(pod *corev1.Pod, name string) string {
 	return filepath.Join(spec.PodDir(mgr.Dir, pod), "volumes", name)
 }
 
-// SetUp makes the pod's volumes. Those that exist already, from an earlier sandbox, keep their content.
+// SetUp makes the pod's volumes. What pods have written to those of an earlier sandbox stays.
 func (mgr *Manager) SetUp(ctx context.Context, pod *corev1.Pod) error {
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
@@ -47,6 +53,7 @@ func (mgr *Manager) SetUp(ctx context.Context, pod *corev1.Pod) error {
 			return &MountError{v.Name, err}
 		}
 	}
+	mgr.keep(pod, false)
 	return nil
 }
 
@@ -57,7 +64,7 @@ func (mgr *Manager) setupVolume(ctx context.Context, pod *corev1.Pod, v *corev1.
 		return checkHostPath(v.HostPath)
 	case v.EmptyDir != nil:
 		return mgr.emptyDir(pod, v.EmptyDir, dir)
-	case v.ConfigMap != nil, v.Secret != nil, v.DownwardAPI != nil, v.Projected != nil:
+	case fromAPI(v):
 		files, err := mgr.volumeFiles(ctx, pod, v)
 		if err != nil {
 			return err
@@ -76,6 +83,7 @@ func fsGroup(pod *corev1.Pod) *int64 {
 
 // TearDown takes down what was mounted for a pod: volumes in memory and parts of volumes.
 func (mgr *Manager) TearDown(pod *corev1.Pod) error {
+	mgr.Forget(pod.UID)
 	podDir := spec.PodDir(mgr.Dir, pod)
 	dirs, err := filepath.Glob(filepath.Join(podDir, "volumes", "*"))
 	if err != nil {
