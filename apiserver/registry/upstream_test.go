@@ -110,3 +110,28 @@ func TestFeatureGates(t *testing.T) {
 		t.Error("the gates are not those of a stock server")
 	}
 }
+
+// TestOldObjectsStay: a stored object that would be refused today can be changed in its other fields; what it has not may not come.
+func TestOldObjectsStay(t *testing.T) {
+	ctx := context.Background()
+	old := &corev1.Pod{Spec: corev1.PodSpec{HostUsers: new(bool), Containers: []corev1.Container{{Name: "a", Image: "x",
+		SecurityContext: &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"NET_RAWW"}}}}}}}
+	old.Name, old.Namespace, old.ResourceVersion = "a", "default", "1"
+	Scheme.Default(old)
+	tolerateLostNodes(&old.Spec)
+	now := old.DeepCopy()
+	now.Labels = map[string]string{"a": "b"}
+	now.Spec.Containers[0].Image = "y"
+	k := pods()
+	k.prepareUpdate(ctx, now, old)
+	if errs := k.validateUpdate(ctx, now, old); len(errs) > 0 || now.Generation != old.Generation+1 {
+		t.Errorf("generation %d, %v", now.Generation, errs)
+	}
+	set := &appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Template: corev1.PodTemplateSpec{Spec: old.Spec}}}
+	more := set.DeepCopy()
+	more.Spec.Template.Spec.SetHostnameAsFQDN, more.Spec.Template.Spec.HostnameOverride = new(bool), new(string)
+	refuse := undone(func(rs *appsv1.ReplicaSet) *corev1.PodSpec { return &rs.Spec.Template.Spec }, "spec", "template", "spec")
+	if errs := refuse(more, set); len(errs) != 1 || errs[0].Field != "spec.template.spec.hostnameOverride" {
+		t.Error(errs)
+	}
+}
