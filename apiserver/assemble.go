@@ -59,7 +59,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	}
 	etcd.seed(ctx, generic.RESTOptionsGetter, roles.policy) // before anything reads or watches roles
 	groups, err := registry.Groups(ctx, registry.Config{
-		RESTOptions: generic.RESTOptionsGetter, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
+		RESTOptions: generic.RESTOptionsGetter, Unwatched: etcd.unwatched, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
 		AllowExternalIPs: cfg.AllowExternalIPs, Authorizer: generic.Authorization.Authorizer, ResourceOf: own.resourceOf, Acknowledged: acknowledged,
 	})
 	if err != nil {
@@ -140,6 +140,7 @@ func addHooks(api *genericapiserver.GenericAPIServer, customs *custom.Server, k 
 	})
 	api.AddPostStartHookOrDie("fairlead-service-numbers", func(hook genericapiserver.PostStartHookContext) error {
 		go k.repairNumbers(hook, services, log)
+		go k.keepRanges(hook, services, log)
 		return nil
 	})
 }

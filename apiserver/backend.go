@@ -43,6 +43,9 @@ type backend struct {
 	mu   sync.Mutex
 	kept map[schema.GroupResource]string // below which key of etcd the objects of each resource are
 
+	unwatched generic.RESTOptionsGetter // storage options without a watch cache; set by apply
+	addresses *written                  // how IPAddresses are stored; set when their storage is made
+
 	compactor etcd3.Compactor // of the embedded etcd; set by apply
 	stop      func()          // ends what apply began; nil: nothing
 }
@@ -66,7 +69,7 @@ func (b *backend) apply(c *genericapiserver.Config, cfg Config) error {
 		if err := o.ApplyWithStorageFactoryTo(factory, c); err != nil {
 			return fmt.Errorf("storage: %w", err)
 		}
-		c.RESTOptionsGetter = b.direct(c.RESTOptionsGetter, true)
+		b.install(c, c.RESTOptionsGetter)
 		return nil
 	}
 	client := b.embedded.Open()
@@ -86,8 +89,13 @@ func (b *backend) apply(c *genericapiserver.Config, cfg Config) error {
 	})
 	c.AddHealthChecks(alive)
 	metrics.SetStorageMonitorGetter(func() ([]metrics.Monitor, error) { return []metrics.Monitor{size{client}}, nil })
-	c.RESTOptionsGetter = b.direct(o.CreateRESTOptionsGetter(factory, b.transformers()), true)
+	b.install(c, o.CreateRESTOptionsGetter(factory, b.transformers()))
 	return nil
+}
+
+// install makes these the storage options of c.
+func (b *backend) install(c *genericapiserver.Config, getter generic.RESTOptionsGetter) {
+	c.RESTOptionsGetter, b.unwatched = b.direct(getter, true), b.direct(getter, false)
 }
 
 // close ends what apply began.

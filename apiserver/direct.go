@@ -28,17 +28,18 @@ type directOptions struct {
 	cached bool // whether a watch cache stands before the storage
 }
 
-// direct replaces the storage of the given options; those of an external etcd keep theirs. In both, writes last.
+// direct replaces the storage of the given options; those of an external etcd keep theirs, but for the two that are written in one
+// transaction. In both, writes last.
 func (b *backend) direct(getter generic.RESTOptionsGetter, cached bool) generic.RESTOptionsGetter {
-	if b.embedded != nil {
-		getter = directOptions{getter, b, cached}
-	}
-	return lastingOptions{getter, b}
+	return lastingOptions{directOptions{getter, b, cached}, b}
 }
 
 // GetRESTOptions is part of generic.RESTOptionsGetter.
 func (d directOptions) GetRESTOptions(resource schema.GroupResource, example runtime.Object) (generic.RESTOptions, error) {
 	o, err := d.RESTOptionsGetter.GetRESTOptions(resource, example)
+	if d.b.embedded == nil && resource != servicesResource && resource != ipAddressesResource {
+		return o, err
+	}
 	o.Decorator = d.b.raw
 	if d.cached {
 		o.Decorator = d.b.storage
@@ -49,8 +50,18 @@ func (d directOptions) GetRESTOptions(resource schema.GroupResource, example run
 // raw is the storage of one resource over a client of its own, since requests for a watch's progress reach every watch of a client.
 func (b *backend) raw(config *storagebackend.ConfigForResource, prefix string, _ func(runtime.Object) (string, error),
 	newFunc, newListFunc func() runtime.Object, _ storage.AttrFunc, _ storage.IndexerFuncs, _ *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
-	client := &kubernetes.Client{Client: b.embedded.Open()}
+	plain, err := b.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	client := &kubernetes.Client{Client: plain}
 	client.Kubernetes = client
+	switch config.GroupResource {
+	case servicesResource:
+		client.Kubernetes = joint{*client, b}
+	case ipAddressesResource:
+		b.addresses = &written{config, config.Prefix + prefix + "/"}
+	}
 	versioner := storage.APIObjectVersioner{}
 	raw, err := etcd3.New(client, b.compactor, config.Codec, newFunc, newListFunc, config.Prefix, prefix, config.GroupResource,
 		config.Transformer, config.LeaseManagerConfig, etcd3.NewDefaultDecoder(config.Codec, versioner), versioner)
@@ -58,7 +69,9 @@ func (b *backend) raw(config *storagebackend.ConfigForResource, prefix string, _
 		client.Close()
 		return nil, nil, err
 	}
-	feature.DefaultFeatureSupportChecker.CheckClient(client.Ctx(), embedded{}, storage.RequestWatchProgress)
+	if b.embedded != nil {
+		feature.DefaultFeatureSupportChecker.CheckClient(client.Ctx(), embedded{}, storage.RequestWatchProgress)
+	}
 	return raw, sync.OnceFunc(func() {
 		raw.Close()
 		client.Close()

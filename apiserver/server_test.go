@@ -215,6 +215,15 @@ func TestExternalEtcd(t *testing.T) {
 	if _, err := clientOf(t, server.ClientConfig()).CoreV1().ConfigMaps("default").Create(t.Context(), configMap("a"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	svc, err := clientOf(t, server.ClientConfig()).CoreV1().Services("default").Create(t.Context(),
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip, err := clientOf(t, server.ClientConfig()).NetworkingV1().IPAddresses().Get(t.Context(), svc.Spec.ClusterIP, metav1.GetOptions{})
+	if err != nil || ip.ResourceVersion != svc.ResourceVersion || ip.Spec.ParentRef.Name != "a" {
+		t.Errorf("not written in one transaction with its Service: %v, %v", ip, err)
+	}
 	role, err := clientOf(t, server.ClientConfig()).RbacV1().ClusterRoles().Get(t.Context(), "view", metav1.GetOptions{})
 	if err != nil || len(role.ManagedFields) > 0 {
 		t.Errorf("the policy was not written in transactions: %v, %v", role, err)

@@ -24,9 +24,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/registry/generic"
-	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/storage"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"fairlead.dev/fairlead/alloc"
@@ -36,6 +36,7 @@ import (
 // Config is what the registry needs to serve its resources.
 type Config struct {
 	RESTOptions  generic.RESTOptionsGetter // where objects are stored
+	Unwatched    generic.RESTOptionsGetter // the same without a watch cache, for objects that are many and rarely read
 	PodCIDRs     []netip.Prefix            // addresses of pods
 	ServiceCIDRs []netip.Prefix            // addresses of Services, a range of each family, the default first
 	NodePorts    alloc.PortRange           // node ports of Services, by default 30000-32767
@@ -121,14 +122,18 @@ type builder struct {
 	numbers *numbers
 	err     error
 
-	services *genericregistry.Store // set by core
+	services *serviceStore // set by core
 }
 
 func build[T object](b *builder, k *kind[T]) store[T] {
 	if b.err != nil {
 		return store[T]{}
 	}
-	s, err := newStore(k, b.config.RESTOptions)
+	options := b.config.RESTOptions
+	if k.unwatched && b.config.Unwatched != nil {
+		options = b.config.Unwatched
+	}
+	s, err := newStore(k, options)
 	b.err = err
 	return s
 }
@@ -176,8 +181,8 @@ func (b *builder) core() map[string]rest.Storage {
 	}
 	if plain := build(b, services(serviceRules{b.config.AllowExternalIPs})); b.err == nil {
 		note(plain, &b.config.Acknowledged.Services)
-		resources["services"], resources["services/status"] = newServiceStore(plain, ends.Store, b.numbers)
-		b.services = plain.Store
+		b.services, resources["services/status"] = newServiceStore(plain, ends.Store, b.numbers)
+		resources["services"] = b.services
 	}
 	return resources
 }
@@ -210,8 +215,13 @@ func (b *builder) networking() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
 	put(resources, build(b, ingresses()))
 	put(resources, build(b, ingressClasses()))
+	cidrs, addresses := build(b, serviceCIDRs(b.config.PodCIDRs, b.config.ServiceCIDRs)), build(b, ipAddresses())
 	if b.err == nil {
-		resources["ipaddresses"], resources["servicecidrs"] = ipAddresses(b.services), serviceCIDRs(b.services, b.config.ServiceCIDRs)
+		cidrs = booked(cidrs, func(below storage.Interface) storage.Interface { return rangeBook{below, b.numbers} })
+		addresses = booked(addresses, func(below storage.Interface) storage.Interface { return addressBook{below, b.services} })
+		b.services.ranges, b.services.addresses = cidrs.Store, addresses.Store
+		put(resources, cidrs)
+		put(resources, addresses)
 	}
 	return resources
 }

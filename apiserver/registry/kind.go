@@ -57,6 +57,7 @@ type kind[T object] struct {
 	// specification.
 	reset, resetStatus resetFields
 
+	unwatched      bool // has no watch cache
 	createOnUpdate bool // a PUT to a name that does not exist creates the object
 	conditional    bool // an update must carry a resourceVersion
 

@@ -125,7 +125,7 @@ func (c *claim) fixedAddr(svc *corev1.Service, ip string, held []number) error {
 
 func (c *claim) nextAddr(family corev1.IPFamily) (netip.Addr, error) {
 	if c.dry {
-		return c.numbers.of(family).Peek()
+		return c.numbers.peekAddr(family)
 	}
 	addr, err := c.numbers.nextAddr(family, c.uid)
 	if err == nil {

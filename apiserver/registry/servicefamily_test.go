@@ -121,7 +121,7 @@ func TestS48_S49_S91_DownAndUp(t *testing.T) {
 	if err := allocated(n, single, svc); err != nil || !slices.Equal(single.Spec.ClusterIPs, svc.Spec.ClusterIPs[:1]) || len(single.Spec.IPFamilies) != 1 {
 		t.Fatalf("S48 the policy alone: %v %+v", err, single.Spec)
 	}
-	if err := n.addresses[1].Check(six); err != nil {
+	if err := n.check(number{addr: six}, ""); err != nil {
 		t.Errorf("S91: the second address is not free: %v", err)
 	}
 
@@ -141,7 +141,7 @@ func TestS48_S49_S91_DownAndUp(t *testing.T) {
 func TestS44_PreferDualStackIsNotUpgradedByTheCluster(t *testing.T) {
 	n := dualStack(t)
 	svc := withFamilies(corev1.IPFamilyPolicyPreferDualStack)
-	one, err := newNumbers([]netip.Prefix{n.addresses[0].Prefix()}, n.ports.Range())
+	one, err := newNumbers(n.given[:1], n.ports.Range())
 	if err != nil {
 		t.Fatal(err)
 	}

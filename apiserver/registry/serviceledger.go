@@ -22,7 +22,7 @@ type ledger struct {
 func (l ledger) Create(ctx context.Context, key string, obj, out runtime.Object, ttl uint64) error {
 	c := claimOf(ctx)
 	c.begun = true
-	err := l.Interface.Create(ctx, key, obj, out, ttl)
+	err := l.Interface.Create(with(ctx, &Alongside{Put: addressesOf(obj.(*corev1.Service), c.taken)}), key, obj, out, ttl)
 	l.close(c, err)
 	return err
 }
@@ -31,11 +31,13 @@ func (l ledger) Create(ctx context.Context, key string, obj, out runtime.Object,
 // have an outcome that is not known.
 func (l ledger) GuaranteedUpdate(ctx context.Context, key string, out runtime.Object, ignoreNotFound bool, conditions *storage.Preconditions,
 	try storage.UpdateFunc, cached runtime.Object) error {
-	c := claimOf(ctx)
-	err := l.Interface.GuaranteedUpdate(ctx, key, out, ignoreNotFound, conditions, func(old runtime.Object, meta storage.ResponseMeta) (runtime.Object, *uint64, error) {
+	c, along := claimOf(ctx), &Alongside{}
+	err := l.Interface.GuaranteedUpdate(with(ctx, along), key, out, ignoreNotFound, conditions, func(old runtime.Object, meta storage.ResponseMeta) (runtime.Object, *uint64, error) {
 		c.begun = false
 		obj, ttl, err := try(old, meta)
-		c.begun = err == nil
+		if c.begun = err == nil; c.begun && !c.dry {
+			*along = Alongside{Put: addressesOf(obj.(*corev1.Service), c.taken), Gone: c.numbers.heldBy(c.old, c.uid)}
+		}
 		return obj, ttl, err
 	}, cached)
 	l.close(c, err)
@@ -59,7 +61,12 @@ func (l ledger) close(c *claim, err error) {
 // Delete is part of storage.Interface. It alone removes Services, and each once (rule S33).
 func (l ledger) Delete(ctx context.Context, key string, out runtime.Object, conditions *storage.Preconditions, validate storage.ValidateObjectFunc,
 	cached runtime.Object, options storage.DeleteOptions) error {
-	err := l.Interface.Delete(ctx, key, out, conditions, validate, cached, options)
+	along := &Alongside{}
+	err := l.Interface.Delete(with(ctx, along), key, out, conditions, func(ctx context.Context, obj runtime.Object) error {
+		svc := obj.(*corev1.Service)
+		along.Gone = l.services.numbers.heldBy(numbersOf(svc), svc.UID)
+		return validate(ctx, obj)
+	}, cached, options)
 	if err == nil {
 		svc := out.(*corev1.Service)
 		l.services.numbers.release(numbersOf(svc), svc.UID)

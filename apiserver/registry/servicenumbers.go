@@ -30,32 +30,36 @@ func (n number) String() string {
 
 // holder is who has a number.
 type holder struct {
-	uid     types.UID
-	writing bool   // a request took it and does not know yet whether its Service is stored
-	taking  uint64 // which taking of the number this is: no two are equal
+	uid      types.UID
+	writing  bool   // a request took it and does not know yet whether its Service is stored
+	reserved bool   // it is an IPAddress of a user's, not a Service
+	taking   uint64 // which taking of the number this is: no two are equal
 }
 
-// numbers are the addresses and ports Services are given, one range of addresses per IP family, the default first, and
-// who has which. A number is given back for one holder and to nobody else's cost, however often and late that happens.
+// numbers are the addresses and ports Services are given, and who has which. The ranges of addresses are those of the
+// cluster's start, one per IP family, the default first, and those that ServiceCIDRs add. A number is given back for one holder and to nobody else's cost, however often and late that happens.
 type numbers struct {
-	addresses []*alloc.Addresses
-	ports     *alloc.Ports
+	given []netip.Prefix // of the cluster's start
+	ports *alloc.Ports
+	look  chan struct{} // full when the ServiceCIDRs are to be looked at
 
 	mu      sync.Mutex
+	ranges  []*serviceRange
+	known   map[string]uint64 // the newest version of each ServiceCIDR that the ranges follow
 	holders map[number]holder
 	takings uint64
 	sharing map[number][]types.UID // stored Services that have a number of another; there should be none
 }
 
 func newNumbers(prefixes []netip.Prefix, ports alloc.PortRange) (*numbers, error) {
-	n := numbers{holders: map[number]holder{}, sharing: map[number][]types.UID{}}
+	n := numbers{look: make(chan struct{}, 1), known: map[string]uint64{}, holders: map[number]holder{}, sharing: map[number][]types.UID{}}
 	for _, prefix := range prefixes {
-		addresses, err := alloc.NewAddresses(prefix)
-		if err != nil {
+		if _, err := alloc.NewAddresses(prefix); err != nil {
 			return nil, err
 		}
-		n.addresses = append(n.addresses, addresses)
+		n.given = append(n.given, prefix.Masked())
 	}
+	n.set(GivenRanges, n.given, true)
 	p, err := alloc.NewPorts(ports)
 	if err != nil {
 		return nil, err
@@ -64,24 +68,13 @@ func newNumbers(prefixes []netip.Prefix, ports alloc.PortRange) (*numbers, error
 	return &n, nil
 }
 
-func rangeFamily(a *alloc.Addresses) corev1.IPFamily { return api.Family(a.Prefix().Addr()) }
-
 // families are the IP families of the cluster, the default first.
 func (n *numbers) families() []corev1.IPFamily {
-	families := make([]corev1.IPFamily, len(n.addresses))
-	for i, a := range n.addresses {
-		families[i] = rangeFamily(a)
+	families := make([]corev1.IPFamily, len(n.given))
+	for i, p := range n.given {
+		families[i] = api.Family(p.Addr())
 	}
 	return families
-}
-
-// of returns the range of a family, nil when the cluster lacks it.
-func (n *numbers) of(family corev1.IPFamily) *alloc.Addresses {
-	i := slices.IndexFunc(n.addresses, func(a *alloc.Addresses) bool { return rangeFamily(a) == family })
-	if i < 0 {
-		return nil
-	}
-	return n.addresses[i]
 }
 
 // take gives x to a request that writes the Service uid.
@@ -97,7 +90,7 @@ func (n *numbers) take(x number, uid types.UID) error {
 
 func (n *numbers) note(x number, uid types.UID, writing bool) {
 	n.takings++
-	n.holders[x] = holder{uid, writing, n.takings}
+	n.holders[x] = holder{uid, writing, false, n.takings}
 }
 
 // check says what take would, and gives nothing.
@@ -105,10 +98,9 @@ func (n *numbers) check(x number, _ types.UID) error {
 	if !x.addr.IsValid() {
 		return n.ports.Check(x.port)
 	}
-	if a := n.of(api.Family(x.addr)); a != nil {
-		return a.Check(x.addr)
-	}
-	return alloc.RangeError{What: "IP"}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.freeAddr(x.addr)
 }
 
 // mark takes x out of its range.
@@ -116,21 +108,30 @@ func (n *numbers) mark(x number) error {
 	if !x.addr.IsValid() {
 		return n.ports.Take(x.port)
 	}
-	if a := n.of(api.Family(x.addr)); a != nil {
-		return a.Take(x.addr)
+	if err := n.freeAddr(x.addr); err != nil {
+		return err
 	}
-	return alloc.RangeError{What: "IP"}
+	n.enter(x.addr)
+	return nil
 }
 
 // nextAddr chooses an address for a request that writes the Service uid.
 func (n *numbers) nextAddr(family corev1.IPFamily, uid types.UID) (netip.Addr, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	addr, err := n.of(family).Next()
+	addr, err := n.choose(family, (*alloc.Addresses).Next)
 	if err == nil {
+		n.enter(addr)
 		n.note(number{addr: addr}, uid, true)
 	}
 	return addr, err
+}
+
+// peekAddr chooses an address as nextAddr does, and gives nothing.
+func (n *numbers) peekAddr(family corev1.IPFamily) (netip.Addr, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.choose(family, (*alloc.Addresses).Peek)
 }
 
 // nextPort chooses a port for a request that writes the Service uid.
@@ -150,7 +151,10 @@ func (n *numbers) hold(svc *corev1.Service) {
 	defer n.mu.Unlock()
 	for _, x := range numbersOf(svc) {
 		switch have, taken := n.holders[x]; {
-		case !taken && n.mark(x) == nil: // one outside of the ranges is nobody's to give
+		case !taken && x.addr.IsValid(): // of a range, or of one that may come back
+			n.enter(x.addr)
+			n.note(x, svc.UID, false)
+		case !taken && n.ports.Take(x.port) == nil: // one outside of the range is nobody's to give
 			n.note(x, svc.UID, false)
 		case taken && have.uid != svc.UID:
 			if !slices.Contains(n.sharing[x], svc.UID) {
@@ -197,9 +201,12 @@ func (n *numbers) releaseOne(x number, uid types.UID) {
 	delete(n.holders, x)
 	if !x.addr.IsValid() {
 		n.ports.Release(x.port)
-	} else if a := n.of(api.Family(x.addr)); a != nil {
-		a.Release(x.addr)
+		return
 	}
+	for _, r := range n.ranges {
+		r.Release(x.addr)
+	}
+	n.freed()
 }
 
 // forget gives x back if it is still held as it was when h was seen, and reports whether it was.

@@ -33,13 +33,13 @@ func (s *serviceStore) wonder() {
 	}
 }
 
-// Repair compares the numbers that are taken with the stored Services until ctx ends. What no Service has it gives back
+// Repair compares the numbers that are taken with the stored Services and IPAddresses until ctx ends. What no Service has it gives back
 // once it was seen twice; two Services with one number, which only something other than this server can have written, it
 // tells to say.
 func (s *serviceStore) Repair(ctx context.Context, log *slog.Logger, say func(context.Context, Shared)) {
 	for {
 		wait := rounds
-		if err := s.repair(ctx, log, say); err != nil || len(s.seen) > 0 {
+		if err := s.repair(ctx, log, say); err != nil || len(s.seen)+len(s.stale) > 0 {
 			wait = recheck
 		}
 		next := time.NewTimer(wait)
@@ -71,6 +71,10 @@ func (s *serviceStore) repair(ctx context.Context, log *slog.Logger, say func(co
 	if err != nil {
 		return err
 	}
+	ips, err := s.reserved(ctx)
+	if err != nil {
+		return err
+	}
 	first, has := map[number]*corev1.Service{}, map[number]map[types.UID]bool{}
 	for i := range services {
 		svc := &services[i]
@@ -87,6 +91,11 @@ func (s *serviceStore) repair(ctx context.Context, log *slog.Logger, say func(co
 			has[x][svc.UID] = true
 		}
 	}
+	for i := range ips {
+		if x, ok := numberOf(&ips[i]); ok && has[x] == nil {
+			has[x] = map[types.UID]bool{ips[i].UID: true}
+		}
+	}
 	leaks := map[number]holder{}
 	for x, h := range held {
 		switch {
@@ -98,7 +107,7 @@ func (s *serviceStore) repair(ctx context.Context, log *slog.Logger, say func(co
 		}
 	}
 	s.seen = leaks
-	return nil
+	return s.repairAddresses(ctx, log, services, ips)
 }
 
 func tell(ctx context.Context, log *slog.Logger, say func(context.Context, Shared), x number, svc, elder *corev1.Service) {

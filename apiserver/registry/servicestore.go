@@ -8,37 +8,43 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/util/dryrun"
 )
 
 // serviceStore is the storage of Services. It gives them their addresses and ports.
 //
-// Which numbers are taken is kept in memory alone and read from the stored Services before the first write. With one
-// API server that is all there is to know: every Service is written through this process, there is no second record, and
-// a number is free the moment its Service is gone. What was written is told by the storage (ledger); a write whose outcome
+// Which numbers are taken is kept in memory and read from the stored Services, and from the IPAddresses that users made, before
+// the first write. With one API server that is all there is to know: every Service is written through this process, and
+// a number is free the moment its Service is gone. The IPAddress objects of a Service are written in one transaction with it. What was written is told by the storage (ledger); a write whose outcome
 // it cannot tell leaves its numbers taken, for the repair to compare with what is stored. Several API servers over one etcd could
-// hand the same number to two Services between them, so a second one refuses to start; they would need the taken numbers in etcd as
-// well, claimed in one transaction with the Service.
+// hand the same node port to two Services between them, so a second one refuses to start; they would need the taken ports in etcd as
+// well, as the addresses are.
 type serviceStore struct {
 	store[*corev1.Service]
 	numbers *numbers
 
 	endpoints *genericregistry.Store // of the same-named Endpoints, which go with the Service
+	addresses *genericregistry.Store // of IPAddresses
+	ranges    *genericregistry.Store // of ServiceCIDRs
 
 	loading chan struct{} // full while one request reads the stored Services
 	loaded  atomic.Bool   // their numbers are marked as taken
 
-	doubt chan struct{}     // full when the outcome of a write is not known
-	seen  map[number]holder // what the last look of the repair found taken by no stored Service
+	doubt chan struct{}      // full when the outcome of a write is not known
+	seen  map[number]holder  // what the last look of the repair found taken by no stored Service
+	stale map[types.UID]bool // which IPAddresses it found of no Service
 }
 
 var (
@@ -48,15 +54,14 @@ var (
 
 // newServiceStore puts allocation around the plain storage of Services, whose status subresource allocates nothing.
 func newServiceStore(plain store[*corev1.Service], endpoints *genericregistry.Store, n *numbers) (*serviceStore, serviceStatus) {
-	own := *plain.Store // the generic store counts its objects from the beginning, and must not see its storage change
-	plain.Store = &own
-	s := &serviceStore{store: plain, numbers: n, endpoints: endpoints, loading: make(chan struct{}, 1), doubt: make(chan struct{}, 1)}
+	s := &serviceStore{numbers: n, endpoints: endpoints, loading: make(chan struct{}, 1), doubt: make(chan struct{}, 1)}
+	plain = booked(plain, func(below storage.Interface) storage.Interface { return ledger{below, s} }) // also of the status, which is a copy
+	s.store = plain
 	noted := plain.AfterDelete
 	plain.AfterDelete = func(obj runtime.Object, options *metav1.DeleteOptions) {
 		noted(obj, options)
 		s.afterDelete(obj, options)
 	}
-	plain.Storage.Storage = ledger{plain.Storage.Storage, s} // also of the status, which is a copy
 	status := serviceStatus{plain.status(), s}
 	plain.BeginCreate = s.beginCreate
 	plain.BeginUpdate = s.beginUpdate
@@ -81,6 +86,13 @@ func (s *serviceStore) load(ctx context.Context) error {
 	if s.loaded.Load() {
 		return nil
 	}
+	ranges, err := everything(ctx, s.ranges)
+	if err != nil {
+		return err
+	}
+	for i := range ranges.(*networkingv1.ServiceCIDRList).Items {
+		s.numbers.declare(&ranges.(*networkingv1.ServiceCIDRList).Items[i])
+	}
 	services, err := s.stored(ctx)
 	if err != nil {
 		return err
@@ -88,27 +100,39 @@ func (s *serviceStore) load(ctx context.Context) error {
 	for i := range services {
 		s.numbers.hold(&services[i])
 	}
+	if _, err := s.reserved(ctx); err != nil {
+		return err
+	}
 	s.loaded.Store(true)
 	return nil
 }
 
-// stored lists all Services as they are stored, the eldest first. It waits while the storage is starting.
+// stored lists all Services as they are stored, the eldest first.
 func (s *serviceStore) stored(ctx context.Context) ([]corev1.Service, error) {
+	list, err := everything(ctx, s.Store)
+	if err != nil {
+		return nil, err
+	}
+	services := list.(*corev1.ServiceList).Items
+	slices.SortStableFunc(services, func(a, b corev1.Service) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return services, nil
+}
+
+// everything lists all objects of a store. It waits while the storage is starting.
+func everything(ctx context.Context, s *genericregistry.Store) (runtime.Object, error) {
 	ctx = genericapirequest.WithNamespace(ctx, metav1.NamespaceAll)
 	all := s.PredicateFunc(labels.Everything(), fields.Everything())
 	for {
 		list, err := s.ListPredicate(ctx, all, &internalversion.ListOptions{})
 		if err == nil {
-			services := list.(*corev1.ServiceList).Items
-			slices.SortStableFunc(services, func(a, b corev1.Service) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
-			return services, nil
+			return list, nil
 		}
 		if !apierrors.IsTooManyRequests(err) && ctx.Err() == nil { // which is how the storage says that it is starting
-			return nil, apierrors.NewInternalError(fmt.Errorf("reading which service addresses are taken: %w", err))
+			return nil, apierrors.NewInternalError(fmt.Errorf("reading the %s, to know which service addresses are taken: %w", s.DefaultQualifiedResource.Resource, err))
 		}
 		select {
 		case <-ctx.Done():
-			return nil, unavailable("the Services that are stored cannot be read yet: " + err.Error())
+			return nil, unavailable("the " + s.DefaultQualifiedResource.Resource + " that are stored cannot be read yet: " + err.Error())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
