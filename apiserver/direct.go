@@ -78,26 +78,22 @@ func (b *backend) raw(config *storagebackend.ConfigForResource, prefix string, _
 	}), nil
 }
 
-// storage is raw storage behind a watch cache: what genericregistry.StorageWithCacher returns.
+// storage is raw storage behind a watch cache, from when there is a watch.
 func (b *backend) storage(config *storagebackend.ConfigForResource, prefix string, key func(runtime.Object) (string, error),
 	newFunc, newListFunc func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
 	raw, destroy, err := b.raw(config, prefix, key, newFunc, newListFunc, attrs, triggers, indexers)
 	if err != nil {
 		return nil, nil, err
 	}
-	cached, err := cacher.NewCacherFromConfig(cacher.Config{
-		Storage: raw, Versioner: storage.APIObjectVersioner{}, GroupResource: config.GroupResource, EventsHistoryWindow: config.EventsHistoryWindow,
-		ResourcePrefix: prefix, KeyFunc: key, NewFunc: newFunc, NewListFunc: newListFunc, GetAttrsFunc: attrs,
-		IndexerFuncs: triggers, Indexers: indexers, Codec: config.Codec,
-	})
-	if err != nil {
-		destroy()
-		return nil, nil, err
-	}
-	delegator := cacher.NewCacheDelegator(cached, raw)
-	return delegator, sync.OnceFunc(func() {
-		delegator.Stop()
-		cached.Stop()
+	s := &onDemand{Interface: raw, open: func() (*cacher.Cacher, error) {
+		return cacher.NewCacherFromConfig(cacher.Config{
+			Storage: raw, Versioner: storage.APIObjectVersioner{}, GroupResource: config.GroupResource, EventsHistoryWindow: config.EventsHistoryWindow,
+			ResourcePrefix: prefix, KeyFunc: key, NewFunc: newFunc, NewListFunc: newListFunc, GetAttrsFunc: attrs,
+			IndexerFuncs: triggers, Indexers: indexers, Codec: config.Codec,
+		})
+	}}
+	return s, sync.OnceFunc(func() {
+		s.close()
 		destroy()
 	}), nil
 }
