@@ -38,6 +38,7 @@ type backend struct {
 	log      *slog.Logger
 
 	reclaiming atomic.Bool
+	creations  creations
 
 	keys *encryption.Keys // set by encrypt
 	mu   sync.Mutex

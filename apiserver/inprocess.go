@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -32,7 +33,8 @@ type self struct {
 	client    kubernetes.Interface
 	config    *rest.Config
 	informers informers.SharedInformerFactory
-	api       atomic.Pointer[http.Handler] // nil: the server is not assembled yet
+	groups    []*genericapiserver.APIGroupInfo // the kinds that are built in; set when the server is assembled
+	api       atomic.Pointer[http.Handler]     // nil: the server is not assembled yet
 }
 
 func newSelf(id *identity) (*self, error) {

@@ -30,7 +30,8 @@ const longest = 20 * time.Second
 // Where there is no room for a write, it does not begin.
 type lasting struct {
 	storage.Interface
-	b *backend
+	b        *backend
+	resource schema.GroupResource
 }
 
 // Create is part of storage.Interface.
@@ -40,7 +41,11 @@ func (l lasting) Create(ctx context.Context, key string, obj, out runtime.Object
 		return err
 	}
 	defer cancel()
-	return l.b.answer(l.Interface.Create(ctx, key, obj, out, ttl))
+	err = l.b.answer(l.Interface.Create(ctx, key, obj, out, ttl))
+	if err == nil || !registry.Unwritten(err) {
+		l.b.creations.tell(l.resource)
+	}
+	return err
 }
 
 // Delete is part of storage.Interface.
@@ -124,7 +129,7 @@ func (o lastingOptions) GetRESTOptions(resource schema.GroupResource, example ru
 			return nil, nil, err
 		}
 		o.b.note(config.GroupResource, config.Prefix+prefix)
-		return lasting{s, o.b}, destroy, nil
+		return lasting{s, o.b, config.GroupResource}, destroy, nil
 	}
 	return options, err
 }

@@ -80,6 +80,8 @@ type Server struct {
 	client  *rest.Config   // set before ready is closed
 	api     http.Handler   // what answers requests; set before ready is closed
 	customs *custom.Server // likewise
+	own     *self          // likewise
+	created *creations     // likewise
 
 	acknowledged registry.Acknowledged
 	waiting      atomic.Pointer[string]
@@ -236,7 +238,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		if err := s.awaitReady(ctx, client); err != nil || ctx.Err() != nil {
 			return err
 		}
-		s.client, s.api, s.customs = client, api.Handler, customs
+		s.client, s.api, s.customs, s.own, s.created = client, api.Handler, customs, own, &etcd.creations
 		close(s.ready)
 		return kept.publish(ctx, s.log)
 	})

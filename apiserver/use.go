@@ -16,18 +16,39 @@ func (s *Server) CustomNames(ctx context.Context, resource schema.GroupResource)
 	return s.customs.Names(ctx, resource)
 }
 
-// CustomUnused reports whether a resource is a custom one without any object but those of PresetObject. Nothing is built to serve
-// them. It is valid once Ready is closed.
-func (s *Server) CustomUnused(ctx context.Context, resource schema.GroupResource) (bool, error) {
+// Unused reports whether a resource has no objects but those of PresetObject. Nothing is built or kept to find that out. It is valid
+// once Ready is closed.
+func (s *Server) Unused(ctx context.Context, resource schema.GroupResource) (bool, error) {
 	if _, err := s.customs.Definitions().Get(resource.String()); err != nil {
-		return false, nil // built in
+		return s.own.empty(ctx, resource)
 	}
 	return s.customs.Unused(ctx, resource)
 }
 
-// OnCustomWrite has told called after each write of an object of a custom resource. It must not block.
-func (s *Server) OnCustomWrite(told func(schema.GroupResource)) {
+// OnWrite has told called after each creation of an object, and after each write of one of a custom resource. It must not block. It
+// is valid once Ready is closed.
+func (s *Server) OnWrite(told func(schema.GroupResource)) {
+	s.created.each(told)
 	s.customs.Uses().OnWrite(func(group, resource, _ string) { told(schema.GroupResource{Group: group, Resource: resource}) })
+}
+
+// AwaitFirst waits until there is an object of a kind that is built in. It returns when ctx ends, too. It is valid once Ready is closed.
+func (s *Server) AwaitFirst(ctx context.Context, resource schema.GroupResource) error {
+	used := make(chan struct{})
+	first := sync.OnceFunc(func() { close(used) })
+	s.created.each(func(r schema.GroupResource) {
+		if r == resource {
+			first()
+		}
+	})
+	if empty, err := s.own.empty(ctx, resource); err != nil || !empty {
+		return err
+	}
+	select {
+	case <-used:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // Preset stores a definition, JSON, that comes with the program and has been tested: see custom.Server.Preset. It is valid once

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -42,16 +43,18 @@ import (
 	"fairlead.dev/fairlead/pki/peer"
 )
 
-// customs is what the controllers of custom resources use of the API server in their process.
+// customs is what controllers use of the API server in their process to learn what is used, custom resources above all.
 type customs struct {
 	gateway gateway.Store
 	garbage garbage.Customs
+	first   func(context.Context, schema.GroupResource) error // waits until there is an object of a kind
 }
 
 func customsOf(api *apiserver.Server) customs {
 	return customs{
 		gateway.Store{Names: api.CustomNames, AwaitUse: api.AwaitUse, Preset: api.Preset, PresetObject: api.PresetObject},
-		garbage.Customs{Unused: api.CustomUnused, OnWrite: api.OnCustomWrite},
+		garbage.Customs{Unused: api.Unused, OnWrite: api.OnWrite},
+		api.AwaitFirst,
 	}
 }
 
@@ -87,7 +90,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	classes := classesOf(s)
 	agents := peer.NewAsker(caller, ca.Pool(), healthcheck.MaxInFlight)
 	follows := ingress.Follows{Secrets: secrets.New(client, log.With("part", "ingress")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "ingress"))}
-	adapters, err := newAdapters(ctx, client, cfg, shared, ca, log)
+	adapters, err := newAdapters(ctx, client, cfg, shared, ca, customs.first, log)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +121,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 
 // newAdapters are the controllers that decide by upstream's code. What quotas limit is counted in caches of metadata that there are
 // while one names a resource.
-func newAdapters(ctx context.Context, client kubernetes.Interface, cfg *rest.Config, shared informers.SharedInformerFactory, ca *pki.Authority, log *slog.Logger) (map[string]func(context.Context) error, error) {
+func newAdapters(ctx context.Context, client kubernetes.Interface, cfg *rest.Config, shared informers.SharedInformerFactory, ca *pki.Authority, first func(context.Context, schema.GroupResource) error, log *slog.Logger) (map[string]func(context.Context) error, error) {
 	signing, err := certificates.New(ctx, client, shared, ca)
 	if err != nil {
 		return nil, err
@@ -132,10 +135,7 @@ func newAdapters(ctx context.Context, client kubernetes.Interface, cfg *rest.Con
 	if err != nil {
 		return nil, err
 	}
-	others, err := upstream.New(cfg, client, shared, log.With("part", "upstream"))
-	if err != nil {
-		return nil, err
-	}
+	others := upstream.New(cfg, client, shared, first, log.With("part", "upstream"))
 	checks, err := policies.New(client, resources, shared)
 	if err != nil {
 		return nil, err

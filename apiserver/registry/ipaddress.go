@@ -98,7 +98,7 @@ func (b addressBook) Create(ctx context.Context, key string, obj, out runtime.Ob
 	switch {
 	case err == nil:
 		n.settled([]number{x}, ip.UID)
-	case unwritten(err):
+	case Unwritten(err):
 		n.release([]number{x}, ip.UID)
 	default:
 		n.settled([]number{x}, ip.UID)
@@ -119,7 +119,7 @@ func (b addressBook) Delete(ctx context.Context, key string, out runtime.Object,
 		if ours(ip) {
 			b.services.wonder()
 		}
-	} else if !unwritten(err) {
+	} else if !Unwritten(err) {
 		b.services.wonder()
 	}
 	return err

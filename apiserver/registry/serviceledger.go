@@ -49,7 +49,7 @@ func (l ledger) close(c *claim, err error) {
 	switch {
 	case err == nil:
 		c.done()
-	case !c.begun || unwritten(err):
+	case !c.begun || Unwritten(err):
 		c.begun = false
 		c.undo()
 	default:
@@ -70,7 +70,7 @@ func (l ledger) Delete(ctx context.Context, key string, out runtime.Object, cond
 	if err == nil {
 		svc := out.(*corev1.Service)
 		l.services.numbers.release(numbersOf(svc), svc.UID)
-	} else if !unwritten(err) {
+	} else if !Unwritten(err) {
 		l.services.wonder()
 	}
 	return err
@@ -92,9 +92,9 @@ func (e NotWritten) Error() string { return e.Why.Error() }
 // Unwrap is why.
 func (e NotWritten) Unwrap() error { return e.Why }
 
-// unwritten reports whether an error of the storage says that nothing was written. Any other error may come from a write
+// Unwritten reports whether an error of the storage says that nothing was written. Any other error may come from a write
 // that was carried out: the answer was lost, or did not come in time.
-func unwritten(err error) bool {
+func Unwritten(err error) bool {
 	if storage.IsExist(err) || storage.IsNotFound(err) || storage.IsConflict(err) || storage.IsInvalidError(err) || storage.IsInvalidObj(err) {
 		return true
 	}

@@ -29,8 +29,8 @@ const (
 	rediscover = 30 * time.Second
 )
 
-// Customs tells which custom resources nobody uses. They are not watched: a watch would have the API server keep what serves them, which
-// is megabytes for each. The zero value has all of them watched.
+// Customs tells which resources nobody uses. They are not watched: a watch would have the API server keep what serves them, which
+// is megabytes for a custom one, and a cache for any. The zero value has all of them watched.
 type Customs struct {
 	Unused  func(context.Context, schema.GroupResource) (bool, error)
 	OnWrite func(func(schema.GroupResource))

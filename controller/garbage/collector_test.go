@@ -33,7 +33,7 @@ func serve(t *testing.T) (*apiserver.Server, *rest.Config) {
 func start(t *testing.T, server *apiserver.Server, cfg *rest.Config, client kubernetes.Interface) {
 	t.Helper()
 	shared := informers.NewSharedInformerFactory(client, 0)
-	c, err := garbage.New(cfg, shared, []byte("the CA"), garbage.Customs{Unused: server.CustomUnused, OnWrite: server.OnCustomWrite}, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	c, err := garbage.New(cfg, shared, []byte("the CA"), garbage.Customs{Unused: server.Unused, OnWrite: server.OnWrite}, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		t.Fatal(err)
 	}

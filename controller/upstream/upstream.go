@@ -1,15 +1,15 @@
 // Package upstream runs Kubernetes' own controllers of StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers and
-// PodDisruptionBudgets, each from when there is an object of its kind: a cluster without Jobs pays a watch for them and no more.
+// PodDisruptionBudgets, each from when there is an object of its kind: a cluster without Jobs pays nothing for them.
 package upstream
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/scale"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/kubernetes/pkg/controller/cronjob"
 	"k8s.io/kubernetes/pkg/controller/daemon"
@@ -41,7 +40,7 @@ type Controllers struct {
 	client kubernetes.Interface
 	shared informers.SharedInformerFactory
 	log    *slog.Logger
-	awake  []chan struct{} // for each row, closed when there is an object of its kind
+	first  func(context.Context, schema.GroupResource) error
 }
 
 // runner is what upstream's controllers are.
@@ -51,57 +50,37 @@ type runner interface {
 
 // row is a kind and what works on it.
 type row struct {
-	kind  string
-	watch func(informers.SharedInformerFactory) cache.SharedIndexInformer
+	kind  schema.GroupResource
 	start func(*Controllers, context.Context) ([]runner, error)
 }
 
 func table() []row {
 	return []row{
-		{"StatefulSet", func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
-			return f.Apps().V1().StatefulSets().Informer()
-		}, (*Controllers).statefulSets},
-		{"DaemonSet", func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
-			return f.Apps().V1().DaemonSets().Informer()
-		}, (*Controllers).daemonSets},
-		{"Job", func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
-			return f.Batch().V1().Jobs().Informer()
-		}, (*Controllers).jobs},
-		{"CronJob", func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
-			return f.Batch().V1().CronJobs().Informer()
-		}, (*Controllers).cronJobs},
-		{"ReplicationController", func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
-			return f.Core().V1().ReplicationControllers().Informer()
-		}, (*Controllers).replicationControllers},
-		{"PodDisruptionBudget", func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
-			return f.Policy().V1().PodDisruptionBudgets().Informer()
-		}, (*Controllers).budgets},
+		{schema.GroupResource{Group: "apps", Resource: "statefulsets"}, (*Controllers).statefulSets},
+		{schema.GroupResource{Group: "apps", Resource: "daemonsets"}, (*Controllers).daemonSets},
+		{schema.GroupResource{Group: "batch", Resource: "jobs"}, (*Controllers).jobs},
+		{schema.GroupResource{Group: "batch", Resource: "cronjobs"}, (*Controllers).cronJobs},
+		{schema.GroupResource{Resource: "replicationcontrollers"}, (*Controllers).replicationControllers},
+		{schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, (*Controllers).budgets},
 	}
 }
 
-// New has shared watch the kinds. The controllers share what else shared watches.
-func New(config *rest.Config, client kubernetes.Interface, shared informers.SharedInformerFactory, log *slog.Logger) (*Controllers, error) {
-	c := &Controllers{config: config, client: client, shared: shared, log: log}
-	for _, r := range table() {
-		woken := make(chan struct{})
-		wake := sync.OnceFunc(func() { close(woken) })
-		if _, err := r.watch(shared).AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(any) { wake() }}); err != nil {
-			return nil, fmt.Errorf("%s: %w", r.kind, err)
-		}
-		c.awake = append(c.awake, woken)
-	}
-	return c, nil
+// New returns controllers that share what shared watches. Whether there is an object of a kind they learn from first, which returns
+// when there is, or when its context ends.
+func New(config *rest.Config, client kubernetes.Interface, shared informers.SharedInformerFactory, first func(context.Context, schema.GroupResource) error, log *slog.Logger) *Controllers {
+	return &Controllers{config: config, client: client, shared: shared, first: first, log: log}
 }
 
 // Run works until ctx ends.
 func (c *Controllers) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for i, r := range table() {
+	for _, r := range table() {
 		group.Go(func() error {
-			select {
-			case <-ctx.Done():
+			if err := c.first(ctx, r.kind); err != nil {
+				return fmt.Errorf("whether there are %s: %w", r.kind, err)
+			}
+			if ctx.Err() != nil {
 				return nil
-			case <-c.awake[i]:
 			}
 			c.log.Info("the first object of its kind: its controller starts", "kind", r.kind)
 			return c.run(ctx, r)

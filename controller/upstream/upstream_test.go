@@ -25,13 +25,11 @@ type cluster struct{ kubernetes.Interface }
 
 func start(t *testing.T) cluster {
 	t.Helper()
-	config := apitest.Start(t)
+	server, _ := apitest.Run(t, apitest.Config(t, t.TempDir()))
+	config := server.ClientConfig()
 	client := kubernetes.NewForConfigOrDie(config)
 	shared := informers.NewSharedInformerFactory(client, 0)
-	controllers, err := upstream.New(config, client, shared, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	controllers := upstream.New(config, client, shared, server.AwaitFirst, slog.New(slog.DiscardHandler))
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	shared.Start(ctx.Done())

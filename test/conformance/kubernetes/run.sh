@@ -23,6 +23,6 @@ for focus in "$@"; do
 	shift
 done
 "$out/e2e.test" -kubeconfig "$dir/admin.kubeconfig" -provider local -kubectl-path "$(command -v kubectl)" -report-dir "$out" -num-nodes 2 \
-	-ginkgo.v -ginkgo.skip '\[Feature:|\[Flaky\]|\[Alpha\]|\[Beta\]' -ginkgo.timeout 3h -test.timeout 0 ${PROCS:+-ginkgo.procs=$PROCS} "$@" >"$out/log" 2>&1 || failed=$?
+	-ginkgo.v -ginkgo.skip "\[Feature:|\[Flaky\]|\[Alpha\]|\[Beta\]${SKIP:+|$SKIP}" -ginkgo.timeout 3h -test.timeout 0 ${PROCS:+-ginkgo.procs=$PROCS} "$@" >"$out/log" 2>&1 || failed=$?
 grep -E '^(Ran |FAIL!|PASS|SUCCESS!)|^  \[FAIL\]|^  \[TIMEDOUT\]' "$out/log" || tail -50 "$out/log"
 exit "${failed:-0}"
