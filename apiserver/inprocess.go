@@ -40,12 +40,26 @@ type self struct {
 func newSelf(id *identity) (*self, error) {
 	s := &self{}
 	s.config = inProcess(id.client(), nil, s)
+	s.config.Transport = impatient{s.config.Transport}
 	var err error
 	if s.client, err = kubernetes.NewForConfig(s.config); err != nil {
 		return nil, fmt.Errorf("api server: loopback client: %w", err)
 	}
 	s.informers = informers.NewSharedInformerFactory(s.client, 0)
 	return s, nil
+}
+
+// impatient has nobody wait a second, as client-go does when it is told to come again, ten times: at a
+// start the server is ready a moment later, at a stop never, and whoever asks comes again by himself.
+type impatient struct{ http.RoundTripper }
+
+// RoundTrip is part of http.RoundTripper.
+func (t impatient) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.RoundTripper.RoundTrip(r)
+	if err == nil {
+		response.Header.Del("Retry-After")
+	}
+	return response, err
 }
 
 // ServeHTTP is part of http.Handler.
