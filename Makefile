@@ -34,6 +34,10 @@ build: go ## bin/fairlead, one static program
 images: go ## build/images/*.tar: demoapp, nginx, busybox, from this repository and Debian's packages
 	go run ./test/bake -o build/images -cache build/packages
 
+.PHONY: operator
+operator: go ## build/images/greeter.tar: the operator that one of the demonstrations runs
+	go run ./test/bake -operator -o build/images
+
 # The containerd after Debian's, built from its module; only the tests use it. Without what a node has no use for it takes one or
 # two minutes on two cores, once.
 NEWER = build/containerd2/containerd
@@ -53,7 +57,7 @@ demo: setup build images ## build, start a cluster on this host, and show it wor
 .PHONY: test
 test: go ## everything: real kernel, real containers, kubectl scripts (as root)
 	@setup/install tests
-	$(MAKE) build images lint
+	$(MAKE) build images operator lint
 	go test -count=1 -timeout 15m $$(go list ./... | grep -v -e '/test/demos' -e '/test/scenario' -e '/test/chaos$$')
 	$(MAKE) newer
 	go test -count=1 -timeout 20m -p 1 $(ALONE)

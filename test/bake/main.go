@@ -2,7 +2,7 @@
 // archives, one file each, from this repository and the distribution's own
 // packages: no registry, no container engine.
 //
-//	go run ./image/bake -o build/images
+//	go run ./test/bake -o build/images
 //
 // Downloaded packages stay in the -cache directory; without network it bakes
 // from there.
@@ -28,6 +28,7 @@ func main() {
 	cache := flag.String("cache", "build/packages", "directory for downloaded packages")
 	conformance := flag.Bool("conformance", false, "bake the images of the conformance suite of Gateway API instead")
 	suite := flag.Bool("suite", false, "bake images for Kubernetes' end-to-end suite instead, under the names given as arguments")
+	operator := flag.Bool("operator", false, "bake the image of the operator of the demonstrations instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -35,6 +36,8 @@ func main() {
 	switch {
 	case *conformance:
 		do = bakeConformance
+	case *operator:
+		do = bakeOperator
 	case *suite:
 		do = bakeSuite(flag.Args())
 	}

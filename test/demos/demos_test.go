@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -49,7 +50,10 @@ func start(t *testing.T) script.Lab {
 	}
 	images, err := filepath.Glob("../../build/images/*.tar")
 	if err != nil || len(images) == 0 {
-		t.Fatal("no images in build/images: run make images")
+		t.Fatal("no images in build/images: run make images operator")
+	}
+	if !slices.Contains(images, filepath.Join("../../build/images", "greeter.tar")) {
+		t.Fatal("no greeter.tar in build/images, which operator.txtar runs: run make operator")
 	}
 	lab := script.Lab{
 		Fairlead: program, Name: name, Port: port,
