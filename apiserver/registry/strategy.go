@@ -38,6 +38,7 @@ func (s strategy[T]) PrepareForCreate(ctx context.Context, obj runtime.Object) {
 }
 
 func (s strategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
+	keepTimes(ctx, obj, old)
 	if s.kind.prepareUpdate != nil {
 		s.kind.prepareUpdate(ctx, obj.(T), old.(T))
 	}
