@@ -13,7 +13,6 @@ import (
 // asleep is a plugin that is made when there is the first of the objects that it decides by. Until then a request costs it a look at
 // an empty cache, and it has no memory, no goroutine and no timer.
 type asleep struct {
-	name string
 	by   []cache.SharedIndexInformer
 	wake func() (admission.Interface, error)
 

@@ -84,7 +84,7 @@ func (p podSecurityPlugin) Validate(ctx context.Context, a admission.Attributes,
 
 // refusal is the answer's own, as far as it has one.
 func refusal(a admission.Attributes, result *metav1.Status) error {
-	err := admission.NewForbidden(a, errors.New("Not allowed by PodSecurity"))
+	err := admission.NewForbidden(a, errors.New("not allowed by PodSecurity"))
 	var status *apierrors.StatusError
 	if result == nil || !errors.As(err, &status) {
 		return err

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 Endpoints are deprecated but part of the API that clients read.
+
 package registry
 
 import (

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apiserver/pkg/util/compatibility"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
-	"k8s.io/component-base/featuregate"
 	"k8s.io/kubernetes/pkg/features"
 )
 
@@ -97,7 +96,7 @@ func TestSecretsInText(t *testing.T) {
 // TestFeatureGates: what upstream's rules ask whether it is on is as on a stock server of this release: no gate was set, and the
 // release that is emulated is the one that is linked.
 func TestFeatureGates(t *testing.T) {
-	gates := utilfeature.DefaultMutableFeatureGate.(featuregate.MutableVersionedFeatureGate)
+	gates := utilfeature.DefaultMutableFeatureGate
 	if emulated, linked := gates.EmulationVersion(), compatibility.DefaultBuildEffectiveVersion().EmulationVersion(); !emulated.EqualTo(linked) {
 		t.Errorf("emulates %s, and is %s", emulated, linked)
 	}

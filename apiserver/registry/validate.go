@@ -47,14 +47,6 @@ func requiredOneOf[T ~string](path *field.Path, value T, known ...T) field.Error
 	return oneOf(path, value, known...)
 }
 
-// optionalOneOf is oneOf for a field that may be left out.
-func optionalOneOf[T ~string](path *field.Path, value *T, known ...T) field.ErrorList {
-	if value == nil {
-		return nil
-	}
-	return oneOf(path, *value, known...)
-}
-
 func validateProtocol(path *field.Path, protocol corev1.Protocol) field.ErrorList {
 	return requiredOneOf(path, protocol, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)
 }

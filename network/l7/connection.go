@@ -184,12 +184,3 @@ func trusted(list []netip.Prefix, a netip.Addr) bool {
 	}
 	return false
 }
-
-// addrOf is an address of package net, without the mapping of IPv4 into IPv6.
-func addrOf(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		p := tcp.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	return netip.AddrPort{}
-}

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 net/http's own Transport says nothing of windows and frames, which these tests are about.
+
 package l7
 
 import (

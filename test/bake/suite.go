@@ -37,6 +37,7 @@ func bakeSuite(names []string) func(ctx context.Context, out, cache string) erro
 		var all []archive
 		for kind, spec := range map[string]image.Spec{
 			"agnhost": agnhostImage(p, agnhost), "nginx": nginx, "busybox": busyboxImage(p),
+			"pause":   {Rootfs: program("agnhost", agnhost), Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}},
 			"nonroot": {Rootfs: p.shell, Entrypoint: []string{"sh", "-c", "echo with uid $(id -u)"}, User: "1234"},
 		} {
 			if spec.Refs = named(names, kind); len(spec.Refs) > 0 {
