@@ -104,8 +104,13 @@ func (s *onDemand) Get(ctx context.Context, key string, opts storage.GetOptions,
 	return s.now().Get(ctx, key, opts, out)
 }
 
-// GetList is part of storage.Interface.
+// GetList is part of storage.Interface. What is to be found by an index, which only the cache has, is asked for again and again.
 func (s *onDemand) GetList(ctx context.Context, key string, opts storage.ListOptions, out runtime.Object) error {
+	if len(opts.Predicate.MatcherIndex(ctx)) > 0 {
+		if w, err := s.wake(); err == nil {
+			return w.GetList(ctx, key, opts, out)
+		}
+	}
 	return s.now().GetList(ctx, key, opts, out)
 }
 

@@ -104,5 +104,5 @@ func TestCheckAllIngresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("default/shop spec.ingressClassName differs: class nginx is served by k8s.io/ingress-nginx\n" + annotations +
-		"default/shop spec.tls[0] wrong: Secret default/shop has no certificate with its key: failed to find any PEM data in certificate input. Create it anew of a certificate and the key that it was made for\n")
+		"default/shop spec.tls[0] wrong: Secret default/shop has no certificate with its key (clients get the one that it had before, if it had one): failed to find any PEM data in certificate input. Create it anew of a certificate and the key that it was made for\n")
 }
