@@ -49,7 +49,7 @@ func used(t *testing.T, client kubernetes.Interface, want string) {
 			return err.Error()
 		}
 		var got []string
-		for _, name := range []corev1.ResourceName{"pods", "requests.cpu", "configmaps", "count/leases.coordination.k8s.io", "services.nodeports"} {
+		for _, name := range []corev1.ResourceName{"pods", "requests.cpu", "secrets", "count/leases.coordination.k8s.io", "services.nodeports"} {
 			value, ok := q.Status.Used[name]
 			if !ok {
 				return fmt.Sprintf("%s is not counted: %v", name, q.Status)
@@ -68,7 +68,7 @@ func TestUsage(t *testing.T) {
 	client := start(t)
 	core := client.CoreV1()
 	hard := corev1.ResourceList{}
-	for name, value := range map[corev1.ResourceName]string{"pods": "2", "requests.cpu": "1", "configmaps": "1", "count/leases.coordination.k8s.io": "1", "services.nodeports": "1"} {
+	for name, value := range map[corev1.ResourceName]string{"pods": "2", "requests.cpu": "1", "secrets": "1", "count/leases.coordination.k8s.io": "1", "services.nodeports": "1"} {
 		hard[name] = resource.MustParse(value)
 	}
 	must[*corev1.ResourceQuota](t)(core.ResourceQuotas("default").Create(t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{}))
@@ -82,7 +82,7 @@ func TestUsage(t *testing.T) {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{Containers: []corev1.Container{c}}}
 	}
 	must[*corev1.Pod](t)(core.Pods("default").Create(t.Context(), pod("a", "700m"), metav1.CreateOptions{}))
-	must[*corev1.ConfigMap](t)(core.ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, metav1.CreateOptions{}))
+	must[*corev1.Secret](t)(core.Secrets("default").Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, metav1.CreateOptions{}))
 	port := corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80}}}
 	must[*corev1.Service](t)(core.Services("default").Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: port}, metav1.CreateOptions{}))
 	used(t, client, "1 700m 1 0 1")
@@ -95,13 +95,13 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%v, want %s", err, c.want)
 		}
 	}
-	if _, err := core.ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "b"}}, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1") {
+	if _, err := core.Secrets("default").Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "b"}}, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1") {
 		t.Error(err)
 	}
 	now := int64(0)
 	for _, err := range []error{
 		core.Pods("default").Delete(t.Context(), "a", metav1.DeleteOptions{GracePeriodSeconds: &now}),
-		core.ConfigMaps("default").Delete(t.Context(), "a", metav1.DeleteOptions{}),
+		core.Secrets("default").Delete(t.Context(), "a", metav1.DeleteOptions{}),
 		core.Services("default").Delete(t.Context(), "a", metav1.DeleteOptions{}),
 	} {
 		if err != nil {

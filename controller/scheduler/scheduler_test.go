@@ -34,6 +34,10 @@ func addNode(t testing.TB, client kubernetes.Interface, name, cpu string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.Spec.Taints = nil // that it is not ready: admission sees to that, and the controller of nodes takes it away
+	if n, err = client.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	n.Status.Allocatable = corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse("8Gi"), corev1.ResourcePods: resource.MustParse("1000"),
