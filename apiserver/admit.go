@@ -25,7 +25,7 @@ func admit(cfg Config, own *self, generic *genericapiserver.Config, groups []*ge
 		Own: ownPlugins(cfg, namespaces, bound, accounts), Config: own.config, Client: own.client, Informers: own.informers, File: cfg.Admission,
 		Authorizer: generic.Authorization.Authorizer, Version: generic.EffectiveVersion, Done: generic.DrainedNotify(),
 		Namespaces: namespaces, Pods: bound.Pods, Services: webhooks, Outgoing: webhooks.Outgoing(),
-		Serves: func(r schema.GroupResource) bool { return serves(groups, r) },
+		Serves: func(r schema.GroupResource) bool { return serves(groups, r) }, Empty: own.empty, Created: own.created.each,
 	}.New()
 }
 

@@ -65,7 +65,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	if err != nil {
 		return nil, nil, fmt.Errorf("api server: kinds: %w", err)
 	}
-	own.groups = groups
+	own.groups, own.created = groups, &etcd.creations
 	core := groups[0].VersionedResourcesStorageMap["v1"]
 	if err := errors.Join(accounts.serve(core), known(bound, groups)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)

@@ -34,6 +34,7 @@ type self struct {
 	config    *rest.Config
 	informers informers.SharedInformerFactory
 	groups    []*genericapiserver.APIGroupInfo // the kinds that are built in; set when the server is assembled
+	created   *creations                       // likewise
 	api       atomic.Pointer[http.Handler]     // nil: the server is not assembled yet
 }
 

@@ -59,7 +59,8 @@ func (l lasting) Delete(ctx context.Context, key string, out runtime.Object, con
 	return l.b.answer(l.Interface.Delete(ctx, key, out, conditions, validate, cached, options))
 }
 
-// GuaranteedUpdate is part of storage.Interface. No try begins for a client that is gone.
+// GuaranteedUpdate is part of storage.Interface. No try begins for a client that is gone. It also creates: whoever applies or puts an
+// object that is not there comes this way.
 func (l lasting) GuaranteedUpdate(client context.Context, key string, out runtime.Object, ignoreNotFound bool, conditions *storage.Preconditions,
 	try storage.UpdateFunc, cached runtime.Object) error {
 	ctx, cancel, err := l.b.begin(client)
@@ -67,12 +68,18 @@ func (l lasting) GuaranteedUpdate(client context.Context, key string, out runtim
 		return err
 	}
 	defer cancel()
-	return l.b.answer(l.Interface.GuaranteedUpdate(ctx, key, out, ignoreNotFound, conditions, func(old runtime.Object, meta storage.ResponseMeta) (runtime.Object, *uint64, error) {
+	creates := false
+	err = l.b.answer(l.Interface.GuaranteedUpdate(ctx, key, out, ignoreNotFound, conditions, func(old runtime.Object, meta storage.ResponseMeta) (runtime.Object, *uint64, error) {
 		if err := client.Err(); err != nil {
 			return nil, nil, registry.NotWritten{Why: err}
 		}
+		creates = meta.ResourceVersion == 0
 		return try(old, meta)
 	}, cached))
+	if creates && (err == nil || !registry.Unwritten(err)) {
+		l.b.creations.tell(l.resource)
+	}
+	return err
 }
 
 // begin is the context of a write that begins now.

@@ -81,7 +81,6 @@ type Server struct {
 	api     http.Handler   // what answers requests; set before ready is closed
 	customs *custom.Server // likewise
 	own     *self          // likewise
-	created *creations     // likewise
 
 	acknowledged registry.Acknowledged
 	waiting      atomic.Pointer[string]
@@ -203,7 +202,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 	if err != nil {
 		return err
 	}
-	keepAlone, release, err := s.prepare(ctx, etcd, storeReady)
+	keepLock, release, err := s.prepare(ctx, etcd, storeReady)
 	if release == nil {
 		return err
 	}
@@ -227,7 +226,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return keepAlone(ctx) })
+	group.Go(func() error { return keepLock(ctx) })
 	group.Go(func() error {
 		if err := api.PrepareRun().RunWithContext(ctx); err != nil {
 			return fmt.Errorf("api server: %w", err)
@@ -238,7 +237,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 		if err := s.awaitReady(ctx, client); err != nil || ctx.Err() != nil {
 			return err
 		}
-		s.client, s.api, s.customs, s.own, s.created = client, api.Handler, customs, own, &etcd.creations
+		s.client, s.api, s.customs, s.own = client, api.Handler, customs, own
 		close(s.ready)
 		return kept.publish(ctx, s.log)
 	})
@@ -247,7 +246,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, etcd *backend
 
 // prepare waits for the store, sees to it that no other server works on it, and that what is in it can be read. It returns what
 // keeps it so, and what lets others in again; nil: nothing came of it.
-func (s *Server) prepare(ctx context.Context, etcd *backend, storeReady <-chan struct{}) (keepAlone func(context.Context) error, release func(), err error) {
+func (s *Server) prepare(ctx context.Context, etcd *backend, storeReady <-chan struct{}) (keepLock func(context.Context) error, release func(), err error) {
 	if storeReady != nil {
 		s.waits("the store in " + s.cfg.DataDir + " is still being opened")
 		select {
@@ -262,14 +261,14 @@ func (s *Server) prepare(ctx context.Context, etcd *backend, storeReady <-chan s
 		}
 		s.waits("no answer from etcd at " + strings.Join(s.cfg.EtcdServers, ", "))
 	}
-	if keepAlone, release, err = etcd.alone(ctx, s.cfg); err != nil {
+	if keepLock, release, err = etcd.lock(ctx, s.cfg); err != nil {
 		return nil, nil, unlessOver(ctx, fmt.Errorf("api server: %w", err))
 	}
 	if err := etcd.encrypt(ctx, s.cfg); err != nil {
 		release()
 		return nil, nil, unlessOver(ctx, err)
 	}
-	return keepAlone, release, nil
+	return keepLock, release, nil
 }
 
 // unlessOver is err; nil, when ctx has ended: whatever failed, failed because it was broken off.

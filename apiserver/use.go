@@ -28,7 +28,7 @@ func (s *Server) Unused(ctx context.Context, resource schema.GroupResource) (boo
 // OnWrite has told called after each creation of an object, and after each write of one of a custom resource. It must not block. It
 // is valid once Ready is closed.
 func (s *Server) OnWrite(told func(schema.GroupResource)) {
-	s.created.each(told)
+	s.own.created.each(told)
 	s.customs.Uses().OnWrite(func(group, resource, _ string) { told(schema.GroupResource{Group: group, Resource: resource}) })
 }
 
@@ -36,7 +36,7 @@ func (s *Server) OnWrite(told func(schema.GroupResource)) {
 func (s *Server) AwaitFirst(ctx context.Context, resource schema.GroupResource) error {
 	used := make(chan struct{})
 	first := sync.OnceFunc(func() { close(used) })
-	s.created.each(func(r schema.GroupResource) {
+	s.own.created.each(func(r schema.GroupResource) {
 		if r == resource {
 			first()
 		}

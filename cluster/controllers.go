@@ -21,7 +21,6 @@ import (
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/controller/accounts"
 	"fairlead.dev/fairlead/controller/bgp"
-	"fairlead.dev/fairlead/controller/certificates"
 	"fairlead.dev/fairlead/controller/endpoints"
 	"fairlead.dev/fairlead/controller/external"
 	"fairlead.dev/fairlead/controller/external/healthcheck"
@@ -30,7 +29,6 @@ import (
 	"fairlead.dev/fairlead/controller/ingress"
 	"fairlead.dev/fairlead/controller/loadbalancer"
 	"fairlead.dev/fairlead/controller/nodes"
-	"fairlead.dev/fairlead/controller/policies"
 	"fairlead.dev/fairlead/controller/quota"
 	"fairlead.dev/fairlead/controller/scheduler"
 	"fairlead.dev/fairlead/controller/upstream"
@@ -90,7 +88,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	classes := classesOf(s)
 	agents := peer.NewAsker(caller, ca.Pool(), healthcheck.MaxInFlight)
 	follows := ingress.Follows{Secrets: secrets.New(client, log.With("part", "ingress")), ConfigMaps: secrets.NewConfigMaps(client, log.With("part", "ingress"))}
-	adapters, err := newAdapters(ctx, client, cfg, shared, ca, customs.first, log)
+	adapters, err := newAdapters(client, cfg, shared, ca, customs.first, log)
 	if err != nil {
 		return nil, err
 	}
@@ -119,28 +117,18 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 	return client, nil
 }
 
-// newAdapters are the controllers that decide by upstream's code. What quotas limit is counted in caches of metadata that there are
-// while one names a resource.
-func newAdapters(ctx context.Context, client kubernetes.Interface, cfg *rest.Config, shared informers.SharedInformerFactory, ca *pki.Authority, first func(context.Context, schema.GroupResource) error, log *slog.Logger) (map[string]func(context.Context) error, error) {
-	signing, err := certificates.New(ctx, client, shared, ca)
-	if err != nil {
-		return nil, err
-	}
+// newAdapters are the controllers that decide by upstream's code, each from when there is something to decide. What quotas limit is
+// counted in caches of metadata that there are while one names a resource.
+func newAdapters(client kubernetes.Interface, cfg *rest.Config, shared informers.SharedInformerFactory, ca *pki.Authority, first func(context.Context, schema.GroupResource) error, log *slog.Logger) (map[string]func(context.Context) error, error) {
 	objects, err := metadata.NewForConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
 	resources := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
-	quotas, err := quota.New(client, objects, resources, shared, log.With("part", "quota"))
-	if err != nil {
-		return nil, err
-	}
-	others := upstream.New(cfg, client, shared, first, log.With("part", "upstream"))
-	checks, err := policies.New(client, resources, shared)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]func(context.Context) error{"certificates": signing.Run, "quota": quotas.Run, "policies": checks.Run, "upstream": others.Run}, nil
+	return map[string]func(context.Context) error{
+		"quota":    quota.New(client, objects, resources, shared, first, log.With("part", "quota")).Run,
+		"upstream": upstream.New(cfg, client, shared, ca, first, log.With("part", "upstream")).Run,
+	}, nil
 }
 
 // classesOf are the IngressClasses that are made and served: none, if no Ingress is.

@@ -6,32 +6,51 @@ import (
 	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
-	"k8s.io/client-go/tools/cache"
 )
 
-// asleep is a plugin that is made when there is the first of the objects that it decides by. Until then a request costs it a look at
-// an empty cache, and it has no memory, no goroutine and no timer.
+// asleep is a plugin that is made when there is the first of the objects that it decides by. Until then a request costs it a look at a
+// number, and there is no memory, no goroutine, no timer and no watch for it.
 type asleep struct {
-	by   []cache.SharedIndexInformer
-	wake func() (admission.Interface, error)
+	of    schema.GroupResource
+	empty func(context.Context, schema.GroupResource) (bool, error)
+	wake  func() (admission.Interface, error)
+	there atomic.Int32 // unknown, absent or present
 
 	mu   sync.Mutex // held while it is made
 	made atomic.Pointer[admission.Interface]
 }
+
+// Whether there is an object of the kind.
+const (
+	unknown = iota
+	absent
+	present
+)
 
 var (
 	_ admission.MutationInterface   = &asleep{}
 	_ admission.ValidationInterface = &asleep{}
 )
 
+func newAsleep(s Server, of schema.GroupResource, wake func() (admission.Interface, error)) *asleep {
+	a := &asleep{of: of, empty: s.Empty, wake: wake}
+	s.Created(func(r schema.GroupResource) {
+		if r == of {
+			a.there.Store(present)
+		}
+	})
+	return a
+}
+
 // plugin returns the plugin, or nil while there is nothing to decide by.
-func (s *asleep) plugin() (admission.Interface, error) {
+func (s *asleep) plugin(ctx context.Context) (admission.Interface, error) {
 	if made := s.made.Load(); made != nil {
 		return *made, nil
 	}
-	if !s.needed() {
-		return nil, nil
+	if needed, err := s.needed(ctx); err != nil || !needed {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,13 +65,20 @@ func (s *asleep) plugin() (admission.Interface, error) {
 	return made, nil
 }
 
-func (s *asleep) needed() bool {
-	for _, informer := range s.by {
-		if len(informer.GetStore().ListKeys()) > 0 {
-			return true
+// needed looks in the store once, and knows of what is made from then on.
+func (s *asleep) needed(ctx context.Context) (bool, error) {
+	if s.there.Load() == unknown {
+		empty, err := s.empty(ctx, s.of)
+		if err != nil {
+			return false, apierrors.NewServiceUnavailable("what admission decides by cannot be read yet, try again: " + err.Error())
 		}
+		next := int32(present)
+		if empty {
+			next = absent
+		}
+		s.there.CompareAndSwap(unknown, next) // else one has been made meanwhile
 	}
-	return false
+	return s.there.Load() == present, nil
 }
 
 // Handles is part of admission.Interface. Asleep, it would handle whatever comes.
@@ -65,7 +91,7 @@ func (s *asleep) Handles(operation admission.Operation) bool {
 
 // Admit is part of admission.MutationInterface.
 func (s *asleep) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	p, err := s.plugin()
+	p, err := s.plugin(ctx)
 	if err != nil || p == nil || !p.Handles(a.GetOperation()) {
 		return err
 	}
@@ -77,7 +103,7 @@ func (s *asleep) Admit(ctx context.Context, a admission.Attributes, o admission.
 
 // Validate is part of admission.ValidationInterface.
 func (s *asleep) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	p, err := s.plugin()
+	p, err := s.plugin(ctx)
 	if err != nil || p == nil || !p.Handles(a.GetOperation()) {
 		return err
 	}

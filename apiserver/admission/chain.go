@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,10 @@ type Server struct {
 	Namespaces rest.Getter
 	Pods       rest.Lister
 	Serves     func(schema.GroupResource) bool
+
+	// Empty says whether there is no object of a kind, and Created has a function called whenever one has been made.
+	Empty   func(context.Context, schema.GroupResource) (bool, error)
+	Created func(told func(schema.GroupResource))
 
 	// Services finds who answers for a Service, and Outgoing says how that, or a URL, is called: webhooks.
 	Services webhook.ServiceResolver
@@ -110,30 +115,32 @@ func (s Server) build(row plugin, upstream *admission.Plugins, config io.Reader,
 		if !ok {
 			return nil, errors.New("the server is to have its own and has none")
 		}
-		return own, nil
+		return row.seen(own), nil
 	}
 	row.register(upstream)
-	wake := func() (admission.Interface, error) {
-		p, err := upstream.InitPlugin(row.name, config, initialize)
-		s.Informers.Start(s.Done)
-		return p, err
+	if row.asleep.Resource != "" {
+		return row.seen(newAsleep(s, row.asleep, func() (admission.Interface, error) {
+			p, err := upstream.InitPlugin(row.name, config, initialize)
+			s.Informers.Start(s.Done)
+			return p, err
+		})), nil
 	}
-	sleeper := &asleep{wake: wake}
 	if row.by != nil {
-		sleeper.by = row.by(s.Informers)
-		gate.awaits(sleeper.by)
+		gate.awaits(row.by(s.Informers))
 	}
-	var p admission.Interface = sleeper
-	if !row.asleep {
-		var err error
-		if p, err = upstream.InitPlugin(row.name, config, initialize); err != nil {
-			return nil, err
-		}
+	p, err := upstream.InitPlugin(row.name, config, initialize)
+	if err != nil {
+		return nil, err
 	}
-	if row.internal != nil {
-		return internal{p, row.internal}, nil
+	return row.seen(p), nil
+}
+
+// seen is a plugin that sees objects as it needs them.
+func (row plugin) seen(p admission.Interface) admission.Interface {
+	if row.internal == nil {
+		return p
 	}
-	return p, nil
+	return internal{p, row.internal}
 }
 
 // configurations are the kinds of an admission configuration's file.

@@ -25,10 +25,8 @@ var (
 	_ admission.ValidationInterface = &gate{}
 )
 
-func (g *gate) awaits(informers []cache.SharedIndexInformer) {
-	for _, i := range informers {
-		g.synced = append(g.synced, i.HasSyncedChecker().Done())
-	}
+func (g *gate) awaits(informer cache.SharedIndexInformer) {
+	g.synced = append(g.synced, informer.HasSyncedChecker().Done())
 }
 
 func (g *gate) pass(ctx context.Context) error {

@@ -36,13 +36,15 @@ type plugin struct {
 	name     string
 	register func(*admission.Plugins) // upstream's; nil: this server has its own
 
-	// internal are the resources that a plugin of k8s.io/kubernetes handles, which works on internal types; nil: the plugin works on
-	// versioned objects.
+	// internal are the resources that a plugin handles which works on internal types, as those of k8s.io/kubernetes do; nil: it works
+	// on versioned objects.
 	internal []schema.GroupResource
 
-	// by are the objects that the plugin decides by. With asleep it is not there until there is one of them.
-	by     func(informers.SharedInformerFactory) []cache.SharedIndexInformer
-	asleep bool
+	// by are the objects that the plugin decides by, and always needs.
+	by func(informers.SharedInformerFactory) cache.SharedIndexInformer
+
+	// asleep is the kind that the plugin decides by which is not there until there is one of it; none: it is always there.
+	asleep schema.GroupResource
 
 	// needs is a kind that the plugin is about, without which it is left out; none: it is always there.
 	needs schema.GroupResource
@@ -58,8 +60,8 @@ func table() []plugin {
 func ofKinds() []plugin {
 	return []plugin{
 		{name: NamespaceLifecycle},
-		{name: limitranger.PluginName, register: limitranger.Register, internal: resources(pods, claims), by: limitRanges, asleep: true},
-		{name: ServiceAccount},
+		{name: limitranger.PluginName, register: limitranger.Register, internal: resources(pods, claims), asleep: limitRanges},
+		{name: ServiceAccount, internal: resources(pods)},
 		{name: NodeRestriction},
 		{name: nodetaint.PluginName, register: nodetaint.Register, internal: resources(nodes)},
 		{name: podSecurity},
@@ -77,11 +79,11 @@ func ofKinds() []plugin {
 // ofRules are the plugins that users tell what they are about, last and in this order.
 func ofRules() []plugin {
 	return []plugin{
-		{name: mutating.PluginName, register: mutating.Register, by: mutatingPolicies, asleep: true},
-		{name: mutatingwebhook.PluginName, register: mutatingwebhook.Register, by: mutatingWebhooks, asleep: true},
-		{name: validating.PluginName, register: validating.Register, by: validatingPolicies, asleep: true},
-		{name: validatingwebhook.PluginName, register: validatingwebhook.Register, by: validatingWebhooks, asleep: true},
-		{name: resourcequota.PluginName, register: resourcequota.Register, by: quotas, asleep: true},
+		{name: mutating.PluginName, register: mutating.Register, asleep: mutatingPolicies},
+		{name: mutatingwebhook.PluginName, register: mutatingwebhook.Register, asleep: mutatingWebhooks},
+		{name: validating.PluginName, register: validating.Register, asleep: validatingPolicies},
+		{name: validatingwebhook.PluginName, register: validatingwebhook.Register, asleep: validatingWebhooks},
+		{name: resourcequota.PluginName, register: resourcequota.Register, asleep: quotas},
 	}
 }
 
@@ -93,40 +95,22 @@ var (
 	priorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
 	requests        = schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}
 	bundles         = schema.GroupResource{Group: "certificates.k8s.io", Resource: "clustertrustbundles"}
+	limitRanges     = schema.GroupResource{Resource: "limitranges"}
+	quotas          = schema.GroupResource{Resource: "resourcequotas"}
+
+	// Of policies the bindings are looked at: a policy without one does nothing.
+	mutatingPolicies   = schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: "mutatingadmissionpolicybindings"}
+	validatingPolicies = schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicybindings"}
+	mutatingWebhooks   = schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations"}
+	validatingWebhooks = schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations"}
 )
 
 func resources(of ...schema.GroupResource) []schema.GroupResource { return of }
 
-func limitRanges(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.Core().V1().LimitRanges().Informer()}
+func classes(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+	return f.Scheduling().V1().PriorityClasses().Informer()
 }
 
-func quotas(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.Core().V1().ResourceQuotas().Informer()}
-}
-
-func classes(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.Scheduling().V1().PriorityClasses().Informer()}
-}
-
-func runtimes(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.Node().V1().RuntimeClasses().Informer()}
-}
-
-// Of policies the bindings are looked at: a policy without one does nothing.
-
-func mutatingPolicies(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.Admissionregistration().V1().MutatingAdmissionPolicyBindings().Informer()}
-}
-
-func validatingPolicies(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.Admissionregistration().V1().ValidatingAdmissionPolicyBindings().Informer()}
-}
-
-func mutatingWebhooks(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.Admissionregistration().V1().MutatingWebhookConfigurations().Informer()}
-}
-
-func validatingWebhooks(f informers.SharedInformerFactory) []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{f.Admissionregistration().V1().ValidatingWebhookConfigurations().Informer()}
+func runtimes(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+	return f.Node().V1().RuntimeClasses().Informer()
 }

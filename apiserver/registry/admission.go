@@ -67,78 +67,60 @@ func (g mutatingGetter) GetMutatingAdmissionPolicy(ctx context.Context, name str
 
 func validatingWebhooks() *kind[*admissionv1.ValidatingWebhookConfiguration] {
 	return adopt(foreign[*admissionv1.ValidatingWebhookConfiguration, *admissionregistration.ValidatingWebhookConfiguration]{
-		strategy: validatingwebhookconfiguration.Strategy, new: func() *admissionregistration.ValidatingWebhookConfiguration {
-			return &admissionregistration.ValidatingWebhookConfiguration{}
-		},
-		in: convert.Convert_v1_ValidatingWebhookConfiguration_To_admissionregistration_ValidatingWebhookConfiguration, out: convert.Convert_admissionregistration_ValidatingWebhookConfiguration_To_v1_ValidatingWebhookConfiguration,
+		strategy: validatingwebhookconfiguration.Strategy,
+		in:       convert.Convert_v1_ValidatingWebhookConfiguration_To_admissionregistration_ValidatingWebhookConfiguration, out: convert.Convert_admissionregistration_ValidatingWebhookConfiguration_To_v1_ValidatingWebhookConfiguration,
 	}, kind[*admissionv1.ValidatingWebhookConfiguration]{
 		group: admissionv1.GroupName, plural: "validatingwebhookconfigurations", singular: "validatingwebhookconfiguration", categories: []string{"api-extensions"},
-		new: func() *admissionv1.ValidatingWebhookConfiguration {
-			return &admissionv1.ValidatingWebhookConfiguration{}
-		}, list: func() runtime.Object { return &admissionv1.ValidatingWebhookConfigurationList{} },
+		list: func() runtime.Object { return &admissionv1.ValidatingWebhookConfigurationList{} },
 	})
 }
 
 func mutatingWebhooks() *kind[*admissionv1.MutatingWebhookConfiguration] {
 	return adopt(foreign[*admissionv1.MutatingWebhookConfiguration, *admissionregistration.MutatingWebhookConfiguration]{
-		strategy: mutatingwebhookconfiguration.Strategy, new: func() *admissionregistration.MutatingWebhookConfiguration {
-			return &admissionregistration.MutatingWebhookConfiguration{}
-		},
-		in: convert.Convert_v1_MutatingWebhookConfiguration_To_admissionregistration_MutatingWebhookConfiguration, out: convert.Convert_admissionregistration_MutatingWebhookConfiguration_To_v1_MutatingWebhookConfiguration,
+		strategy: mutatingwebhookconfiguration.Strategy,
+		in:       convert.Convert_v1_MutatingWebhookConfiguration_To_admissionregistration_MutatingWebhookConfiguration, out: convert.Convert_admissionregistration_MutatingWebhookConfiguration_To_v1_MutatingWebhookConfiguration,
 	}, kind[*admissionv1.MutatingWebhookConfiguration]{
 		group: admissionv1.GroupName, plural: "mutatingwebhookconfigurations", singular: "mutatingwebhookconfiguration", categories: []string{"api-extensions"},
-		new: func() *admissionv1.MutatingWebhookConfiguration { return &admissionv1.MutatingWebhookConfiguration{} }, list: func() runtime.Object { return &admissionv1.MutatingWebhookConfigurationList{} },
+		list: func() runtime.Object { return &admissionv1.MutatingWebhookConfigurationList{} },
 	})
 }
 
 func validatingPolicies(strategy foreignStrategy, status rest.RESTUpdateStrategy) *kind[*admissionv1.ValidatingAdmissionPolicy] {
 	return adopt(foreign[*admissionv1.ValidatingAdmissionPolicy, *admissionregistration.ValidatingAdmissionPolicy]{
-		strategy: strategy, status: status, new: func() *admissionregistration.ValidatingAdmissionPolicy {
-			return &admissionregistration.ValidatingAdmissionPolicy{}
-		},
+		strategy: strategy, status: status,
 		in: convert.Convert_v1_ValidatingAdmissionPolicy_To_admissionregistration_ValidatingAdmissionPolicy, out: convert.Convert_admissionregistration_ValidatingAdmissionPolicy_To_v1_ValidatingAdmissionPolicy,
 	}, kind[*admissionv1.ValidatingAdmissionPolicy]{
 		group: admissionv1.GroupName, plural: "validatingadmissionpolicies", singular: "validatingadmissionpolicy", categories: []string{"api-extensions"},
-		new: func() *admissionv1.ValidatingAdmissionPolicy { return &admissionv1.ValidatingAdmissionPolicy{} }, list: func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyList{} },
+		list: func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyList{} },
 	})
 }
 
 func validatingBindings(strategy foreignStrategy) *kind[*admissionv1.ValidatingAdmissionPolicyBinding] {
 	return adopt(foreign[*admissionv1.ValidatingAdmissionPolicyBinding, *admissionregistration.ValidatingAdmissionPolicyBinding]{
-		strategy: strategy, new: func() *admissionregistration.ValidatingAdmissionPolicyBinding {
-			return &admissionregistration.ValidatingAdmissionPolicyBinding{}
-		},
-		in: convert.Convert_v1_ValidatingAdmissionPolicyBinding_To_admissionregistration_ValidatingAdmissionPolicyBinding, out: convert.Convert_admissionregistration_ValidatingAdmissionPolicyBinding_To_v1_ValidatingAdmissionPolicyBinding,
+		strategy: strategy,
+		in:       convert.Convert_v1_ValidatingAdmissionPolicyBinding_To_admissionregistration_ValidatingAdmissionPolicyBinding, out: convert.Convert_admissionregistration_ValidatingAdmissionPolicyBinding_To_v1_ValidatingAdmissionPolicyBinding,
 	}, kind[*admissionv1.ValidatingAdmissionPolicyBinding]{
 		group: admissionv1.GroupName, plural: "validatingadmissionpolicybindings", singular: "validatingadmissionpolicybinding", categories: []string{"api-extensions"},
-		new: func() *admissionv1.ValidatingAdmissionPolicyBinding {
-			return &admissionv1.ValidatingAdmissionPolicyBinding{}
-		}, list: func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyBindingList{} },
+		list: func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyBindingList{} },
 	})
 }
 
 func mutatingPolicies(strategy foreignStrategy) *kind[*admissionv1.MutatingAdmissionPolicy] {
 	return adopt(foreign[*admissionv1.MutatingAdmissionPolicy, *admissionregistration.MutatingAdmissionPolicy]{
-		strategy: strategy, new: func() *admissionregistration.MutatingAdmissionPolicy {
-			return &admissionregistration.MutatingAdmissionPolicy{}
-		},
-		in: convert.Convert_v1_MutatingAdmissionPolicy_To_admissionregistration_MutatingAdmissionPolicy, out: convert.Convert_admissionregistration_MutatingAdmissionPolicy_To_v1_MutatingAdmissionPolicy,
+		strategy: strategy,
+		in:       convert.Convert_v1_MutatingAdmissionPolicy_To_admissionregistration_MutatingAdmissionPolicy, out: convert.Convert_admissionregistration_MutatingAdmissionPolicy_To_v1_MutatingAdmissionPolicy,
 	}, kind[*admissionv1.MutatingAdmissionPolicy]{
 		group: admissionv1.GroupName, plural: "mutatingadmissionpolicies", singular: "mutatingadmissionpolicy", categories: []string{"api-extensions"},
-		new: func() *admissionv1.MutatingAdmissionPolicy { return &admissionv1.MutatingAdmissionPolicy{} }, list: func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyList{} },
+		list: func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyList{} },
 	})
 }
 
 func mutatingBindings(strategy foreignStrategy) *kind[*admissionv1.MutatingAdmissionPolicyBinding] {
 	return adopt(foreign[*admissionv1.MutatingAdmissionPolicyBinding, *admissionregistration.MutatingAdmissionPolicyBinding]{
-		strategy: strategy, new: func() *admissionregistration.MutatingAdmissionPolicyBinding {
-			return &admissionregistration.MutatingAdmissionPolicyBinding{}
-		},
-		in: convert.Convert_v1_MutatingAdmissionPolicyBinding_To_admissionregistration_MutatingAdmissionPolicyBinding, out: convert.Convert_admissionregistration_MutatingAdmissionPolicyBinding_To_v1_MutatingAdmissionPolicyBinding,
+		strategy: strategy,
+		in:       convert.Convert_v1_MutatingAdmissionPolicyBinding_To_admissionregistration_MutatingAdmissionPolicyBinding, out: convert.Convert_admissionregistration_MutatingAdmissionPolicyBinding_To_v1_MutatingAdmissionPolicyBinding,
 	}, kind[*admissionv1.MutatingAdmissionPolicyBinding]{
 		group: admissionv1.GroupName, plural: "mutatingadmissionpolicybindings", singular: "mutatingadmissionpolicybinding", categories: []string{"api-extensions"},
-		new: func() *admissionv1.MutatingAdmissionPolicyBinding {
-			return &admissionv1.MutatingAdmissionPolicyBinding{}
-		}, list: func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyBindingList{} },
+		list: func() runtime.Object { return &admissionv1.MutatingAdmissionPolicyBindingList{} },
 	})
 }

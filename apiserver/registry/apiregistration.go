@@ -19,12 +19,11 @@ func (b *builder) apiRegistration() map[string]rest.Storage {
 func apiServices() *kind[*apiregistrationv1.APIService] {
 	return adopt(foreign[*apiregistrationv1.APIService, *apiregistration.APIService]{
 		strategy: apiservice.NewStrategy(nil), status: apiservice.NewStatusStrategy(nil),
-		new: func() *apiregistration.APIService { return &apiregistration.APIService{} },
 		in:  apiregistrationv1.Convert_v1_APIService_To_apiregistration_APIService,
 		out: apiregistrationv1.Convert_apiregistration_APIService_To_v1_APIService,
 	}, kind[*apiregistrationv1.APIService]{
 		group: apiregistrationv1.GroupName, plural: "apiservices", singular: "apiservice",
-		new: func() *apiregistrationv1.APIService { return &apiregistrationv1.APIService{} }, list: func() runtime.Object { return &apiregistrationv1.APIServiceList{} },
+		list:    func() runtime.Object { return &apiregistrationv1.APIServiceList{} },
 		columns: []metav1.TableColumnDefinition{name(), column("Service", "string", "Who answers for the group."), column("Available", "string", "Whether they do."), age()},
 		row:     apiServiceRow,
 	})

@@ -24,11 +24,11 @@ func (b *builder) batch() map[string]rest.Storage {
 // Without a word from the client, the pods of a deleted Job stay, as they always have.
 func jobs() *kind[*batchv1.Job] {
 	return ofPods(adopt(foreign[*batchv1.Job, *batch.Job]{
-		strategy: job.Strategy, status: job.StatusStrategy, new: func() *batch.Job { return &batch.Job{} },
+		strategy: job.Strategy, status: job.StatusStrategy,
 		in: convert.Convert_v1_Job_To_batch_Job, out: convert.Convert_batch_Job_To_v1_Job,
 	}, kind[*batchv1.Job]{
 		group: batchv1.GroupName, plural: "jobs", singular: "job", categories: []string{"all"}, collect: rest.OrphanDependents,
-		new: func() *batchv1.Job { return &batchv1.Job{} }, list: func() runtime.Object { return &batchv1.JobList{} },
+		list: func() runtime.Object { return &batchv1.JobList{} },
 		selectable: func(j *batchv1.Job, set fields.Set) {
 			set["status.successful"] = strconv.Itoa(int(j.Status.Succeeded))
 		},
@@ -37,10 +37,10 @@ func jobs() *kind[*batchv1.Job] {
 
 func cronJobs() *kind[*batchv1.CronJob] {
 	return ofPods(adopt(foreign[*batchv1.CronJob, *batch.CronJob]{
-		strategy: cronjob.Strategy, status: cronjob.StatusStrategy, new: func() *batch.CronJob { return &batch.CronJob{} },
+		strategy: cronjob.Strategy, status: cronjob.StatusStrategy,
 		in: convert.Convert_v1_CronJob_To_batch_CronJob, out: convert.Convert_batch_CronJob_To_v1_CronJob,
 	}, kind[*batchv1.CronJob]{
 		group: batchv1.GroupName, plural: "cronjobs", singular: "cronjob", short: []string{"cj"}, categories: []string{"all"},
-		new: func() *batchv1.CronJob { return &batchv1.CronJob{} }, list: func() runtime.Object { return &batchv1.CronJobList{} },
+		list: func() runtime.Object { return &batchv1.CronJobList{} },
 	}), func(c *batchv1.CronJob) *corev1.PodSpec { return &c.Spec.JobTemplate.Spec.Template.Spec }, "spec", "jobTemplate", "spec", "template", "spec")
 }

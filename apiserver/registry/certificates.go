@@ -30,12 +30,11 @@ type signingRules = foreign[*certificatesv1.CertificateSigningRequest, *certific
 
 func signingRequests() (*kind[*certificatesv1.CertificateSigningRequest], signingRules) {
 	rules := signingRules{
-		strategy: signing.Strategy, status: signing.StatusStrategy, new: func() *certificates.CertificateSigningRequest { return &certificates.CertificateSigningRequest{} },
+		strategy: signing.Strategy, status: signing.StatusStrategy,
 		in: convert.Convert_v1_CertificateSigningRequest_To_certificates_CertificateSigningRequest, out: convert.Convert_certificates_CertificateSigningRequest_To_v1_CertificateSigningRequest,
 	}
 	return adopt(rules, kind[*certificatesv1.CertificateSigningRequest]{
 		group: certificatesv1.GroupName, plural: "certificatesigningrequests", singular: "certificatesigningrequest", short: []string{"csr"},
-		new:  func() *certificatesv1.CertificateSigningRequest { return &certificatesv1.CertificateSigningRequest{} },
 		list: func() runtime.Object { return &certificatesv1.CertificateSigningRequestList{} },
 		selectable: func(r *certificatesv1.CertificateSigningRequest, set fields.Set) {
 			set["spec.signerName"] = r.Spec.SignerName
@@ -45,11 +44,10 @@ func signingRequests() (*kind[*certificatesv1.CertificateSigningRequest], signin
 
 func trustBundles() *kind[*certificatesv1.ClusterTrustBundle] {
 	return adopt(foreign[*certificatesv1.ClusterTrustBundle, *certificates.ClusterTrustBundle]{
-		strategy: clustertrustbundle.Strategy, new: func() *certificates.ClusterTrustBundle { return &certificates.ClusterTrustBundle{} },
-		in: convert.Convert_v1_ClusterTrustBundle_To_certificates_ClusterTrustBundle, out: convert.Convert_certificates_ClusterTrustBundle_To_v1_ClusterTrustBundle,
+		strategy: clustertrustbundle.Strategy,
+		in:       convert.Convert_v1_ClusterTrustBundle_To_certificates_ClusterTrustBundle, out: convert.Convert_certificates_ClusterTrustBundle_To_v1_ClusterTrustBundle,
 	}, kind[*certificatesv1.ClusterTrustBundle]{
 		group: certificatesv1.GroupName, plural: "clustertrustbundles", singular: "clustertrustbundle",
-		new:        func() *certificatesv1.ClusterTrustBundle { return &certificatesv1.ClusterTrustBundle{} },
 		list:       func() runtime.Object { return &certificatesv1.ClusterTrustBundleList{} },
 		selectable: func(b *certificatesv1.ClusterTrustBundle, set fields.Set) { set["spec.signerName"] = b.Spec.SignerName },
 	})
@@ -60,11 +58,9 @@ func (b *builder) podCertificates() *kind[*certificatesv1.PodCertificateRequest]
 	strategy := podcertificaterequest.NewStrategy()
 	return adopt(foreign[*certificatesv1.PodCertificateRequest, *certificates.PodCertificateRequest]{
 		strategy: strategy, status: podcertificaterequest.NewStatusStrategy(strategy, b.config.Authorizer, clock.RealClock{}),
-		new: func() *certificates.PodCertificateRequest { return &certificates.PodCertificateRequest{} },
-		in:  convert.Convert_v1_PodCertificateRequest_To_certificates_PodCertificateRequest, out: convert.Convert_certificates_PodCertificateRequest_To_v1_PodCertificateRequest,
+		in: convert.Convert_v1_PodCertificateRequest_To_certificates_PodCertificateRequest, out: convert.Convert_certificates_PodCertificateRequest_To_v1_PodCertificateRequest,
 	}, kind[*certificatesv1.PodCertificateRequest]{
 		group: certificatesv1.GroupName, plural: "podcertificaterequests", singular: "podcertificaterequest",
-		new:  func() *certificatesv1.PodCertificateRequest { return &certificatesv1.PodCertificateRequest{} },
 		list: func() runtime.Object { return &certificatesv1.PodCertificateRequestList{} },
 		selectable: func(r *certificatesv1.PodCertificateRequest, set fields.Set) {
 			set["spec.signerName"], set["spec.podName"], set["spec.nodeName"] = r.Spec.SignerName, r.Spec.PodName, string(r.Spec.NodeName)

@@ -37,21 +37,21 @@ func (b *builder) node() map[string]rest.Storage {
 
 func priorityClasses() *kind[*schedulingv1.PriorityClass] {
 	return adopt(foreign[*schedulingv1.PriorityClass, *scheduling.PriorityClass]{
-		strategy: priorityclass.Strategy, new: func() *scheduling.PriorityClass { return &scheduling.PriorityClass{} },
-		in: convert.Convert_v1_PriorityClass_To_scheduling_PriorityClass, out: convert.Convert_scheduling_PriorityClass_To_v1_PriorityClass,
+		strategy: priorityclass.Strategy,
+		in:       convert.Convert_v1_PriorityClass_To_scheduling_PriorityClass, out: convert.Convert_scheduling_PriorityClass_To_v1_PriorityClass,
 	}, kind[*schedulingv1.PriorityClass]{
 		group: schedulingv1.GroupName, plural: "priorityclasses", singular: "priorityclass", short: []string{"pc"},
-		new: func() *schedulingv1.PriorityClass { return &schedulingv1.PriorityClass{} }, list: func() runtime.Object { return &schedulingv1.PriorityClassList{} },
+		list: func() runtime.Object { return &schedulingv1.PriorityClassList{} },
 	})
 }
 
 func runtimeClasses() *kind[*nodev1.RuntimeClass] {
 	return adopt(foreign[*nodev1.RuntimeClass, *node.RuntimeClass]{
-		strategy: runtimeclass.Strategy, new: func() *node.RuntimeClass { return &node.RuntimeClass{} },
-		in: convertnode.Convert_v1_RuntimeClass_To_node_RuntimeClass, out: convertnode.Convert_node_RuntimeClass_To_v1_RuntimeClass,
+		strategy: runtimeclass.Strategy,
+		in:       convertnode.Convert_v1_RuntimeClass_To_node_RuntimeClass, out: convertnode.Convert_node_RuntimeClass_To_v1_RuntimeClass,
 	}, kind[*nodev1.RuntimeClass]{
 		group: nodev1.GroupName, plural: "runtimeclasses", singular: "runtimeclass",
-		new: func() *nodev1.RuntimeClass { return &nodev1.RuntimeClass{} }, list: func() runtime.Object { return &nodev1.RuntimeClassList{} },
+		list: func() runtime.Object { return &nodev1.RuntimeClassList{} },
 	})
 }
 

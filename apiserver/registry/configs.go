@@ -15,11 +15,11 @@ import (
 
 func configMaps() *kind[*corev1.ConfigMap] {
 	return adopt(foreign[*corev1.ConfigMap, *core.ConfigMap]{
-		strategy: configmap.Strategy, new: func() *core.ConfigMap { return &core.ConfigMap{} },
-		in: convert.Convert_v1_ConfigMap_To_core_ConfigMap, out: convert.Convert_core_ConfigMap_To_v1_ConfigMap,
+		strategy: configmap.Strategy,
+		in:       convert.Convert_v1_ConfigMap_To_core_ConfigMap, out: convert.Convert_core_ConfigMap_To_v1_ConfigMap,
 	}, kind[*corev1.ConfigMap]{
 		plural: "configmaps", singular: "configmap", short: []string{"cm"},
-		new: func() *corev1.ConfigMap { return &corev1.ConfigMap{} }, list: func() runtime.Object { return &corev1.ConfigMapList{} },
+		list: func() runtime.Object { return &corev1.ConfigMapList{} },
 		triggers: storage.IndexerFuncs{metav1.ObjectNameField: func(obj runtime.Object) string {
 			return obj.(*corev1.ConfigMap).Name // nodes watch single ones
 		}},
@@ -28,11 +28,11 @@ func configMaps() *kind[*corev1.ConfigMap] {
 
 func secrets() *kind[*corev1.Secret] {
 	return adopt(foreign[*corev1.Secret, *core.Secret]{
-		strategy: secret.Strategy, new: func() *core.Secret { return &core.Secret{} },
-		in: convert.Convert_v1_Secret_To_core_Secret, out: convert.Convert_core_Secret_To_v1_Secret,
+		strategy: secret.Strategy,
+		in:       convert.Convert_v1_Secret_To_core_Secret, out: convert.Convert_core_Secret_To_v1_Secret,
 	}, kind[*corev1.Secret]{
 		plural: "secrets", singular: "secret",
-		new: func() *corev1.Secret { return &corev1.Secret{} }, list: func() runtime.Object { return &corev1.SecretList{} },
+		list:       func() runtime.Object { return &corev1.SecretList{} },
 		selectable: func(s *corev1.Secret, set fields.Set) { set["type"] = string(s.Type) },
 		triggers: storage.IndexerFuncs{metav1.ObjectNameField: func(obj runtime.Object) string {
 			return obj.(*corev1.Secret).Name // nodes watch single ones
@@ -42,10 +42,10 @@ func secrets() *kind[*corev1.Secret] {
 
 func serviceAccounts() *kind[*corev1.ServiceAccount] {
 	return warningToo(adopt(foreign[*corev1.ServiceAccount, *core.ServiceAccount]{
-		strategy: serviceaccount.Strategy, new: func() *core.ServiceAccount { return &core.ServiceAccount{} },
-		in: convert.Convert_v1_ServiceAccount_To_core_ServiceAccount, out: convert.Convert_core_ServiceAccount_To_v1_ServiceAccount,
+		strategy: serviceaccount.Strategy,
+		in:       convert.Convert_v1_ServiceAccount_To_core_ServiceAccount, out: convert.Convert_core_ServiceAccount_To_v1_ServiceAccount,
 	}, kind[*corev1.ServiceAccount]{
 		plural: "serviceaccounts", singular: "serviceaccount", short: []string{"sa"}, returns: true,
-		new: func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} }, list: func() runtime.Object { return &corev1.ServiceAccountList{} },
+		list: func() runtime.Object { return &corev1.ServiceAccountList{} },
 	}), accountWarnings)
 }

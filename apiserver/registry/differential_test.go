@@ -36,9 +36,9 @@ const generated = 4000
 // own rules say what upstream's say: the same defaults, the same verdict, the same words.
 func TestServicesAsUpstream(t *testing.T) {
 	upstream := adopt(foreign[*corev1.Service, *core.Service]{
-		strategy: service.Strategy, status: service.StatusStrategy, new: func() *core.Service { return &core.Service{} },
+		strategy: service.Strategy, status: service.StatusStrategy,
 		in: convertcore.Convert_v1_Service_To_core_Service, out: convertcore.Convert_core_Service_To_v1_Service,
-	}, kind[*corev1.Service]{plural: "services", new: func() *corev1.Service { return &corev1.Service{} }})
+	}, kind[*corev1.Service]{plural: "services"})
 	differ(t, services(serviceRules{allowExternalIPs: true}), upstream, convertcore.SetObjectDefaults_Service, `
 - metadata: {name: a, namespace: x, annotations: {a: b}}
   spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7], ipFamilies: [IPv4], ipFamilyPolicy: SingleStack, selector: {app: web}, ports: [{port: 80, targetPort: http}]}
@@ -64,9 +64,9 @@ func TestEndpointsAsUpstream(t *testing.T) {
 			func(obj, old runtime.Object) field.ErrorList {
 				return validationcore.ValidateEndpointsUpdate(obj.(*core.Endpoints), old.(*core.Endpoints))
 			},
-		}, new: func() *core.Endpoints { return &core.Endpoints{} },
+		},
 		in: convertcore.Convert_v1_Endpoints_To_core_Endpoints, out: convertcore.Convert_core_Endpoints_To_v1_Endpoints,
-	}, kind[*corev1.Endpoints]{plural: "endpoints", new: func() *corev1.Endpoints { return &corev1.Endpoints{} }})
+	}, kind[*corev1.Endpoints]{plural: "endpoints"})
 	differ(t, endpoints(), upstream, convertcore.SetObjectDefaults_Endpoints, `
 - metadata: {name: a, namespace: x}
   subsets: [{addresses: [{ip: 10.0.0.1, nodeName: n1, hostname: h}], notReadyAddresses: [{ip: 'fd00::1', targetRef: {kind: Pod, name: p}}], ports: [{port: 80}]}]
@@ -85,9 +85,9 @@ func TestSlicesAsUpstream(t *testing.T) {
 			func(obj, old runtime.Object) field.ErrorList {
 				return validationdiscovery.ValidateEndpointSliceUpdate(obj.(*discovery.EndpointSlice), old.(*discovery.EndpointSlice))
 			},
-		}, new: func() *discovery.EndpointSlice { return &discovery.EndpointSlice{} },
+		},
 		in: convertdiscovery.Convert_v1_EndpointSlice_To_discovery_EndpointSlice, out: convertdiscovery.Convert_discovery_EndpointSlice_To_v1_EndpointSlice,
-	}, kind[*discoveryv1.EndpointSlice]{group: discoveryv1.GroupName, plural: "endpointslices", new: func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} }})
+	}, kind[*discoveryv1.EndpointSlice]{group: discoveryv1.GroupName, plural: "endpointslices"})
 	differ(t, endpointSlices(), upstream, convertdiscovery.SetObjectDefaults_EndpointSlice, `
 - metadata: {name: a, namespace: x}
   addressType: IPv4

@@ -17,11 +17,11 @@ const eventSeconds = 60 * 60
 
 func events() *kind[*corev1.Event] {
 	return adopt(foreign[*corev1.Event, *core.Event]{
-		strategy: event.Strategy, new: func() *core.Event { return &core.Event{} },
-		in: convert.Convert_v1_Event_To_core_Event, out: convert.Convert_core_Event_To_v1_Event,
+		strategy: event.Strategy,
+		in:       convert.Convert_v1_Event_To_core_Event, out: convert.Convert_core_Event_To_v1_Event,
 	}, kind[*corev1.Event]{
 		plural: "events", singular: "event", short: []string{"ev"}, ttl: eventSeconds,
-		new: func() *corev1.Event { return &corev1.Event{} }, list: func() runtime.Object { return &corev1.EventList{} },
+		list:       func() runtime.Object { return &corev1.EventList{} },
 		selectable: eventFields,
 	})
 }

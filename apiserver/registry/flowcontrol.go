@@ -20,23 +20,21 @@ func (b *builder) flowControl() map[string]rest.Storage {
 
 func flowSchemas() *kind[*flowcontrolv1.FlowSchema] {
 	return adopt(foreign[*flowcontrolv1.FlowSchema, *flowcontrol.FlowSchema]{
-		strategy: flowschema.Strategy, status: flowschema.StatusStrategy, new: func() *flowcontrol.FlowSchema { return &flowcontrol.FlowSchema{} },
+		strategy: flowschema.Strategy, status: flowschema.StatusStrategy,
 		in: convert.Convert_v1_FlowSchema_To_flowcontrol_FlowSchema, out: convert.Convert_flowcontrol_FlowSchema_To_v1_FlowSchema,
 	}, kind[*flowcontrolv1.FlowSchema]{
 		group: flowcontrolv1.GroupName, plural: "flowschemas", singular: "flowschema",
-		new: func() *flowcontrolv1.FlowSchema { return &flowcontrolv1.FlowSchema{} }, list: func() runtime.Object { return &flowcontrolv1.FlowSchemaList{} },
+		list: func() runtime.Object { return &flowcontrolv1.FlowSchemaList{} },
 	})
 }
 
 func priorityLevels() *kind[*flowcontrolv1.PriorityLevelConfiguration] {
 	return adopt(foreign[*flowcontrolv1.PriorityLevelConfiguration, *flowcontrol.PriorityLevelConfiguration]{
 		strategy: prioritylevelconfiguration.Strategy, status: prioritylevelconfiguration.StatusStrategy,
-		new: func() *flowcontrol.PriorityLevelConfiguration { return &flowcontrol.PriorityLevelConfiguration{} },
 		in:  convert.Convert_v1_PriorityLevelConfiguration_To_flowcontrol_PriorityLevelConfiguration,
 		out: convert.Convert_flowcontrol_PriorityLevelConfiguration_To_v1_PriorityLevelConfiguration,
 	}, kind[*flowcontrolv1.PriorityLevelConfiguration]{
 		group: flowcontrolv1.GroupName, plural: "prioritylevelconfigurations", singular: "prioritylevelconfiguration",
-		new:  func() *flowcontrolv1.PriorityLevelConfiguration { return &flowcontrolv1.PriorityLevelConfiguration{} },
 		list: func() runtime.Object { return &flowcontrolv1.PriorityLevelConfigurationList{} },
 	})
 }

@@ -14,11 +14,11 @@ import (
 
 func ingresses() *kind[*networkingv1.Ingress] {
 	return adopt(foreign[*networkingv1.Ingress, *networking.Ingress]{
-		strategy: ingress.Strategy, status: ingress.StatusStrategy, new: func() *networking.Ingress { return &networking.Ingress{} },
+		strategy: ingress.Strategy, status: ingress.StatusStrategy,
 		in: convert.Convert_v1_Ingress_To_networking_Ingress, out: convert.Convert_networking_Ingress_To_v1_Ingress,
 	}, kind[*networkingv1.Ingress]{
 		group: networkingv1.GroupName, plural: "ingresses", singular: "ingress", short: []string{"ing"},
-		new: func() *networkingv1.Ingress { return &networkingv1.Ingress{} }, list: func() runtime.Object { return &networkingv1.IngressList{} },
+		list: func() runtime.Object { return &networkingv1.IngressList{} },
 		indexes: map[string]func(*networkingv1.Ingress) []string{
 			IngressSecretIndex:    namesOf(ingressrefs.Secrets),
 			IngressConfigMapIndex: namesOf(ingressrefs.ConfigMaps),
@@ -28,11 +28,11 @@ func ingresses() *kind[*networkingv1.Ingress] {
 
 func ingressClasses() *kind[*networkingv1.IngressClass] {
 	return adopt(foreign[*networkingv1.IngressClass, *networking.IngressClass]{
-		strategy: ingressclass.Strategy, new: func() *networking.IngressClass { return &networking.IngressClass{} },
-		in: convert.Convert_v1_IngressClass_To_networking_IngressClass, out: convert.Convert_networking_IngressClass_To_v1_IngressClass,
+		strategy: ingressclass.Strategy,
+		in:       convert.Convert_v1_IngressClass_To_networking_IngressClass, out: convert.Convert_networking_IngressClass_To_v1_IngressClass,
 	}, kind[*networkingv1.IngressClass]{
 		group: networkingv1.GroupName, plural: "ingressclasses", singular: "ingressclass",
-		new: func() *networkingv1.IngressClass { return &networkingv1.IngressClass{} }, list: func() runtime.Object { return &networkingv1.IngressClassList{} },
+		list: func() runtime.Object { return &networkingv1.IngressClassList{} },
 	})
 }
 

@@ -25,11 +25,11 @@ const givenByUs = "ipallocator.k8s.io"
 // make further ones, whose addresses no Service gets.
 func ipAddresses() *kind[*networkingv1.IPAddress] {
 	return adopt(foreign[*networkingv1.IPAddress, *networking.IPAddress]{
-		strategy: ipaddress.Strategy, new: func() *networking.IPAddress { return &networking.IPAddress{} },
-		in: convert.Convert_v1_IPAddress_To_networking_IPAddress, out: convert.Convert_networking_IPAddress_To_v1_IPAddress,
+		strategy: ipaddress.Strategy,
+		in:       convert.Convert_v1_IPAddress_To_networking_IPAddress, out: convert.Convert_networking_IPAddress_To_v1_IPAddress,
 	}, kind[*networkingv1.IPAddress]{
 		group: networkingv1.GroupName, plural: "ipaddresses", singular: "ipaddress", short: []string{"ip"}, unwatched: true,
-		new: func() *networkingv1.IPAddress { return &networkingv1.IPAddress{} }, list: func() runtime.Object { return &networkingv1.IPAddressList{} },
+		list: func() runtime.Object { return &networkingv1.IPAddressList{} },
 	})
 }
 

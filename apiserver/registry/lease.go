@@ -12,11 +12,11 @@ import (
 
 func leases() *kind[*coordinationv1.Lease] {
 	return refusingToo(adopt(foreign[*coordinationv1.Lease, *coordination.Lease]{
-		strategy: lease.Strategy, new: func() *coordination.Lease { return &coordination.Lease{} },
-		in: convert.Convert_v1_Lease_To_coordination_Lease, out: convert.Convert_coordination_Lease_To_v1_Lease,
+		strategy: lease.Strategy,
+		in:       convert.Convert_v1_Lease_To_coordination_Lease, out: convert.Convert_coordination_Lease_To_v1_Lease,
 	}, kind[*coordinationv1.Lease]{
 		group: coordinationv1.GroupName, plural: "leases", singular: "lease",
-		new: func() *coordinationv1.Lease { return &coordinationv1.Lease{} }, list: func() runtime.Object { return &coordinationv1.LeaseList{} },
+		list: func() runtime.Object { return &coordinationv1.LeaseList{} },
 	}), refuseElection)
 }
 

@@ -10,14 +10,14 @@ import (
 )
 
 var namespaceRules = foreign[*corev1.Namespace, *core.Namespace]{
-	strategy: namespace.Strategy, status: namespace.StatusStrategy, new: func() *core.Namespace { return &core.Namespace{} },
+	strategy: namespace.Strategy, status: namespace.StatusStrategy,
 	in: convert.Convert_v1_Namespace_To_core_Namespace, out: convert.Convert_core_Namespace_To_v1_Namespace,
 }
 
 func namespaces() *kind[*corev1.Namespace] {
 	return adopt(namespaceRules, kind[*corev1.Namespace]{
 		plural: "namespaces", singular: "namespace", short: []string{"ns"}, returns: true,
-		new: func() *corev1.Namespace { return &corev1.Namespace{} }, list: func() runtime.Object { return &corev1.NamespaceList{} },
+		list:       func() runtime.Object { return &corev1.NamespaceList{} },
 		selectable: func(ns *corev1.Namespace, set fields.Set) { set["status.phase"] = string(ns.Status.Phase) },
 		canonicalize: func(ns *corev1.Namespace) {
 			namespaceRules.change(ns, func(i *core.Namespace) { namespace.Strategy.Canonicalize(i) })

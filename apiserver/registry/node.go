@@ -15,11 +15,11 @@ import (
 
 func nodes() *kind[*corev1.Node] {
 	k := adopt(foreign[*corev1.Node, *core.Node]{
-		strategy: node.Strategy, status: node.StatusStrategy, new: func() *core.Node { return &core.Node{} },
+		strategy: node.Strategy, status: node.StatusStrategy,
 		in: convert.Convert_v1_Node_To_core_Node, out: convert.Convert_core_Node_To_v1_Node,
 	}, kind[*corev1.Node]{
 		plural: "nodes", singular: "node", short: []string{"no"},
-		new: func() *corev1.Node { return &corev1.Node{} }, list: func() runtime.Object { return &corev1.NodeList{} },
+		list:       func() runtime.Object { return &corev1.NodeList{} },
 		selectable: func(n *corev1.Node, set fields.Set) { set["spec.unschedulable"] = boolString(n.Spec.Unschedulable) },
 	})
 	k.validateUpdate = rangesMayGrow(k.validateUpdate)

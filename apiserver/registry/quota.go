@@ -11,20 +11,20 @@ import (
 
 func resourceQuotas() *kind[*corev1.ResourceQuota] {
 	return adopt(foreign[*corev1.ResourceQuota, *core.ResourceQuota]{
-		strategy: resourcequota.Strategy, status: resourcequota.StatusStrategy, new: func() *core.ResourceQuota { return &core.ResourceQuota{} },
+		strategy: resourcequota.Strategy, status: resourcequota.StatusStrategy,
 		in: convert.Convert_v1_ResourceQuota_To_core_ResourceQuota, out: convert.Convert_core_ResourceQuota_To_v1_ResourceQuota,
 	}, kind[*corev1.ResourceQuota]{
 		plural: "resourcequotas", singular: "resourcequota", short: []string{"quota"}, returns: true,
-		new: func() *corev1.ResourceQuota { return &corev1.ResourceQuota{} }, list: func() runtime.Object { return &corev1.ResourceQuotaList{} },
+		list: func() runtime.Object { return &corev1.ResourceQuotaList{} },
 	})
 }
 
 func limitRanges() *kind[*corev1.LimitRange] {
 	return adopt(foreign[*corev1.LimitRange, *core.LimitRange]{
-		plain: true, strategy: limitrange.Strategy, new: func() *core.LimitRange { return &core.LimitRange{} },
+		plain: true, strategy: limitrange.Strategy,
 		in: convert.Convert_v1_LimitRange_To_core_LimitRange, out: convert.Convert_core_LimitRange_To_v1_LimitRange,
 	}, kind[*corev1.LimitRange]{
 		plural: "limitranges", singular: "limitrange", short: []string{"limits"},
-		new: func() *corev1.LimitRange { return &corev1.LimitRange{} }, list: func() runtime.Object { return &corev1.LimitRangeList{} },
+		list: func() runtime.Object { return &corev1.LimitRangeList{} },
 	})
 }

@@ -32,40 +32,40 @@ func (b *builder) rbac() map[string]rest.Storage {
 
 func roles() *kind[*rbacv1.Role] {
 	return adopt(foreign[*rbacv1.Role, *rbac.Role]{
-		plain: true, strategy: role.Strategy, new: func() *rbac.Role { return &rbac.Role{} },
+		plain: true, strategy: role.Strategy,
 		in: convert.Convert_v1_Role_To_rbac_Role, out: convert.Convert_rbac_Role_To_v1_Role,
 	}, kind[*rbacv1.Role]{
 		group: rbacv1.GroupName, plural: "roles", singular: "role",
-		new: func() *rbacv1.Role { return &rbacv1.Role{} }, list: func() runtime.Object { return &rbacv1.RoleList{} },
+		list: func() runtime.Object { return &rbacv1.RoleList{} },
 	})
 }
 
 func roleBindings() *kind[*rbacv1.RoleBinding] {
 	return adopt(foreign[*rbacv1.RoleBinding, *rbac.RoleBinding]{
-		strategy: rolebinding.Strategy, new: func() *rbac.RoleBinding { return &rbac.RoleBinding{} },
-		in: convert.Convert_v1_RoleBinding_To_rbac_RoleBinding, out: convert.Convert_rbac_RoleBinding_To_v1_RoleBinding,
+		strategy: rolebinding.Strategy,
+		in:       convert.Convert_v1_RoleBinding_To_rbac_RoleBinding, out: convert.Convert_rbac_RoleBinding_To_v1_RoleBinding,
 	}, kind[*rbacv1.RoleBinding]{
 		group: rbacv1.GroupName, plural: "rolebindings", singular: "rolebinding",
-		new: func() *rbacv1.RoleBinding { return &rbacv1.RoleBinding{} }, list: func() runtime.Object { return &rbacv1.RoleBindingList{} },
+		list: func() runtime.Object { return &rbacv1.RoleBindingList{} },
 	})
 }
 
 func clusterRoles() *kind[*rbacv1.ClusterRole] {
 	return adopt(foreign[*rbacv1.ClusterRole, *rbac.ClusterRole]{
-		plain: true, strategy: clusterrole.Strategy, new: func() *rbac.ClusterRole { return &rbac.ClusterRole{} },
+		plain: true, strategy: clusterrole.Strategy,
 		in: convert.Convert_v1_ClusterRole_To_rbac_ClusterRole, out: convert.Convert_rbac_ClusterRole_To_v1_ClusterRole,
 	}, kind[*rbacv1.ClusterRole]{
 		group: rbacv1.GroupName, plural: "clusterroles", singular: "clusterrole",
-		new: func() *rbacv1.ClusterRole { return &rbacv1.ClusterRole{} }, list: func() runtime.Object { return &rbacv1.ClusterRoleList{} },
+		list: func() runtime.Object { return &rbacv1.ClusterRoleList{} },
 	})
 }
 
 func clusterRoleBindings() *kind[*rbacv1.ClusterRoleBinding] {
 	return adopt(foreign[*rbacv1.ClusterRoleBinding, *rbac.ClusterRoleBinding]{
-		strategy: clusterrolebinding.Strategy, new: func() *rbac.ClusterRoleBinding { return &rbac.ClusterRoleBinding{} },
-		in: convert.Convert_v1_ClusterRoleBinding_To_rbac_ClusterRoleBinding, out: convert.Convert_rbac_ClusterRoleBinding_To_v1_ClusterRoleBinding,
+		strategy: clusterrolebinding.Strategy,
+		in:       convert.Convert_v1_ClusterRoleBinding_To_rbac_ClusterRoleBinding, out: convert.Convert_rbac_ClusterRoleBinding_To_v1_ClusterRoleBinding,
 	}, kind[*rbacv1.ClusterRoleBinding]{
 		group: rbacv1.GroupName, plural: "clusterrolebindings", singular: "clusterrolebinding",
-		new: func() *rbacv1.ClusterRoleBinding { return &rbacv1.ClusterRoleBinding{} }, list: func() runtime.Object { return &rbacv1.ClusterRoleBindingList{} },
+		list: func() runtime.Object { return &rbacv1.ClusterRoleBindingList{} },
 	})
 }

@@ -24,11 +24,11 @@ const GivenRanges = "kubernetes"
 // serviceCIDRs are the ranges of Service addresses (rule S30). What the nodes of this cluster would not serve is refused.
 func serviceCIDRs(pods, services []netip.Prefix) *kind[*networkingv1.ServiceCIDR] {
 	k := adopt(foreign[*networkingv1.ServiceCIDR, *networking.ServiceCIDR]{
-		strategy: servicecidr.Strategy, status: servicecidr.StatusStrategy, new: func() *networking.ServiceCIDR { return &networking.ServiceCIDR{} },
+		strategy: servicecidr.Strategy, status: servicecidr.StatusStrategy,
 		in: convert.Convert_v1_ServiceCIDR_To_networking_ServiceCIDR, out: convert.Convert_networking_ServiceCIDR_To_v1_ServiceCIDR,
 	}, kind[*networkingv1.ServiceCIDR]{
 		group: networkingv1.GroupName, plural: "servicecidrs", singular: "servicecidr",
-		new: func() *networkingv1.ServiceCIDR { return &networkingv1.ServiceCIDR{} }, list: func() runtime.Object { return &networkingv1.ServiceCIDRList{} },
+		list: func() runtime.Object { return &networkingv1.ServiceCIDRList{} },
 	})
 	valid, validUpdate := k.validate, k.validateUpdate
 	k.validate = func(ctx context.Context, c *networkingv1.ServiceCIDR) field.ErrorList {

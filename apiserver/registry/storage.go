@@ -31,11 +31,10 @@ func (b *builder) storage() map[string]rest.Storage {
 func storageClasses() *kind[*storagev1.StorageClass] {
 	return adopt(foreign[*storagev1.StorageClass, *storage.StorageClass]{
 		strategy: storageclass.Strategy,
-		new:      func() *storage.StorageClass { return &storage.StorageClass{} },
 		in:       convert.Convert_v1_StorageClass_To_storage_StorageClass, out: convert.Convert_storage_StorageClass_To_v1_StorageClass,
 	}, kind[*storagev1.StorageClass]{
 		group: storagev1.GroupName, plural: "storageclasses", singular: "storageclass", short: []string{"sc"},
-		new: func() *storagev1.StorageClass { return &storagev1.StorageClass{} }, list: func() runtime.Object { return &storagev1.StorageClassList{} },
+		list:  func() runtime.Object { return &storagev1.StorageClassList{} },
 		print: printStorageClasses,
 	})
 }
@@ -54,54 +53,49 @@ func printStorageClasses(objs []*storagev1.StorageClass) (*metav1.Table, error) 
 func csiDrivers() *kind[*storagev1.CSIDriver] {
 	return adopt(foreign[*storagev1.CSIDriver, *storage.CSIDriver]{
 		strategy: csidriver.Strategy,
-		new:      func() *storage.CSIDriver { return &storage.CSIDriver{} },
 		in:       convert.Convert_v1_CSIDriver_To_storage_CSIDriver, out: convert.Convert_storage_CSIDriver_To_v1_CSIDriver,
 	}, kind[*storagev1.CSIDriver]{
 		group: storagev1.GroupName, plural: "csidrivers", singular: "csidriver",
-		new: func() *storagev1.CSIDriver { return &storagev1.CSIDriver{} }, list: func() runtime.Object { return &storagev1.CSIDriverList{} },
+		list: func() runtime.Object { return &storagev1.CSIDriverList{} },
 	})
 }
 
 func csiNodes() *kind[*storagev1.CSINode] {
 	return adopt(foreign[*storagev1.CSINode, *storage.CSINode]{
 		strategy: csinode.Strategy,
-		new:      func() *storage.CSINode { return &storage.CSINode{} },
 		in:       convert.Convert_v1_CSINode_To_storage_CSINode, out: convert.Convert_storage_CSINode_To_v1_CSINode,
 	}, kind[*storagev1.CSINode]{
 		group: storagev1.GroupName, plural: "csinodes", singular: "csinode",
-		new: func() *storagev1.CSINode { return &storagev1.CSINode{} }, list: func() runtime.Object { return &storagev1.CSINodeList{} },
+		list: func() runtime.Object { return &storagev1.CSINodeList{} },
 	})
 }
 
 func csiStorageCapacities() *kind[*storagev1.CSIStorageCapacity] {
 	return adopt(foreign[*storagev1.CSIStorageCapacity, *storage.CSIStorageCapacity]{
 		strategy: csistoragecapacity.Strategy,
-		new:      func() *storage.CSIStorageCapacity { return &storage.CSIStorageCapacity{} },
 		in:       convert.Convert_v1_CSIStorageCapacity_To_storage_CSIStorageCapacity, out: convert.Convert_storage_CSIStorageCapacity_To_v1_CSIStorageCapacity,
 	}, kind[*storagev1.CSIStorageCapacity]{
 		group: storagev1.GroupName, plural: "csistoragecapacities", singular: "csistoragecapacity",
-		new: func() *storagev1.CSIStorageCapacity { return &storagev1.CSIStorageCapacity{} }, list: func() runtime.Object { return &storagev1.CSIStorageCapacityList{} },
+		list: func() runtime.Object { return &storagev1.CSIStorageCapacityList{} },
 	})
 }
 
 func volumeAttachments() *kind[*storagev1.VolumeAttachment] {
 	return adopt(foreign[*storagev1.VolumeAttachment, *storage.VolumeAttachment]{
 		strategy: volumeattachment.Strategy, status: volumeattachment.StatusStrategy,
-		new: func() *storage.VolumeAttachment { return &storage.VolumeAttachment{} },
-		in:  convert.Convert_v1_VolumeAttachment_To_storage_VolumeAttachment, out: convert.Convert_storage_VolumeAttachment_To_v1_VolumeAttachment,
+		in: convert.Convert_v1_VolumeAttachment_To_storage_VolumeAttachment, out: convert.Convert_storage_VolumeAttachment_To_v1_VolumeAttachment,
 	}, kind[*storagev1.VolumeAttachment]{
 		group: storagev1.GroupName, plural: "volumeattachments", singular: "volumeattachment",
-		new: func() *storagev1.VolumeAttachment { return &storagev1.VolumeAttachment{} }, list: func() runtime.Object { return &storagev1.VolumeAttachmentList{} },
+		list: func() runtime.Object { return &storagev1.VolumeAttachmentList{} },
 	})
 }
 
 func volumeAttributesClasses() *kind[*storagev1.VolumeAttributesClass] {
 	return adopt(foreign[*storagev1.VolumeAttributesClass, *storage.VolumeAttributesClass]{
 		strategy: volumeattributesclass.Strategy,
-		new:      func() *storage.VolumeAttributesClass { return &storage.VolumeAttributesClass{} },
 		in:       convert.Convert_v1_VolumeAttributesClass_To_storage_VolumeAttributesClass, out: convert.Convert_storage_VolumeAttributesClass_To_v1_VolumeAttributesClass,
 	}, kind[*storagev1.VolumeAttributesClass]{
 		group: storagev1.GroupName, plural: "volumeattributesclasses", singular: "volumeattributesclass", short: []string{"vac"},
-		new: func() *storagev1.VolumeAttributesClass { return &storagev1.VolumeAttributesClass{} }, list: func() runtime.Object { return &storagev1.VolumeAttributesClassList{} },
+		list: func() runtime.Object { return &storagev1.VolumeAttributesClassList{} },
 	})
 }

@@ -38,7 +38,6 @@ import (
 type foreign[T object, I runtime.Object] struct {
 	strategy foreignStrategy         // of the resource
 	status   rest.RESTUpdateStrategy // of its status; nil: it has none
-	new      func() I
 	in       func(T, I, conversion.Scope) error
 	out      func(I, T, conversion.Scope) error
 
@@ -79,6 +78,7 @@ func addUpstream(s *runtime.Scheme) error {
 // adopt completes the row of a kind that is not ours with upstream's rules and columns. The row keeps its names, its field labels
 // and indexes, and whatever function it has already.
 func adopt[T object, I runtime.Object](f foreign[T, I], k kind[T]) *kind[T] {
+	k.new = blank[T]
 	k.cluster = !f.strategy.NamespaceScoped()
 	k.createOnUpdate, k.conditional = f.strategy.AllowCreateOnUpdate(context.Background()), !f.strategy.AllowUnconditionalUpdate(context.Background())
 	if k.prepare == nil {
@@ -163,9 +163,12 @@ func resetBy(s any) resetFields {
 	return nil
 }
 
+// blank is an empty object of a type that points to one.
+func blank[T any]() T { return reflect.New(reflect.TypeFor[T]().Elem()).Interface().(T) }
+
 // read is obj as upstream's type.
 func (f foreign[T, I]) read(obj T) (I, field.ErrorList) {
-	i := f.new()
+	i := blank[I]()
 	if err := f.in(obj, i, nil); err != nil {
 		return i, field.ErrorList{field.InternalError(nil, err)}
 	}
@@ -231,13 +234,13 @@ var printer = sync.OnceValue(func() *printers.HumanReadableGenerator {
 })
 
 func (f foreign[T, I]) print(objs []T) (*metav1.Table, error) {
-	table, err := printer().GenerateTable(f.new(), printers.GenerateOptions{Wide: true})
+	table, err := printer().GenerateTable(blank[I](), printers.GenerateOptions{Wide: true})
 	if err != nil {
 		return nil, err
 	}
 	table.Rows = make([]metav1.TableRow, 0, len(objs))
 	for _, obj := range objs {
-		i := f.new()
+		i := blank[I]()
 		if err := f.in(obj, i, nil); err != nil {
 			return nil, err
 		}

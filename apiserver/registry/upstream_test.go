@@ -75,8 +75,6 @@ func makeUsual(obj any) {
 		for i := range o.Secrets {
 			o.Secrets[i] = corev1.ObjectReference{Name: o.Secrets[i].Name}
 		}
-	case *corev1.Pod: // as admission leaves them
-		tolerateLostNodes(&o.Spec)
 	case *appsv1.Deployment: // of another type, what is not said becomes zero
 		o.Spec.Strategy.Type = appsv1.RollingUpdateDeploymentStrategyType
 	case *appsv1.ControllerRevision:
@@ -117,7 +115,6 @@ func TestOldObjectsStay(t *testing.T) {
 		SecurityContext: &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"NET_RAWW"}}}}}}}
 	old.Name, old.Namespace, old.ResourceVersion = "a", "default", "1"
 	Scheme.Default(old)
-	tolerateLostNodes(&old.Spec)
 	now := old.DeepCopy()
 	now.Labels = map[string]string{"a": "b"}
 	now.Spec.Containers[0].Image = "y"

@@ -27,21 +27,21 @@ import (
 
 func deployments() *kind[*appsv1.Deployment] {
 	return ofPods(adopt(foreign[*appsv1.Deployment, *apps.Deployment]{
-		strategy: deployment.Strategy, status: deployment.StatusStrategy, new: func() *apps.Deployment { return &apps.Deployment{} },
+		strategy: deployment.Strategy, status: deployment.StatusStrategy,
 		in: convert.Convert_v1_Deployment_To_apps_Deployment, out: convert.Convert_apps_Deployment_To_v1_Deployment,
 	}, kind[*appsv1.Deployment]{
 		group: appsv1.GroupName, plural: "deployments", singular: "deployment", short: []string{"deploy"}, categories: []string{"all"},
-		new: func() *appsv1.Deployment { return &appsv1.Deployment{} }, list: func() runtime.Object { return &appsv1.DeploymentList{} },
+		list: func() runtime.Object { return &appsv1.DeploymentList{} },
 	}), func(d *appsv1.Deployment) *corev1.PodSpec { return &d.Spec.Template.Spec }, "spec", "template", "spec")
 }
 
 func replicaSets() *kind[*appsv1.ReplicaSet] {
 	return ofPods(adopt(foreign[*appsv1.ReplicaSet, *apps.ReplicaSet]{
-		strategy: replicaset.Strategy, status: replicaset.StatusStrategy, new: func() *apps.ReplicaSet { return &apps.ReplicaSet{} },
+		strategy: replicaset.Strategy, status: replicaset.StatusStrategy,
 		in: convert.Convert_v1_ReplicaSet_To_apps_ReplicaSet, out: convert.Convert_apps_ReplicaSet_To_v1_ReplicaSet,
 	}, kind[*appsv1.ReplicaSet]{
 		group: appsv1.GroupName, plural: "replicasets", singular: "replicaset", short: []string{"rs"}, categories: []string{"all"},
-		new: func() *appsv1.ReplicaSet { return &appsv1.ReplicaSet{} }, list: func() runtime.Object { return &appsv1.ReplicaSetList{} },
+		list: func() runtime.Object { return &appsv1.ReplicaSetList{} },
 		selectable: func(rs *appsv1.ReplicaSet, set fields.Set) {
 			set["status.replicas"] = strconv.Itoa(int(rs.Status.Replicas))
 		},
@@ -50,33 +50,31 @@ func replicaSets() *kind[*appsv1.ReplicaSet] {
 
 func statefulSets() *kind[*appsv1.StatefulSet] {
 	return ofPods(adopt(foreign[*appsv1.StatefulSet, *apps.StatefulSet]{
-		strategy: statefulset.Strategy, status: statefulset.StatusStrategy, new: func() *apps.StatefulSet { return &apps.StatefulSet{} },
+		strategy: statefulset.Strategy, status: statefulset.StatusStrategy,
 		in: convert.Convert_v1_StatefulSet_To_apps_StatefulSet, out: convert.Convert_apps_StatefulSet_To_v1_StatefulSet,
 	}, kind[*appsv1.StatefulSet]{
 		group: appsv1.GroupName, plural: "statefulsets", singular: "statefulset", short: []string{"sts"}, categories: []string{"all"},
-		new: func() *appsv1.StatefulSet { return &appsv1.StatefulSet{} }, list: func() runtime.Object { return &appsv1.StatefulSetList{} },
+		list: func() runtime.Object { return &appsv1.StatefulSetList{} },
 	}), func(s *appsv1.StatefulSet) *corev1.PodSpec { return &s.Spec.Template.Spec }, "spec", "template", "spec")
 }
 
 func daemonSets() *kind[*appsv1.DaemonSet] {
 	return ofPods(adopt(foreign[*appsv1.DaemonSet, *apps.DaemonSet]{
-		strategy: daemonset.Strategy, status: daemonset.StatusStrategy, new: func() *apps.DaemonSet { return &apps.DaemonSet{} },
+		strategy: daemonset.Strategy, status: daemonset.StatusStrategy,
 		in: convert.Convert_v1_DaemonSet_To_apps_DaemonSet, out: convert.Convert_apps_DaemonSet_To_v1_DaemonSet,
 	}, kind[*appsv1.DaemonSet]{
 		group: appsv1.GroupName, plural: "daemonsets", singular: "daemonset", short: []string{"ds"}, categories: []string{"all"},
-		new: func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} }, list: func() runtime.Object { return &appsv1.DaemonSetList{} },
+		list: func() runtime.Object { return &appsv1.DaemonSetList{} },
 	}), func(d *appsv1.DaemonSet) *corev1.PodSpec { return &d.Spec.Template.Spec }, "spec", "template", "spec")
 }
 
 func replicationControllers() *kind[*corev1.ReplicationController] {
 	return ofPods(adopt(foreign[*corev1.ReplicationController, *core.ReplicationController]{
 		strategy: replicationcontroller.Strategy, status: replicationcontroller.StatusStrategy,
-		new: func() *core.ReplicationController { return &core.ReplicationController{} },
 		in:  convertcore.Convert_v1_ReplicationController_To_core_ReplicationController,
 		out: convertcore.Convert_core_ReplicationController_To_v1_ReplicationController,
 	}, kind[*corev1.ReplicationController]{
 		plural: "replicationcontrollers", singular: "replicationcontroller", short: []string{"rc"}, categories: []string{"all"},
-		new:  func() *corev1.ReplicationController { return &corev1.ReplicationController{} },
 		list: func() runtime.Object { return &corev1.ReplicationControllerList{} },
 		selectable: func(rc *corev1.ReplicationController, set fields.Set) {
 			set["status.replicas"] = strconv.Itoa(int(rc.Status.Replicas))
@@ -91,33 +89,32 @@ func replicationControllers() *kind[*corev1.ReplicationController] {
 
 func podTemplates() *kind[*corev1.PodTemplate] {
 	return ofPods(adopt(foreign[*corev1.PodTemplate, *core.PodTemplate]{
-		strategy: podtemplate.Strategy, new: func() *core.PodTemplate { return &core.PodTemplate{} },
-		in: convertcore.Convert_v1_PodTemplate_To_core_PodTemplate, out: convertcore.Convert_core_PodTemplate_To_v1_PodTemplate,
+		strategy: podtemplate.Strategy,
+		in:       convertcore.Convert_v1_PodTemplate_To_core_PodTemplate, out: convertcore.Convert_core_PodTemplate_To_v1_PodTemplate,
 	}, kind[*corev1.PodTemplate]{
 		plural: "podtemplates", singular: "podtemplate", returns: true,
-		new: func() *corev1.PodTemplate { return &corev1.PodTemplate{} }, list: func() runtime.Object { return &corev1.PodTemplateList{} },
+		list: func() runtime.Object { return &corev1.PodTemplateList{} },
 	}), func(t *corev1.PodTemplate) *corev1.PodSpec { return &t.Template.Spec }, "template", "spec")
 }
 
 func controllerRevisions() *kind[*appsv1.ControllerRevision] {
 	return adopt(foreign[*appsv1.ControllerRevision, *apps.ControllerRevision]{
-		strategy: controllerrevision.Strategy, new: func() *apps.ControllerRevision { return &apps.ControllerRevision{} },
-		in: convert.Convert_v1_ControllerRevision_To_apps_ControllerRevision, out: convert.Convert_apps_ControllerRevision_To_v1_ControllerRevision,
+		strategy: controllerrevision.Strategy,
+		in:       convert.Convert_v1_ControllerRevision_To_apps_ControllerRevision, out: convert.Convert_apps_ControllerRevision_To_v1_ControllerRevision,
 	}, kind[*appsv1.ControllerRevision]{
 		group: appsv1.GroupName, plural: "controllerrevisions", singular: "controllerrevision",
-		new: func() *appsv1.ControllerRevision { return &appsv1.ControllerRevision{} }, list: func() runtime.Object { return &appsv1.ControllerRevisionList{} },
+		list: func() runtime.Object { return &appsv1.ControllerRevisionList{} },
 	})
 }
 
 func podDisruptionBudgets() *kind[*policyv1.PodDisruptionBudget] {
 	return adopt(foreign[*policyv1.PodDisruptionBudget, *policy.PodDisruptionBudget]{
 		strategy: poddisruptionbudget.Strategy, status: poddisruptionbudget.StatusStrategy,
-		new: func() *policy.PodDisruptionBudget { return &policy.PodDisruptionBudget{} },
 		in:  convertpolicy.Convert_v1_PodDisruptionBudget_To_policy_PodDisruptionBudget,
 		out: convertpolicy.Convert_policy_PodDisruptionBudget_To_v1_PodDisruptionBudget,
 	}, kind[*policyv1.PodDisruptionBudget]{
 		group: policyv1.GroupName, plural: "poddisruptionbudgets", singular: "poddisruptionbudget", short: []string{"pdb"},
-		new: func() *policyv1.PodDisruptionBudget { return &policyv1.PodDisruptionBudget{} }, list: func() runtime.Object { return &policyv1.PodDisruptionBudgetList{} },
+		list: func() runtime.Object { return &policyv1.PodDisruptionBudgetList{} },
 	})
 }
 

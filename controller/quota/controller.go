@@ -34,25 +34,36 @@ const (
 // Controller counts what quotas limit. Make one with New, run it with Run.
 type Controller struct {
 	client  kubernetes.Interface
-	quotas  listers.ResourceQuotaLister
+	objects metadata.Interface
+	kinds   meta.RESTMapper
+	shared  informers.SharedInformerFactory
+	first   func(context.Context, schema.GroupResource) error
 	queue   *kube.Queue[types.NamespacedName]
+
+	quotas  listers.ResourceQuotaLister // these are there from when there is a quota
 	counted *counted
 	listed  []cache.DoneChecker
 }
 
-// New returns a Controller over the shared informers, which the caller starts. Objects that are only counted are watched with
-// objects, and kinds finds out which resources those are that quotas name.
-func New(client kubernetes.Interface, objects metadata.Interface, kinds meta.RESTMapper, shared informers.SharedInformerFactory, log *slog.Logger) (*Controller, error) {
-	c := &Controller{
-		client: client, quotas: shared.Core().V1().ResourceQuotas().Lister(),
+// New returns a Controller over the shared informers, which starts those that it needs besides when there is a quota: first waits for
+// that. Objects that are only counted are watched with objects, and kinds finds out which resources those are that quotas name.
+func New(client kubernetes.Interface, objects metadata.Interface, kinds meta.RESTMapper, shared informers.SharedInformerFactory, first func(context.Context, schema.GroupResource) error, log *slog.Logger) *Controller {
+	return &Controller{
+		client: client, objects: objects, kinds: kinds, shared: shared, first: first,
 		queue: kube.NewQueue[types.NamespacedName]("quota", lastRetry, log),
 	}
+}
+
+// begin watches the quotas, and what they are mostly about.
+func (c *Controller) begin(ctx context.Context) error {
+	core := c.shared.Core().V1()
+	c.quotas = core.ResourceQuotas().Lister()
 	var err error
-	if c.counted, err = newCounted(client, objects, kinds, shared, c.changed); err != nil {
-		return nil, err
+	if c.counted, err = newCounted(c.client, c.objects, c.kinds, c.shared, c.changed); err != nil {
+		return err
 	}
-	c.listed = append(c.listed,
-		kube.Watch(shared.Core().V1().ResourceQuotas().Informer(), func(before, after *corev1.ResourceQuota, _ bool) {
+	c.listed = []cache.DoneChecker{
+		kube.Watch(core.ResourceQuotas().Informer(), func(before, after *corev1.ResourceQuota, _ bool) {
 			switch {
 			case after == nil:
 				c.queue.Add(kube.Key(before)) // what only it named need not be watched any more
@@ -60,9 +71,11 @@ func New(client kubernetes.Interface, objects metadata.Interface, kinds meta.RES
 				c.queue.Add(kube.Key(after))
 			}
 		}),
-		kube.Watch(shared.Core().V1().Pods().Informer(), func(before, after *corev1.Pod, _ bool) { counts(c, pods, before, after) }),
-		kube.Watch(shared.Core().V1().Services().Informer(), func(before, after *corev1.Service, _ bool) { counts(c, services, before, after) }))
-	return c, nil
+		kube.Watch(core.Pods().Informer(), func(before, after *corev1.Pod, _ bool) { counts(c, pods, before, after) }),
+		kube.Watch(core.Services().Informer(), func(before, after *corev1.Service, _ bool) { counts(c, services, before, after) }),
+	}
+	c.shared.Start(ctx.Done())
+	return nil
 }
 
 // counts looks at quotas again when an object counts for less, or for something else, than before. What is new was counted by admission.
@@ -106,6 +119,12 @@ func (c *Controller) changed(resource schema.GroupResource, namespace string) {
 
 // Run counts until ctx is done.
 func (c *Controller) Run(ctx context.Context) error {
+	if err := c.first(ctx, schema.GroupResource{Resource: "resourcequotas"}); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
 	if !cache.WaitFor(ctx, "", c.listed...) {
 		return nil
 	}

@@ -32,11 +32,12 @@ func must[T any](t *testing.T) func(T, error) T {
 }
 
 func start(t *testing.T) kubernetes.Interface {
-	config := apitest.Start(t)
+	server, _ := apitest.Run(t, apitest.Config(t, t.TempDir()))
+	config := server.ClientConfig()
 	client := must[*kubernetes.Clientset](t)(kubernetes.NewForConfig(config))
 	shared := informers.NewSharedInformerFactory(client, 0)
 	kinds := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
-	c := must[*quota.Controller](t)(quota.New(client, must[metadata.Interface](t)(metadata.NewForConfig(config)), kinds, shared, slog.New(slog.DiscardHandler)))
+	c := quota.New(client, must[metadata.Interface](t)(metadata.NewForConfig(config)), kinds, shared, server.AwaitFirst, slog.New(slog.DiscardHandler))
 	apitest.Control(t, shared, c.Run)
 	return client
 }

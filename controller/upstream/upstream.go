@@ -1,44 +1,31 @@
-// Package upstream runs Kubernetes' own controllers of StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers and
-// PodDisruptionBudgets, each from when there is an object of its kind: a cluster without Jobs pays nothing for them.
+// Package upstream runs Kubernetes' own controllers: of StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers and
+// PodDisruptionBudgets, of certificates that are asked for, and of the types in admission policies; each from when there is an object
+// of its kind: a cluster without Jobs pays nothing for them.
 package upstream
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
-	"k8s.io/client-go/scale"
-	"k8s.io/client-go/util/flowcontrol"
-	"k8s.io/kubernetes/pkg/controller/cronjob"
-	"k8s.io/kubernetes/pkg/controller/daemon"
-	"k8s.io/kubernetes/pkg/controller/disruption"
-	"k8s.io/kubernetes/pkg/controller/job"
-	"k8s.io/kubernetes/pkg/controller/replication"
-	"k8s.io/kubernetes/pkg/controller/statefulset"
-	"k8s.io/kubernetes/pkg/controller/ttlafterfinished"
+
+	"fairlead.dev/fairlead/pki"
 )
 
-const (
-	// workers is how many objects of a kind are worked on at once: upstream's --concurrent-*-syncs.
-	workers = 5
-	// burst is how many pods of one object are made at once at the most.
-	burst = 500
-)
+// workers is how many objects of a kind are worked on at once: upstream's --concurrent-*-syncs.
+const workers = 5
 
 // Controllers are those of kinds that are not ours. Make them with New, run them with Run.
 type Controllers struct {
 	config *rest.Config
 	client kubernetes.Interface
 	shared informers.SharedInformerFactory
+	ca     *pki.Authority
 	log    *slog.Logger
 	first  func(context.Context, schema.GroupResource) error
 }
@@ -62,13 +49,16 @@ func table() []row {
 		{schema.GroupResource{Group: "batch", Resource: "cronjobs"}, (*Controllers).cronJobs},
 		{schema.GroupResource{Resource: "replicationcontrollers"}, (*Controllers).replicationControllers},
 		{schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, (*Controllers).budgets},
+		{schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}, (*Controllers).signing},
+		{schema.GroupResource{Group: "certificates.k8s.io", Resource: "podcertificaterequests"}, (*Controllers).podCertificates},
+		{schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies"}, (*Controllers).policies},
 	}
 }
 
-// New returns controllers that share what shared watches. Whether there is an object of a kind they learn from first, which returns
-// when there is, or when its context ends.
-func New(config *rest.Config, client kubernetes.Interface, shared informers.SharedInformerFactory, first func(context.Context, schema.GroupResource) error, log *slog.Logger) *Controllers {
-	return &Controllers{config: config, client: client, shared: shared, first: first, log: log}
+// New returns controllers that share what shared watches, and sign with ca. Whether there is an object of a kind they learn from first,
+// which returns when there is, or when its context ends.
+func New(config *rest.Config, client kubernetes.Interface, shared informers.SharedInformerFactory, ca *pki.Authority, first func(context.Context, schema.GroupResource) error, log *slog.Logger) *Controllers {
+	return &Controllers{config: config, client: client, shared: shared, ca: ca, first: first, log: log}
 }
 
 // Run works until ctx ends.
@@ -103,44 +93,4 @@ func (c *Controllers) run(ctx context.Context, r row) error {
 		})
 	}
 	return group.Wait()
-}
-
-func (c *Controllers) statefulSets(ctx context.Context) ([]runner, error) {
-	apps, core := c.shared.Apps().V1(), c.shared.Core().V1()
-	return []runner{statefulset.NewStatefulSetController(ctx, core.Pods(), apps.StatefulSets(), core.PersistentVolumeClaims(), apps.ControllerRevisions(), c.client)}, nil
-}
-
-func (c *Controllers) daemonSets(ctx context.Context) ([]runner, error) {
-	apps, core := c.shared.Apps().V1(), c.shared.Core().V1()
-	failures := flowcontrol.NewBackOff(time.Second, 15*time.Minute)
-	d, err := daemon.NewDaemonSetsController(ctx, apps.DaemonSets(), apps.ControllerRevisions(), core.Pods(), core.Nodes(), c.client, failures)
-	return []runner{d}, err
-}
-
-func (c *Controllers) jobs(ctx context.Context) ([]runner, error) {
-	batch := c.shared.Batch().V1()
-	j, err := job.NewController(ctx, c.client, c.shared.Core().V1().Pods(), batch.Jobs(), nil, nil)
-	return []runner{j, ttlafterfinished.New(ctx, batch.Jobs(), c.client)}, err
-}
-
-func (c *Controllers) cronJobs(ctx context.Context) ([]runner, error) {
-	batch := c.shared.Batch().V1()
-	j, err := cronjob.NewControllerV2(ctx, batch.Jobs(), batch.CronJobs(), c.client)
-	return []runner{j}, err
-}
-
-func (c *Controllers) replicationControllers(ctx context.Context) ([]runner, error) {
-	core := c.shared.Core().V1()
-	return []runner{replication.NewReplicationManager(ctx, core.Pods(), core.ReplicationControllers(), c.client, burst)}, nil
-}
-
-func (c *Controllers) budgets(ctx context.Context) ([]runner, error) {
-	kinds := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(c.client.Discovery()))
-	scales, err := scale.NewForConfig(c.config, kinds, dynamic.LegacyAPIPathResolverFunc, scale.NewDiscoveryScaleKindResolver(c.client.Discovery()))
-	if err != nil {
-		return nil, err
-	}
-	apps, core := c.shared.Apps().V1(), c.shared.Core().V1()
-	return []runner{disruption.NewDisruptionController(ctx, core.Pods(), c.shared.Policy().V1().PodDisruptionBudgets(), core.ReplicationControllers(),
-		apps.ReplicaSets(), apps.Deployments(), apps.StatefulSets(), c.client, kinds, scales, c.client.Discovery())}, nil
 }

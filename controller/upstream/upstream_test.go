@@ -1,7 +1,6 @@
 package upstream_test
 
 import (
-	"context"
 	"log/slog"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"fairlead.dev/fairlead/controller/upstream"
@@ -21,27 +21,21 @@ import (
 )
 
 // cluster is an API server with the controllers of this package. There is no node: the tests say what becomes of pods.
-type cluster struct{ kubernetes.Interface }
+type cluster struct {
+	kubernetes.Interface
+	config *rest.Config
+}
 
 func start(t *testing.T) cluster {
 	t.Helper()
-	server, _ := apitest.Run(t, apitest.Config(t, t.TempDir()))
+	cfg := apitest.Config(t, t.TempDir())
+	server, _ := apitest.Run(t, cfg)
 	config := server.ClientConfig()
 	client := kubernetes.NewForConfigOrDie(config)
 	shared := informers.NewSharedInformerFactory(client, 0)
-	controllers := upstream.New(config, client, shared, server.AwaitFirst, slog.New(slog.DiscardHandler))
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	shared.Start(ctx.Done())
-	go func() { ended <- controllers.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		shared.Shutdown()
-	})
-	return cluster{client}
+	controllers := upstream.New(config, client, shared, cfg.CA, server.AwaitFirst, slog.New(slog.DiscardHandler))
+	apitest.Control(t, shared, controllers.Run)
+	return cluster{client, config}
 }
 
 // create makes an object of a manifest in the namespace default.
@@ -85,15 +79,15 @@ func (c cluster) becomes(t *testing.T, pod, status string) {
 
 const ready = `{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}`
 
+// eventually waits until something is so.
 func eventually(t *testing.T, is func() bool) {
 	t.Helper()
-	for range 600 {
+	apitest.Eventually(t, func() string {
 		if is() {
-			return
+			return ""
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("it did not come to be")
+		return "it did not come to be"
+	})
 }
 
 const template = `selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}, spec: {containers: [{name: c, image: x}]}}`

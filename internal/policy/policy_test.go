@@ -77,8 +77,8 @@ var importRules = []struct {
 	testsMay bool
 	why      string
 }{
-	{"k8s.io/kubernetes", []string{"apiserver", "controller/certificates", "controller/policies", "controller/quota", "controller/upstream"}, true, "upstream's rules, admission and controllers are each behind an adapter"},
-	{"k8s.io/apiserver", []string{"apiserver", "internal/apitest", "controller/policies", "controller/quota"}, true, "one package assembles the API server; quotas are counted, and policies checked, as its admission does it"},
+	{"k8s.io/kubernetes", []string{"apiserver", "controller/quota", "controller/upstream"}, true, "upstream's rules, admission and controllers are each behind an adapter"},
+	{"k8s.io/apiserver", []string{"apiserver", "internal/apitest", "controller/quota", "controller/upstream"}, true, "one package assembles the API server; quotas are counted, and policies checked, as its admission does it"},
 	{"go.etcd.io/etcd", []string{"apiserver"}, true, "the store is the API server's"},
 	{"k8s.io/kubectl", []string{"cmd/fairlead"}, false, "kubectl is a command of the program, not a library"},
 	{"github.com/spf13/cobra", []string{"cmd/fairlead"}, false, "flags in, text out: commands are in one package"},

@@ -1,4 +1,4 @@
-package policies_test
+package upstream_test
 
 import (
 	"strings"
@@ -6,28 +6,13 @@ import (
 
 	registration "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/restmapper"
 
-	"fairlead.dev/fairlead/controller/policies"
 	"fairlead.dev/fairlead/internal/apitest"
 )
 
-// TestTypes: an expression that compares a number with a word is told of, and one that does not is not.
-func TestTypes(t *testing.T) {
-	client, err := kubernetes.NewForConfig(apitest.Start(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	shared := informers.NewSharedInformerFactory(client, 0)
-	c, err := policies.New(client, restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery())), shared)
-	if err != nil {
-		t.Fatal(err)
-	}
-	apitest.Control(t, shared, c.Run)
-	api := client.AdmissionregistrationV1().ValidatingAdmissionPolicies()
+// TestTypesInPolicies: an expression that compares a number with a word is told of, and one that does not is not.
+func TestTypesInPolicies(t *testing.T) {
+	api := start(t).AdmissionregistrationV1().ValidatingAdmissionPolicies()
 	for name, expression := range map[string]string{"wrong": "object.spec.replicas > '1'", "right": "object.spec.replicas > 1"} {
 		policy := &registration.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: registration.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &registration.MatchResources{ResourceRules: []registration.NamedRuleWithOperations{{RuleWithOperations: registration.RuleWithOperations{

@@ -1,7 +1,6 @@
-package certificates_test
+package upstream_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,48 +11,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/keyutil"
-
-	"fairlead.dev/fairlead/controller/certificates"
-	"fairlead.dev/fairlead/internal/apitest"
 )
 
-// cluster is an API server with the controllers of this package.
-type cluster struct {
-	kubernetes.Interface
-	config *rest.Config
-}
-
-func start(t *testing.T) *cluster {
-	t.Helper()
-	cfg := apitest.Config(t, t.TempDir())
-	server, _ := apitest.Run(t, cfg)
-	c := &cluster{config: server.ClientConfig()}
-	c.Interface = kubernetes.NewForConfigOrDie(c.config)
-	shared := informers.NewSharedInformerFactory(c, 0)
-	controllers, err := certificates.New(t.Context(), c, shared, cfg.CA)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	shared.Start(ctx.Done())
-	go func() { defer close(ended); _ = controllers.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended; shared.Shutdown() })
-	return c
-}
-
 // request asks for a certificate and returns the key it is for.
-func (c *cluster) request(t *testing.T, name, signer string, subject pkix.Name, usages ...certificatesv1.KeyUsage) []byte {
+func (c cluster) request(t *testing.T, name, signer string, subject pkix.Name, usages ...certificatesv1.KeyUsage) []byte {
 	t.Helper()
 	key, err := c.ask(t, name, signer, &x509.CertificateRequest{Subject: subject}, usages...)
 	if err != nil {
@@ -62,7 +31,7 @@ func (c *cluster) request(t *testing.T, name, signer string, subject pkix.Name, 
 	return key
 }
 
-func (c *cluster) ask(t *testing.T, name, signer string, by *x509.CertificateRequest, usages ...certificatesv1.KeyUsage) ([]byte, error) {
+func (c cluster) ask(t *testing.T, name, signer string, by *x509.CertificateRequest, usages ...certificatesv1.KeyUsage) ([]byte, error) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -86,7 +55,7 @@ func (c *cluster) ask(t *testing.T, name, signer string, by *x509.CertificateReq
 }
 
 // decide approves or denies a request.
-func (c *cluster) decide(t *testing.T, name string, decision certificatesv1.RequestConditionType) {
+func (c cluster) decide(t *testing.T, name string, decision certificatesv1.RequestConditionType) {
 	t.Helper()
 	requests := c.CertificatesV1().CertificateSigningRequests()
 	r, err := requests.Get(t.Context(), name, metav1.GetOptions{})
@@ -100,20 +69,17 @@ func (c *cluster) decide(t *testing.T, name string, decision certificatesv1.Requ
 }
 
 // await waits until a request is as wanted.
-func (c *cluster) await(t *testing.T, name string, is func(*certificatesv1.CertificateSigningRequest) bool) *certificatesv1.CertificateSigningRequest {
+func (c cluster) await(t *testing.T, name string, is func(*certificatesv1.CertificateSigningRequest) bool) *certificatesv1.CertificateSigningRequest {
 	t.Helper()
-	for range 600 {
-		r, err := c.CertificatesV1().CertificateSigningRequests().Get(t.Context(), name, metav1.GetOptions{})
-		if err != nil {
+	var r *certificatesv1.CertificateSigningRequest
+	eventually(t, func() bool {
+		var err error
+		if r, err = c.CertificatesV1().CertificateSigningRequests().Get(t.Context(), name, metav1.GetOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if is(r) {
-			return r
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("request %s did not become what it should be", name)
-	return nil
+		return is(r)
+	})
+	return r
 }
 
 func signed(r *certificatesv1.CertificateSigningRequest) bool { return len(r.Status.Certificate) > 0 }

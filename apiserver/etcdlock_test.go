@@ -27,7 +27,7 @@ func TestASecondServerOverAnEtcdIsRefused(t *testing.T) {
 	second.Encryption = filepath.Join(first.DataDir, "encryption.yaml")
 	_, stop = apitest.Run(t, second) // at once
 	stop()
-	if left := soleKeys(t, etcd); left != 0 {
+	if left := lockKeys(t, etcd); left != 0 {
 		t.Errorf("%d keys stay when the servers have ended", left)
 	}
 }
@@ -77,7 +77,7 @@ func TestAServerThatWasReplacedEnds(t *testing.T) {
 	}
 }
 
-func soleKeys(t *testing.T, etcd *embed.Etcd) int {
+func lockKeys(t *testing.T, etcd *embed.Etcd) int {
 	t.Helper()
 	got, err := v3client.New(etcd.Server).Get(t.Context(), "/fairlead.dev/apiserver")
 	if err != nil {
