@@ -37,6 +37,7 @@ func ownPlugins(cfg Config, namespaces rest.Getter, bound *auth.Bound, accounts 
 		admission.NodeRestriction:               auth.NewNodeRestriction(cfg.Claims(), accounts.issuer.Audiences(), bound),
 		admission.CertificateSubjectRestriction: auth.NewSigning(cfg.Claims(), bound),
 		admission.DefaultIngressClass:           newIngressGuard(bound.IngressClasses),
+		admission.PodTopologyLabels:             newTopologyLabels(bound.Nodes),
 	}
 }
 

@@ -10,16 +10,26 @@ import (
 	"k8s.io/apiserver/pkg/admission"
 )
 
-// asleep is a plugin that is made when there is the first of the objects that it decides by. Until then a request costs it a look at a
-// number, and there is no memory, no goroutine, no timer and no watch for it.
+// asleep is a plugin that is made when there is the first of the objects that it decides by, or the first request that it decides about.
+// Until then a request costs it a look at a number, or at itself, and there is no memory, no goroutine, no timer and no watch for it.
 type asleep struct {
-	of    schema.GroupResource
-	empty func(context.Context, schema.GroupResource) (bool, error)
-	wake  func() (admission.Interface, error)
-	there atomic.Int32 // unknown, absent or present
+	needed func(context.Context, admission.Attributes) (bool, error)
+	wake   func() (admission.Interface, error)
 
 	mu   sync.Mutex // held while it is made
 	made atomic.Pointer[admission.Interface]
+}
+
+var (
+	_ admission.MutationInterface   = &asleep{}
+	_ admission.ValidationInterface = &asleep{}
+)
+
+// first is the first of the objects of a kind.
+type first struct {
+	of    schema.GroupResource
+	empty func(context.Context, schema.GroupResource) (bool, error)
+	there atomic.Int32 // unknown, absent or present
 }
 
 // Whether there is an object of the kind.
@@ -29,27 +39,22 @@ const (
 	present
 )
 
-var (
-	_ admission.MutationInterface   = &asleep{}
-	_ admission.ValidationInterface = &asleep{}
-)
-
-func newAsleep(s Server, of schema.GroupResource, wake func() (admission.Interface, error)) *asleep {
-	a := &asleep{of: of, empty: s.Empty, wake: wake}
+func newFirst(s Server, of schema.GroupResource) *first {
+	f := &first{of: of, empty: s.Empty}
 	s.Created(func(r schema.GroupResource) {
 		if r == of {
-			a.there.Store(present)
+			f.there.Store(present)
 		}
 	})
-	return a
+	return f
 }
 
 // plugin returns the plugin, or nil while there is nothing to decide by.
-func (s *asleep) plugin(ctx context.Context) (admission.Interface, error) {
+func (s *asleep) plugin(ctx context.Context, a admission.Attributes) (admission.Interface, error) {
 	if made := s.made.Load(); made != nil {
 		return *made, nil
 	}
-	if needed, err := s.needed(ctx); err != nil || !needed {
+	if needed, err := s.needed(ctx, a); err != nil || !needed {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -66,7 +71,7 @@ func (s *asleep) plugin(ctx context.Context) (admission.Interface, error) {
 }
 
 // needed looks in the store once, and knows of what is made from then on.
-func (s *asleep) needed(ctx context.Context) (bool, error) {
+func (s *first) needed(ctx context.Context, _ admission.Attributes) (bool, error) {
 	if s.there.Load() == unknown {
 		empty, err := s.empty(ctx, s.of)
 		if err != nil {
@@ -91,7 +96,7 @@ func (s *asleep) Handles(operation admission.Operation) bool {
 
 // Admit is part of admission.MutationInterface.
 func (s *asleep) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	p, err := s.plugin(ctx)
+	p, err := s.plugin(ctx, a)
 	if err != nil || p == nil || !p.Handles(a.GetOperation()) {
 		return err
 	}
@@ -103,7 +108,7 @@ func (s *asleep) Admit(ctx context.Context, a admission.Attributes, o admission.
 
 // Validate is part of admission.ValidationInterface.
 func (s *asleep) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	p, err := s.plugin(ctx)
+	p, err := s.plugin(ctx, a)
 	if err != nil || p == nil || !p.Handles(a.GetOperation()) {
 		return err
 	}

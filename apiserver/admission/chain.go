@@ -118,21 +118,33 @@ func (s Server) build(row plugin, upstream *admission.Plugins, config io.Reader,
 		return row.seen(own), nil
 	}
 	row.register(upstream)
-	if row.asleep.Resource != "" {
-		return row.seen(newAsleep(s, row.asleep, func() (admission.Interface, error) {
-			p, err := upstream.InitPlugin(row.name, config, initialize)
+	build := func() (admission.Interface, error) { return upstream.InitPlugin(row.name, config, initialize) }
+	if needed := s.needed(row); needed != nil {
+		return row.seen(&asleep{needed: needed, wake: func() (admission.Interface, error) {
+			p, err := build()
 			s.Informers.Start(s.Done)
 			return p, err
-		})), nil
+		}}), nil
 	}
 	if row.by != nil {
 		gate.awaits(row.by(s.Informers))
 	}
-	p, err := upstream.InitPlugin(row.name, config, initialize)
+	p, err := build()
 	if err != nil {
 		return nil, err
 	}
 	return row.seen(p), nil
+}
+
+// needed says when the plugin of a row that is asleep has to be made; nil: it is not asleep.
+func (s Server) needed(row plugin) func(context.Context, admission.Attributes) (bool, error) {
+	switch {
+	case row.asleep.Resource != "":
+		return newFirst(s, row.asleep).needed
+	case row.when != nil:
+		return func(_ context.Context, a admission.Attributes) (bool, error) { return row.when(a), nil }
+	}
+	return nil
 }
 
 // seen is a plugin that sees objects as it needs them.

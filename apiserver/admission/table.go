@@ -12,12 +12,15 @@ import (
 	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
+	core "k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/plugin/pkg/admission/certificates/approval"
 	"k8s.io/kubernetes/plugin/pkg/admission/certificates/ctbattest"
 	"k8s.io/kubernetes/plugin/pkg/admission/certificates/signing"
 	"k8s.io/kubernetes/plugin/pkg/admission/defaulttolerationseconds"
 	"k8s.io/kubernetes/plugin/pkg/admission/limitranger"
+	"k8s.io/kubernetes/plugin/pkg/admission/nodedeclaredfeatures"
 	"k8s.io/kubernetes/plugin/pkg/admission/nodetaint"
+	"k8s.io/kubernetes/plugin/pkg/admission/podresize"
 	"k8s.io/kubernetes/plugin/pkg/admission/priority"
 	"k8s.io/kubernetes/plugin/pkg/admission/runtimeclass"
 )
@@ -29,6 +32,7 @@ const (
 	NodeRestriction               = "NodeRestriction"
 	CertificateSubjectRestriction = "CertificateSubjectRestriction"
 	DefaultIngressClass           = "DefaultIngressClass"
+	PodTopologyLabels             = "PodTopologyLabels"
 )
 
 // plugin is one row of the chain.
@@ -45,6 +49,9 @@ type plugin struct {
 
 	// asleep is the kind that the plugin decides by which is not there until there is one of it; none: it is always there.
 	asleep schema.GroupResource
+
+	// when says which requests the plugin decides about, before the first of which it is not there; nil: it is always there.
+	when func(admission.Attributes) bool
 
 	// needs is a kind that the plugin is about, without which it is left out; none: it is always there.
 	needs schema.GroupResource
@@ -73,6 +80,9 @@ func ofKinds() []plugin {
 		{name: ctbattest.PluginName, register: ctbattest.Register, internal: resources(bundles), needs: bundles},
 		{name: CertificateSubjectRestriction},
 		{name: DefaultIngressClass},
+		{name: PodTopologyLabels},
+		{name: nodedeclaredfeatures.PluginName, register: nodedeclaredfeatures.Register, internal: resources(pods), when: otherSpec},
+		{name: podresize.PluginName, register: podresize.Register, internal: resources(pods), when: otherSpec},
 	}
 }
 
@@ -106,6 +116,16 @@ var (
 )
 
 func resources(of ...schema.GroupResource) []schema.GroupResource { return of }
+
+// otherSpec says whether a request changes what a pod on a node asks for, as its generation tells.
+func otherSpec(a admission.Attributes) bool {
+	if a.GetOperation() != admission.Update || a.GetSubresource() != "" && a.GetSubresource() != "resize" {
+		return false
+	}
+	pod, ok := a.GetObject().(*core.Pod)
+	old, also := a.GetOldObject().(*core.Pod)
+	return ok && also && pod.Spec.NodeName != "" && pod.Generation != old.Generation
+}
 
 func classes(f informers.SharedInformerFactory) cache.SharedIndexInformer {
 	return f.Scheduling().V1().PriorityClasses().Informer()

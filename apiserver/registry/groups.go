@@ -28,6 +28,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/storage"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	"k8s.io/kubernetes/pkg/registry/core/pod"
 
 	"fairlead.dev/fairlead/alloc"
 	"fairlead.dev/fairlead/api/kinds"
@@ -69,6 +70,7 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		cfg.Acknowledged = &Acknowledged{}
 	}
 	b := &builder{config: cfg, numbers: numbers}
+	b.budgets = build(b, podDisruptionBudgets()) // evictions of pods ask them
 	core := b.core()
 	events := map[string]rest.Storage{"events": core["events"]}
 	groups := []*genericapiserver.APIGroupInfo{
@@ -123,6 +125,7 @@ type builder struct {
 	err     error
 
 	services *serviceStore // set by core
+	budgets  store[*policyv1.PodDisruptionBudget]
 }
 
 func build[T object](b *builder, k *kind[T]) store[T] {
@@ -167,9 +170,10 @@ func (b *builder) core() map[string]rest.Storage {
 	pods := build(b, pods())
 	put(resources, pods)
 	if b.err == nil {
-		resources["pods/binding"] = binding{pods.Store}
-		resources["pods/eviction"] = eviction{pods.Store}
-		resources["pods/ephemeralcontainers"] = pods.part(ephemeral())
+		resources["pods/binding"], resources["bindings"] = binding{pods.Store}, legacyBinding{binding{pods.Store}}
+		resources["pods/eviction"] = eviction{pods.Store, b.budgets.Store}
+		resources["pods/ephemeralcontainers"] = pods.part(podPart(pod.EphemeralContainersStrategy))
+		resources["pods/resize"] = pods.part(podPart(pod.ResizeStrategy))
 	}
 	ends := build(b, endpoints())
 	if b.err == nil {

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage"
 	core "k8s.io/kubernetes/pkg/apis/core"
 	convert "k8s.io/kubernetes/pkg/apis/core/v1"
@@ -33,11 +34,11 @@ func pods() *kind[*corev1.Pod] {
 	}), func(p *corev1.Pod) *corev1.PodSpec { return &p.Spec }, "spec")
 }
 
-// ephemeral is the row of pods for the ephemeralcontainers subresource (KEP-277), by which kubectl debug adds a container to a
-// running pod. Nothing else of the pod changes.
-func ephemeral() *kind[*corev1.Pod] {
-	k := pods()
-	return refusingToo(podRules.part(k, pod.EphemeralContainersStrategy), undone(func(p *corev1.Pod) *corev1.PodSpec { return &p.Spec }, "spec"))
+// podPart is the row of pods for a subresource of which upstream has a strategy of its own and that changes nothing else of the pod:
+// ephemeralcontainers (KEP-277), by which kubectl debug adds a container to a running pod, and resize (KEP-1287), by which what its
+// containers ask for is changed.
+func podPart(s rest.RESTUpdateStrategy) *kind[*corev1.Pod] {
+	return refusingToo(podRules.part(pods(), s), undone(func(p *corev1.Pod) *corev1.PodSpec { return &p.Spec }, "spec"))
 }
 
 // podGrace decides how long a deleted pod may take to stop (rules D5, D6). A pod no node has, or one that has ended, is

@@ -7,19 +7,19 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage"
 	storageerrors "k8s.io/apiserver/pkg/storage/errors"
 	"k8s.io/apiserver/pkg/util/dryrun"
-
-	"fairlead.dev/fairlead/api"
+	podutil "k8s.io/kubernetes/pkg/api/pod"
+	core "k8s.io/kubernetes/pkg/apis/core"
+	convert "k8s.io/kubernetes/pkg/apis/core/v1"
+	"k8s.io/kubernetes/pkg/apis/core/validation"
 )
 
 // binding is the binding subresource of pods, by which a scheduler puts a pod on a node.
@@ -50,25 +50,14 @@ func (b binding) Create(ctx context.Context, name string, obj runtime.Object, va
 			return nil, err
 		}
 	}
-	err := changePod(ctx, b.pods, name, string(bind.UID), options.DryRun, func(pod *corev1.Pod) error {
-		switch {
-		case pod.DeletionTimestamp != nil:
-			return fmt.Errorf("pod %s is being deleted, cannot be assigned to a host", pod.Name)
-		case pod.Spec.NodeName != "":
-			return fmt.Errorf("pod %s is already assigned to node %q", pod.Name, pod.Spec.NodeName)
-		case len(pod.Spec.SchedulingGates) > 0:
-			return fmt.Errorf("pod %s has non-empty .spec.schedulingGates", pod.Name)
-		}
-		pod.Spec.NodeName = bind.Target.Name
-		if len(bind.Annotations) > 0 {
-			if pod.Annotations == nil {
-				pod.Annotations = map[string]string{}
-			}
-			maps.Copy(pod.Annotations, bind.Annotations)
-		}
-		setPodCondition(pod, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue})
-		return nil
-	})
+	only := &storage.Preconditions{}
+	if bind.UID != "" {
+		only.UID = &bind.UID
+	}
+	if bind.ResourceVersion != "" {
+		only.ResourceVersion = &bind.ResourceVersion
+	}
+	err := changePod(ctx, b.pods, name, only, options.DryRun, func(pod *corev1.Pod) error { return bindTo(pod, bind) })
 	if err != nil {
 		if _, ok := err.(apierrors.APIStatus); !ok {
 			err = apierrors.NewConflict(corev1.Resource("pods/binding"), name, err)
@@ -78,96 +67,74 @@ func (b binding) Create(ctx context.Context, name string, obj runtime.Object, va
 	return &metav1.Status{Status: metav1.StatusSuccess}, nil
 }
 
-func validateBinding(b *corev1.Binding) field.ErrorList {
-	var errs field.ErrorList
-	target := field.NewPath("target")
-	if b.Target.Kind != "" && b.Target.Kind != "Node" {
-		errs = append(errs, field.NotSupported(target.Child("kind"), b.Target.Kind, []string{"Node", "<empty>"}))
+// bindTo puts a pod on the node that a binding names, with the binding's annotations and labels.
+func bindTo(pod *corev1.Pod, bind *corev1.Binding) error {
+	switch {
+	case pod.DeletionTimestamp != nil:
+		return fmt.Errorf("pod %s is being deleted, cannot be assigned to a host", pod.Name)
+	case pod.Spec.NodeName != "":
+		return fmt.Errorf("pod %s is already assigned to node %q", pod.Name, pod.Spec.NodeName)
+	case len(pod.Spec.SchedulingGates) > 0:
+		return fmt.Errorf("pod %s has non-empty .spec.schedulingGates", pod.Name)
 	}
-	if b.Target.Name == "" {
-		errs = append(errs, field.Required(target.Child("name"), ""))
-	}
-	return errs
+	pod.Spec.NodeName, pod.Status.NominatedNodeName = bind.Target.Name, ""
+	pod.Annotations, pod.Labels = merged(pod.Annotations, bind.Annotations), merged(pod.Labels, bind.Labels)
+	podutil.DropInitContainerAnnotations(pod.Annotations)
+	setPodCondition(pod, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue})
+	return nil
 }
 
-// eviction is the eviction subresource of pods, by which drain asks a pod to leave. There are no disruption budgets to
-// ask first.
-type eviction struct{ pods *genericregistry.Store }
+// merged is m with what more has.
+func merged(m, more map[string]string) map[string]string {
+	if len(more) == 0 {
+		return m
+	}
+	if m == nil {
+		return maps.Clone(more)
+	}
+	maps.Copy(m, more)
+	return m
+}
+
+func validateBinding(b *corev1.Binding) field.ErrorList {
+	i := &core.Binding{}
+	if err := convert.Convert_v1_Binding_To_core_Binding(b, i, nil); err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	return validation.ValidatePodBinding(i)
+}
+
+// legacyBinding is the resource that bindings were made by before pods had a subresource for it.
+type legacyBinding struct{ binding }
 
 var (
-	_ rest.NamedCreater             = eviction{}
-	_ rest.GroupVersionKindProvider = eviction{}
+	_ rest.Creater              = legacyBinding{}
+	_ rest.Scoper               = legacyBinding{}
+	_ rest.SingularNameProvider = legacyBinding{}
 )
 
-// GroupVersionKind is policy/v1 Eviction, by which kubectl drain finds that evictions are supported.
-func (eviction) GroupVersionKind(schema.GroupVersion) schema.GroupVersionKind {
-	return policyv1.SchemeGroupVersion.WithKind("Eviction")
-}
+// NamespaceScoped is part of rest.Scoper.
+func (legacyBinding) NamespaceScoped() bool { return true }
 
-// New returns an empty eviction.
-func (eviction) New() runtime.Object { return &policyv1.Eviction{} }
+// GetSingularName is part of rest.SingularNameProvider.
+func (legacyBinding) GetSingularName() string { return "binding" }
 
-// Destroy does nothing: the storage belongs to pods.
-func (eviction) Destroy() {}
-
-// Create deletes the pod gracefully, noting in its conditions that it was evicted.
-func (e eviction) Create(ctx context.Context, name string, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
-	evict, ok := obj.(*policyv1.Eviction)
+// Create puts the pod that the binding is named after on the node that it names.
+func (b legacyBinding) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
+	bind, ok := obj.(*corev1.Binding)
 	if !ok {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("not an Eviction object: %T", obj))
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a Binding object: %T", obj))
 	}
-	if name != evict.Name {
-		return nil, apierrors.NewBadRequest("name in URL does not match name in Eviction object")
-	}
-	if validate != nil {
-		if err := validate(ctx, evict.DeepCopy()); err != nil {
-			return nil, err
-		}
-	}
-	how := &metav1.DeleteOptions{}
-	if evict.DeleteOptions != nil {
-		how = evict.DeleteOptions.DeepCopy()
-	}
-	if len(options.DryRun) > 0 {
-		how.DryRun = options.DryRun
-	}
-	uid := ""
-	if how.Preconditions != nil && how.Preconditions.UID != nil {
-		uid = string(*how.Preconditions.UID)
-	}
-	err := changePod(ctx, e.pods, name, uid, how.DryRun, func(pod *corev1.Pod) error {
-		if api.Finished(pod) || pod.DeletionTimestamp != nil {
-			return nil
-		}
-		setPodCondition(pod, corev1.PodCondition{
-			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
-			Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting",
-		})
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if how.Preconditions != nil {
-		how.Preconditions.ResourceVersion = nil // the condition has just changed it
-	}
-	if _, _, err := e.pods.Delete(ctx, name, rest.ValidateAllObjectFunc, how); err != nil {
-		return nil, err
-	}
-	return &metav1.Status{Status: metav1.StatusSuccess}, nil
+	return b.binding.Create(ctx, bind.Name, obj, validate, options)
 }
 
-// changePod changes a stored pod past the rules for users. A uid that is not empty must be the pod's.
-func changePod(ctx context.Context, pods *genericregistry.Store, name, uid string, dry []string, change func(*corev1.Pod) error) error {
+// changePod changes a stored pod past the rules for users, if it is still as only says.
+func changePod(ctx context.Context, pods *genericregistry.Store, name string, only *storage.Preconditions, dry []string, change func(*corev1.Pod) error) error {
 	key, err := pods.KeyFunc(ctx, name)
 	if err != nil {
 		return err
 	}
-	preconditions := &storage.Preconditions{}
-	if uid != "" {
-		preconditions = storage.NewUIDPreconditions(uid)
-	}
-	err = pods.Storage.GuaranteedUpdate(ctx, key, &corev1.Pod{}, false, preconditions,
+	err = pods.Storage.GuaranteedUpdate(ctx, key, &corev1.Pod{}, false, only,
 		storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
 			pod := obj.(*corev1.Pod)
 			return pod, change(pod)

@@ -18,7 +18,6 @@ import (
 var refused = map[string]refusal{
 	"PodSpec.HostUsers":          {"user namespaces are not supported: may only be true", isFalse},
 	"PodSpec.ResourceClaims":     {"dynamic resource allocation is not supported", nil},
-	"PodSpec.Resources":          {"resources of a whole pod are not supported: give them to its containers", nil},
 	"PodSpec.HostnameOverride":   {"not supported: use hostname and subdomain", nil},
 	"PodSpec.SchedulingGroup":    {"pod groups are not supported", nil},
 	"PodSpec.EvictionResponders": {"eviction requests are not supported", nil},

@@ -330,3 +330,45 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 }
+
+// TestBinding: a binding's labels and annotations become its pod's, with the zone of its node; it may say which state of the pod it is about.
+func TestBinding(t *testing.T) {
+	s := start(t)
+	if _, err := s.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{
+		corev1.LabelTopologyZone: "z", "other": "label",
+	}}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pods := s.CoreV1().Pods("default")
+	for _, name := range []string{"a", "b"} {
+		pod := s.pod(t, name, "containers: [{name: a, image: x}]")
+		pod.Status.NominatedNodeName = "n2"
+		if _, err := pods.UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bind := &corev1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "default", ResourceVersion: "1", Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"n": "2"}},
+		Target:     corev1.ObjectReference{Kind: "Node", Name: "n1"},
+	}
+	if err := pods.Bind(t.Context(), bind, metav1.CreateOptions{}); !apierrors.IsConflict(err) {
+		t.Errorf("of another state: %v", err)
+	}
+	bind.ResourceVersion, bind.Target.Name = "", "No Name"
+	if err := pods.Bind(t.Context(), bind, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "target.name: Invalid value") {
+		t.Error(err)
+	}
+	bind.Target.Name = "n1"
+	if err := pods.Bind(t.Context(), bind, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pod, err := pods.Get(t.Context(), "a", metav1.GetOptions{})
+	if err != nil || pod.Spec.NodeName != "n1" || pod.Status.NominatedNodeName != "" || pod.Labels["l"] != "1" || pod.Annotations["n"] != "2" ||
+		pod.Labels[corev1.LabelTopologyZone] != "z" || pod.Labels["other"] != "" {
+		t.Errorf("%+v, %v", pod, err)
+	}
+	s.must(t, "{apiVersion: v1, kind: Binding, metadata: {name: b, namespace: default}, target: {kind: Node, name: n1}}", "create", "--raw", "/api/v1/namespaces/default/bindings", "-f", "-")
+	if pod, err = pods.Get(t.Context(), "b", metav1.GetOptions{}); err != nil || pod.Spec.NodeName != "n1" {
+		t.Errorf("by the resource of old: %+v, %v", pod, err)
+	}
+}

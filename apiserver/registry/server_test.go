@@ -85,3 +85,15 @@ func (s *server) refused(t *testing.T, input string, args ...string) string {
 	}
 	return stderr
 }
+
+// eventuallyRefused is kubectl that has to fail with a complaint, once what the server decides by has been read.
+func (s *server) eventuallyRefused(t *testing.T, words string, args ...string) {
+	t.Helper()
+	apitest.Eventually(t, func() string {
+		stdout, stderr, err := s.kubectl(t, "", args...)
+		if err == nil || !strings.Contains(stderr, words) {
+			return stdout + stderr + ", want " + words
+		}
+		return ""
+	})
+}

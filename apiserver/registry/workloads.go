@@ -120,6 +120,6 @@ func podDisruptionBudgets() *kind[*policyv1.PodDisruptionBudget] {
 
 func (b *builder) policy() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
-	put(resources, build(b, podDisruptionBudgets()))
+	put(resources, b.budgets)
 	return resources
 }
