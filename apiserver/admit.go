@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	k8sadmission "k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
@@ -22,7 +23,7 @@ func admit(cfg Config, own *self, generic *genericapiserver.Config, groups []*ge
 		return nil, err
 	}
 	return admission.Server{
-		Own: ownPlugins(cfg, namespaces, bound, accounts), Config: own.config, Client: own.client, Informers: own.informers, File: cfg.Admission,
+		Own: ownPlugins(cfg, namespaces, bound, accounts, generic.Authorization.Authorizer), Config: own.config, Client: own.client, Informers: own.informers, File: cfg.Admission,
 		Authorizer: generic.Authorization.Authorizer, Version: generic.EffectiveVersion, Done: generic.DrainedNotify(),
 		Namespaces: namespaces, Pods: bound.Pods, Services: webhooks, Outgoing: webhooks.Outgoing(),
 		Serves: func(r schema.GroupResource) bool { return serves(groups, r) }, Empty: own.empty, Created: own.created.each,
@@ -30,11 +31,11 @@ func admit(cfg Config, own *self, generic *genericapiserver.Config, groups []*ge
 }
 
 // ownPlugins are those that this server has in the place of upstream's.
-func ownPlugins(cfg Config, namespaces rest.Getter, bound *auth.Bound, accounts *accounts) map[string]k8sadmission.Interface {
+func ownPlugins(cfg Config, namespaces rest.Getter, bound *auth.Bound, accounts *accounts, roles authorizer.Authorizer) map[string]k8sadmission.Interface {
 	return map[string]k8sadmission.Interface{
 		admission.NamespaceLifecycle:            newNamespaceGuard(namespaces),
 		admission.ServiceAccount:                accounts.admission,
-		admission.NodeRestriction:               auth.NewNodeRestriction(cfg.Claims(), accounts.issuer.Audiences(), bound),
+		admission.NodeRestriction:               auth.NewNodeRestriction(cfg.Claims(), accounts.issuer.Audiences(), roles, bound),
 		admission.CertificateSubjectRestriction: auth.NewSigning(cfg.Claims(), bound),
 		admission.DefaultIngressClass:           newIngressGuard(bound.IngressClasses),
 		admission.PodTopologyLabels:             newTopologyLabels(bound.Nodes),

@@ -243,6 +243,7 @@ func known(bound *auth.Bound, groups []*genericapiserver.APIGroupInfo) error {
 		{"", "pods", &bound.Pods}, {"", "nodes", &bound.Nodes}, {"", "services", &bound.Services},
 		{"networking.k8s.io", "ingresses", &bound.Ingresses}, {"networking.k8s.io", "ingressclasses", &bound.IngressClasses},
 		{kinds.GroupName, "bgppeers", &bound.BGPPeers},
+		{"certificates.k8s.io", "podcertificaterequests", &bound.Requests}, {"", "serviceaccounts", &bound.Accounts},
 	} {
 		var ok bool
 		if *of.storage, ok = find(groups, of.group)[of.resource].(auth.Storage); !ok {

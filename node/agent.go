@@ -30,6 +30,7 @@ import (
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/metrics"
 	"fairlead.dev/fairlead/node/nodestatus"
+	"fairlead.dev/fairlead/node/projection"
 	"fairlead.dev/fairlead/node/server"
 	"fairlead.dev/fairlead/node/spec"
 	"fairlead.dev/fairlead/node/volume"
@@ -106,7 +107,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		searches:       searches{byAddr: map[netip.Addr]searchList{}},
 		nodeStatus:     nodestatus.New(nodestatus.Config{Name: cfg.Name, IPs: cfg.IPs, Dir: cfg.Dir, Port: cfg.Listen.Port()}, rt, client, log),
 	}
-	a.volumes = &volume.Manager{Dir: a.podsDir(), Client: client, Runtime: rt, Node: a.node, Followed: cfg.Followed}
+	a.volumes = &volume.Manager{Dir: a.podsDir(), Client: client, Runtime: rt, Node: a.node, Followed: cfg.Followed, Sources: projection.New(client, cfg.Name)}
 	return a
 }
 
@@ -141,6 +142,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	for name, part := range map[string]func(context.Context) error{
 		"server": a.serve, "status": func(ctx context.Context) error { return a.nodeStatus.Run(ctx, a.runtime, a.events) }, "runtime": a.superviseContainerd, "pods": a.watchPods, "logs": a.rotateLogs, "links": a.watchLinks,
 		"volumes": func(ctx context.Context) error { return a.volumes.Run(ctx, a.volumesChanged) },
+		"sources": func(ctx context.Context) error {
+			a.volumes.Sources.Run(ctx, a.events, a.volumesChanged)
+			return ctx.Err()
+		},
 	} {
 		g.Go(func() error {
 			err := part(ctx)

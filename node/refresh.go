@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/volume"
 )
@@ -26,12 +27,15 @@ func (w *worker) syncVolumes(ctx context.Context) time.Duration {
 	switch {
 	case w.mem.Starting || w.refresh:
 		return resyncPeriod
-	case !running || w.gone:
+	case w.gone || api.Finished(w.pod):
+		w.a.volumes.End(w.uid)
+		return resyncPeriod
+	case !running:
 		w.a.volumes.Forget(w.uid)
 		return resyncPeriod
 	}
 	w.a.volumes.Adopt(w.pod)
-	due := w.a.volumes.Due(w.uid)
+	due := w.a.volumes.Due(ctx, w.uid)
 	if left := time.Until(due); due.IsZero() {
 		return resyncPeriod
 	} else if left > 0 {

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -24,6 +25,8 @@ type Bound struct {
 	Ingresses      Storage
 	IngressClasses Storage
 	BGPPeers       Storage
+	// Requests is the storage of PodCertificateRequests, Accounts that of service accounts.
+	Requests, Accounts Storage
 }
 
 // Storage is that of a kind, to be read.
@@ -35,19 +38,33 @@ type Storage interface {
 // versions are how old an answer may be, from any to none.
 func versions() []string { return []string{"0", ""} }
 
-// pod says whether a pod is bound to a node.
-func (b *Bound) pod(ctx context.Context, namespace, name, node string) (bool, error) {
+// bound says whether a pod, or a request for a certificate of one, is bound to a node.
+func (b *Bound) bound(ctx context.Context, resource, namespace, name, node string) (bool, error) {
+	from := b.Pods
+	if resource != "pods" {
+		from = b.Requests
+	}
 	ctx = genericapirequest.WithNamespace(ctx, namespace)
 	for _, version := range versions() {
-		obj, err := b.Pods.Get(ctx, name, &metav1.GetOptions{ResourceVersion: version})
+		obj, err := from.Get(ctx, name, &metav1.GetOptions{ResourceVersion: version})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return false, err
 		}
-		if pod, ok := obj.(*corev1.Pod); ok && err == nil && pod.Spec.NodeName == node {
+		if err == nil && nodeOf(obj) == node {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+func nodeOf(obj runtime.Object) string {
+	switch of := obj.(type) {
+	case *corev1.Pod:
+		return of.Spec.NodeName
+	case *certificatesv1.PodCertificateRequest:
+		return string(of.Spec.NodeName)
+	}
+	return ""
 }
 
 // refers says whether a pod that is bound to a node refers to a Secret or ConfigMap, or runs as a service account.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/util/flowcontrol"
 
 	"fairlead.dev/fairlead/api/claim"
@@ -30,16 +31,17 @@ type NodeRestriction struct {
 	claims    claim.Cluster
 	bound     *Bound
 	audiences authenticator.Audiences // of the API server
+	roles     authorizer.Authorizer
 
 	mu   sync.Mutex // guards pace
 	pace map[string]flowcontrol.RateLimiter
 }
 
-// NewNodeRestriction returns the check for a cluster.
-func NewNodeRestriction(claims claim.Cluster, audiences authenticator.Audiences, bound *Bound) *NodeRestriction {
+// NewNodeRestriction returns the check for a cluster. Roles may allow a node to ask for tokens and certificates that no volume asks for.
+func NewNodeRestriction(claims claim.Cluster, audiences authenticator.Audiences, roles authorizer.Authorizer, bound *Bound) *NodeRestriction {
 	return &NodeRestriction{
 		Handler: admission.NewHandler(admission.Create, admission.Update, admission.Delete),
-		claims:  claims, bound: bound, audiences: audiences, pace: map[string]flowcontrol.RateLimiter{},
+		claims:  claims, bound: bound, audiences: audiences, roles: roles, pace: map[string]flowcontrol.RateLimiter{},
 	}
 }
 
@@ -66,6 +68,8 @@ func (r *NodeRestriction) Validate(ctx context.Context, a admission.Attributes, 
 		return r.node(ctx, a, name)
 	case schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}:
 		return named(a, name)
+	case schema.GroupResource{Group: certificates, Resource: "podcertificaterequests"}:
+		return r.certificate(ctx, a, name)
 	case corev1.Resource("events"), schema.GroupResource{Group: "events.k8s.io", Resource: "events"}:
 		return r.event(a, name)
 	}

@@ -91,7 +91,7 @@ func TestNodeRestriction(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			a := admission.NewAttributesRecord(tt.obj, tt.old, schema.GroupVersionKind{}, "", tt.name, tt.resource, "", tt.op, nil, false, tt.u)
-			err := NewNodeRestriction(claim.Cluster{}, nil, &Bound{}).Validate(t.Context(), a, nil)
+			err := NewNodeRestriction(claim.Cluster{}, nil, nil, &Bound{}).Validate(t.Context(), a, nil)
 			if (err == nil) != tt.want {
 				t.Errorf("error %v, want allowed=%v", err, tt.want)
 			}

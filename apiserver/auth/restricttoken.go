@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 )
 
@@ -41,14 +42,28 @@ func (r *NodeRestriction) token(ctx context.Context, a admission.Attributes, nod
 	case pod.Spec.NodeName != node:
 		return forbid(a, "node requested token bound to a pod scheduled on a different node")
 	}
-	if err := r.audience(a, request, pod); err != nil {
+	if err := r.audience(ctx, a, request, pod); err != nil {
 		return admission.NewForbidden(a, err)
 	}
 	return nil
 }
 
-// audience keeps a node to the audience of a volume of the pod. That of the API server is what a volume means that names none.
-func (r *NodeRestriction) audience(a admission.Attributes, request *authenticationv1.TokenRequest, pod *corev1.Pod) error {
+// granted says whether roles allow a node what no volume of the pod asks for: a verb of upstream's, on a resource that is named like what it
+// asks for, and on the service account.
+func (r *NodeRestriction) granted(ctx context.Context, a admission.Attributes, verb, resource, account string) (bool, error) {
+	if r.roles == nil {
+		return false, nil
+	}
+	decision, _, err := r.roles.Authorize(ctx, authorizer.AttributesRecord{
+		User: a.GetUserInfo(), Verb: verb, APIGroup: a.GetResource().Group, APIVersion: a.GetResource().Version, Resource: resource,
+		Namespace: a.GetNamespace(), Name: account, ResourceRequest: true,
+	})
+	return decision == authorizer.DecisionAllow, err
+}
+
+// audience keeps a node to the audience of a volume of the pod, or one that roles grant it. That of the API server is what a volume means
+// that names none.
+func (r *NodeRestriction) audience(ctx context.Context, a admission.Attributes, request *authenticationv1.TokenRequest, pod *corev1.Pod) error {
 	audience := ""
 	switch wanted := request.Spec.Audiences; {
 	case len(wanted) > 1:
@@ -66,6 +81,12 @@ func (r *NodeRestriction) audience(a admission.Attributes, request *authenticati
 				return nil
 			}
 		}
+	}
+	switch ok, err := r.granted(ctx, a, "request-serviceaccounts-token-audience", audience, a.GetName()); {
+	case ok:
+		return nil
+	case err != nil:
+		return fmt.Errorf("error authorizing %s to request tokens for audience %q: %w", a.GetUserInfo().GetName(), audience, err)
 	}
 	return fmt.Errorf("%s is not authorized to request tokens for audience %q", a.GetUserInfo().GetName(), audience)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -17,7 +18,8 @@ const (
 	NodeUserPrefix = "system:node:"
 	// leaseNamespace holds one Lease per node, its heartbeat.
 	leaseNamespace = "kube-node-lease"
-	podNodeField   = "spec.nodeName"
+	podNodeField   = "spec.nodeName" // of pods, and of requests for their certificates
+	certificates   = certificatesv1.GroupName
 )
 
 // rule allows verbs on resources of one API group; "*" is every one. A resource with a subresource reads
@@ -39,7 +41,7 @@ const (
 	unlimited limit = iota
 	ownName         // the object is named like the node; a create carries no name and passes here
 	ownPods         // lists and watches must select spec.nodeName=NODE
-	bound           // the pod is bound to the node
+	bound           // the pod, or what was asked for it, is bound to the node
 	referred        // a pod that is bound to the node refers to the object, and a list or watch selects only that
 	served          // what nodes serve names the object, and a list or watch selects only that: metadata.name=NAME
 )
@@ -70,6 +72,11 @@ func nodeRules() []rule {
 		{verbs: []string{"delete"}, resources: []string{"pods"}},
 		{verbs: []string{"update", "patch"}, resources: []string{"pods/status"}},
 		{verbs: []string{"create"}, resources: []string{"serviceaccounts/token"}, limit: referred},
+		{verbs: []string{"get"}, resources: []string{"serviceaccounts"}, limit: referred},
+		{verbs: read(), group: certificates, resources: []string{"clustertrustbundles"}},
+		{verbs: []string{"create"}, group: certificates, resources: []string{"podcertificaterequests"}},
+		{verbs: []string{"list", "watch"}, group: certificates, resources: []string{"podcertificaterequests"}, limit: ownPods},
+		{verbs: []string{"get"}, group: certificates, resources: []string{"podcertificaterequests"}, limit: bound},
 		{verbs: []string{"create"}, resources: []string{"nodes"}},
 		{verbs: []string{"update", "patch"}, resources: []string{"nodes", "nodes/status"}, limit: ownName},
 		{verbs: []string{"create", "update", "patch"}, resources: []string{"events"}},
@@ -124,7 +131,7 @@ func (l limit) allows(ctx context.Context, a authorizer.Attributes, node string,
 	case ownPods:
 		return selects(a, node), nil
 	case bound:
-		return known.pod(ctx, a.GetNamespace(), a.GetName(), node)
+		return known.bound(ctx, a.GetResource(), a.GetNamespace(), a.GetName(), node)
 	case referred:
 		return known.refers(ctx, node, a.GetNamespace(), a.GetResource(), a.GetName())
 	case served: // the name of a list or watch is the one it selects, as k8s.io/apiserver reads requests
@@ -133,7 +140,7 @@ func (l limit) allows(ctx context.Context, a authorizer.Attributes, node string,
 	return true, nil
 }
 
-// selects says whether a list or watch asks only for the pods of node.
+// selects says whether a list or watch asks only for what is on node.
 func selects(a authorizer.Attributes, node string) bool {
 	fields, err := a.GetFieldSelector()
 	if err != nil {

@@ -50,8 +50,8 @@ var refused = map[string]refusal{
 	"KeyToPath.User":                      {owner, nil},
 	"DownwardAPIVolumeFile.User":          {owner, nil},
 	"ServiceAccountTokenProjection.User":  {owner, nil},
-	"VolumeProjection.ClusterTrustBundle": {"trust bundles are not supported", nil},
-	"VolumeProjection.PodCertificate":     {"pod certificates are not supported", nil},
+	"ClusterTrustBundleProjection.User":   {owner, nil},
+	"PodCertificateProjection.User":       {owner, nil},
 
 	"VolumeSource.GCEPersistentDisk":     {volumeKind, nil},
 	"VolumeSource.AWSElasticBlockStore":  {volumeKind, nil},

@@ -70,9 +70,9 @@ func DownwardFiles(pod *corev1.Pod, items []corev1.DownwardAPIVolumeFile, mode *
 	return files, nil
 }
 
-// TokenFile is the file of a token, which only those read who should: where the pod has a group, that; where all of its containers run
+// PrivateFile is the file of a token or certificate, which only those read who should: where the pod has a group, that; where all of its containers run
 // as one user, that user; whoever the volume's mode allows otherwise, as upstream.
-func TokenFile(pod *corev1.Pod, path string, mode *int32) File {
+func PrivateFile(pod *corev1.Pod, path string, mode *int32) File {
 	f := File{Path: path, Mode: FileMode(mode, nil), User: onlyUser(pod)}
 	if s := pod.Spec.SecurityContext; f.User != nil || s != nil && s.FSGroup != nil {
 		f.Mode = 0o600

@@ -423,7 +423,7 @@ func TestTokensAreForTheirReaders(t *testing.T) {
 		"nobody said": {as(nil), nil, 0o644}, "one user": {as(id(7), id(7)), id(7), 0o600}, "two users": {as(id(7), id(8)), nil, 0o644},
 		"one of two said": {as(id(7), nil), nil, 0o644}, "for the pod": {general, id(7), 0o600}, "a group": {group, nil, 0o600},
 	} {
-		got := TokenFile(test.pod, "token", nil)
+		got := PrivateFile(test.pod, "token", nil)
 		if got.Mode != test.mode || (got.User == nil) != (test.user == nil) || got.User != nil && *got.User != *test.user {
 			t.Errorf("%s: %+v", what, got)
 		}

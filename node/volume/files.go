@@ -1,8 +1,10 @@
 package volume
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,33 +23,82 @@ func (mgr *Manager) volumeFiles(ctx context.Context, pod *corev1.Pod, v *corev1.
 	case v.DownwardAPI != nil:
 		return spec.DownwardFiles(pod, v.DownwardAPI.Items, v.DownwardAPI.DefaultMode, mgr.Node())
 	}
+	return mgr.projectedFiles(ctx, pod, v)
+}
+
+// projectedFiles gathers the files of all sources, though one has none, so that tokens are renewed whatever else is missing. What is
+// wrong is said before what is missing.
+func (mgr *Manager) projectedFiles(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) ([]spec.File, error) {
 	var all []spec.File
+	var wrong, missing error
 	for i := range v.Projected.Sources {
-		s := &v.Projected.Sources[i]
-		var files []spec.File
-		var err error
+		files, err := mgr.sourceFiles(ctx, pod, v, i)
+		var none *gone
 		switch {
-		case s.ConfigMap != nil:
-			files, err = mgr.configMapFiles(ctx, pod, s.ConfigMap.Name, s.ConfigMap.Items, s.ConfigMap.Optional, v.Projected.DefaultMode)
-		case s.Secret != nil:
-			files, err = mgr.secretFiles(ctx, pod, s.Secret.Name, s.Secret.Items, s.Secret.Optional, v.Projected.DefaultMode)
-		case s.DownwardAPI != nil:
-			files, err = spec.DownwardFiles(pod, s.DownwardAPI.Items, v.Projected.DefaultMode, mgr.Node())
-		case s.ServiceAccountToken != nil:
-			files = make([]spec.File, 1)
-			files[0], err = mgr.tokenFile(ctx, pod, tokenKey{v.Name, i}, s.ServiceAccountToken, v.Projected.DefaultMode)
-		default:
-			err = errors.New("this kind of projected volume source is not supported")
-		}
-		if err != nil {
-			return nil, err
+		case errors.As(err, &none):
+			missing = cmp.Or(missing, err)
+		case err != nil:
+			wrong = cmp.Or(wrong, err)
 		}
 		all = append(all, files...)
 	}
-	return all, nil
+	return all, cmp.Or(wrong, missing)
 }
 
-// gone is the error of a ConfigMap or Secret that is not there.
+func (mgr *Manager) sourceFiles(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, i int) ([]spec.File, error) {
+	s, mode := &v.Projected.Sources[i], v.Projected.DefaultMode
+	switch {
+	case s.ConfigMap != nil:
+		return mgr.configMapFiles(ctx, pod, s.ConfigMap.Name, s.ConfigMap.Items, s.ConfigMap.Optional, mode)
+	case s.Secret != nil:
+		return mgr.secretFiles(ctx, pod, s.Secret.Name, s.Secret.Items, s.Secret.Optional, mode)
+	case s.DownwardAPI != nil:
+		return spec.DownwardFiles(pod, s.DownwardAPI.Items, mode, mgr.Node())
+	case s.ServiceAccountToken != nil:
+		file, err := mgr.tokenFile(ctx, pod, tokenKey{v.Name, i}, s.ServiceAccountToken, mode)
+		return []spec.File{file}, err
+	case s.ClusterTrustBundle != nil:
+		return mgr.anchorFiles(ctx, pod, s.ClusterTrustBundle, mode)
+	case s.PodCertificate != nil:
+		return mgr.certificateFiles(ctx, pod, v.Name, i, mode)
+	}
+	return nil, errors.New("this kind of projected volume source is not supported")
+}
+
+// anchorFiles is the file of a trust bundle. One that is gone stays for a pod that runs.
+func (mgr *Manager) anchorFiles(ctx context.Context, pod *corev1.Pod, p *corev1.ClusterTrustBundleProjection, mode *int32) ([]spec.File, error) {
+	anchors, err := mgr.Sources.TrustAnchors(ctx, p)
+	if err != nil {
+		return nil, &gone{err}
+	}
+	file := spec.PrivateFile(pod, p.Path, mode)
+	file.Data = anchors
+	return []spec.File{file}, nil
+}
+
+// certificateFiles are those of a certificate. A pod that runs keeps what it has, until there is another.
+func (mgr *Manager) certificateFiles(ctx context.Context, pod *corev1.Pod, volume string, source int, mode *int32) ([]spec.File, error) {
+	key, chain, err := mgr.Sources.Certificate(ctx, pod, volume, source)
+	if err != nil {
+		return nil, &gone{err}
+	}
+	var files []spec.File
+	p := find(pod, volume).Projected.Sources[source].PodCertificate
+	for _, of := range []struct {
+		path string
+		data []byte
+	}{{p.CredentialBundlePath, slices.Concat(key, chain)}, {p.KeyPath, key}, {p.CertificateChainPath, chain}} {
+		if of.path == "" {
+			continue
+		}
+		file := spec.PrivateFile(pod, of.path, mode)
+		file.Data = of.data
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// gone is the error of what is not there, or not yet. What was made from it before stays.
 type gone struct{ error }
 
 // Unwrap is what the API said.

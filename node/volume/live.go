@@ -39,10 +39,12 @@ type ref struct {
 // live is what the files of a pod were made from.
 type live struct {
 	namespace string
+	pod       *corev1.Pod
 	ready     bool                // all volumes are set up
 	stale     bool                // something has changed since
 	used      map[ref]string      // the versions that were read; "": there was none
 	tokens    map[tokenKey]*token // by volume and place in it
+	sources   string              // the version of trust bundles and certificates that were read
 }
 
 // pods are those whose volumes are kept as they should be.
@@ -58,7 +60,7 @@ func (p *pods) of(pod *corev1.Pod) *live {
 	}
 	l := p.all[pod.UID]
 	if l == nil {
-		l = &live{namespace: pod.Namespace, used: map[ref]string{}, tokens: map[tokenKey]*token{}}
+		l = &live{namespace: pod.Namespace, pod: pod, used: map[ref]string{}, tokens: map[tokenKey]*token{}}
 		p.all[pod.UID] = l
 	}
 	return l
@@ -86,6 +88,27 @@ func (mgr *Manager) keep(pod *corev1.Pod, stale bool) {
 	l.ready, l.stale = true, stale || mgr.behind(l, false) || mgr.behind(l, true)
 	mgr.pods.mu.Unlock()
 	mgr.want()
+}
+
+// use has the pod have the trust bundles and certificates that its volumes are made from, and notes their version before they are read.
+func (mgr *Manager) use(ctx context.Context, pod *corev1.Pod) {
+	if mgr.Sources == nil {
+		return
+	}
+	mgr.Sources.Use(pod)
+	if version := mgr.Sources.Version(ctx, pod); version != "" {
+		mgr.pods.mu.Lock()
+		mgr.pods.of(pod).sources = version
+		mgr.pods.mu.Unlock()
+	}
+}
+
+// End leaves a pod without what its volumes are made from: nothing of it runs any more, or will.
+func (mgr *Manager) End(uid types.UID) {
+	mgr.Forget(uid)
+	if mgr.Sources != nil {
+		mgr.Sources.Forget(uid)
+	}
 }
 
 // Adopt keeps the files of a pod that was set up by an agent before.
@@ -120,14 +143,14 @@ func (mgr *Manager) Changed(uid types.UID) {
 }
 
 // Due is when the files of a pod have to be brought up to date; zero: not before something changes.
-func (mgr *Manager) Due(uid types.UID) time.Time {
+func (mgr *Manager) Due(ctx context.Context, uid types.UID) time.Time {
 	mgr.pods.mu.Lock()
 	defer mgr.pods.mu.Unlock()
 	l := mgr.pods.all[uid]
 	switch {
 	case l == nil || !l.ready:
 		return time.Time{}
-	case l.stale:
+	case l.stale, l.sources != "" && mgr.Sources.Version(ctx, l.pod) != l.sources:
 		return time.Unix(1, 0)
 	}
 	var first time.Time
@@ -146,6 +169,7 @@ func (mgr *Manager) Refresh(ctx context.Context, pod *corev1.Pod) error {
 		l.stale = false // what changes from now on is another change
 	}
 	mgr.pods.mu.Unlock()
+	mgr.use(ctx, pod)
 	var failed []error
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]

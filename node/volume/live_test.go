@@ -133,7 +133,7 @@ func (w *watched) reads(file, want string) {
 
 func (w *watched) due(want bool) {
 	w.t.Helper()
-	if due := w.Due(w.pod.UID); due.IsZero() || time.Now().After(due) != want {
+	if due := w.Due(w.t.Context(), w.pod.UID); due.IsZero() || time.Now().After(due) != want {
 		w.t.Errorf("due at %s", due)
 	}
 }
@@ -198,7 +198,7 @@ func TestFilesFollowTheirObjects(t *testing.T) {
 	w.reads("key", "three")
 	w.due(false)
 	w.Forget("u")
-	if due := w.Due("u"); !due.IsZero() || len(w.maps.wanted) > 0 {
+	if due := w.Due(t.Context(), "u"); !due.IsZero() || len(w.maps.wanted) > 0 {
 		t.Errorf("forgotten: due %s, followed %v", due, w.maps.wanted)
 	}
 }

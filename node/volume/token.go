@@ -45,7 +45,7 @@ func renewal(now, end time.Time, earlier time.Duration) time.Time {
 // tokenFile is the file of a token of the pod's service account, bound to the pod. One that the pod has already stays until it is
 // time for another.
 func (mgr *Manager) tokenFile(ctx context.Context, pod *corev1.Pod, key tokenKey, source *corev1.ServiceAccountTokenProjection, mode *int32) (spec.File, error) {
-	file := spec.TokenFile(pod, source.Path, mode)
+	file := spec.PrivateFile(pod, source.Path, mode)
 	mgr.pods.mu.Lock()
 	have := mgr.pods.of(pod).tokens[key]
 	mgr.pods.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"fairlead.dev/fairlead/node/cri"
+	"fairlead.dev/fairlead/node/projection"
 	"fairlead.dev/fairlead/node/spec"
 )
 
@@ -26,6 +27,7 @@ type Manager struct {
 	Node    func() spec.Node // the node as it is now
 
 	Followed Followed
+	Sources  *projection.Sources // trust bundles and certificates of the pods
 
 	pods   pods
 	wanted [2]map[types.NamespacedName]bool // of ConfigMaps and of Secrets; guarded by the lock of pods
@@ -47,6 +49,7 @@ func (mgr *Manager) volumeDir(pod *corev1.Pod, name string) string {
 
 // SetUp makes the pod's volumes. What pods have written to those of an earlier sandbox stays.
 func (mgr *Manager) SetUp(ctx context.Context, pod *corev1.Pod) error {
+	mgr.use(ctx, pod)
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
 		if err := mgr.setupVolume(ctx, pod, v); err != nil {
@@ -83,7 +86,7 @@ func fsGroup(pod *corev1.Pod) *int64 {
 
 // TearDown takes down what was mounted for a pod: volumes in memory and parts of volumes.
 func (mgr *Manager) TearDown(pod *corev1.Pod) error {
-	mgr.Forget(pod.UID)
+	mgr.End(pod.UID)
 	podDir := spec.PodDir(mgr.Dir, pod)
 	dirs, err := filepath.Glob(filepath.Join(podDir, "volumes", "*"))
 	if err != nil {

@@ -12,7 +12,11 @@ down() { HOME=$here bin/fairlead down --name $name --data-dir "$dir" >/dev/null;
 trap down EXIT
 trap 'exit 130' INT TERM
 mkdir -p "$out"
-CGO_ENABLED=0 go test -C test/conformance/kubernetes -c -o "$out/e2e.test" .
+# Some tests ask the program which version it is of.
+version=$(go list -C test/conformance/kubernetes -m -f '{{.Version}}' k8s.io/kubernetes)
+minor=${version#v1.} stamp=k8s.io/component-base/version
+CGO_ENABLED=0 go test -C test/conformance/kubernetes -c -o "$out/e2e.test" \
+	-ldflags "-X $stamp.gitVersion=$version -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%%.*}" .
 # shellcheck disable=SC2046 # a name each
 go run ./test/bake -suite -o "$out/images" $("$out/e2e.test" -list-images)
 HOME=$here bin/fairlead up --name $name --nodes 2 --port "$port" --data-dir "$dir" --ingress=false
