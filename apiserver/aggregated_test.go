@@ -178,6 +178,7 @@ func TestAggregation(t *testing.T) {
 	if err := objects.Delete(t.Context(), "v1.zoo.example", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	yields(t, admin, wanted)
 	eventually(t, "the group is gone", func() bool {
 		groups, err := clientOf(t, admin).Discovery().ServerGroups()
 		return err == nil && !slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == "zoo.example" })
@@ -200,4 +201,38 @@ func discovered(t *testing.T, admin *rest.Config) {
 			t.Errorf("%s: %s, %v", path, text, err)
 		}
 	}
+}
+
+// yields has a metrics-server installed and removed: who asks for metrics is sent there, and to this server again.
+func yields(t *testing.T, admin *rest.Config, like *apiregistrationv1.APIService) {
+	t.Helper()
+	services, err := clientset.NewForConfig(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, client := services.ApiregistrationV1().APIServices(), clientOf(t, admin)
+	answer := func() (string, error) {
+		text, err := client.DiscoveryV1().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/pods").SetHeader("Accept", "application/json").MaxRetries(0).Do(t.Context()).Raw()
+		return string(text), err
+	}
+	if text, err := answer(); err != nil || !strings.Contains(text, `"kind":"PodMetricsList"`) {
+		t.Errorf("before there is another: %s, %v", text, err)
+	}
+	theirs := &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: "v1beta1.metrics.k8s.io"}, Spec: *like.Spec.DeepCopy()}
+	theirs.Spec.Group, theirs.Spec.Version = "metrics.k8s.io", "v1beta1"
+	if _, err := objects.Create(t.Context(), theirs, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "metrics are another's, which has no endpoint", func() bool {
+		_, err := answer()
+		return apierrors.IsServiceUnavailable(err)
+	})
+	if err := objects.Delete(t.Context(), theirs.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "metrics are this server's again, and listed", func() bool {
+		_, err := answer()
+		groups, listed := client.Discovery().ServerGroups()
+		return err == nil && listed == nil && slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == "metrics.k8s.io" })
+	})
 }

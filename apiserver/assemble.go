@@ -70,7 +70,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	if err := errors.Join(accounts.serve(core), known(bound, groups)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
-	webhooks, err := addStreams(groups, id, cfg, bound.Nodes)
+	webhooks, used, err := addStreams(groups, id, cfg, bound.Nodes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,7 +88,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	}
 	own.serves(api.Handler)
 	api.ShutdownTimeout = hangUpTimeout
-	groups = append(groups, reviewGroups(generic, accounts)...)
+	groups = append(append(groups, reviewGroups(generic, accounts)...), used)
 	if err := errors.Join(accounts.publish(api), others.configure(cfg, id, own, api, groups, webhooks, log), install(api, groups, customs)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
@@ -213,25 +213,26 @@ func serveOpenAPI(api *genericapiserver.GenericAPIServer, customs *custom.Server
 }
 
 // addStreams adds the subresources of the core group that something outside of this server answers, and
-// returns what finds the endpoints of Services, and connects to them.
-func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Config, nodes nodelink.Nodes) (nodelink.Resolver, error) {
+// returns what finds the endpoints of Services, and connects to them, and the group that nodes answer for.
+func addStreams(groups []*genericapiserver.APIGroupInfo, id *identity, cfg Config, nodes nodelink.Nodes) (nodelink.Resolver, *genericapiserver.APIGroupInfo, error) {
 	var to nodelink.Resolver
 	core := groups[0].VersionedResourcesStorageMap["v1"]
 	pods, err := getter(core, "pods")
 	if err != nil {
-		return to, err
+		return to, nil, err
 	}
 	if to.Services, err = getter(core, "services"); err != nil {
-		return to, err
+		return to, nil, err
 	}
 	var ok bool
 	if to.Slices, ok = find(groups, "discovery.k8s.io")["endpointslices"].(rest.Lister); !ok {
-		return to, errors.New("api server: endpoint slices cannot be listed")
+		return to, nil, errors.New("api server: endpoint slices cannot be listed")
 	}
 	link := nodelink.New(pods, nodes, id.toNodes, cfg.CA.Pool(), cfg.Claims(), id.port)
 	to.Dial = link.Dial
 	maps.Copy(core, link.Storage(to))
-	return to, nil
+	used, err := usageGroup(groups, link)
+	return to, used, err
 }
 
 // known gives bound the storages that it reads.

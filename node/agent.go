@@ -33,6 +33,7 @@ import (
 	"fairlead.dev/fairlead/node/projection"
 	"fairlead.dev/fairlead/node/server"
 	"fairlead.dev/fairlead/node/spec"
+	"fairlead.dev/fairlead/node/usage"
 	"fairlead.dev/fairlead/node/volume"
 	"fairlead.dev/fairlead/pki"
 )
@@ -161,6 +162,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // serve answers the control plane.
 func (a *Agent) serve(ctx context.Context) error {
 	handlers := map[string]http.Handler{metrics.ProbesPath: a.metrics.Probes()}
+	maps.Copy(handlers, usage.Reader{Node: a.cfg.Name, CgroupRoot: a.cfg.CgroupRoot, Pods: lookup{a}}.Pages(a.cfg.Dir))
 	maps.Copy(handlers, a.cfg.Handlers)
 	return server.New(server.Config{
 		Node: a.cfg.Name, IPs: a.cfg.IPs, Listen: a.cfg.Listen, Cert: a.cfg.Cert, ClientCAs: a.cfg.ClientCAs, ClusterRanges: a.cfg.ClusterRanges,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -67,15 +69,15 @@ func (a lookup) Get(ctx context.Context, namespace, name string, uid types.UID) 
 	return *best, nil
 }
 
-// List implements server.Pods.
+// List implements server.Pods. All are asked at once: one that is at work answers when it has done.
 func (a lookup) List(ctx context.Context) []server.Pod {
-	var all []server.Pod
-	for _, w := range a.workers() {
-		if p, err := w.state(ctx); err == nil {
-			all = append(all, p)
-		}
+	workers := a.workers()
+	pods, asked := make([]server.Pod, len(workers)), sync.WaitGroup{}
+	for i, w := range workers {
+		asked.Go(func() { pods[i], _ = w.state(ctx) }) // one that has ended has nothing to tell
 	}
-	return all
+	asked.Wait()
+	return slices.DeleteFunc(pods, func(p server.Pod) bool { return p.Object == nil })
 }
 
 // Has implements server.Pods.

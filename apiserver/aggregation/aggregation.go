@@ -133,9 +133,14 @@ func (s *Server) follow(ctx context.Context, all []*apiregistrationv1.APIService
 		s.listed[group] = true
 	}
 	for group := range s.listed {
-		if versions[group] == nil {
+		if versions[group] != nil {
+			continue
+		}
+		delete(s.listed, group)
+		if own := s.yielded(group); own != nil {
+			s.groups.AddGroup(*own)
+		} else {
 			s.groups.RemoveGroup(group)
-			delete(s.listed, group)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	helper "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1/helper"
 	"k8s.io/kube-aggregator/pkg/controllers/autoregister"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"fairlead.dev/fairlead/apiserver/registry"
 )
@@ -62,7 +63,23 @@ func (s *Server) own() []schema.GroupVersion {
 	return all
 }
 
-func (s *Server) ours(gv schema.GroupVersion) bool { return slices.Contains(s.own(), gv) }
+func (s *Server) ours(gv schema.GroupVersion) bool {
+	return slices.Contains(s.own(), gv) && !yields(gv)
+}
+
+// yields reports whether this server answers for a group only while nobody else does: a metrics-server goes before ours.
+func yields(gv schema.GroupVersion) bool { return gv == metricsv1beta1.SchemeGroupVersion }
+
+// yielded is a group of this server that others answered for.
+func (s *Server) yielded(name string) *metav1.APIGroup {
+	for _, gv := range s.builtIn {
+		if gv.Group == name {
+			version := metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version}
+			return &metav1.APIGroup{Name: name, Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version}
+		}
+	}
+	return nil
+}
 
 // register keeps an APIService for every group of this server: upstream's strategy calls it available when it is made. Those that
 // were kept for a group that is gone go, too.
@@ -71,6 +88,9 @@ func (s *Server) register(ctx context.Context, all []*apiregistrationv1.APIServi
 	wanted := map[string]bool{}
 	var errs []error
 	for _, gv := range s.own() {
+		if yields(gv) {
+			continue // whoever installs the other owns its APIService from the first field on
+		}
 		want := s.local(gv)
 		wanted[want.Name] = true
 		i := slices.IndexFunc(all, func(have *apiregistrationv1.APIService) bool { return have.Name == want.Name })

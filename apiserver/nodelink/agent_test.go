@@ -19,6 +19,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 
+	"fairlead.dev/fairlead/api/usage"
 	"fairlead.dev/fairlead/apiserver"
 	"fairlead.dev/fairlead/cluster/join"
 	"fairlead.dev/fairlead/internal/apitest"
@@ -37,6 +38,7 @@ type agent struct {
 	asked     chan string   // one line per request: path?query
 	release   chan struct{} // lets a followed log go on
 	elsewhere string        // where /containerLogs of the container "away" redirects to
+	uses      []string      // UIDs of pods of which it tells what they use
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -77,6 +79,7 @@ func (a *agent) serve(t *testing.T, cfg apiserver.Config) int32 {
 	mux.HandleFunc("/exec/{ns}/{pod}/{container}", a.command)
 	mux.HandleFunc("/attach/{ns}/{pod}/{container}", a.command)
 	mux.HandleFunc("/portForward/{ns}/{pod}", a.portForward)
+	mux.HandleFunc("GET "+usage.Path, a.usage)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if caller := r.TLS.PeerCertificates[0]; !peer.IsCaller(caller) {
 			http.Error(w, "who are you: "+caller.Subject.String(), http.StatusForbidden)

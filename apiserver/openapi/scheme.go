@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"fairlead.dev/fairlead/api/kinds"
 )
@@ -38,7 +39,7 @@ func Scheme() *runtime.Scheme {
 		eventsv1.AddToScheme, autoscalingv1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme,
 		authenticationv1.AddToScheme, authorizationv1.AddToScheme, apiextensionsv1.AddToScheme, kinds.AddToScheme,
 		batchv1.AddToScheme, rbacv1.AddToScheme, admissionregistrationv1.AddToScheme, certificatesv1.AddToScheme, flowcontrolv1.AddToScheme,
-		schedulingv1.AddToScheme, nodev1.AddToScheme, storagev1.AddToScheme, apiregistrationv1.AddToScheme,
+		schedulingv1.AddToScheme, nodev1.AddToScheme, storagev1.AddToScheme, apiregistrationv1.AddToScheme, metricsv1beta1.AddToScheme,
 	} {
 		utilruntime.Must(add(s))
 	}

@@ -4,6 +4,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"fairlead.dev/fairlead/api/kinds"
 )
@@ -26,7 +27,18 @@ func ownRoles() []rbacv1.ClusterRole {
 			rbacv1.PolicyRule{Verbs: bootstrappolicy.Read, APIGroups: []string{kinds.GroupName}, Resources: []string{"addresspools", "bgppeers"}}),
 		aggregated("edit",
 			rbacv1.PolicyRule{Verbs: bootstrappolicy.Write, APIGroups: []string{gatewayGroup}, Resources: gatewayKinds()}),
+		metricsReader(),
 	}
+}
+
+// metricsReader is the role that comes with upstream's metrics-server, under its name: whoever may see pods may see what they use.
+func metricsReader() rbacv1.ClusterRole {
+	role := aggregated("view", rbacv1.PolicyRule{Verbs: bootstrappolicy.Read, APIGroups: []string{metricsv1beta1.GroupName}, Resources: []string{"pods", "nodes"}})
+	role.Name = "system:aggregated-metrics-reader"
+	for _, to := range []string{"edit", "admin"} {
+		role.Labels[rbacv1.GroupName+"/aggregate-to-"+to] = "true"
+	}
+	return role
 }
 
 // aggregated is a role that one of upstream's gathers.

@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"fairlead.dev/fairlead/api/kinds"
 )
@@ -68,6 +69,7 @@ func newScheme() *runtime.Scheme {
 		{nodev1.SchemeGroupVersion, nodev1.AddToScheme},
 		{storagev1.SchemeGroupVersion, storagev1.AddToScheme},
 		{apiregistrationv1.SchemeGroupVersion, apiregistrationv1.AddToScheme},
+		{metricsv1beta1.SchemeGroupVersion, metricsv1beta1.AddToScheme},
 		{kinds.SchemeGroupVersion, kinds.AddToScheme},
 	} {
 		utilruntime.Must(group.add(s))
