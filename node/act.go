@@ -39,6 +39,9 @@ func (w *worker) endStarting() {
 	w.cancel()
 	w.cancel = nil
 	w.mem.Starting, w.stale = false, true
+	if w.anewAgain {
+		w.mem.Anew, w.anewAgain = time.Now(), false
+	}
 }
 
 func (w *worker) terminating() bool { return w.gone || w.pod.DeletionTimestamp != nil }

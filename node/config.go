@@ -22,6 +22,9 @@ func (a *Agent) containerConfig(ctx context.Context, pod *corev1.Pod, c *corev1.
 	if err != nil {
 		return nil, err
 	}
+	if envSources.Files, err = a.volumes.EnvFiles(pod, c); err != nil {
+		return nil, err
+	}
 	if in.Env, err = spec.Env(pod, c, node, envSources); err != nil {
 		return nil, err
 	}

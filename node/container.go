@@ -48,7 +48,7 @@ func (w *worker) beginStart(ctx context.Context, action life.Action) {
 		return func() {
 			w.endStarting()
 			if last != nil && err == nil {
-				w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last)
+				w.holdBack(c, last)
 			}
 			w.startResult(c, last, err)
 		}
@@ -150,7 +150,7 @@ func (w *worker) startResult(c *corev1.Container, last *life.Container, err erro
 		return // the pod is leaving, or the agent is stopping
 	}
 	now := time.Now()
-	failure := life.Failure{Reason: failed.reason, Message: failed.Error()}
+	failure := life.Failure{Reason: failed.reason, Message: failed.Error(), Image: c.Image}
 	switch failed.reason {
 	case life.ErrImagePull:
 		delay := life.Grow(w.pulls[c.Image].Delay, life.FirstDelay, life.MaxDelay)
@@ -161,7 +161,7 @@ func (w *worker) startResult(c *corev1.Container, last *life.Container, err erro
 	case life.RunContainerError:
 		// The container exists and has ended: the back-off of restarts applies.
 		if last != nil {
-			w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last)
+			w.holdBack(c, last)
 		}
 		w.removeOld(c.Name)
 		failure.Retry = now
@@ -174,6 +174,16 @@ func (w *worker) startResult(c *corev1.Container, last *life.Container, err erro
 	}
 	w.mem.Failures[c.Name] = failure
 	w.containerEvent(c.Name, corev1.EventTypeWarning, "Failed", "Error: "+failed.eventText())
+}
+
+// holdBack notes how long the container has to wait after its next end, now that it was started after its last one. Another image begins
+// without a past.
+func (w *worker) holdBack(c *corev1.Container, last *life.Container) {
+	if last.SpecImage != c.Image {
+		delete(w.mem.Backoff, c.Name)
+		return
+	}
+	w.mem.Backoff[c.Name] = life.NextDelay(w.mem.Backoff[c.Name], last)
 }
 
 // eventText is the message behind "Error: " in the event; for images it is the reason.

@@ -33,6 +33,9 @@ import (
 // appImage is the image of the tests' containers; testdata/app is inside.
 const appImage = "example.org/app:1"
 
+// otherImage is the same under another name.
+const otherImage = "example.org/app:2"
+
 // bench is a node with the real containerd and the real API server.
 type bench struct {
 	t          testing.TB
@@ -173,7 +176,7 @@ func appArchive(t testing.TB) []byte {
 	}
 	var archive bytes.Buffer
 	err = image.Build(&archive, image.Spec{
-		Refs: []string{appImage}, Rootfs: []image.File{{Path: "app", Mode: 0o755, Data: program}, {Path: "tmp", Mode: os.ModeDir | 0o777}}, Entrypoint: []string{"/app"},
+		Refs: []string{appImage, otherImage}, Rootfs: []image.File{{Path: "app", Mode: 0o755, Data: program}, {Path: "tmp", Mode: os.ModeDir | 0o777}}, Entrypoint: []string{"/app"},
 	})
 	if err != nil {
 		t.Fatal(err)

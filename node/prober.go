@@ -132,8 +132,19 @@ func (w *worker) probeResult(key probeKey, p *corev1.Probe, spec *corev1.Contain
 			what = "startup"
 		}
 		w.mem.PendingRestart[key.id] = life.Restart{
-			Message: fmt.Sprintf("Container %s failed %s probe, will be restarted", spec.Name, what),
+			Message: w.probeMessage(spec, what),
 			Grace:   p.TerminationGracePeriodSeconds,
 		}
 	}
+}
+
+// probeMessage says that a container is ended because of a probe, in upstream's words.
+func (w *worker) probeMessage(spec *corev1.Container, what string) string {
+	switch {
+	case containerType(w.pod, spec.Name) == metrics.InitContainer:
+		return fmt.Sprintf("Init container %s failed %s probe", spec.Name, what)
+	case !life.MayRestart(w.pod, spec):
+		return fmt.Sprintf("Container %s failed %s probe", spec.Name, what)
+	}
+	return fmt.Sprintf("Container %s failed %s probe, will be restarted", spec.Name, what)
 }

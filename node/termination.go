@@ -21,6 +21,9 @@ func (w *worker) beginKill(ctx context.Context, action life.Action) {
 		w.containerEvent(action.Name, corev1.EventTypeNormal, "Killing", action.Message)
 	}
 	w.mem.Killing[action.ID] = action.Grace
+	if action.Replace {
+		w.mem.Replaced[action.ID] = true
+	}
 	pod := w.current()
 	w.attempt(ctx, action, func() error { return w.kill(ctx, pod, action) }, func(error) {
 		if w.mem.Killing[action.ID] == action.Grace {

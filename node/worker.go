@@ -69,6 +69,7 @@ type worker struct {
 	refresh   bool // the files of volumes are being brought up to date
 	stepped   bool // the first step is done
 	updated   bool // there is a version of the object that no step has seen
+	anewAgain bool // all containers have to begin anew, that also which is being started
 	probing   sync.WaitGroup
 
 	searchAddrs []string // the addresses whose searches are known
@@ -182,6 +183,10 @@ func (w *worker) observe(ctx context.Context) time.Duration {
 		w.observed = true
 		w.restoreProbes()
 	}
+	if life.BegunAnew(w.view()).After(w.mem.Anew) {
+		// What is just being started is of the time before as well.
+		w.mem.Anew, w.anewAgain = time.Now(), w.mem.Starting
+	}
 	w.pruneMemory()
 	for id := range w.exiting {
 		if !seen.Up(id) {
@@ -227,6 +232,11 @@ func (w *worker) pruneMemory() {
 			delete(w.mem.Ready, id)
 			delete(w.mem.Started, id)
 			delete(w.mem.PendingRestart, id)
+		}
+	}
+	for id := range w.mem.Replaced {
+		if !present[id] {
+			delete(w.mem.Replaced, id)
 		}
 	}
 }

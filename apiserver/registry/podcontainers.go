@@ -14,16 +14,10 @@ func refuseInContainers(spec *corev1.PodSpec, path *field.Path) field.ErrorList 
 	var errs field.ErrorList
 	for i := range spec.InitContainers {
 		c, at := &spec.InitContainers[i], path.Child("initContainers").Index(i)
-		if c.RestartPolicy != nil && *c.RestartPolicy != corev1.ContainerRestartPolicyAlways {
-			errs = append(errs, field.Forbidden(at.Child("restartPolicy"), ownRestarts))
-		}
 		errs = append(errs, refuseInContainer(c.SecurityContext, &c.Resources, at)...)
 	}
 	for i := range spec.Containers {
 		c, at := &spec.Containers[i], path.Child("containers").Index(i)
-		if c.RestartPolicy != nil {
-			errs = append(errs, field.Forbidden(at.Child("restartPolicy"), ownRestarts))
-		}
 		errs = append(errs, refuseInContainer(c.SecurityContext, &c.Resources, at)...)
 	}
 	for i := range spec.EphemeralContainers {
@@ -32,8 +26,6 @@ func refuseInContainers(spec *corev1.PodSpec, path *field.Path) field.ErrorList 
 	}
 	return errs
 }
-
-const ownRestarts = "restart policies of single containers are not supported: only Always of an init container may be set"
 
 func refuseInContainer(s *corev1.SecurityContext, r *corev1.ResourceRequirements, path *field.Path) field.ErrorList {
 	errs := refuseHugePages(r.Limits, path.Child("resources", "limits"))

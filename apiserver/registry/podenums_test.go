@@ -19,8 +19,15 @@ func mount(fields string) string {
 func TestPodWords(t *testing.T) {
 	refusals{
 		{"container restart policy", podManifest("containers: [{name: a, image: x}], initContainers: [{name: i, image: x, restartPolicy: always}]"), `spec.initContainers[0].restartPolicy: Unsupported value: "always": supported values: "Always"`},
-		{"restart policy of a main container", container("restartPolicy: Always"), "spec.containers[0].restartPolicy: Forbidden: restart policies of single containers are not supported"},
-		{"restart policy of an init container", podManifest("containers: [{name: a, image: x}], initContainers: [{name: i, image: x, restartPolicy: Never}]"), "spec.initContainers[0].restartPolicy: Forbidden: restart policies of single containers are not supported"},
+		{"restart policy of a main container", container("restartPolicy: always"), `spec.containers[0].restartPolicy: Unsupported value: "always": supported values: "Always", "Never", "OnFailure"`},
+		{"restart policies of containers", podManifest("containers: [{name: a, image: x, restartPolicy: OnFailure}], initContainers: [{name: i, image: x, restartPolicy: Never}]"), ""},
+		{"rules without a policy", container("restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [1]}}]"), "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used"},
+		{"rule's action", container("restartPolicy: Never, restartPolicyRules: [{action: restart, exitCodes: {operator: In, values: [1]}}]"), `spec.containers[0].restartPolicyRules[0].action: Unsupported value: "restart": supported values: "Restart", "RestartAllContainers"`},
+		{"rule's operator", container("restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: in, values: [1]}}]"), `spec.containers[0].restartPolicyRules[0].exitCodes.operator: Unsupported value: "in": supported values: "In", "NotIn"`},
+		{"rules", container("restartPolicy: Never, restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: NotIn, values: [0]}}]"), ""},
+		{"host name", with("hostnameOverride: A_b"), `spec.hostnameOverride: Invalid value: "A_b"`},
+		{"host name of the node", with("hostNetwork: true, hostnameOverride: a.b"), "spec.hostnameOverride: Forbidden"},
+		{"variable of a file without volume", container("env: [{name: A, valueFrom: {fileKeyRef: {path: p, key: k, volumeName: w}}}]"), `spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName`},
 		{"termination message policy", container("terminationMessagePolicy: file"), `spec.containers[0].terminationMessagePolicy: Unsupported value: "file": supported values: "File", "FallbackToLogsOnError"`},
 		{"protocol", container("ports: [{containerPort: 1, protocol: tcp}]"), `spec.containers[0].ports[0].protocol: Unsupported value: "tcp"`},
 		{"hostPath type", volume("hostPath: {path: /tmp, type: directory}"), `spec.volumes[0].hostPath.type: Unsupported value: "directory": supported values: "", "BlockDevice"`},

@@ -16,8 +16,8 @@ var carriedOut = map[string]string{
 	"PodSpec": "Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy " +
 		"NodeSelector ServiceAccountName AutomountServiceAccountToken DeprecatedServiceAccount NodeName HostNetwork HostPID HostIPC ShareProcessNamespace SecurityContext " +
 		"Hostname Subdomain Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority DNSConfig ReadinessGates RuntimeClassName " +
-		"EnableServiceLinks PreemptionPolicy Overhead SetHostnameAsFQDN OS HostUsers SchedulingGates Resources",
-	"Container": "Name Image Command Args WorkingDir Ports EnvFrom Env Resources ResizePolicy RestartPolicy VolumeMounts LivenessProbe " +
+		"EnableServiceLinks PreemptionPolicy Overhead SetHostnameAsFQDN OS HostUsers SchedulingGates Resources HostnameOverride",
+	"Container": "Name Image Command Args WorkingDir Ports EnvFrom Env Resources ResizePolicy RestartPolicy RestartPolicyRules VolumeMounts LivenessProbe " +
 		"ReadinessProbe StartupProbe Lifecycle TerminationMessagePath TerminationMessagePolicy ImagePullPolicy SecurityContext Stdin StdinOnce TTY",
 	"EphemeralContainer": "TargetContainerName",
 	"SecurityContext": "Capabilities Privileged RunAsUser RunAsGroup RunAsNonRoot ReadOnlyRootFilesystem AllowPrivilegeEscalation " +
@@ -37,9 +37,10 @@ var carriedOut = map[string]string{
 	"ServiceAccountTokenProjection": "Audience ExpirationSeconds Path", "KeyToPath": "Key Path Mode",
 	"ContainerPort": "Name HostPort ContainerPort Protocol HostIP", "ContainerResizePolicy": "ResourceName RestartPolicy",
 	"ResourceRequirements": "Limits Requests",
-	"EnvVar":               "Name Value ValueFrom", "EnvVarSource": "FieldRef ResourceFieldRef ConfigMapKeyRef SecretKeyRef",
+	"EnvVar":               "Name Value ValueFrom", "EnvVarSource": "FieldRef ResourceFieldRef ConfigMapKeyRef SecretKeyRef FileKeyRef",
 	"EnvFromSource": "Prefix ConfigMapRef SecretRef", "ConfigMapEnvSource": "Optional", "SecretEnvSource": "Optional",
-	"ConfigMapKeySelector": "Key Optional", "SecretKeySelector": "Key Optional",
+	"ConfigMapKeySelector": "Key Optional", "SecretKeySelector": "Key Optional", "FileKeySelector": "VolumeName Path Key Optional",
+	"ContainerRestartRule": "Action ExitCodes", "ContainerRestartRuleOnExitCodes": "Operator Values",
 	"ObjectFieldSelector": "APIVersion FieldPath", "ResourceFieldSelector": "ContainerName Resource Divisor", "LocalObjectReference": "Name",
 	"Probe":        "InitialDelaySeconds TimeoutSeconds PeriodSeconds SuccessThreshold FailureThreshold TerminationGracePeriodSeconds",
 	"ProbeHandler": "Exec HTTPGet TCPSocket GRPC", "LifecycleHandler": "Exec HTTPGet TCPSocket Sleep", "Lifecycle": "PostStart PreStop",

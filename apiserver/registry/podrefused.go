@@ -18,7 +18,6 @@ import (
 var refused = map[string]refusal{
 	"PodSpec.HostUsers":          {"user namespaces are not supported: may only be true", isFalse},
 	"PodSpec.ResourceClaims":     {"dynamic resource allocation is not supported", nil},
-	"PodSpec.HostnameOverride":   {"not supported: use hostname and subdomain", nil},
 	"PodSpec.SchedulingGroup":    {"pod groups are not supported", nil},
 	"PodSpec.EvictionResponders": {"eviction requests are not supported", nil},
 
@@ -27,13 +26,11 @@ var refused = map[string]refusal{
 	"SecurityContext.WindowsOptions":              {windows, nil},
 	"PodOS.Name":                                  {"every node of this cluster runs linux", is(corev1.Windows)},
 
-	"Container.RestartPolicyRules": {"rules about restarts are not supported", nil},
-	"Container.VolumeDevices":      {"block devices are not supported", nil},
-	"Lifecycle.StopSignal":         {"not supported: set the stop signal in the image", nil},
-	"ResourceRequirements.Claims":  {"dynamic resource allocation is not supported", nil},
-	"HTTPGetAction.Protocol":       {"not supported: probes speak HTTP/1.1", nil},
-	"GRPCAction.Mode":              {"not supported: gRPC probes are not encrypted", nil},
-	"EnvVarSource.FileKeyRef":      {"variables from files are not supported", nil},
+	"Container.VolumeDevices":     {"block devices are not supported", nil},
+	"Lifecycle.StopSignal":        {"not supported: set the stop signal in the image", nil},
+	"ResourceRequirements.Claims": {"dynamic resource allocation is not supported", nil},
+	"HTTPGetAction.Protocol":      {"not supported: probes speak HTTP/1.1", nil},
+	"GRPCAction.Mode":             {"not supported: gRPC probes are not encrypted", nil},
 
 	"VolumeMount.RecursiveReadOnly": {"the container runtime does not support recursive read-only mounts", is(corev1.RecursiveReadOnlyEnabled)},
 	"VolumeMount.MountPropagation":  {"mounts made in a container stay in the node's own mount namespace: only None and HostToContainer may be set", is(corev1.MountPropagationBidirectional)},

@@ -125,9 +125,9 @@ func TestOldObjectsStay(t *testing.T) {
 	}
 	set := &appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Template: corev1.PodTemplateSpec{Spec: old.Spec}}}
 	more := set.DeepCopy()
-	more.Spec.Template.Spec.SetHostnameAsFQDN, more.Spec.Template.Spec.HostnameOverride = new(bool), new(string)
+	more.Spec.Template.Spec.SetHostnameAsFQDN, more.Spec.Template.Spec.EvictionResponders = new(bool), make([]corev1.EvictionResponder, 1)
 	refuse := undone(func(rs *appsv1.ReplicaSet) *corev1.PodSpec { return &rs.Spec.Template.Spec }, "spec", "template", "spec")
-	if errs := refuse(more, set); len(errs) != 1 || errs[0].Field != "spec.template.spec.hostnameOverride" {
+	if errs := refuse(more, set); len(errs) != 1 || errs[0].Field != "spec.template.spec.evictionResponders" {
 		t.Error(errs)
 	}
 }

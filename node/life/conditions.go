@@ -15,12 +15,15 @@ func (v View) conditions(s *corev1.PodStatus, old []corev1.PodCondition) []corev
 	containers := v.containersReady(s)
 	own := []corev1.PodCondition{
 		{Type: corev1.PodReadyToStartContainers, Status: boolean(len(v.ips()) > 0)},
-		v.initializedCondition(s),
+		v.initializedCondition(s, old),
 		v.readyCondition(containers, old),
 		containers,
 	}
 	if api.PodCondition(old, corev1.PodScheduled) == nil { // a pod that was created with its node set has seen no scheduler
 		own = append(own, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue})
+	}
+	if v.canBeginAnew() {
+		own = append(own, v.restartingCondition())
 	}
 	out := append([]corev1.PodCondition(nil), old...)
 	for _, c := range own {
@@ -54,14 +57,25 @@ func boolean(ok bool) corev1.ConditionStatus {
 	return corev1.ConditionFalse
 }
 
-func (v View) initializedCondition(s *corev1.PodStatus) corev1.PodCondition {
+// restartingCondition: containers are being ended so that all of the pod's begin anew.
+func (v View) restartingCondition() corev1.PodCondition {
+	if v.terminating() || v.finished() || !v.beginsAnew(&Plan{}) {
+		return corev1.PodCondition{Type: corev1.AllContainersRestarting, Status: corev1.ConditionFalse}
+	}
+	return corev1.PodCondition{
+		Type: corev1.AllContainersRestarting, Status: corev1.ConditionTrue,
+		Reason: "RestartAllContainersStarted", Message: "container exited with restart policy rule",
+	}
+}
+
+func (v View) initializedCondition(s *corev1.PodStatus, old []corev1.PodCondition) corev1.PodCondition {
 	c := corev1.PodCondition{Type: corev1.PodInitialized, Status: corev1.ConditionTrue}
 	if s.Phase == corev1.PodSucceeded {
 		c.Reason = "PodCompleted"
 		return c
 	}
-	if v.initialized() {
-		return c
+	if was := api.PodCondition(old, c.Type); v.initialized() || !v.Mem.Anew.IsZero() && was != nil && was.Status == c.Status {
+		return c // containers that begin anew do not take back what was once reported
 	}
 	var open []string
 	for i := range v.Pod.Spec.InitContainers {

@@ -92,6 +92,7 @@ type Failure struct {
 	Reason, Message string
 	Retry           time.Time
 	Delay           time.Duration // the wait that Retry ends
+	Image           string        // of the container that could not be started; one of another image is tried at once
 }
 
 // Rejection is the end of a pod that the node refuses or ends before its time, for example SysctlForbidden.
@@ -117,6 +118,8 @@ type Memory struct {
 	Started        map[string]bool          // outcome of the startup probe, by container id
 	Ready          map[string]bool          // outcome of the readiness probe, by container id
 	PendingRestart map[string]Restart       // by container id
+	Replaced       map[string]bool          // containers that were ended to be started for another image, by id
+	Anew           time.Time                // what was made before has to begin anew; see [BegunAnew]
 	Rejected       *Rejection
 }
 
@@ -132,6 +135,7 @@ func NewMemory(now time.Time) *Memory {
 		Started:        map[string]bool{},
 		Ready:          map[string]bool{},
 		PendingRestart: map[string]Restart{},
+		Replaced:       map[string]bool{},
 	}
 }
 
@@ -147,24 +151,6 @@ type View struct {
 
 // terminating: the pod is to be ended, because it is being or has been deleted.
 func (v View) terminating() bool { return v.Gone || v.Pod.DeletionTimestamp != nil }
-
-// restarts tells whether a container that has ended is to be started again (rule R40).
-func (v View) restarts(c *corev1.Container, init bool, ended *Container) bool {
-	if init && api.Sidecar(c) {
-		return true
-	}
-	policy := v.Pod.Spec.RestartPolicy
-	if init && policy == corev1.RestartPolicyAlways {
-		policy = corev1.RestartPolicyOnFailure // an init container is done when it has succeeded
-	}
-	switch policy {
-	case corev1.RestartPolicyNever:
-		return false
-	case corev1.RestartPolicyOnFailure:
-		return ended.ExitCode != 0
-	}
-	return true
-}
 
 // finished: the pod has no more work to do on this node. It stays finished for ever.
 func (v View) finished() bool {
@@ -226,7 +212,7 @@ func (v View) initialized() bool {
 func (v View) mainStarted() bool {
 	for i := range v.Pod.Spec.Containers {
 		c := v.Seen.Newest(v.Pod.Spec.Containers[i].Name)
-		if c != nil && (v.inSandbox(c) || v.Seen.Ready() == nil) {
+		if c != nil && !v.outdated(c) && (v.inSandbox(c) || v.Seen.Ready() == nil) {
 			return true
 		}
 	}
@@ -240,7 +226,7 @@ func (v View) inSandbox(c *Container) bool {
 
 func (v View) initDone(spec *corev1.Container) bool {
 	c := v.Seen.Newest(spec.Name)
-	if c == nil || !v.inSandbox(c) {
+	if c == nil || !v.inSandbox(c) || v.outdated(c) {
 		return false
 	}
 	if api.Sidecar(spec) {

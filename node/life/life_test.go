@@ -69,6 +69,31 @@ func (v *View) deleted(grace int64) *View {
 	return v
 }
 
+// own gives a container a restart policy, and rules, of its own.
+func (v *View) own(name string, policy corev1.ContainerRestartPolicy, rules ...corev1.ContainerRestartRule) *View {
+	v.eachSpec(func(c *corev1.Container, _ bool) {
+		if c.Name == name {
+			c.RestartPolicy, c.RestartPolicyRules = &policy, rules
+		}
+	})
+	return v
+}
+
+func restartOn(code int32) corev1.ContainerRestartRule {
+	return corev1.ContainerRestartRule{Action: corev1.ContainerRestartRuleActionRestart, ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{
+		Operator: corev1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{code},
+	}}
+}
+
+// anew gives container a a rule by which all begin anew after its end with 42, and has the agent see that.
+func anew(v *View) *View {
+	rule := restartOn(42)
+	rule.Action = corev1.ContainerRestartRuleActionRestartAllContainers
+	v.own("a", corev1.ContainerRestartPolicyNever, rule)
+	v.Mem.Anew = BegunAnew(*v)
+	return v
+}
+
 func (v *View) gone() *View { v.Gone = true; return v }
 
 func (v *View) with(f func(*View)) *View { f(v); return v }
@@ -132,6 +157,22 @@ func TestNext(t *testing.T) {
 			v.Mem.PendingRestart["a/0"] = Restart{Grace: &five}
 		}), "kill a a/0 5s"},
 		{"D10 a changed image replaces the container", view("a").sandbox().runs("a").with(func(v *View) { v.Pod.Spec.Containers[0].Image = "new" }), "kill a a/0 30s"},
+		{"D10 and is started again whatever the policy", view("a").policy(corev1.RestartPolicyNever).sandbox().ended("a", 137).with(func(v *View) {
+			v.Pod.Spec.Containers[0].Image, v.Mem.Replaced["a/0"] = "new", true
+		}), "start a #1"},
+		{"D10 one that ended by itself is not", view("a").policy(corev1.RestartPolicyNever).sandbox().ended("a", 0).with(func(v *View) { v.Pod.Spec.Containers[0].Image = "new" }), "stop-sandbox s0"},
+		{"D10 another image does not wait for the back-off of the old one", view("a").sandbox().ended("a", 1).with(func(v *View) {
+			v.Mem.Backoff["a"], v.Mem.Failures["a"], v.Pod.Spec.Containers[0].Image = MaxDelay, Failure{Retry: now.Add(time.Hour), Image: "i"}, "new"
+		}), "start a #1"},
+		{"KEP-5307 a container's own policy goes before the pod's", view("a").own("a", corev1.ContainerRestartPolicyNever).sandbox().ended("a", 1), "stop-sandbox s0"},
+		{"KEP-5307 also where the pod's is Never", view("a").policy(corev1.RestartPolicyNever).own("a", corev1.ContainerRestartPolicyOnFailure).sandbox().ended("a", 1), "start a #1"},
+		{"KEP-5307 and of init containers", view("a").init("i", false).own("i", corev1.ContainerRestartPolicyNever).sandbox().ended("i", 1), "stop-sandbox s0"},
+		{"KEP-5307 a rule goes before both", view("a").policy(corev1.RestartPolicyNever).own("a", corev1.ContainerRestartPolicyNever, restartOn(42)).sandbox().ended("a", 42), "start a #1"},
+		{"KEP-5307 a rule about other codes says nothing", view("a").policy(corev1.RestartPolicyNever).own("a", corev1.ContainerRestartPolicyNever, restartOn(42)).sandbox().ended("a", 43), "stop-sandbox s0"},
+		{"KEP-5532 all are ended at once", anew(view("a", "b").init("s", true).sandbox().runs("s").ended("a", 42).runs("b")), "kill s s/0 0s; kill b b/0 0s"},
+		{"KEP-5532 nothing starts while one is alive", anew(view("a", "b").sandbox().ended("a", 42).runs("b")).with(func(v *View) { v.Mem.Killing["b/0"] = 0 }), ""},
+		{"KEP-5532 then init containers come first, whatever the policy", anew(view("a", "b").policy(corev1.RestartPolicyNever).init("i", false).sandbox().ended("i", 0).ended("a", 42).ended("b", 0)), "start i #1"},
+		{"KEP-5532 and those of the new time stay", anew(view("a").init("i", false).sandbox().ended("i", 0).ended("a", 42)).with(func(v *View) { v.ended("i", 0).Seen.Containers["i"][0].Created = now }), "start a #1"},
 		{"KEP-753 with what is left of the grace", view("a").init("s", true).sandbox().runs("s").ended("a", 0).deleted(30).with(func(v *View) { v.Now = now.Add(7 * time.Second) }), "kill s s/0 23s"},
 		{"KEP-753 but with two seconds", view("a").init("s", true).sandbox().runs("s").ended("a", 0).deleted(30).with(func(v *View) { v.Now = now.Add(time.Minute) }), "kill s s/0 2s"},
 		{"R42 a dead sandbox takes its containers along", view("a").sandbox().runs("a").sandboxDies(), "kill a a/0 30s"},
@@ -151,7 +192,7 @@ func TestNext(t *testing.T) {
 		{"a rejected pod is not started", view("a").with(func(v *View) { v.Mem.Rejected = &Rejection{} }), ""},
 		{"a pod that has failed is never started again", view("a").with(func(v *View) { v.Pod.Status.Phase = corev1.PodFailed }), ""},
 		{"a failed start is tried again at its time", view("a", "b").sandbox().with(func(v *View) {
-			v.Mem.Failures["a"] = Failure{Retry: now.Add(3 * time.Second)}
+			v.Mem.Failures["a"] = Failure{Image: "i", Retry: now.Add(3 * time.Second)}
 		}), "start b #0; wake +3s"},
 	}
 	for _, test := range tests {
@@ -318,7 +359,7 @@ func TestContainerStatus(t *testing.T) {
 		{"R16 ended", view("a").policy(corev1.RestartPolicyNever).sandbox().ended("a", 3), "ended Error 3"},
 		{"R40 back-off", view("a").sandbox().ended("a", 3).with(func(v *View) { v.Mem.Backoff["a"] = 20 * time.Second }),
 			"waiting CrashLoopBackOff: back-off 20s restarting failed container=a pod=p_ns(u) last Error 3"},
-		{"failure", view("a").sandbox().with(func(v *View) { v.Mem.Failures["a"] = Failure{Reason: "ErrImagePull", Message: "no"} }), "waiting ErrImagePull: no"},
+		{"failure", view("a").sandbox().with(func(v *View) { v.Mem.Failures["a"] = Failure{Image: "i", Reason: "ErrImagePull", Message: "no"} }), "waiting ErrImagePull: no"},
 		{"R24 init container", view("a").init("i", false).sandbox().ended("i", 0).with(func(v *View) { v.Pod.Spec.Containers = nil }), "ended Completed 0 ready"},
 	}
 	for _, test := range tests {

@@ -31,6 +31,7 @@ type Action struct {
 	Attempt  uint32
 	Grace    time.Duration
 	Message  string // of the Killing event
+	Replace  bool   // the container is killed to be started for another image
 }
 
 // Plan is what to do now, and when to look again even if nothing is heard (zero: not needed).
@@ -181,6 +182,9 @@ func (v View) run(p *Plan) {
 		v.runSandbox(p)
 		return
 	}
+	if v.beginsAnew(p) {
+		return
+	}
 	v.killForRestart(p)
 	v.startEphemeral(p)
 	if !v.mainStarted() {
@@ -240,8 +244,11 @@ func (v View) killForRestart(p *Plan) {
 				grace = time.Duration(*restart.Grace) * time.Second
 			}
 			v.kill(p, c, grace, restart.Message)
-		} else if c.SpecImage != "" && c.SpecImage != spec.Image {
+		} else if v.changed(spec, c) {
 			v.kill(p, c, v.grace(), fmt.Sprintf("Container %s definition changed, will be restarted", spec.Name))
+			if n := len(p.Actions); n > 0 && p.Actions[n-1].ID == c.ID {
+				p.Actions[n-1].Replace = true
+			}
 		}
 	})
 }
@@ -273,13 +280,13 @@ func (v View) startIfDue(p *Plan, spec *corev1.Container, init bool) {
 		if !again {
 			return
 		}
-		if due := v.due(last); v.Now.Before(due) {
+		if due := v.due(spec, last); v.Now.Before(due) {
 			p.wakeAt(due)
 			return
 		}
 		attempt = last.Attempt + 1
 	}
-	if failure := v.Mem.Failures[spec.Name]; v.Now.Before(failure.Retry) {
+	if failure := v.Mem.Failures[spec.Name]; failure.Image == spec.Image && v.Now.Before(failure.Retry) {
 		p.wakeAt(failure.Retry)
 		return
 	}
@@ -295,5 +302,10 @@ func starts(p *Plan) bool {
 	return false
 }
 
-// due is when an ended container may start again.
-func (v View) due(ended *Container) time.Time { return ended.Finished.Add(v.Mem.Backoff[ended.Name]) }
+// due is when an ended container may start again. One of another image has done nothing yet to be held back for.
+func (v View) due(spec *corev1.Container, ended *Container) time.Time {
+	if v.changed(spec, ended) {
+		return ended.Finished
+	}
+	return ended.Finished.Add(v.Mem.Backoff[ended.Name])
+}

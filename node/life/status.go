@@ -89,7 +89,7 @@ func (v View) containerStatus(spec *corev1.Container, old *corev1.ContainerStatu
 		if v.kept(old) {
 			return *old
 		}
-		s.State = v.waiting(spec.Name, nil)
+		s.State = v.waiting(spec, nil)
 		return s
 	}
 	c := &list[0]
@@ -104,11 +104,11 @@ func (v View) containerStatus(spec *corev1.Container, old *corev1.ContainerStatu
 		s.Started = &started
 		s.Ready = v.ready(spec, c)
 	case Created:
-		s.State = v.waiting(spec.Name, nil)
+		s.State = v.waiting(spec, nil)
 	default:
 		s.State = terminated(c)
 		s.Ready = init && c.ExitCode == 0 && !api.Sidecar(spec)
-		if w := v.waiting(spec.Name, c); v.willRestart(spec, init, c) && w.Waiting.Reason != "" {
+		if w := v.waiting(spec, c); v.willRestart(spec, init, c) && w.Waiting.Reason != "" {
 			s.LastTerminationState, s.State = s.State, w
 		}
 	}
@@ -126,15 +126,20 @@ func (v View) willRestart(spec *corev1.Container, init bool, c *Container) bool 
 }
 
 // waiting tells why a container does not run. For one that has ended (last) without a reason to wait it is empty.
-func (v View) waiting(name string, last *Container) corev1.ContainerState {
+func (v View) waiting(spec *corev1.Container, last *Container) corev1.ContainerState {
+	name := spec.Name
 	w := &corev1.ContainerStateWaiting{}
 	failure, failing := v.Mem.Failures[name]
 	switch {
-	case last != nil && v.Now.Before(v.due(last)):
+	case last != nil && v.Now.Before(v.due(spec, last)):
 		w.Reason = CrashLoopBackOff
 		w.Message = fmt.Sprintf("back-off %v restarting failed container=%s pod=%s", formatDelay(v.Mem.Backoff[name]), name, v.podRef())
-	case failing:
+	case failing && failure.Image == spec.Image:
 		w.Reason, w.Message = failure.Reason, failure.Message
+	case last != nil && v.Mem.Replaced[last.ID]:
+		w.Reason = "ContainerCreating" // the API does not let a container that has ended in a pod that restarts nothing come back
+	case last != nil && v.outdated(last):
+		w.Reason, w.Message = "RestartingAllContainers", "The container is started again because all containers of the pod are"
 	case last == nil && len(v.Pod.Spec.InitContainers) > 0 && !v.initialized():
 		w.Reason = "PodInitializing"
 	case last == nil:

@@ -19,6 +19,7 @@ type EnvSources struct {
 	Kubernetes *corev1.Service   // default/kubernetes
 	ConfigMaps map[string]*corev1.ConfigMap
 	Secrets    map[string]*corev1.Secret
+	Files      map[EnvFile]string // the texts of files with variables
 }
 
 // Env is a container's environment in the order of its definition, Services first. The pod's status must hold its address.
@@ -134,6 +135,8 @@ func valueFrom(pod *corev1.Pod, c *corev1.Container, from *corev1.EnvVarSource, 
 			return "", false, missing(isTrue(ref.Optional), "couldn't find key %v in Secret %v/%v", ref.Key, pod.Namespace, ref.Name)
 		}
 		return string(data), true, nil
+	case from.FileKeyRef != nil:
+		return fileValue(from.FileKeyRef, m)
 	}
 	return "", false, nil
 }

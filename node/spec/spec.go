@@ -50,16 +50,21 @@ func Grace(pod *corev1.Pod) string {
 	return strconv.FormatInt(seconds, 10)
 }
 
-// Hostname is the pod's host name, and the domain name that leads to it when the pod has a subdomain (rule N57).
+// Hostname is the pod's host name, and the domain name that leads to it when the pod has a subdomain (rule N57). A name that overrides the
+// others is inside the pod alone: no name leads to it (KEP-4762).
 func Hostname(pod *corev1.Pod, zone string) (host, fqdn string) {
 	host = pod.Spec.Hostname
 	if host == "" {
 		host = pod.Name
 	}
+	override := pod.Spec.HostnameOverride
+	if override != nil {
+		host = *override
+	}
 	if len(host) > 63 {
 		host = trimHost(host[:63])
 	}
-	if pod.Spec.Subdomain != "" {
+	if pod.Spec.Subdomain != "" && override == nil {
 		fqdn = host + "." + pod.Spec.Subdomain + "." + pod.Namespace + ".svc." + zone
 	}
 	return host, fqdn

@@ -30,6 +30,10 @@ func bakeSuite(names []string) func(ctx context.Context, out, cache string) erro
 		if err != nil {
 			return err
 		}
+		nnp, err := buildIn(ctx, suiteModule, "k8s.io/kubernetes/test/images/nonewprivs")
+		if err != nil {
+			return err
+		}
 		nginx, err := nginxImage(p)
 		if err != nil {
 			return err
@@ -39,6 +43,9 @@ func bakeSuite(names []string) func(ctx context.Context, out, cache string) erro
 			"agnhost": agnhostImage(p, agnhost), "nginx": nginx, "busybox": busyboxImage(p),
 			"pause":   {Rootfs: program("agnhost", agnhost), Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}},
 			"nonroot": {Rootfs: p.shell, Entrypoint: []string{"sh", "-c", "echo with uid $(id -u)"}, User: "1234"},
+			"nonewprivs": {
+				Rootfs: []image.File{{Path: "usr/local/bin/nnp", Mode: fs.ModeSetuid | 0o755, Data: nnp}}, Cmd: []string{"/usr/local/bin/nnp"},
+			},
 		} {
 			if spec.Refs = named(names, kind); len(spec.Refs) > 0 {
 				all = append(all, archive{kind + ".tar", spec})

@@ -67,6 +67,19 @@ func main() {
 			fmt.Println(err)
 			os.Exit(1)
 		}
+	case "second": // exits with one code the first time, and with another after that
+		code := args[3]
+		if _, err := os.Stat(args[1]); err != nil {
+			os.WriteFile(args[1], nil, 0o644)
+			code = args[2]
+			if len(args) > 4 {
+				if d, err := time.ParseDuration(args[4]); err == nil {
+					time.Sleep(d)
+				}
+			}
+		}
+		number, _ := strconv.Atoi(code)
+		os.Exit(number)
 	case "id":
 		fmt.Println(os.Getuid(), os.Getgid())
 		host, _ := os.Hostname()
