@@ -126,7 +126,7 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 
 // postStart runs the hook; a container whose hook fails is ended (kubelet).
 func (w *worker) postStart(ctx context.Context, pod *corev1.Pod, c *corev1.Container, id string) error {
-	err := w.a.runHook(ctx, pod, c, id, c.Lifecycle.PostStart)
+	err := w.runHook(ctx, pod, c, id, c.Lifecycle.PostStart)
 	w.mail.post(func() {
 		delete(w.mem.PostStart, id)
 		if err != nil && ctx.Err() == nil {

@@ -11,6 +11,7 @@ import (
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/metrics"
 	"fairlead.dev/fairlead/node/probe"
+	podspec "fairlead.dev/fairlead/node/spec"
 )
 
 // probeKey is one probe of one container.
@@ -85,7 +86,11 @@ func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, 
 	target := probe.Target{IP: w.podIP(), Ports: spec.Ports, Exec: func(ctx context.Context, command []string, timeout time.Duration) (string, int32, error) {
 		return w.a.runtime.RunInContainer(ctx, key.id, command, timeout)
 	}}
-	check, err := probe.New(&p.ProbeHandler, target, timeout)
+	handler := p.ProbeHandler
+	if handler.Exec != nil {
+		handler.Exec = &corev1.ExecAction{Command: podspec.ExpandStatic(handler.Exec.Command, spec.Env)}
+	}
+	check, err := probe.New(&handler, target, timeout)
 	if err != nil {
 		w.containerEvent(spec.Name, corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %v", key.kind, err))
 		return
@@ -96,7 +101,11 @@ func (w *worker) startProbe(ctx context.Context, key probeKey, p *corev1.Probe, 
 		Flipped: func(good bool, _ string) { w.mail.post(func() { w.probeResult(key, p, spec, good) }) },
 		Answered: func(a probe.Answer) {
 			w.a.metrics.Probe(string(key.kind), probeResults[a.Outcome], spec.Name, w.first)
-			if a.Outcome == apiprobe.Success {
+			switch {
+			case a.Warning:
+				w.containerEvent(spec.Name, corev1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", key.kind, a.Text))
+				return
+			case a.Outcome == apiprobe.Success:
 				return
 			}
 			text := fmt.Sprintf("%s probe failed: %s", key.kind, a.Text)

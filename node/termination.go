@@ -76,7 +76,7 @@ func (w *worker) kill(ctx context.Context, pod *corev1.Pod, action life.Action) 
 	if c := spec.FindContainer(pod, action.Name); c != nil && c.Lifecycle != nil && c.Lifecycle.PreStop != nil && left > 0 {
 		begin := time.Now()
 		limited, cancel := context.WithTimeout(ctx, left)
-		err := w.a.runHook(limited, pod, c, action.ID, c.Lifecycle.PreStop)
+		err := w.runHook(limited, pod, c, action.ID, c.Lifecycle.PreStop)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			w.containerEvent(c.Name, corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")

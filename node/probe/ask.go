@@ -75,6 +75,12 @@ func (t Target) port(p intstr.IntOrString) (string, error) {
 	return "", fmt.Errorf("couldn't find port: %q", p.StrVal)
 }
 
+// HostPort is where an HTTP request goes; the port is empty when its name means none.
+func (t Target) HostPort(h *corev1.HTTPGetAction) string {
+	port, _ := t.port(h.Port)
+	return net.JoinHostPort(either(h.Host, t.IP), port)
+}
+
 // TCP checks that a connection can be made. It is closed by a reset, which leaves no TIME_WAIT behind (rule R8).
 func TCP(address string) Check {
 	return func(ctx context.Context) Answer {

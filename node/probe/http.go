@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,19 +20,19 @@ const (
 	maxRedirects = 10
 )
 
-// userAgent names the release of Kubernetes whose probes these are.
-const userAgent = "kube-probe/1.37"
+// userAgent and hookAgent name the release of Kubernetes whose probes and hooks these are.
+const (
+	userAgent = "kube-probe/1.37"
+	hookAgent = "kube-lifecycle/1.37"
+)
 
 // HTTP checks with a GET request; 200 up to 399 is a success, certificates are not verified, redirects are followed on the same
 // host only (rules R4-R7). Every try is one new connection.
 func HTTP(h *corev1.HTTPGetAction, t Target) (Check, error) {
-	port, err := t.port(h.Port)
+	request, err := httpRequest(h, t, userAgent)
 	if err != nil {
 		return nil, err
 	}
-	request := &http.Request{Method: http.MethodGet, URL: probeURL(h, net.JoinHostPort(either(h.Host, t.IP), port))}
-	request.Header, request.Host = probeHeader(h.HTTPHeaders)
-	client := &http.Client{CheckRedirect: sameHost, Transport: oneShot{}}
 	return func(ctx context.Context) Answer {
 		response, err := client.Do(request.Clone(ctx))
 		if err != nil {
@@ -46,9 +45,54 @@ func HTTP(h *corev1.HTTPGetAction, t Target) (Check, error) {
 			return failed(awaited(err))
 		case response.StatusCode < 200 || response.StatusCode >= 400:
 			return Answer{Outcome: probe.Failure, Text: fmt.Sprintf("HTTP probe failed with statuscode: %d", response.StatusCode)}
+		case response.StatusCode >= 300: // a redirect that was not followed
+			return Answer{Warning: true, Text: "Probe terminated redirects, Response body: " + string(body)}
 		}
 		return Answer{Text: string(body)}
 	}, nil
+}
+
+// client follows redirects on one host, on a connection for each request.
+var client = &http.Client{CheckRedirect: sameHost, Transport: oneShot{}}
+
+func httpRequest(h *corev1.HTTPGetAction, t Target, agent string) (*http.Request, error) {
+	if _, err := t.port(h.Port); err != nil {
+		return nil, err
+	}
+	request := &http.Request{Method: http.MethodGet, URL: probeURL(h, t.HostPort(h))}
+	request.Header, request.Host = probeHeader(h.HTTPHeaders, agent)
+	return request, nil
+}
+
+// Hook makes the request of a lifecycle hook. Whatever is answered is a success. Where HTTPS was asked for and HTTP is spoken the request is
+// made again so, and plain is true (kubelet).
+func Hook(ctx context.Context, h *corev1.HTTPGetAction, t Target) (plain bool, err error) {
+	request, err := httpRequest(h, t, hookAgent)
+	if err != nil {
+		return false, err
+	}
+	err = get(request.Clone(ctx))
+	if !errors.Is(err, http.ErrSchemeMismatch) {
+		return false, err
+	}
+	again := request.Clone(ctx)
+	again.URL.Scheme = "http"
+	again.Header.Del("Authorization")
+	if get(again) != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// get makes a request and reads some of what is answered.
+func get(request *http.Request) error {
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	_, _ = io.CopyN(io.Discard, response.Body, maxBody) // it is of no consequence
+	return nil
 }
 
 // sameHost follows redirects to the host that was asked first; the answer that leads elsewhere is the last one.
@@ -86,7 +130,7 @@ func probeURL(h *corev1.HTTPGetAction, hostPort string) *url.URL {
 	return u
 }
 
-func probeHeader(own []corev1.HTTPHeader) (http.Header, string) {
+func probeHeader(own []corev1.HTTPHeader, agent string) (http.Header, string) {
 	header, host := http.Header{}, ""
 	for _, h := range own {
 		if strings.EqualFold(h.Name, "Host") {
@@ -96,7 +140,7 @@ func probeHeader(own []corev1.HTTPHeader) (http.Header, string) {
 		header.Add(h.Name, h.Value)
 	}
 	if _, ok := header["User-Agent"]; !ok {
-		header.Set("User-Agent", userAgent)
+		header.Set("User-Agent", agent)
 	}
 	if _, ok := header["Accept"]; !ok {
 		header.Set("Accept", "*/*")

@@ -72,6 +72,10 @@ func (x *exchange) ask(request *http.Request) (*http.Response, error) {
 	once := *request
 	once.Close = true
 	if err := once.Write(conn); err != nil {
+		var record tls.RecordHeaderError
+		if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
+			return nil, http.ErrSchemeMismatch
+		}
 		return nil, err
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHeader}

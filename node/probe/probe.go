@@ -11,11 +11,13 @@ import (
 	"fairlead.dev/fairlead/api/probe"
 )
 
-// Answer is the outcome of one try with the text for its event. Refused tells that nothing listens on the port.
+// Answer is the outcome of one try with the text for its event. Refused tells that nothing listens on the port, Warning that the try
+// succeeded and there is something to say about it all the same.
 type Answer struct {
 	Outcome probe.Outcome
 	Text    string
 	Refused bool
+	Warning bool
 }
 
 // Check asks a container once, within the context's deadline.

@@ -62,7 +62,7 @@ func TestHTTP(t *testing.T) {
 		want Answer
 	}{
 		{"R4 200", 200, Answer{Text: "body"}},
-		{"R4 399", 399, Answer{Text: "body"}},
+		{"R4 399", 399, Answer{Warning: true, Text: "Probe terminated redirects, Response body: body"}},
 		{"R4 400", 400, Answer{Outcome: probe.Failure, Text: "HTTP probe failed with statuscode: 400"}},
 		{"R4 503", 503, Answer{Outcome: probe.Failure, Text: "HTTP probe failed with statuscode: 503"}},
 	} {
@@ -100,8 +100,12 @@ func TestHTTP(t *testing.T) {
 		})
 		for path, want := range map[string]probe.Outcome{"/same": probe.Failure, "/other": probe.Success} {
 			check, err := HTTP(&corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(port)}, target)
-			if got := ask(t, check, err); got.Outcome != want {
+			got := ask(t, check, err)
+			if got.Outcome != want || got.Warning != (path == "/other") {
 				t.Errorf("%s: got %+v", path, got)
+			}
+			if got.Warning && !strings.HasPrefix(got.Text, "Probe terminated redirects, Response body: <a href=") {
+				t.Errorf("warning %q", got.Text)
 			}
 		}
 	})

@@ -77,6 +77,15 @@ func Container(pod *corev1.Pod, c *corev1.Container, in Inputs) (*runtimeapi.Con
 	}, nil
 }
 
+// ExpandStatic expands the command of a probe: of the container's variables those count that the pod itself has the values of (kubelet).
+func ExpandStatic(command []string, env []corev1.EnvVar) []string {
+	values := make(map[string]string, len(env))
+	for i := range env {
+		values[env[i].Name] = env[i].Value
+	}
+	return expandAll(command, values)
+}
+
 func expandAll(list []string, values map[string]string) []string {
 	out := make([]string, len(list))
 	for i, s := range list {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"fairlead.dev/fairlead/node/image"
+	"fairlead.dev/fairlead/test/bake/debian"
 )
 
 // suiteModule is the module of Kubernetes' end-to-end suite.
@@ -26,6 +27,10 @@ func bakeSuite(names []string) func(ctx context.Context, out, cache string) erro
 			return err
 		}
 		defer func() { _ = os.RemoveAll(p.dir) }()
+		curl, err := curlFiles(ctx, cache, p)
+		if err != nil {
+			return err
+		}
 		agnhost, err := buildIn(ctx, suiteModule, "k8s.io/kubernetes/test/images/agnhost")
 		if err != nil {
 			return err
@@ -40,7 +45,7 @@ func bakeSuite(names []string) func(ctx context.Context, out, cache string) erro
 		}
 		var all []archive
 		for kind, spec := range map[string]image.Spec{
-			"agnhost": agnhostImage(p, agnhost), "nginx": nginx, "busybox": busyboxImage(p),
+			"agnhost": agnhostImage(p, agnhost, curl), "nginx": nginx, "busybox": busyboxImage(p),
 			"pause":   {Rootfs: program("agnhost", agnhost), Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}},
 			"nonroot": {Rootfs: p.shell, Entrypoint: []string{"sh", "-c", "echo with uid $(id -u)"}, User: "1234"},
 			"nonewprivs": {
@@ -63,11 +68,39 @@ func named(names []string, kind string) []string {
 	})
 }
 
-// agnhostImage has the users that the suite expects in it.
-func agnhostImage(p pantry, program []byte) image.Spec {
+// curlFiles are the distribution's curl with what it needs, by which the suite asks from inside of its image.
+func curlFiles(ctx context.Context, cache string, p pantry) ([]image.File, error) {
+	libs, err := debian.Libraries(ctx, "curl")
+	if err != nil {
+		return nil, err
+	}
+	debs, err := debian.Fetch(ctx, cache, append(libs, "curl")...)
+	if err != nil {
+		return nil, err
+	}
+	if err := debian.Unpack(ctx, p.dir, debs...); err != nil {
+		return nil, err
+	}
+	names, err := debian.Needs(p.dir, "usr/bin/curl")
+	if err != nil {
+		return nil, err
+	}
+	var files []image.File
+	for _, name := range names {
+		f, err := take(p.dir, name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// agnhostImage has the users and tools that the suite expects in it.
+func agnhostImage(p pantry, program []byte, tools []image.File) image.Spec {
 	files := slices.DeleteFunc(slices.Clone(p.shell), func(f image.File) bool { return f.Path == "etc/passwd" || f.Path == "etc/group" })
 	return image.Spec{
-		Rootfs: append(files,
+		Rootfs: append(append(files, tools...),
 			image.File{Path: "agnhost", Mode: 0o755, Data: program},
 			image.File{Path: "agnhost-2", Mode: fs.ModeSymlink | 0o777, Target: "agnhost"},
 			image.File{Path: "uploads", Mode: fs.ModeDir | 0o777},
