@@ -5,6 +5,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"strings"
 	"testing"
@@ -134,6 +136,63 @@ func TestNodesAskForCertificatesOfTheirPods(t *testing.T) {
 		request.Spec.SignerName = "example.com/else"
 		if _, err := n1.CertificatesV1().PodCertificateRequests("default").Create(ctx, request, metav1.CreateOptions{}); err != nil {
 			return err.Error()
+		}
+		return ""
+	})
+}
+
+// TestNodesAskForTheirOwnCertificates: of the signers of nodes' certificates a node gets none in another name.
+func TestNodesAskForTheirOwnCertificates(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	apitest.Run(t, cfg)
+	node := clientOf(t, as(t, cfg, "system:node:n1", "system:nodes"))
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, test := range []struct{ signer, name, want string }{
+		{certificatesv1.KubeAPIServerClientKubeletSignerName, "system:node:n1", ""},
+		{certificatesv1.KubeAPIServerClientKubeletSignerName, "system:node:n2", "can only create a node CSR with CN=system:node:n1"},
+		{certificatesv1.KubeletServingSignerName, "system:node:n2", "can only create a node CSR with CN=system:node:n1"},
+		{certificatesv1.KubeletServingSignerName, "system:node:n1", ""},
+	} {
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: test.name, Organization: []string{"system:nodes"}}, DNSNames: dnsOf(test.signer)}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := &certificatesv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("r", i)}, Spec: certificatesv1.CertificateSigningRequestSpec{
+			SignerName: test.signer, Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), Usages: usagesOf(test.signer),
+		}}
+		_, err = node.CertificatesV1().CertificateSigningRequests().Create(t.Context(), request, metav1.CreateOptions{})
+		if test.want == "" && err != nil || test.want != "" && (!apierrors.IsForbidden(err) || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s for %s: %v", test.signer, test.name, err)
+		}
+	}
+}
+
+func dnsOf(signer string) []string {
+	if signer == certificatesv1.KubeletServingSignerName {
+		return []string{"n1"}
+	}
+	return nil
+}
+
+func usagesOf(signer string) []certificatesv1.KeyUsage {
+	if signer == certificatesv1.KubeletServingSignerName {
+		return []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth}
+	}
+	return []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
+}
+
+// TestTheAuthorityIsATrustBundle: made again at a start.
+func TestTheAuthorityIsATrustBundle(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	server, _ := apitest.Run(t, cfg)
+	admin := clientOf(t, server.ClientConfig())
+	apitest.Eventually(t, func() string {
+		list, err := admin.CertificatesV1().ClusterTrustBundles().List(t.Context(), metav1.ListOptions{FieldSelector: "spec.signerName=kubernetes.io/kube-apiserver-serving"})
+		if err != nil || len(list.Items) != 1 || list.Items[0].Spec.TrustBundle != string(cfg.CA.CertPEM()) {
+			return fmt.Sprint(list, err)
 		}
 		return ""
 	})

@@ -68,6 +68,8 @@ func (r *NodeRestriction) Validate(ctx context.Context, a admission.Attributes, 
 		return r.node(ctx, a, name)
 	case schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}:
 		return named(a, name)
+	case schema.GroupResource{Group: certificates, Resource: "certificatesigningrequests"}:
+		return ownCertificate(a, name)
 	case schema.GroupResource{Group: certificates, Resource: "podcertificaterequests"}:
 		return r.certificate(ctx, a, name)
 	case corev1.Resource("events"), schema.GroupResource{Group: "events.k8s.io", Resource: "events"}:

@@ -53,6 +53,28 @@ func (r *NodeRestriction) certificate(ctx context.Context, a admission.Attribute
 	return r.signer(ctx, a, pod, spec)
 }
 
+// ownCertificate keeps a node to certificates that name itself, by the signers of nodes' certificates.
+func ownCertificate(a admission.Attributes, node string) error {
+	if a.GetOperation() != admission.Create || a.GetSubresource() != "" {
+		return nil
+	}
+	request, ok := a.GetObject().(*certificatesv1.CertificateSigningRequest)
+	if !ok {
+		return forbid(a, "unexpected type %T", a.GetObject())
+	}
+	if s := request.Spec.SignerName; s != certificatesv1.KubeletServingSignerName && s != certificatesv1.KubeAPIServerClientKubeletSignerName {
+		return nil
+	}
+	asked, err := requested(request)
+	if err != nil {
+		return forbid(a, "unable to parse csr: %w", err)
+	}
+	if asked.Subject.CommonName != NodeUserPrefix+node {
+		return forbid(a, "can only create a node CSR with CN=%s%s", NodeUserPrefix, node)
+	}
+	return nil
+}
+
 // outdated refuses what may be right a moment later.
 func outdated(a admission.Attributes, format string, args ...any) error {
 	return apierrors.NewConflict(a.GetResource().GroupResource(), a.GetName(), fmt.Errorf(format, args...))

@@ -73,6 +73,7 @@ func nodeRules() []rule {
 		{verbs: []string{"update", "patch"}, resources: []string{"pods/status"}},
 		{verbs: []string{"create"}, resources: []string{"serviceaccounts/token"}, limit: referred},
 		{verbs: []string{"get"}, resources: []string{"serviceaccounts"}, limit: referred},
+		{verbs: []string{"create", "get", "list", "watch"}, group: certificates, resources: []string{"certificatesigningrequests"}},
 		{verbs: read(), group: certificates, resources: []string{"clustertrustbundles"}},
 		{verbs: []string{"create"}, group: certificates, resources: []string{"podcertificaterequests"}},
 		{verbs: []string{"list", "watch"}, group: certificates, resources: []string{"podcertificaterequests"}, limit: ownPods},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -43,11 +44,7 @@ func (s *Signing) Validate(ctx context.Context, a admission.Attributes, _ admiss
 	if !ok {
 		return forbid(a, "expected type CertificateSigningRequest, got: %T", a.GetObject())
 	}
-	block, _ := pem.Decode(r.Spec.Request)
-	if block == nil {
-		return forbid(a, "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST")
-	}
-	asked, err := x509.ParseCertificateRequest(block.Bytes)
+	asked, err := requested(r)
 	if err != nil {
 		return forbid(a, "failed to parse CSR: %v", err)
 	}
@@ -60,6 +57,15 @@ func (s *Signing) Validate(ctx context.Context, a admission.Attributes, _ admiss
 		}
 	}
 	return nil
+}
+
+// requested is what a request asks for.
+func requested(r *certificatesv1.CertificateSigningRequest) (*x509.CertificateRequest, error) {
+	block, _ := pem.Decode(r.Spec.Request)
+	if block == nil {
+		return nil, errors.New("PEM block type must be CERTIFICATE REQUEST")
+	}
+	return x509.ParseCertificateRequest(block.Bytes)
 }
 
 // client refuses the groups that are not given by certificates on request.

@@ -60,7 +60,7 @@ func (c *Controller) keepRootCA(ctx context.Context, namespace string) error {
 	return err
 }
 
-// syncSecret fills a Secret, or removes one whose account is gone.
+// syncSecret fills a Secret, or removes one whose account is gone or that nobody uses.
 func (c *Controller) syncSecret(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
 	secret := kube.Cached[corev1.Secret](c.secrets, key)
 	if secret == nil || secret.DeletionTimestamp != nil {
@@ -77,7 +77,11 @@ func (c *Controller) syncSecret(ctx context.Context, key types.NamespacedName) (
 	if err := c.fill(ctx, account, secret); err != nil {
 		return 0, fmt.Errorf("token of secret %s: %w", key, err)
 	}
-	return 0, nil
+	again, err := c.clean(ctx, account, secret)
+	if err != nil {
+		return 0, fmt.Errorf("unused secret %s: %w", key, err)
+	}
+	return again, nil
 }
 
 // accountOf is the account that a Secret is for, or nil: one that has only the same name is another.
