@@ -3,7 +3,9 @@ package apiserver_test
 import (
 	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -44,6 +46,37 @@ func TestAnonymousReachesOnlyHealthAndVersion(t *testing.T) {
 	} {
 		if got := status(t, nobody, path); got != want {
 			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+}
+
+// TestACertificateThatIsNotGoodNowIsToldOfTheClock: of this authority only, and whatever else a client shows.
+func TestACertificateThatIsNotGoodNowIsToldOfTheClock(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	apitest.Run(t, cfg)
+	other, err := pki.LoadOrCreate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		ca   *pki.Authority
+		by   time.Duration
+		want string
+	}{
+		"not yet":     {cfg.CA, 48 * time.Hour, "wrong clock"},
+		"any more":    {cfg.CA, -2 * 365 * 24 * time.Hour, "or it was not renewed"},
+		"of somebody": {other, 48 * time.Hour, "Unauthorized"},
+	} {
+		test.ca.Now = func() time.Time { return time.Now().Add(test.by) }
+		cert, key, err := test.ca.Issue(pki.Request{CommonName: "admin", Organizations: []string{"system:masters"}, Client: true})
+		test.ca.Now = time.Now
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := &rest.Config{Host: "https://" + cfg.Bind.String(), TLSClientConfig: rest.TLSClientConfig{CAData: cfg.CA.CertPEM(), CertData: cert, KeyData: key}}
+		_, err = clientOf(t, config).CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+		if !apierrors.IsUnauthorized(err) || !strings.Contains(err.Error(), test.want) || test.ca == other && strings.Contains(err.Error(), "clock") {
+			t.Errorf("a certificate that is not good %s: %v", name, err)
 		}
 	}
 }

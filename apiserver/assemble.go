@@ -162,7 +162,8 @@ func genericConfig(cfg Config, id *identity, listener net.Listener, accounts *ac
 		sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
 	c.ShutdownWatchTerminationGracePeriod = drainTimeout
 	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return withJoin(genericapiserver.DefaultBuildHandlerChain(withTurns(withQuantities(withBlame(api, c.Serializer), c.Serializer), listTurns(), c.Serializer), c), cfg.Join)
+		chain := genericapiserver.DefaultBuildHandlerChain(withTurns(withQuantities(withBlame(api, c.Serializer), c.Serializer), listTurns(), c.Serializer), c)
+		return withJoin(withClock(chain, cfg.CA, c.Serializer, time.Now), cfg.Join)
 	}
 	namer := openapinamer.NewDefinitionNamer(openapi.Scheme())
 	c.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, namer)

@@ -21,6 +21,7 @@ import (
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/host/netns"
 	"fairlead.dev/fairlead/internal/heap"
+	"fairlead.dev/fairlead/pki"
 	"fairlead.dev/fairlead/pki/peer"
 )
 
@@ -89,7 +90,7 @@ func runAgent(ctx context.Context, p Process, a Agent, s config.Settings, st *st
 		}
 	}
 	g.Go(named("certificates", ctx, func(ctx context.Context) error { return self.Keep(ctx, log.With("part", "certificates")) }))
-	if err := startNode(ctx, g, spec, p.nodeClient(a.Server, peer.API(self.Client, self.CA)), log, st); err != nil {
+	if err := startNode(ctx, g, spec, p.nodeClient(a.Server, pki.Clocked(peer.API(self.Client, self.CA))), log, st); err != nil {
 		return err
 	}
 	st.ready()

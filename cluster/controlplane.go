@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -122,7 +123,14 @@ func authority(inst instance.Instance) (*pki.Authority, error) {
 			return nil, err
 		}
 	}
-	return pki.LoadOrCreate(inst.Path("pki"))
+	ca, err := pki.LoadOrCreate(inst.Path("pki"))
+	if err != nil {
+		return nil, err
+	}
+	if why := ca.Untimely(time.Now()); why != "" { // nobody would believe any certificate
+		return nil, fmt.Errorf("certificate authority in %s: %s; set the clock of this host", inst.Path("pki"), why)
+	}
+	return ca, nil
 }
 
 // acknowledged reads how far the writes of an API server have come.

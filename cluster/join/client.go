@@ -92,7 +92,7 @@ func (m Machine) ask(ctx context.Context, authorization string, tlsConfig *tls.C
 		return nil, err
 	}
 	if c.Answer, err = post(ctx, m.Server, authorization, tlsConfig, req); err != nil {
-		return nil, fmt.Errorf("join %s: %w", m.Server, err)
+		return nil, fmt.Errorf("join %s: %w", m.Server, pki.Clock(err))
 	}
 	return &c, nil
 }

@@ -182,6 +182,9 @@ func (h *Handler) admitFor(ctx context.Context, given string) error {
 // nodeOf is the node that a client certificate of this cluster belongs to.
 func (h *Handler) nodeOf(cert *x509.Certificate) (string, error) {
 	options := x509.VerifyOptions{Roots: h.CA.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: h.CA.Now()}
+	if why := pki.Untimely(cert, h.CA.Now()); why != "" && h.CA.Knows(cert) {
+		return "", refuse(http.StatusUnauthorized, "%s; set the clock, or join with the token", why)
+	}
 	if _, err := cert.Verify(options); err != nil {
 		return "", refuse(http.StatusUnauthorized, "the certificate is not of this cluster, or has ended; join with the token: %v", err)
 	}

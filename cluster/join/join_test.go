@@ -105,6 +105,29 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// TestWrongClocks: whoever joins, or is joined, with a clock that is days off is told of the clocks, on either side.
+func TestWrongClocks(t *testing.T) {
+	s := serve(t, open)
+	member, err := s.machine("node1").Join(t.Context(), Token(s.CA, open))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, by := range map[string]time.Duration{"begins at": 48 * time.Hour, "has ended at": -2 * 365 * 24 * time.Hour} {
+		s.CA.Now = func() time.Time { return time.Now().Add(by) }
+		server := behind(t, s.Handler, s.CA, pki.APIServer) // certified by that clock
+		s.CA.Now = time.Now
+		other := s.machine("node2")
+		other.Server = server
+		if _, err := other.Join(t.Context(), Token(s.CA, open)); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "wrong clock") {
+			t.Errorf("a server off by %s: %v", by, err)
+		}
+	}
+	s.CA.Now = func() time.Time { return time.Now().Add(2 * 365 * 24 * time.Hour) } // the server's own
+	if err := member.Renew(t.Context()); err == nil || !strings.Contains(err.Error(), "wrong clock") {
+		t.Errorf("a server that lives in two years: %v", err)
+	}
+}
+
 func TestJoinRefusals(t *testing.T) {
 	s, other := serve(t, open), serve(t, open)
 	right := Token(s.CA, open)
