@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -31,13 +30,6 @@ import (
 
 	"fairlead.dev/fairlead/internal/apitest"
 )
-
-// unserved are the kinds that charts bring and that this server does not know, with the reason. Each is refused as an unknown
-// kind; a row whose kind is served fails TestBundles.
-var unserved = map[schema.GroupKind]string{
-	{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}: "nothing measures pods, so that nothing would scale by it",
-	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:     "nothing enforces it: accepting one would promise a wall that is not there",
-}
 
 // TestBundles applies bundles with the kinds and fields of charts and operators that many people install, as kubectl apply
 // --server-side --validate=strict does: each object is taken, read back with every field, and the same when applied again.
@@ -71,19 +63,13 @@ func TestBundles(t *testing.T) {
 	for name := range variants {
 		t.Errorf("wrongVariants has %s, of which there is no bundle", name)
 	}
-	for kind := range unserved {
-		if !a.unknown[kind] {
-			t.Errorf("unserved has %s, which no bundle uses", kind)
-		}
-	}
 }
 
 // applier applies objects to one server.
 type applier struct {
-	client  *dynamic.DynamicClient
-	found   *discovery.DiscoveryClient
-	mapper  meta.RESTMapper
-	unknown map[schema.GroupKind]bool // kinds of unserved that were refused
+	client *dynamic.DynamicClient
+	found  *discovery.DiscoveryClient
+	mapper meta.RESTMapper
 }
 
 func newApplier(t *testing.T, config *rest.Config) *applier {
@@ -91,11 +77,11 @@ func newApplier(t *testing.T, config *rest.Config) *applier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &applier{client: dynamicOf(t, config), found: found, unknown: map[schema.GroupKind]bool{}}
+	return &applier{client: dynamicOf(t, config), found: found}
 }
 
-// applyBundle applies definitions first, and everything else once its kinds are discovered. It returns what is of a kind that is served.
-func (a *applier) applyBundle(t *testing.T, objects []*unstructured.Unstructured) (known []*unstructured.Unstructured) {
+// applyBundle applies definitions first, and everything else once its kinds are discovered. It returns the objects.
+func (a *applier) applyBundle(t *testing.T, objects []*unstructured.Unstructured) []*unstructured.Unstructured {
 	a.discover(t)
 	defined, rest := split(objects)
 	for _, obj := range defined {
@@ -106,12 +92,9 @@ func (a *applier) applyBundle(t *testing.T, objects []*unstructured.Unstructured
 		return a.undiscovered(defined)
 	})
 	for _, obj := range rest {
-		if a.served(t, obj) {
-			a.taken(t, obj)
-			known = append(known, obj)
-		}
+		a.taken(t, obj)
 	}
-	return append(defined, known...)
+	return append(defined, rest...)
 }
 
 func split(objects []*unstructured.Unstructured) (defined, rest []*unstructured.Unstructured) {
@@ -152,26 +135,6 @@ func (a *applier) undiscovered(definitions []*unstructured.Unstructured) string 
 	return ""
 }
 
-// served says whether the object's kind is discovered, and demands that it is so exactly for the kinds that are not in unserved.
-func (a *applier) served(t *testing.T, obj *unstructured.Unstructured) bool {
-	kind := obj.GroupVersionKind()
-	_, err := a.mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	reason, listed := unserved[kind.GroupKind()]
-	switch {
-	case err == nil && listed:
-		t.Errorf("%s is served: remove it from unserved (%s)", kind, reason)
-	case err != nil && !listed:
-		t.Errorf("%s: %v", title(obj), err)
-	case err != nil:
-		guess, _ := meta.UnsafeGuessKindToResource(kind)
-		if _, err := a.patch(t.Context(), a.client.Resource(guess).Namespace(obj.GetNamespace()), obj); !apierrors.IsNotFound(err) {
-			t.Errorf("%s of a kind that is not served: want not found, got %v", title(obj), err)
-		}
-		a.unknown[kind.GroupKind()] = true
-	}
-	return err == nil
-}
-
 // taken applies the object and reads it back.
 func (a *applier) taken(t *testing.T, obj *unstructured.Unstructured) {
 	if _, err := a.apply(t, obj); err != nil {
@@ -191,9 +154,6 @@ func (a *applier) taken(t *testing.T, obj *unstructured.Unstructured) {
 // reported are the kinds of which the server itself writes the status.
 var reported = []string{"CustomResourceDefinition", "APIService", "FlowSchema", "PriorityLevelConfiguration"}
 
-// rewritten are the kinds that applying again may store anew, with the same content.
-var rewritten = []string{"PersistentVolumeClaim", "Job"}
-
 // unchanged applies an object that is there and demands the version that it had.
 func (a *applier) unchanged(t *testing.T, obj *unstructured.Unstructured) {
 	again := func() string {
@@ -204,9 +164,6 @@ func (a *applier) unchanged(t *testing.T, obj *unstructured.Unstructured) {
 		after, err := a.apply(t, obj)
 		if err != nil {
 			return err.Error()
-		}
-		if slices.Contains(rewritten, obj.GetKind()) && reflect.DeepEqual(before.Object["spec"], after.Object["spec"]) {
-			return ""
 		}
 		if before.GetResourceVersion() != after.GetResourceVersion() {
 			return fmt.Sprintf("was version %s, is version %s", before.GetResourceVersion(), after.GetResourceVersion())

@@ -35,9 +35,9 @@ func (s strategy[T]) declaredErrors(ctx context.Context, obj, old runtime.Object
 		if info.Subresource != "" {
 			subresources = strings.Split(info.Subresource, "/")
 		}
-		if info.APIGroup != s.kind.group { // events, which two groups serve
+		if as := (schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}); as != s.kind.stored() { // events, which two groups serve
 			var err error
-			if obj, old, err = served(obj, old, schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}); err != nil {
+			if obj, old, err = served(obj, old, as); err != nil {
 				return field.ErrorList{field.InternalError(nil, err)}
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -35,6 +36,8 @@ func fieldLabels() map[schema.GroupVersionKind][]string {
 		{Group: "apps", Version: "v1", Kind: "ReplicaSet"}:       {"status.replicas"},
 		{Group: "batch", Version: "v1", Kind: "Job"}:             {"status.successful"},
 		discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"): nil,
+
+		resourcev1.SchemeGroupVersion.WithKind("ResourceSlice"): {resourcev1.ResourceSliceSelectorNodeName, resourcev1.ResourceSliceSelectorDriver},
 
 		certificatesv1.SchemeGroupVersion.WithKind("CertificateSigningRequest"): {"spec.signerName"},
 		certificatesv1.SchemeGroupVersion.WithKind("ClusterTrustBundle"):        {"spec.signerName"},

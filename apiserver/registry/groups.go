@@ -7,6 +7,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -18,8 +19,10 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	migrationv1 "k8s.io/api/storagemigration/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -81,6 +84,9 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 		groupInfo(eventsv1.GroupName, events),
 		groupInfo(networkingv1.GroupName, b.networking()),
 		groupInfo(policyv1.GroupName, b.policy()),
+		groupInfo(autoscalingv2.GroupName, b.autoscaling(), "v1", "v2"),
+		groupInfo(resourcev1.GroupName, b.devices()),
+		groupInfo(migrationv1.GroupName, b.migrations()),
 		groupInfo(rbacv1.GroupName, b.rbac()),
 		groupInfo(certificatesv1.GroupName, b.certificates()),
 		groupInfo(storagev1.GroupName, b.storage()),
@@ -95,9 +101,15 @@ func Groups(_ context.Context, cfg Config) ([]*genericapiserver.APIGroupInfo, er
 	return groups, b.err
 }
 
-func groupInfo(group string, resources map[string]rest.Storage) *genericapiserver.APIGroupInfo {
+// groupInfo are the resources of a group, in each of the versions that are named, without one in version 1.
+func groupInfo(group string, resources map[string]rest.Storage, versions ...string) *genericapiserver.APIGroupInfo {
+	if len(versions) == 0 {
+		versions = []string{"v1"}
+	}
 	info := genericapiserver.NewDefaultAPIGroupInfo(group, Scheme, ParameterCodec, Codecs)
-	info.VersionedResourcesStorageMap["v1"] = resources
+	for _, version := range versions {
+		info.VersionedResourcesStorageMap[version] = resources
+	}
 	return &info
 }
 
@@ -126,6 +138,8 @@ type builder struct {
 
 	services *serviceStore // set by core
 	budgets  store[*policyv1.PodDisruptionBudget]
+
+	namespaces rest.Getter // set by core
 }
 
 func build[T object](b *builder, k *kind[T]) store[T] {
@@ -182,6 +196,8 @@ func (b *builder) core() map[string]rest.Storage {
 	if plain := build(b, namespaces()); b.err == nil {
 		note(plain, &b.config.Acknowledged.Namespaces)
 		resources["namespaces"], resources["namespaces/status"], resources["namespaces/finalize"] = newNamespaceStore(plain)
+		resources["componentstatuses"] = newComponentStatuses(plain.Storage.Storage)
+		b.namespaces = plain.Store
 	}
 	if plain := build(b, services(serviceRules{b.config.AllowExternalIPs})); b.err == nil {
 		note(plain, &b.config.Acknowledged.Services)
@@ -219,6 +235,7 @@ func (b *builder) networking() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
 	put(resources, build(b, ingresses()))
 	put(resources, build(b, ingressClasses()))
+	put(resources, build(b, networkPolicies()))
 	cidrs, addresses := build(b, serviceCIDRs(b.config.PodCIDRs, b.config.ServiceCIDRs)), build(b, ipAddresses())
 	if b.err == nil {
 		cidrs = booked(cidrs, func(below storage.Interface) storage.Interface { return rangeBook{below, b.numbers} })

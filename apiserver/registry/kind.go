@@ -23,6 +23,7 @@ type object interface {
 // there is nothing to do (or, for a validation, nothing to complain about).
 type kind[T object] struct {
 	group      string   // "" for core
+	version    string   // of the type that is stored; "": v1
 	plural     string   // as in URLs
 	singular   string   // as kubectl accepts it
 	short      []string // short names
@@ -84,12 +85,17 @@ func (k *kind[T]) resource() schema.GroupResource {
 	return schema.GroupResource{Group: k.group, Resource: k.plural}
 }
 
+// stored is the version that the type of the row is of.
+func (k *kind[T]) stored() schema.GroupVersion {
+	if k.version == "" {
+		return schema.GroupVersion{Group: k.group, Version: "v1"}
+	}
+	return schema.GroupVersion{Group: k.group, Version: k.version}
+}
+
 // resets says which fields each subresource ignores, so that server-side apply records no ownership of them.
 func (k *kind[T]) resets(paths ...string) resetFields {
-	version := fieldpath.APIVersion("v1")
-	if k.group != "" {
-		version = fieldpath.APIVersion(k.group + "/v1")
-	}
+	version := fieldpath.APIVersion(k.stored().String())
 	set := fieldpath.NewSet()
 	for _, path := range paths {
 		set.Insert(fieldpath.MakePathOrDie(path))

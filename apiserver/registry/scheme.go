@@ -7,7 +7,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -19,8 +18,10 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	migrationv1 "k8s.io/api/storagemigration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -55,7 +56,8 @@ func newScheme() *runtime.Scheme {
 		{appsv1.SchemeGroupVersion, appsv1.AddToScheme},
 		{discoveryv1.SchemeGroupVersion, discoveryv1.AddToScheme},
 		{coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme},
-		{autoscalingv1.SchemeGroupVersion, autoscalingv1.AddToScheme},
+		{resourcev1.SchemeGroupVersion, resourcev1.AddToScheme},
+		{migrationv1.SchemeGroupVersion, migrationv1.AddToScheme},
 		{networkingv1.SchemeGroupVersion, networkingv1.AddToScheme},
 		{policyv1.SchemeGroupVersion, policyv1.AddToScheme},
 		{authenticationv1.SchemeGroupVersion, authenticationv1.AddToScheme},
@@ -77,6 +79,7 @@ func newScheme() *runtime.Scheme {
 		utilruntime.Must(s.SetVersionPriority(group.version))
 	}
 	utilruntime.Must(addEvents(s))
+	utilruntime.Must(addAutoscaling(s))
 	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
 	utilruntime.Must(addQueryConversions(s))
 	utilruntime.Must(addFieldLabels(s))

@@ -98,6 +98,7 @@ type statusStrategy[T object] struct{ strategy[T] }
 func (statusStrategy[T]) AllowCreateOnUpdate(context.Context) bool { return false }
 
 func (s statusStrategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
+	keepTimes(ctx, obj, old)
 	s.kind.prepareStatus(ctx, obj.(T), old.(T))
 }
 

@@ -15,6 +15,8 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	admissionregistration "k8s.io/kubernetes/pkg/apis/admissionregistration/v1"
 	apps "k8s.io/kubernetes/pkg/apis/apps/v1"
+	autoscaling "k8s.io/kubernetes/pkg/apis/autoscaling/v1"
+	autoscalingv2 "k8s.io/kubernetes/pkg/apis/autoscaling/v2"
 	batch "k8s.io/kubernetes/pkg/apis/batch/v1"
 	certificates "k8s.io/kubernetes/pkg/apis/certificates/v1"
 	coordination "k8s.io/kubernetes/pkg/apis/coordination/v1"
@@ -25,8 +27,10 @@ import (
 	node "k8s.io/kubernetes/pkg/apis/node/v1"
 	policy "k8s.io/kubernetes/pkg/apis/policy/v1"
 	rbac "k8s.io/kubernetes/pkg/apis/rbac/v1"
+	resource "k8s.io/kubernetes/pkg/apis/resource/v1"
 	scheduling "k8s.io/kubernetes/pkg/apis/scheduling/v1"
 	storage "k8s.io/kubernetes/pkg/apis/storage/v1"
+	storagemigration "k8s.io/kubernetes/pkg/apis/storagemigration/v1"
 	privileges "k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/printers"
 	printersinternal "k8s.io/kubernetes/pkg/printers/internalversion"
@@ -67,6 +71,8 @@ func addUpstream(s *runtime.Scheme) error {
 		scheduling.RegisterDefaults, scheduling.RegisterValidations, node.RegisterValidations,
 		flowcontrol.RegisterDefaults, flowcontrol.RegisterValidations,
 		apiregistration.RegisterDefaults,
+		autoscaling.RegisterDefaults, autoscaling.RegisterValidations, autoscalingv2.RegisterDefaults, autoscalingv2.RegisterValidations,
+		resource.RegisterDefaults, resource.RegisterValidations, storagemigration.RegisterValidations,
 	} {
 		if err := add(s); err != nil {
 			return err
@@ -84,6 +90,7 @@ func adopt[T object, I runtime.Object](f foreign[T, I], k kind[T]) *kind[T] {
 	if k.prepare == nil {
 		k.prepare = func(ctx context.Context, obj T) {
 			f.change(obj, func(i I) { f.strategy.PrepareForCreate(ctx, i) })
+			Scheme.Default(obj) // as whoever reads it will: what is stored is what is read, and applying it again changes nothing
 		}
 	}
 	if k.prepareUpdate == nil {
