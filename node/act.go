@@ -17,6 +17,8 @@ func (w *worker) act(ctx context.Context, action life.Action) {
 		w.beginSandbox(ctx, action)
 	case life.Start:
 		w.beginStart(ctx, action)
+	case life.Resize:
+		w.beginResize(ctx)
 	case life.Kill:
 		w.beginKill(ctx, action)
 	case life.StopSandbox, life.RemoveSandbox, life.Remove:
@@ -73,9 +75,9 @@ func (w *worker) attempt(ctx context.Context, action life.Action, do func() erro
 	})
 }
 
-// current is the pod with the status as it is now, for what reads the pod's address.
+// current is the pod with what it has been given of what it asks for, and with the status as it is now, for what reads the pod's address.
 func (w *worker) current() *corev1.Pod {
-	pod := w.pod.DeepCopy()
+	pod := life.Given(w.pod, w.mem.Given).DeepCopy()
 	pod.Status = life.Status(w.view())
 	return pod
 }

@@ -85,6 +85,7 @@ type Agent struct {
 	searches   searches
 	hadNetwork atomic.Bool // a pod with a network of its own has started
 
+	grants     grants
 	nodeStatus *nodestatus.Reporter
 	volumes    *volume.Manager
 }
@@ -105,6 +106,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		pods:           map[types.UID]*worker{},
 		owners:         map[string]types.UID{},
 		unclaimed:      map[string]time.Time{},
+		grants:         grants{byPod: map[types.UID]life.Resources{}},
 		searches:       searches{byAddr: map[netip.Addr]searchList{}},
 		nodeStatus:     nodestatus.New(nodestatus.Config{Name: cfg.Name, IPs: cfg.IPs, Dir: cfg.Dir, Port: cfg.Listen.Port()}, rt, client, log),
 	}

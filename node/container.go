@@ -30,9 +30,9 @@ func (e *startError) Error() string { return kuberuntime.Message(e.err) }
 
 func (w *worker) beginStart(ctx context.Context, action life.Action) {
 	ctx = w.beginStarting(ctx)
-	c, last := spec.FindContainer(w.pod, action.Name), w.seen.Newest(action.Name)
-	sandbox := *w.seen.Ready()
 	pod := w.current()
+	c, last := spec.FindContainer(pod, action.Name), w.seen.Newest(action.Name)
+	sandbox := *w.seen.Ready()
 	pull := w.pulls[c.Image]
 	target, missing := w.target(c.Name)
 	w.async(func() func() {
@@ -106,6 +106,7 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 		return &startError{life.CreateContainerError, err}
 	}
 	id := created.ContainerId
+	w.mail.post(func() { w.mem.Applied[id] = c.Resources })
 	w.containerEvent(c.Name, corev1.EventTypeNormal, "Created", "Container created")
 	hook := c.Lifecycle != nil && c.Lifecycle.PostStart != nil
 	if hook {

@@ -78,6 +78,7 @@ func (a *Agent) post(uid types.UID, f func(*worker)) {
 
 // removeWorker forgets a pod that is gone.
 func (a *Agent) removeWorker(uid types.UID) {
+	a.grants.forget(uid)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.pods, uid)

@@ -70,7 +70,10 @@ type worker struct {
 	stepped   bool // the first step is done
 	updated   bool // there is a version of the object that no step has seen
 	anewAgain bool // all containers have to begin anew, that also which is being started
-	probing   sync.WaitGroup
+
+	allocating bool      // it is being decided whether the pod gets what it asks for
+	allocateAt time.Time // when that is done again for a pod that waits
+	probing    sync.WaitGroup
 
 	searchAddrs []string // the addresses whose searches are known
 	done        bool
@@ -145,10 +148,12 @@ func (w *worker) step(ctx context.Context) time.Duration {
 		return again // nothing is decided about a pod whose containers are not known
 	}
 	again = min(again, w.admit())
+	again = min(again, w.allocate(ctx))
 	plan := life.Next(w.view())
 	for _, action := range plan.Actions {
 		w.act(ctx, action)
 	}
+	w.endResize()
 	w.syncProbes(ctx)
 	again = min(again, w.syncStatus(ctx))
 	again = min(again, w.syncVolumes(ctx))
@@ -182,6 +187,7 @@ func (w *worker) observe(ctx context.Context) time.Duration {
 	if !w.observed {
 		w.observed = true
 		w.restoreProbes()
+		w.restoreResources()
 	}
 	if life.BegunAnew(w.view()).After(w.mem.Anew) {
 		// What is just being started is of the time before as well.
@@ -232,6 +238,11 @@ func (w *worker) pruneMemory() {
 			delete(w.mem.Ready, id)
 			delete(w.mem.Started, id)
 			delete(w.mem.PendingRestart, id)
+		}
+	}
+	for id := range w.mem.Applied {
+		if !present[id] && !w.mem.Starting {
+			delete(w.mem.Applied, id)
 		}
 	}
 	for id := range w.mem.Replaced {

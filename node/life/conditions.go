@@ -2,6 +2,7 @@ package life
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,9 +26,14 @@ func (v View) conditions(s *corev1.PodStatus, old []corev1.PodCondition) []corev
 	if v.canBeginAnew() {
 		own = append(own, v.restartingCondition())
 	}
-	out := append([]corev1.PodCondition(nil), old...)
+	own = append(own, v.resizeConditions()...)
+	out := slices.DeleteFunc(slices.Clone(old), func(c corev1.PodCondition) bool {
+		return (c.Type == corev1.PodResizePending || c.Type == corev1.PodResizeInProgress) && api.PodCondition(own, c.Type) == nil
+	})
 	for _, c := range own {
-		c.ObservedGeneration = v.Pod.Generation
+		if c.ObservedGeneration == 0 {
+			c.ObservedGeneration = v.Pod.Generation
+		}
 		out = upsert(out, c, v)
 	}
 	return out

@@ -118,9 +118,16 @@ type Memory struct {
 	Started        map[string]bool          // outcome of the startup probe, by container id
 	Ready          map[string]bool          // outcome of the readiness probe, by container id
 	PendingRestart map[string]Restart       // by container id
-	Replaced       map[string]bool          // containers that were ended to be started for another image, by id
+	Replaced       map[string]bool          // containers that were ended to be started for another image or with other resources, by id
 	Anew           time.Time                // what was made before has to begin anew; see [BegunAnew]
 	Rejected       *Rejection
+
+	Given      Resources                              // what the pod has been given of what it asks for
+	Applied    map[string]corev1.ResourceRequirements // what the runtime was told, by container id
+	AppliedPod *corev1.ResourceRequirements           // and for the pod as a whole
+	Resizing   Resizing
+	Applying   bool      // the runtime is being told
+	ApplyRetry time.Time // when it may be tried again
 }
 
 // NewMemory is the memory of a pod seen for the first time.
@@ -136,6 +143,7 @@ func NewMemory(now time.Time) *Memory {
 		Ready:          map[string]bool{},
 		PendingRestart: map[string]Restart{},
 		Replaced:       map[string]bool{},
+		Applied:        map[string]corev1.ResourceRequirements{},
 	}
 }
 

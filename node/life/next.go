@@ -19,6 +19,7 @@ const (
 	RemoveSandbox Kind = "remove-sandbox" // remove the stopped sandbox ID with its containers
 	Start         Kind = "start"          // create and start container Name with number Attempt in the present sandbox
 	Kill          Kind = "kill"           // end container ID within Grace, its preStop hook first
+	Resize        Kind = "resize"         // have the runtime take over what the pod has been given
 	Remove        Kind = "remove"         // remove the dead container ID
 	Delete        Kind = "delete"         // report the last status, then delete the API object
 	Cleanup       Kind = "cleanup"        // nothing is left: remove the pod's files
@@ -31,7 +32,7 @@ type Action struct {
 	Attempt  uint32
 	Grace    time.Duration
 	Message  string // of the Killing event
-	Replace  bool   // the container is killed to be started for another image
+	Replace  bool   // the container is killed to be started for another image, or with other resources
 }
 
 // Plan is what to do now, and when to look again even if nothing is heard (zero: not needed).
@@ -186,6 +187,7 @@ func (v View) run(p *Plan) {
 		return
 	}
 	v.killForRestart(p)
+	v.resize(p)
 	v.startEphemeral(p)
 	if !v.mainStarted() {
 		for i := range v.Pod.Spec.InitContainers {
@@ -245,12 +247,18 @@ func (v View) killForRestart(p *Plan) {
 			}
 			v.kill(p, c, grace, restart.Message)
 		} else if v.changed(spec, c) {
-			v.kill(p, c, v.grace(), fmt.Sprintf("Container %s definition changed, will be restarted", spec.Name))
-			if n := len(p.Actions); n > 0 && p.Actions[n-1].ID == c.ID {
-				p.Actions[n-1].Replace = true
-			}
+			v.replace(p, c, fmt.Sprintf("Container %s definition changed, will be restarted", spec.Name))
 		}
 	})
+}
+
+// replace kills a running container that is to be started again whatever the policy says.
+func (v View) replace(p *Plan, c *Container, message string) {
+	before := len(p.Actions)
+	v.kill(p, c, v.grace(), message)
+	for i := range p.Actions[before:] {
+		p.Actions[before+i].Replace = true
+	}
 }
 
 func (v View) eachSpec(f func(spec *corev1.Container, init bool)) {

@@ -42,6 +42,9 @@ func Status(v View) corev1.PodStatus {
 			s.PodIPs = append(s.PodIPs, corev1.PodIP{IP: ip})
 		}
 	}
+	if given := v.Mem.Given.Pod; given != nil {
+		s.AllocatedResources, s.Resources = given.DeepCopy().Requests, v.Mem.AppliedPod.DeepCopy()
+	}
 	s.Conditions = v.conditions(&s, old.Conditions)
 	return s
 }
@@ -61,6 +64,7 @@ func (v View) containerStatuses(specs []corev1.Container, old []corev1.Container
 	var out []corev1.ContainerStatus
 	for i := range specs {
 		c := v.containerStatus(&specs[i], find(old, specs[i].Name), init)
+		v.withResources(&c)
 		if v.Mem.Rejected != nil && c.ContainerID == "" {
 			continue // it waits for nothing: kubelet reports no containers of a pod it does not admit
 		}
