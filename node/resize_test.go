@@ -74,21 +74,32 @@ func TestResizeInPlace(t *testing.T) {
 	b.awaitEvent("sized", "Killing: Container again resize requires restart")
 	b.awaitEvent("sized", "ResizeCompleted: Pod resize completed: ")
 
-	t.Run("what the node does not have", func(t *testing.T) {
-		huge := corev1.ResourceRequirements{Requests: amounts("20m", "16Mi"), Limits: amounts("200m", "4Pi")}
-		huge.Requests[corev1.ResourceMemory] = resource.MustParse("2Pi")
-		b.resize("sized", map[string]corev1.ResourceRequirements{"c": huge})
-		got := b.await("sized", "refused", func(p *corev1.Pod) bool { return api.PodCondition(p.Status.Conditions, corev1.PodResizePending) != nil })
+	t.Run("what the node does not have now", func(t *testing.T) {
+		node, err := b.client.CoreV1().Nodes().Get(b.ctx, "n1", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := node.Status.Allocatable.Memory().DeepCopy()
+		all.Sub(resource.MustParse("1Gi"))
+		big := pod("big", "wait")
+		big.Spec.TerminationGracePeriodSeconds = &one
+		big.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceMemory: all}
+		b.create(big)
+		b.await("big", "running", running)
+		b.resize("sized", map[string]corev1.ResourceRequirements{"c": {Requests: amounts("20m", "2Gi"), Limits: amounts("200m", "3Gi")}})
+		got := b.await("sized", "waiting", func(p *corev1.Pod) bool { return api.PodCondition(p.Status.Conditions, corev1.PodResizePending) != nil })
 		c := api.PodCondition(got.Status.Conditions, corev1.PodResizePending)
-		if c.Reason != corev1.PodReasonInfeasible || !strings.HasPrefix(c.Message, "Node didn't have enough capacity: memory, requested: 22517") || c.ObservedGeneration != got.Generation {
+		if c.Reason != corev1.PodReasonDeferred || !strings.HasPrefix(c.Message, "Node didn't have enough resource: memory, requested: 21") || c.ObservedGeneration != got.Generation {
 			t.Errorf("condition %+v", c)
 		}
-		b.awaitEvent("sized", "ResizeInfeasible: Pod resize Infeasible: ")
+		b.awaitEvent("sized", "ResizeDeferred: Pod resize Deferred: ")
 		b.stop()
 		b.startAgent() // another agent knows what the pod has been given
-		b.resize("sized", map[string]corev1.ResourceRequirements{"c": more})
-		got = b.await("sized", "as before", resized)
-		if s := got.Status.ContainerStatuses[0]; s.RestartCount != 0 || s.State.Running == nil {
+		if err := b.client.CoreV1().Pods("default").Delete(b.ctx, "big", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		got = b.await("sized", "resized", resized)
+		if s := got.Status.ContainerStatuses[0]; s.RestartCount != 0 || !s.Resources.Requests.Memory().Equal(resource.MustParse("2Gi")) {
 			t.Errorf("reported %+v", s)
 		}
 	})
