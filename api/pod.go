@@ -90,16 +90,22 @@ func ServingContainers(spec *corev1.PodSpec) iter.Seq[*corev1.Container] {
 }
 
 // QOS is the quality-of-service class of a pod: Guaranteed when each container is limited in CPU and memory to what it asks for,
-// BestEffort when none asks for anything.
+// BestEffort when none asks for anything. Where the pod as a whole asks for something that alone counts (KEP-2837).
 func QOS(spec *corev1.PodSpec) corev1.PodQOSClass {
 	guaranteed, some := true, false
-	for _, list := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
-		for i := range list {
-			r := &list[i].Resources
-			for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-				limit, request := r.Limits[name], r.Requests[name]
-				some = some || !limit.IsZero() || !request.IsZero()
-				guaranteed = guaranteed && !limit.IsZero() && (request.IsZero() || request.Cmp(limit) == 0)
+	take := func(r *corev1.ResourceRequirements) {
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			limit, request := r.Limits[name], r.Requests[name]
+			some = some || !limit.IsZero() || !request.IsZero()
+			guaranteed = guaranteed && !limit.IsZero() && (request.IsZero() || request.Cmp(limit) == 0)
+		}
+	}
+	if spec.Resources != nil {
+		take(spec.Resources)
+	} else {
+		for _, list := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+			for i := range list {
+				take(&list[i].Resources)
 			}
 		}
 	}

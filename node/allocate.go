@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -188,13 +189,14 @@ func resizeText(pod *corev1.Pod, generation int64, what, problem string) string 
 func (w *worker) beginResize(ctx context.Context) {
 	w.mem.Applying = true
 	pod, misfits := w.current(), life.Misfits(w.view())
-	from, to := w.mem.AppliedPod, w.mem.Given.Pod
+	from, given := w.mem.AppliedPod, w.mem.Given
+	to := given.Pod
 	w.async(func() func() {
 		done, err := w.a.applyResources(ctx, pod, from, to, misfits)
 		return func() {
 			w.mem.Applying = false
 			for _, m := range done {
-				w.mem.Applied[m.ID] = m.Given
+				w.mem.Applied[m.ID] = given.Containers[m.Name]
 			}
 			if err == nil {
 				w.mem.AppliedPod, w.mem.Resizing.Error = to, ""
@@ -241,6 +243,9 @@ func (a *Agent) applyResources(ctx context.Context, pod *corev1.Pod, from, to *c
 			return nil, err
 		}
 	}
+	if err := a.setPodGroup(pod, larger(from, to)); err != nil {
+		return nil, err
+	}
 	for _, m := range misfits {
 		c := spec.FindContainer(pod, m.Name)
 		resources := spec.Resources(pod, c, a.node().Capacity[1])
@@ -249,7 +254,36 @@ func (a *Agent) applyResources(ctx context.Context, pod *corev1.Pod, from, to *c
 		}
 		done = append(done, m)
 	}
-	return done, nil
+	return done, a.setPodGroup(pod, to)
+}
+
+// setPodGroup bounds what the containers of a pod have together, where it says something as a whole.
+func (a *Agent) setPodGroup(pod *corev1.Pod, whole *corev1.ResourceRequirements) error {
+	if whole == nil {
+		return nil
+	}
+	pod = pod.DeepCopy()
+	pod.Spec.Resources = whole
+	if limits := spec.PodResources(pod); limits != nil {
+		return a.containerd.SetPodGroup(filepath.Base(spec.PodCgroup(pod, a.cfg.CgroupRoot)), limits)
+	}
+	return nil
+}
+
+// larger has of each resource the larger amount: while containers change one after the other there has to be room for both.
+func larger(a, b *corev1.ResourceRequirements) *corev1.ResourceRequirements {
+	if a == nil || b == nil {
+		return b
+	}
+	out := b.DeepCopy()
+	for _, list := range []struct{ from, to corev1.ResourceList }{{a.Requests, out.Requests}, {a.Limits, out.Limits}} {
+		for name, q := range list.from {
+			if now, ok := list.to[name]; ok && q.Cmp(now) > 0 {
+				list.to[name] = q
+			}
+		}
+	}
+	return out
 }
 
 // growth orders changes: what gives memory or processor back comes first.

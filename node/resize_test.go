@@ -118,6 +118,36 @@ func TestResizeInPlace(t *testing.T) {
 	})
 }
 
+// TestResourcesOfAWholePod: what all containers of a pod have together is bounded, and changes in place (KEP-2837, KEP-5419).
+func TestResourcesOfAWholePod(t *testing.T) {
+	b := newBench(t)
+	p := pod("whole", "wait")
+	p.Spec.Resources = &corev1.ResourceRequirements{Requests: amounts("60m", "32Mi"), Limits: amounts("100m", "64Mi")}
+	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "other", Image: appImage, Args: []string{"wait"}, Resources: corev1.ResourceRequirements{Limits: amounts("50m", "24Mi")}})
+	b.create(p)
+	got := b.await("whole", "ready", ready)
+	if got.Status.QOSClass != corev1.PodQOSBurstable || got.Status.Resources == nil || !got.Status.AllocatedResources.Cpu().Equal(resource.MustParse("60m")) {
+		t.Errorf("class %s, resources %+v, allocated %+v", got.Status.QOSClass, got.Status.Resources, got.Status.AllocatedResources)
+	}
+	limits := func(want ...string) {
+		t.Helper()
+		for i, id := range []string{"", got.Status.ContainerStatuses[0].ContainerID, got.Status.ContainerStatuses[1].ContainerID} {
+			if limit := b.memoryLimit(got, id); limit != want[i] {
+				t.Errorf("%q has a limit of %s, want %s", id, limit, want[i])
+			}
+		}
+	}
+	limits("67108864", "67108864", "25165824") // one without a limit of its own has the pod's
+	patch := []byte(`{"spec":{"resources":{"limits":{"memory":"128Mi"},"requests":{"cpu":"70m"}}}}`)
+	if _, err := b.client.CoreV1().Pods("default").Patch(b.ctx, "whole", types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "resize"); err != nil {
+		t.Fatal(err)
+	}
+	got = b.await("whole", "resized", func(p *corev1.Pod) bool {
+		return p.Status.ObservedGeneration == 2 && p.Status.Resources.Limits.Memory().Equal(resource.MustParse("128Mi")) && api.PodCondition(p.Status.Conditions, corev1.PodResizeInProgress) == nil
+	})
+	limits("134217728", "134217728", "25165824")
+}
+
 // memoryLimit is what the kernel has for a container, by its id in the status.
 func (b *bench) memoryLimit(pod *corev1.Pod, id string) string {
 	b.t.Helper()

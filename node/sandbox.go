@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,7 +34,7 @@ func (s slots) take(ctx context.Context) (release func(), ok bool) {
 
 func (w *worker) beginSandbox(ctx context.Context, action life.Action) {
 	ctx = w.beginStarting(ctx)
-	pod, old := w.pod.DeepCopy(), w.seen.Sandboxes
+	pod, old := life.Given(w.pod, w.mem.Given).DeepCopy(), w.seen.Sandboxes
 	w.async(func() func() {
 		w.a.metrics.StartedPods.Inc()
 		err := w.a.runSandbox(ctx, pod, old, action.Attempt)
@@ -83,6 +84,11 @@ func (a *Agent) runSandbox(ctx context.Context, pod *corev1.Pod, old []life.Sand
 	}
 	if err := a.volumes.SetUp(ctx, pod); err != nil {
 		return err
+	}
+	if limits := spec.PodResources(pod); limits != nil {
+		if err := a.containerd.SetPodGroup(filepath.Base(spec.PodCgroup(pod, a.cfg.CgroupRoot)), limits); err != nil {
+			return err
+		}
 	}
 	handler, err := a.handler(ctx, pod)
 	if err != nil {

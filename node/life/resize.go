@@ -112,10 +112,28 @@ func (v View) misfits(f func(spec *corev1.Container, c *Container, differ []core
 		if !known || !told {
 			return
 		}
-		if differ := resized(&given, &applied); len(differ) > 0 {
+		if differ := resized(bounded(given, v.Mem.Given.Pod), bounded(applied, v.Mem.AppliedPod)); len(differ) > 0 {
 			f(spec, c, differ)
 		}
 	})
+}
+
+// bounded are a container's resources with the limits of the whole pod where it has none of its own.
+func bounded(r corev1.ResourceRequirements, whole *corev1.ResourceRequirements) *corev1.ResourceRequirements {
+	out := r.DeepCopy()
+	if whole == nil {
+		return out
+	}
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		limit, ok := whole.Limits[name]
+		if own := out.Limits[name]; ok && own.IsZero() {
+			if out.Limits == nil {
+				out.Limits = corev1.ResourceList{}
+			}
+			out.Limits[name] = limit
+		}
+	}
+	return out
 }
 
 // Resized tells whether the runtime has what the pod has been given.
@@ -172,7 +190,8 @@ func Misfits(v View) []Misfit {
 	var out []Misfit
 	v.misfits(func(spec *corev1.Container, c *Container, differ []corev1.ResourceName) {
 		if !restartsFor(spec, differ) {
-			out = append(out, Misfit{spec.Name, c.ID, v.Mem.Given.Containers[spec.Name], v.Mem.Applied[c.ID]})
+			given, applied := v.Mem.Given.Containers[spec.Name], v.Mem.Applied[c.ID]
+			out = append(out, Misfit{spec.Name, c.ID, *bounded(given, v.Mem.Given.Pod), *bounded(applied, v.Mem.AppliedPod)})
 		}
 	})
 	return out

@@ -21,6 +21,10 @@ const Version = "v1.37.2+fairlead"
 // maxPods is how many pods a node takes, as upstream's default.
 const maxPods = 110
 
+// declared are what this agent does of what only some do, in the order of their names: pods that need one are put on nodes that have it,
+// and the API refuses to change running ones to need it on others (KEP-5328).
+var declared = []string{"InPlacePodLevelResourcesVerticalScaling", "RestartAllContainersOnContainerExits"}
+
 // nodeStatus is the status the node reports. old gives the times of conditions that have not changed.
 func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCondition, runtimeVersion string, images []*runtimeapi.Image, now time.Time) corev1.NodeStatus {
 	s := *old.DeepCopy()
@@ -41,6 +45,7 @@ func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCo
 		MachineID: f.machineID, SystemUUID: f.systemID, BootID: f.bootID, KernelVersion: f.kernel, OSImage: f.osImage,
 		ContainerRuntimeVersion: runtimeVersion, KubeletVersion: Version, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 	}
+	s.DeclaredFeatures = slices.Clone(declared)
 	s.Images = imageList(images)
 	s.Conditions = conditions(old.Conditions, f, ready, now)
 	return s

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	helpers "k8s.io/component-helpers/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -106,10 +108,25 @@ const (
 // the kernel chooses whom to kill when memory runs out.
 func Resources(pod *corev1.Pod, c *corev1.Container, nodeMemory int64) *runtimeapi.LinuxContainerResources {
 	r := &runtimeapi.LinuxContainerResources{CpuShares: minShares, OomScoreAdj: oomScore(pod, c, nodeMemory)}
-	request, limit := c.Resources.Requests.Cpu(), c.Resources.Limits.Cpu()
+	request, limit, memory := c.Resources.Requests.Cpu(), c.Resources.Limits.Cpu(), c.Resources.Limits.Memory()
 	if request.IsZero() {
 		request = limit
 	}
+	if whole := pod.Spec.Resources; whole != nil { // what a container has no limit of its own for the whole pod's bounds (KEP-2837)
+		if limit.IsZero() {
+			limit = whole.Limits.Cpu()
+		}
+		if memory.IsZero() {
+			memory = whole.Limits.Memory()
+		}
+	}
+	setCPU(r, request, limit)
+	r.MemoryLimitInBytes = memory.Value()
+	return r
+}
+
+// setCPU translates a request of processor to shares, and a limit to a quota.
+func setCPU(r *runtimeapi.LinuxContainerResources, request, limit *resource.Quantity) {
 	if !request.IsZero() {
 		r.CpuShares = min(max(request.MilliValue()*1024/1000, minShares), maxShares)
 	}
@@ -117,7 +134,25 @@ func Resources(pod *corev1.Pod, c *corev1.Container, nodeMemory int64) *runtimea
 		r.CpuPeriod = cpuPeriod
 		r.CpuQuota = max(limit.MilliValue()*cpuPeriod/1000, minQuota)
 	}
-	r.MemoryLimitInBytes = c.Resources.Limits.Memory().Value()
+}
+
+// PodResources are what all containers of a pod have together, with its overhead; nil where the pod says nothing as a whole.
+func PodResources(pod *corev1.Pod) *runtimeapi.LinuxContainerResources {
+	if !helpers.IsPodLevelResourcesSet(pod) {
+		return nil
+	}
+	requests, limits := helpers.PodRequests(pod, helpers.PodResourcesOptions{}), helpers.PodLimits(pod, helpers.PodResourcesOptions{})
+	r := &runtimeapi.LinuxContainerResources{CpuShares: minShares}
+	none := &resource.Quantity{}
+	cpu, memory := limits.Cpu(), limits.Memory()
+	if pod.Spec.Resources.Limits.Cpu().IsZero() {
+		cpu = none
+	}
+	if pod.Spec.Resources.Limits.Memory().IsZero() {
+		memory = none
+	}
+	setCPU(r, requests.Cpu(), cpu)
+	r.MemoryLimitInBytes = memory.Value()
 	return r
 }
 
