@@ -47,6 +47,11 @@ type LabNode struct {
 func RunAgent(ctx context.Context, p Process, a Agent) error {
 	st := newStages(a.Reports)
 	s, err := config.Resolve(a.Config)
+	if err == nil && a.Lab == nil { // a lab's was asked when the lab began
+		if _, err = config.Registries(s.File); err == nil {
+			tellRegistries(p.Out, s.Config)
+		}
+	}
 	if err == nil {
 		err = runAgent(ctx, p, a, s, st)
 	}

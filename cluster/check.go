@@ -22,7 +22,22 @@ func Check(ctx context.Context, s config.Settings) []host.Finding {
 	if s.Nodes == 0 {
 		findings = append(findings, checkName(s))
 	}
-	return findings
+	return append(findings, checkRegistries(s))
+}
+
+// checkRegistries says how images are pulled, and what is wrong with what the file says of that.
+func checkRegistries(s config.Settings) host.Finding {
+	f := host.Finding{Name: "image pulls", OK: true, Level: host.Pass, Message: "directly"}
+	if p := proxyOf(s.Registries, s.Own.Proxy); p.Environment(nil) != nil {
+		f.Message = "through a proxy: " + p.String()
+	}
+	if n := len(s.Registries.Hosts); n > 0 {
+		f.Message += fmt.Sprintf("; the configuration file has settings of %d registries", n)
+	}
+	if _, err := config.Registries(s.File); err != nil {
+		f.OK, f.Level, f.Message = false, host.Fail, err.Error()
+	}
+	return f
 }
 
 // checkName looks whether this host has a name that a node can have.

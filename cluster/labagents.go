@@ -116,7 +116,8 @@ func runLabAgent(ctx context.Context, p Process, inst instance.Instance, s confi
 	cmd := exec.Command(self, "agent", "--server", cp.server, "--token-file", inst.Path(joinToken), "--name", s.Name,
 		"--node-name", n.Name, "--node-ip", joinAddrs(n.Addrs), "--agent-port", fmt.Sprint(s.AgentPort), "--log-level", s.LogLevel,
 		"--data-dir", inst.Dir, "--lab-dir", nodeDir(inst, n.Name), "--lab-host", joinAddrs(host),
-		"--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()), "--report-fd", "3")
+		"--upstream-netns", fmt.Sprintf("/proc/%d/ns/net", os.Getpid()), "--report-fd", "3", "--config-file", s.File)
+	cmd.Env = append(cmd.Environ(), s.Own.Proxy.Environment(nil)...)
 	if p.Pprof != "" {
 		cmd.Args = append(cmd.Args, "--pprof", p.Pprof) // of the node's own loopback
 	}

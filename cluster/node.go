@@ -64,6 +64,8 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		return err
 	}
 	runtime := &cri.Runtime{Dir: filepath.Join(n.dir, "containerd"), CgroupRoot: nodeCgroup(n.Name, n.NodeName), Record: n.record}
+	reaches := n.registries(runtime, log)
+	reaches.first()
 	if err := within(ctx, "containerd", n.bound, func(ctx context.Context) error { return startRuntime(ctx, runtime) }); err != nil {
 		return err
 	}
@@ -85,7 +87,9 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
 	served, gateways, serve := n.startEngine(ctx, g, w, cfg, client, metrics, log)
 	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
-	agent := node.New(n.agent(w, followed(client, log), metrics, pages), runtime, client, log.With("part", "node"))
+	runs := n.agent(w, followed(client, log), metrics, pages)
+	runs.Registries = reaches.current
+	agent := node.New(runs, runtime, client, log.With("part", "node"))
 	resolve := n.names(metrics)
 	if n.Autopath {
 		resolve.Searches = agent.Searches

@@ -31,6 +31,9 @@ func Up(ctx context.Context, p Process, flags config.Config) error {
 	if done, err := runsAlready(ctx, inst, p.Out); done || err != nil {
 		return err
 	}
+	if _, err := config.Registries(s.File); err != nil {
+		return err
+	}
 	if err := refuseSameName(s); err != nil {
 		return err
 	}
@@ -65,6 +68,7 @@ func Up(ctx context.Context, p Process, flags config.Config) error {
 		fmt.Fprintln(p.Out, "  note:", err)
 	}
 	tellAudit(p.Out, s.Config)
+	tellRegistries(p.Out, s.Config)
 	fmt.Fprintf(p.Out, "Cluster %q is up after %.1f s. Next:\n\n  fairlead kubectl%s get nodes\n\n", s.Name, time.Since(start).Seconds(), contextFlag(s))
 	return nil
 }

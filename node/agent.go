@@ -31,6 +31,8 @@ import (
 	"fairlead.dev/fairlead/node/metrics"
 	"fairlead.dev/fairlead/node/nodestatus"
 	"fairlead.dev/fairlead/node/projection"
+	"fairlead.dev/fairlead/node/pulls"
+	"fairlead.dev/fairlead/node/registry"
 	"fairlead.dev/fairlead/node/server"
 	"fairlead.dev/fairlead/node/spec"
 	"fairlead.dev/fairlead/node/usage"
@@ -61,6 +63,8 @@ type Config struct {
 	Followed volume.Followed
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.
 	ResolvConf string
+	// Registries says how registries of images are reached, asked before every pull, and has had the runtime told; nil: as everybody does.
+	Registries func(context.Context) registry.Registries
 }
 
 // Agent runs one node.
@@ -88,6 +92,7 @@ type Agent struct {
 	grants     grants
 	nodeStatus *nodestatus.Reporter
 	volumes    *volume.Manager
+	pulls      *pulls.Records
 }
 
 // New makes an agent; nothing runs yet. The runtime has to be started before Run.
@@ -110,6 +115,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		searches:       searches{byAddr: map[netip.Addr]searchList{}},
 		nodeStatus:     nodestatus.New(nodestatus.Config{Name: cfg.Name, IPs: cfg.IPs, Dir: cfg.Dir, Port: cfg.Listen.Port()}, rt, client, log),
 	}
+	a.pulls = &pulls.Records{Dir: filepath.Join(cfg.Dir, "pulls")}
 	a.volumes = &volume.Manager{Dir: a.podsDir(), Client: client, Runtime: rt, Node: a.node, Followed: cfg.Followed, Sources: projection.New(client, cfg.Name)}
 	return a
 }

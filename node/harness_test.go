@@ -161,8 +161,8 @@ func serving(t testing.TB, ca *pki.Authority, ips []netip.Addr) *pki.Source {
 	return source
 }
 
-// appArchive builds the test program into an image.
-func appArchive(t testing.TB) []byte {
+// buildApp builds the test program.
+func buildApp(t testing.TB) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "app")
 	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "./testdata/app")
@@ -174,8 +174,15 @@ func appArchive(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return program
+}
+
+// appArchive is the test program in an image.
+func appArchive(t testing.TB) []byte {
+	t.Helper()
+	program := buildApp(t)
 	var archive bytes.Buffer
-	err = image.Build(&archive, image.Spec{
+	err := image.Build(&archive, image.Spec{
 		Refs: []string{appImage, otherImage}, Rootfs: []image.File{{Path: "app", Mode: 0o755, Data: program}, {Path: "tmp", Mode: os.ModeDir | 0o777}}, Entrypoint: []string{"/app"},
 	})
 	if err != nil {

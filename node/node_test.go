@@ -91,7 +91,7 @@ func TestPodLife(t *testing.T) {
 		b.awaitEvent("web", "Killing: Stopping container c")
 	})
 	for _, want := range []string{
-		`Pulled: Container image "example.org/app:1" already present on machine`, "Created: Container created", "Started: Container started",
+		`Pulled: Container image "example.org/app:1" already present on machine and can be accessed by the pod`, "Created: Container created", "Started: Container started",
 	} {
 		b.awaitEvent("live", want)
 	}

@@ -41,11 +41,11 @@ func secrets() *kind[*corev1.Secret] {
 }
 
 func serviceAccounts() *kind[*corev1.ServiceAccount] {
-	return warningToo(adopt(foreign[*corev1.ServiceAccount, *core.ServiceAccount]{
+	return adopt(foreign[*corev1.ServiceAccount, *core.ServiceAccount]{
 		strategy: serviceaccount.Strategy,
 		in:       convert.Convert_v1_ServiceAccount_To_core_ServiceAccount, out: convert.Convert_core_ServiceAccount_To_v1_ServiceAccount,
 	}, kind[*corev1.ServiceAccount]{
 		plural: "serviceaccounts", singular: "serviceaccount", short: []string{"sa"}, returns: true,
 		list: func() runtime.Object { return &corev1.ServiceAccountList{} },
-	}), accountWarnings)
+	})
 }

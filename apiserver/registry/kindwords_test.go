@@ -187,7 +187,6 @@ func TestKindWarnings(t *testing.T) {
 		{object("v1", "Service", "spec: {type: LoadBalancer, loadBalancerSourceRanges: ['fd00:0::/8'], ports: [{port: 80}]}"), `spec.loadBalancerSourceRanges[0]: IPv6 CIDR value "fd00:0::/8" should be in RFC 5952 canonical format ("fd00::/8")`},
 		{object("discovery.k8s.io/v1", "EndpointSlice", "addressType: FQDN, endpoints: []"), "spec.addressType: FQDN endpoints are deprecated"},
 		{object("v1", "Node", "spec: {externalID: a}"), "spec.externalID: this field is deprecated, and is unused by Kubernetes"},
-		{object("v1", "ServiceAccount", "imagePullSecrets: [{name: a}]"), "imagePullSecrets: has no effect: images are pulled without credentials"},
 	} {
 		if _, stderr, err := s.kubectl(t, test.manifest, "create", "--dry-run=server", "-f", "-"); err != nil || !strings.Contains(stderr, "Warning: ") || !strings.Contains(stderr, test.want) {
 			t.Errorf("\n got %s, %v\nwant %s", stderr, err, test.want)

@@ -15,7 +15,7 @@ import (
 var carriedOut = map[string]string{
 	"PodSpec": "Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy " +
 		"NodeSelector ServiceAccountName AutomountServiceAccountToken DeprecatedServiceAccount NodeName HostNetwork HostPID HostIPC ShareProcessNamespace SecurityContext " +
-		"Hostname Subdomain Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority DNSConfig ReadinessGates RuntimeClassName " +
+		"ImagePullSecrets Hostname Subdomain Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority DNSConfig ReadinessGates RuntimeClassName " +
 		"EnableServiceLinks PreemptionPolicy Overhead SetHostnameAsFQDN OS HostUsers SchedulingGates Resources HostnameOverride",
 	"Container": "Name Image Command Args WorkingDir Ports EnvFrom Env Resources ResizePolicy RestartPolicy RestartPolicyRules VolumeMounts LivenessProbe " +
 		"ReadinessProbe StartupProbe Lifecycle TerminationMessagePath TerminationMessagePolicy ImagePullPolicy SecurityContext Stdin StdinOnce TTY",

@@ -78,7 +78,6 @@ var refused = map[string]refusal{
 
 // ignored are the fields that many pods have, that may be set and that have no effect yet. Whoever sets one is warned.
 var ignored = map[string]string{
-	"PodSpec.ImagePullSecrets":               "has no effect: images are pulled without credentials",
 	"PodSpec.TopologySpreadConstraints":      "has no effect on where the pod is placed",
 	"Affinity.PodAffinity":                   "has no effect on where the pod is placed",
 	"Affinity.PodAntiAffinity":               "has no effect on where the pod is placed",

@@ -65,11 +65,3 @@ func sliceWarnings(s, _ *discoveryv1.EndpointSlice) []string {
 	}
 	return nil
 }
-
-// accountWarnings are about the field of an account that has no effect in a pod either.
-func accountWarnings(a, _ *corev1.ServiceAccount) []string {
-	if len(a.ImagePullSecrets) > 0 {
-		return []string{"imagePullSecrets: " + ignored["PodSpec.ImagePullSecrets"]}
-	}
-	return nil
-}

@@ -3,7 +3,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,9 +13,8 @@ import (
 	"strconv"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"fairlead.dev/fairlead/api"
+	"fairlead.dev/fairlead/node/registry"
 )
 
 // DefaultName is the cluster's name, its kubeconfig context and the base of its data directory.
@@ -56,6 +54,19 @@ type Config struct {
 	AccessLog *bool  `json:"accessLog,omitempty"`
 	LogLevel  string `json:"logLevel,omitempty"`
 	APIServer
+	// Registries says how registries of images are reached. It is read from the file alone, and kept nowhere else.
+	Registries registry.Registries `json:"registries,omitzero"`
+	// Own is what nobody sets in the file.
+	Own `json:"own,omitzero"`
+}
+
+// Proxy is a forward proxy.
+type Proxy = registry.Proxy
+
+// Own are settings that are not the file's to say, but kept for the next start.
+type Own struct {
+	File  string `json:"file,omitempty"` // the configuration file, where it is not in the data directory
+	Proxy Proxy  `json:"proxy,omitzero"` // of the environment in which the cluster was started
 }
 
 // Settings is a checked Config in the types the program works with. It is handed down to everything that a cluster starts.
@@ -129,10 +140,11 @@ func place(flags Config) (c, file Config, err error) {
 	if err != nil {
 		return c, file, fmt.Errorf("data-dir %q: %w", flags.DataDir, err)
 	}
-	path := filepath.Join(dir, "config.yaml")
+	path := or(flags.File, filepath.Join(dir, "config.yaml"))
 	if file, err = load(path); err != nil {
 		return c, file, err
 	}
+	c.File, c.Registries = path, file.Registries
 	if c.DataDir, err = fileDir(dir, file); err == nil && c.DataDir != dir && flags.DataDir != "" {
 		err = fmt.Errorf("dataDir %q: --data-dir says %s; make them one, or leave one out", file.DataDir, dir)
 	}
@@ -166,32 +178,6 @@ func checkName(name string) error {
 
 var nameForm = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,8}[a-z0-9])?$`)
 
-// load reads a configuration file; a missing one is empty. An unknown or repeated key is an error that
-// names it: a misspelt setting must not be ignored.
-func load(path string) (Config, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Config{}, nil
-	}
-	if err != nil {
-		return Config{}, fmt.Errorf("config: %w", err)
-	}
-	var c Config
-	if err := yaml.UnmarshalStrict(bytes.TrimSpace(text), &c); err != nil {
-		return Config{}, fmt.Errorf("config %s: %s; remove or correct it (the keys are the long flags of 'fairlead up --help' in camelCase)", path, clean(err))
-	}
-	return c, nil
-}
-
-// clean strips what the YAML library says about itself from its error.
-func clean(err error) string {
-	s := err.Error()
-	for _, prefix := range []string{"error unmarshaling JSON: ", "while decoding JSON: ", "json: ", "error converting YAML to JSON: ", "yaml: ", "unmarshal errors:\n  "} {
-		s = strings.TrimPrefix(s, prefix)
-	}
-	return s
-}
-
 // defaults are the settings of a user who sets nothing; the ranges of addresses are completed by their families.
 var defaults = Config{
 	ClusterDomain: "cluster.local", NodePorts: "30000-32767", IngressPorts: "80,443", Port: 6443, AgentPort: 10250, LogLevel: "info",
@@ -211,6 +197,7 @@ func (c Config) Else(other Config) Config {
 	c.NodeName = or(c.NodeName, other.NodeName)
 	c.NodeIP = or(c.NodeIP, other.NodeIP)
 	c.LogLevel = or(c.LogLevel, other.LogLevel)
+	c.Proxy = or(c.Proxy, other.Proxy)
 	c.DualStack = c.DualStack || other.DualStack
 	c.DNSAutopath = or(c.DNSAutopath, other.DNSAutopath)
 	c.LBPool = keptPool(c.LBPool, other.LBPool)

@@ -218,3 +218,46 @@ func mustLoad(t *testing.T, dir string) Config {
 	}
 	return c
 }
+
+// TestRegistriesAreChecked: what is said of registries is refused with file and line, and kept nowhere but in the file.
+func TestRegistriesAreChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		"port: 7000\nregistrys: {}\n":                                      "config.yaml:2: unknown field \"registrys\"",
+		"registries:\n  hosts:\n    a.example:\n      plainHttps: true\n":  "config.yaml:4: unknown field \"plainHttps\"",
+		"registries:\n  hosts:\n    a.example:\n      plainHTTP: surely\n": "config.yaml:4: cannot unmarshal string",
+		"registries:\n  hosts:\n    a.example:\n      mirrors: [m]\n":      "config.yaml:4: registries.hosts.a.example.mirrors:",
+		"registries:\n  hosts:\n    https://a.example: {}\n":               "config.yaml:3: registries.hosts.https://a.example: must be",
+		"registries:\n  proxy: {https: proxy}\n":                           "config.yaml:2: registries.proxy.https: must be a URL",
+		"registries:\n  hosts: {a.example: {ca: /nowhere/ca.pem}}\n":       "config.yaml:2: registries.hosts.a.example.ca: open /nowhere/ca.pem",
+		"own: {file: /etc/passwd}\n":                                       "config.yaml:1: unknown field \"own\"",
+	} {
+		path := filepath.Join(write(t, text), "config.yaml")
+		if _, err := Registries(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q\n got %v\nwant %s", text, err, want)
+		}
+	}
+	path := filepath.Join(write(t, "registries:\n  hosts: {a.example: {username: u, password: p}}\n"), "config.yaml")
+	if r, err := Registries(path); err != nil || r.Hosts["a.example"].Password != "p" {
+		t.Errorf("%v, %v", r, err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Registries(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a password that all may read: %v", err)
+	}
+}
+
+// TestFileElsewhere: a file that says that the data lie elsewhere is found again by what is saved of it.
+func TestFileElsewhere(t *testing.T) {
+	data := t.TempDir()
+	dir := write(t, "dataDir: "+data+"\nregistries: {hosts: {a.example: {plainHTTP: true}}}\n")
+	first, err := Resolve(Config{DataDir: dir})
+	if err == nil || first.DataDir != "" { // the flag and the file disagree: only the default place may point elsewhere
+		t.Fatalf("%+v, %v", first, err)
+	}
+	again, err := Resolve(Config{Name: "a", DataDir: data, Own: Own{File: filepath.Join(dir, "config.yaml")}})
+	if err != nil || !again.Registries.Hosts["a.example"].PlainHTTP || again.DataDir != data {
+		t.Errorf("%+v, %v", again.Config, err)
+	}
+}

@@ -24,6 +24,7 @@ import (
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/internal/durable"
 	"fairlead.dev/fairlead/internal/keeper"
+	"fairlead.dev/fairlead/node/registry"
 )
 
 // dataVersion is the layout of a data directory. A program refuses a directory of another one.
@@ -190,6 +191,7 @@ func (i Instance) Starting() (io.Closer, error) {
 
 // SaveSettings records what the instance was started with.
 func (i Instance) SaveSettings(c config.Config) error {
+	c.Registries = registry.Registries{} // the file is asked for them every time; passwords are nowhere else
 	text, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err

@@ -26,6 +26,10 @@ func agentCommand() *cobra.Command {
 			if a.Lab, err = l.node(); err != nil {
 				return err
 			}
+			a.Own.Proxy = environmentProxy
+			if l.dir != "" {
+				a.File = l.config
+			}
 			return cluster.RunAgent(c.Context(), processOf(c, pprof), a)
 		},
 	}
@@ -48,16 +52,18 @@ func agentCommand() *cobra.Command {
 // labFlags are what a lab tells the agent of one of its nodes.
 type labFlags struct {
 	dir, upstream string
+	config        string   // the cluster's configuration file
 	host          []string // the host's addresses in the lab
 	reportFD      int      // where the agent tells of its start
 }
 
 func (l *labFlags) bind(c *cobra.Command) {
 	c.Flags().StringVar(&l.dir, "lab-dir", "", "")
+	c.Flags().StringVar(&l.config, "config-file", "", "")
 	c.Flags().StringVar(&l.upstream, "upstream-netns", "", "")
 	c.Flags().StringSliceVar(&l.host, "lab-host", nil, "")
 	c.Flags().IntVar(&l.reportFD, "report-fd", -1, "")
-	for _, hidden := range []string{"lab-dir", "upstream-netns", "lab-host", "report-fd"} {
+	for _, hidden := range []string{"lab-dir", "config-file", "upstream-netns", "lab-host", "report-fd"} {
 		c.Flags().MarkHidden(hidden)
 	}
 }

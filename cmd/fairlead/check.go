@@ -18,6 +18,7 @@ func checkCommand() *cobra.Command {
 		Short: "Look whether this host can run a cluster, and say what to do if not",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			flags.Own.Proxy = environmentProxy
 			s, err := config.Resolve(flags)
 			if err != nil {
 				return err

@@ -18,6 +18,7 @@ func upCommand() *cobra.Command {
 			if err := needRoot(); err != nil {
 				return err
 			}
+			flags.Own.Proxy = environmentProxy
 			return cluster.Up(c.Context(), processOf(c, pprof), flags)
 		},
 	}

@@ -77,7 +77,7 @@ var importRules = []struct {
 	testsMay bool
 	why      string
 }{
-	{"k8s.io/kubernetes", []string{"apiserver", "controller/quota", "controller/upstream", "node/projection"}, true, "upstream's rules, admission, controllers and certificates of pods are each behind an adapter"},
+	{"k8s.io/kubernetes", []string{"apiserver", "controller/quota", "controller/upstream", "node/projection", "node/pulls"}, true, "upstream's rules, admission, controllers, certificates of pods and keyring are each behind an adapter"},
 	{"k8s.io/apiserver", []string{"apiserver", "internal/apitest", "controller/quota", "controller/upstream"}, true, "one package assembles the API server; quotas are counted, and policies checked, as its admission does it"},
 	{"go.etcd.io/etcd", []string{"apiserver"}, true, "the store is the API server's"},
 	{"k8s.io/kubectl", []string{"cmd/fairlead"}, false, "kubectl is a command of the program, not a library"},

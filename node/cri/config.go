@@ -17,6 +17,7 @@ type settings struct {
 	cniBins      string   // the directory holding the CNI plugins
 	restrictOOM  bool     // CAP_SYS_RESOURCE is missing, so oom_score_adj can only be raised
 	otherPlugins []string // further plugin ids to disable
+	environment  []string // the proxy that its process is given
 }
 
 // unusedPlugins are the parts of containerd a node never needs. Each would otherwise probe the host, hold memory, run programs that it
@@ -51,6 +52,9 @@ func configTOML(s settings) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("# written by fairlead at every start of this node's containerd")
+	for _, kv := range s.environment {
+		line("# with %q in its environment", kv)
+	}
 	line("version = 2")
 	line("root = %q", s.paths.root)
 	line("state = %q", s.paths.state)
@@ -81,6 +85,8 @@ func configTOML(s settings) string {
 	line("    bin_dir = %q", s.cniBins)
 	line("    conf_dir = %q", s.paths.cniConf)
 	line("    max_conf_num = 1")
+	line("  [plugins.\"io.containerd.grpc.v1.cri\".registry]")
+	line("    config_path = %q", s.paths.hosts)
 	return b.String()
 }
 

@@ -48,7 +48,7 @@ func TestConfigIsUnderstood(t *testing.T) {
 		`disable_tcp_service = true`, `stream_server_address = "127.0.0.1"`, `stream_server_port = "0"`, `stats_collect_period = 3600`,
 		`enable_unprivileged_ports = true`, `enable_unprivileged_icmp = true`, `snapshotter = "native"`, `default_runtime_name = "runc"`,
 		`runtime_type = "io.containerd.runc.v2"`, `SystemdCgroup = false`, `(bin_dir = "/usr/lib/cni"|bin_dirs = \["/usr/lib/cni"\])`,
-		`conf_dir = "/data/c/cni"`, `max_conf_num = 1`,
+		`conf_dir = "/data/c/cni"`, `max_conf_num = 1`, `config_path = "/data/c/certs.d"`,
 	} {
 		if !regexp.MustCompile(`(?m)^\s*` + want + `$`).MatchString(dump) {
 			t.Errorf("containerd does not have %s:\n%s", want, dump)

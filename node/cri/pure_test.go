@@ -123,7 +123,7 @@ func TestExitedContainer(t *testing.T) {
 }
 
 func TestDaemonEnv(t *testing.T) {
-	got := daemonEnv([]string{"NOTIFY_SOCKET=/x", "PATH=/bin", "A=b"})
+	got := daemonEnv([]string{"NOTIFY_SOCKET=/x", "PATH=/bin", "https_proxy=http://shell:1", "A=b"}, nil)
 	if len(got) != 2 || !strings.HasPrefix(got[0], "PATH=/bin:") || !strings.Contains(got[0], "/usr/sbin") {
 		t.Errorf("got %q", got)
 	}

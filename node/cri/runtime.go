@@ -39,13 +39,27 @@ type Runtime struct {
 	// the host lacks are not reported: several nodes may use one, so Clean removes it with the last of them.
 	Record func(kind, path string) error
 
-	mu   sync.Mutex
-	conn *grpc.ClientConn
+	mu    sync.Mutex
+	conn  *grpc.ClientConn
+	proxy []string
 }
+
+// SetProxy says by which variables containerd is told to pull through a proxy, each NAME=VALUE. It counts from the next Start on, which
+// then begins a running containerd anew; its containers live on. It reports whether that is news.
+func (r *Runtime) SetProxy(env []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news := !slices.Equal(r.proxy, env)
+	r.proxy = env
+	return news
+}
+
+// HostsDir is where containerd looks, at every pull, for what is said of the image's registry (package registry).
+func (r *Runtime) HostsDir() string { return r.paths().hosts }
 
 // paths are the places below Dir.
 type paths struct {
-	config, log, lock, socket, root, state, shims, cniConf, cniData, cniCache string
+	config, log, lock, socket, root, state, shims, cniConf, cniData, cniCache, hosts string
 }
 
 func (r *Runtime) paths() paths {
@@ -53,7 +67,7 @@ func (r *Runtime) paths() paths {
 	return paths{
 		config: in("config.toml"), log: in("containerd.log"), lock: in("lock"), socket: in("containerd.sock"),
 		root: in("root"), state: in("state"), shims: in("run-containerd"),
-		cniConf: in("cni"), cniData: in("cni-data"), cniCache: in("cni-cache"),
+		cniConf: in("cni"), cniData: in("cni-data"), cniCache: in("cni-cache"), hosts: in("certs.d"),
 	}
 }
 
@@ -92,13 +106,43 @@ func (r *Runtime) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if pid := r.daemon(trees); pid != 0 {
-		if r.answers(ctx, 3*time.Second) == nil {
+	pid := r.daemon(trees)
+	text, err := r.configText(p, pid != 0)
+	if err != nil {
+		return err
+	}
+	if pid != 0 {
+		was, _ := os.ReadFile(p.config)
+		switch same := string(was) == text; {
+		case same && r.answers(ctx, 3*time.Second) == nil:
 			return nil
+		case !same:
+			terminate(pid, r.CgroupRoot, 5*time.Second)
 		}
 		signalAndWait([]int{pid}, r.CgroupRoot, unix.SIGKILL, 5*time.Second)
 	}
-	return r.launch(ctx, p, trees)
+	return r.launch(ctx, p, trees, text)
+}
+
+// configText is the configuration that containerd is to have. One that runs keeps its kind of snapshots, in which its containers are.
+func (r *Runtime) configText(p paths, running bool) (string, error) {
+	bins, err := cniBinDir()
+	if err != nil {
+		return "", err
+	}
+	s := settings{paths: p, snapshotter: "overlayfs", cniBins: bins, restrictOOM: !hasCapability(unix.CAP_SYS_RESOURCE), environment: r.environment()}
+	if running {
+		s.snapshotter = r.snapshotter()
+	} else if !overlayWorks(r.Dir) {
+		s.snapshotter = "native"
+	}
+	return configTOML(s), nil
+}
+
+func (r *Runtime) environment() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.proxy
 }
 
 func (r *Runtime) check(p paths) error {
@@ -125,7 +169,7 @@ func (r *Runtime) daemon(trees []hierarchy) int {
 
 // launch starts containerd. Where shims have survived, it joins their mount namespace: the pods' network namespaces are
 // mounted there. Where nothing has, what an earlier life left in the state directories is void.
-func (r *Runtime) launch(ctx context.Context, p paths, trees []hierarchy) error {
+func (r *Runtime) launch(ctx context.Context, p paths, trees []hierarchy, config string) error {
 	survivors := slices.DeleteFunc(cgroupPIDs(trees, r.daemonGroup()), func(pid int) bool {
 		_, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 		return err != nil // has ended and awaits its parent's notice
@@ -138,15 +182,7 @@ func (r *Runtime) launch(ctx context.Context, p paths, trees []hierarchy) error 
 	if err := os.MkdirAll(p.shims, 0o711); err != nil {
 		return fmt.Errorf("containerd: %w", err)
 	}
-	bins, err := cniBinDir()
-	if err != nil {
-		return err
-	}
-	s := settings{paths: p, snapshotter: "overlayfs", cniBins: bins, restrictOOM: !hasCapability(unix.CAP_SYS_RESOURCE)}
-	if !overlayWorks(r.Dir) {
-		s.snapshotter = "native"
-	}
-	if err := durable.WriteFile(p.config, []byte(configTOML(s)), 0o600); err != nil {
+	if err := durable.WriteFile(p.config, []byte(config), 0o600); err != nil {
 		return fmt.Errorf("containerd: %w", err)
 	}
 	cmd, err := r.spawn(p, trees, survivors)
@@ -181,7 +217,7 @@ func (r *Runtime) spawn(p paths, trees []hierarchy, survivors []int) (*exec.Cmd,
 	defer log.Close()
 	cmd := exec.Command(binary, configFlag, p.config)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
-	cmd.Env = daemonEnv(os.Environ())
+	cmd.Env = daemonEnv(os.Environ(), r.environment())
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	if r.Record != nil {
 		if err := r.Record("cgroup", r.CgroupRoot); err != nil {
@@ -228,10 +264,15 @@ func enterGroup(home hierarchy, group string, cmd *exec.Cmd) (func(), error) {
 	return func() { unix.Close(fd) }, nil
 }
 
-// daemonEnv is the environment of containerd: ours, with a PATH that has runc and the shim, and without the supervisor's socket.
-func daemonEnv(env []string) []string {
+// daemonEnv is the environment of containerd: ours, with a PATH that has runc and the shim, without the supervisor's socket, and with
+// no proxy but that which it is to have.
+func daemonEnv(env, proxy []string) []string {
 	const system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	out := slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.HasPrefix(kv, "NOTIFY_SOCKET=") })
+	out := slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return name == "NOTIFY_SOCKET" || strings.HasSuffix(strings.ToUpper(name), "_PROXY")
+	})
+	out = append(out, proxy...)
 	for i, kv := range out {
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
 			out[i] = "PATH=" + path + ":" + system
