@@ -38,6 +38,16 @@ func extension(t *testing.T, trusted *x509.CertPool) (at string, caPEM []byte) {
 		fmt.Fprintf(w, `{"kind":"BearList","apiVersion":"zoo.example/v1","metadata":{},"items":[],"user":%q,"groups":%q,"extra":%q,"token":%q}`,
 			r.Header.Get("X-Remote-User"), strings.Join(r.Header.Values("X-Remote-Group"), " "), r.Header.Get("X-Remote-Extra-Scopes"), r.Header.Get("Authorization"))
 	})
+	pages.HandleFunc("/openapi/v3", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"paths":{"apis/zoo.example/v1":{"serverRelativeURL":"/openapi/v3/apis/zoo.example/v1?hash=1"},"apis/apps/v1":{"serverRelativeURL":"/openapi/v3/apis/apps/v1?hash=theirs"}}}`)
+	})
+	pages.HandleFunc("/openapi/v3/apis/zoo.example/v1", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"openapi":"3.0.0","info":{"title":"zoo","version":%q},"paths":{}}`, r.URL.Query().Get("hash"))
+	})
+	pages.HandleFunc("/openapi/v2", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"swagger":"2.0","info":{"title":"zoo","version":"1"},"paths":{"/apis/zoo.example/v1/bears":{"get":{"responses":{"200":{"description":"OK","schema":{"$ref":"#/definitions/example.zoo.v1.Bear"}}}}},
+			"/apis/apps/v1/deployments":{"get":{"responses":{"200":{"description":"forgery of the zoo"}}}}},"definitions":{"example.zoo.v1.Bear":{"type":"object","properties":{"claws":{"type":"integer"}}}}}`)
+	})
 	server := httptest.NewUnstartedServer(pages)
 	server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: trusted}
 	server.StartTLS()
@@ -157,6 +167,7 @@ func TestAggregation(t *testing.T) {
 		eventually(t, name+" is available", available(name, apiregistrationv1.ConditionTrue))
 	}
 	discovered(t, admin)
+	documented(t, admin, true)
 	user := as(t, cfg, "alice", "system:masters")
 	text, err := clientOf(t, user).CoreV1().RESTClient().Get().AbsPath("/apis/zoo.example/v1/namespaces/default/bears").
 		SetHeader("X-Remote-User", "root").SetHeader("X-Remote-Group", "forged").SetHeader("X-Remote-Extra-Scopes", "all").Do(t.Context()).Raw()
@@ -179,6 +190,7 @@ func TestAggregation(t *testing.T) {
 		t.Fatal(err)
 	}
 	yields(t, admin, wanted)
+	documented(t, admin, false)
 	eventually(t, "the group is gone", func() bool {
 		groups, err := clientOf(t, admin).Discovery().ServerGroups()
 		return err == nil && !slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == "zoo.example" })
@@ -200,6 +212,32 @@ func discovered(t *testing.T, admin *rest.Config) {
 		if err != nil || !strings.Contains(string(text), `"groupVersion":"zoo.example/v1"`) {
 			t.Errorf("%s: %s, %v", path, text, err)
 		}
+	}
+}
+
+// documented looks for the group of others in OpenAPI's documents, of which it has its own part alone.
+func documented(t *testing.T, admin *rest.Config, there bool) {
+	t.Helper()
+	client := clientOf(t, admin).CoreV1().RESTClient()
+	read := func(path, query string) string {
+		text, err := client.Get().AbsPath(path).Param("hash", query).SetHeader("Accept", "application/json").Do(t.Context()).Raw()
+		if err != nil && there {
+			t.Errorf("%s: %v", path, err)
+		}
+		return string(text)
+	}
+	for what, part := range map[string]struct {
+		path, hash, has string
+		is              bool
+	}{
+		"the index":               {"/openapi/v3", "", `"apis/zoo.example/v1":{"serverRelativeURL":"/openapi/v3/apis/zoo.example/v1?hash=1"}`, there},
+		"another's word for apps": {"/openapi/v3", "", "hash=theirs", false},
+		"the document":            {"/openapi/v3/apis/zoo.example/v1", "1", `"title":"zoo","version":"1"`, there},
+		"version 2":               {"/openapi/v2", "", `"example.zoo.v1.Bear":{"type":"object","properties":{"claws"`, there},
+		"what is not its own":     {"/openapi/v2", "", "forgery of the zoo", false},
+		"what is this server's":   {"/openapi/v2", "", "io.k8s.api.apps.v1.Deployment", true},
+	} {
+		eventually(t, what+" is as it should be", func() bool { return strings.Contains(read(part.path, part.hash), part.has) == part.is })
 	}
 }
 

@@ -92,7 +92,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	if err := errors.Join(accounts.publish(api), others.configure(cfg, id, own, api, groups, webhooks, log), install(api, groups, customs)); err != nil {
 		return nil, nil, fmt.Errorf("api server: %w", err)
 	}
-	serveOpenAPI(api, customs, generic)
+	serveOpenAPI(api, customs, others.others, generic)
 	serveMetrics(api, cfg.Metrics)
 	routes.Index{}.Install(routes.ListedPathProviders{api, customs}, api.Handler.NonGoRestfulMux)
 	api.RegisterDestroyFunc(customs.Destroy)
@@ -200,7 +200,7 @@ func reviewGroups(c *genericapiserver.Config, accounts *accounts) []*genericapis
 
 // serveOpenAPI installs the OpenAPI documents of the installed groups. The definitions, which server-side
 // apply needed for its merge rules while the groups were installed, are dropped: a document makes them anew.
-func serveOpenAPI(api *genericapiserver.GenericAPIServer, customs *custom.Server, c *genericapiserver.Config) {
+func serveOpenAPI(api *genericapiserver.GenericAPIServer, customs *custom.Server, others openapi.Others, c *genericapiserver.Config) {
 	c.OpenAPIV3Config.Definitions = nil
 	c.OpenAPIConfig.GetDefinitions, c.OpenAPIV3Config.GetDefinitions = openapi.AllDefinitions, openapi.AllDefinitions
 	routes := func() []common.RouteContainer {
@@ -210,7 +210,7 @@ func serveOpenAPI(api *genericapiserver.GenericAPIServer, customs *custom.Server
 	for _, r := range routes() {
 		groups = append(groups, strings.TrimPrefix(r.RootPath(), "/"))
 	}
-	openapi.NewDocuments(groups, routes, customs, c.OpenAPIConfig, c.OpenAPIV3Config).Install(api.Handler.NonGoRestfulMux)
+	openapi.NewDocuments(groups, routes, customs, others, c.OpenAPIConfig, c.OpenAPIV3Config).Install(api.Handler.NonGoRestfulMux)
 }
 
 // addStreams adds the subresources of the core group that something outside of this server answers, and

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,16 +30,17 @@ type backend struct {
 	service *apiregistrationv1.APIService
 	cert    []byte // what this server shows there
 	calls   http.RoundTripper
-	wrong   error // why there can be no calls
+	wrong   error                   // why there can be no calls
+	schema  *atomic.Pointer[string] // where the document of its group is, below /openapi/v3; "": nowhere
 }
 
 // backend is who an APIService says, or was if that is the same.
 func (s *Server) backend(service *apiregistrationv1.APIService, was *backend) *backend {
 	cert, key := s.config.Identity()
 	if was != nil && was.service.Generation == service.Generation && was.service.UID == service.UID && was.service.Spec.String() == service.Spec.String() && bytes.Equal(was.cert, cert) {
-		return &backend{s, service, cert, was.calls, was.wrong}
+		return &backend{s, service, cert, was.calls, was.wrong, was.schema}
 	}
-	b := &backend{server: s, service: service, cert: cert}
+	b := &backend{server: s, service: service, cert: cert, schema: &atomic.Pointer[string]{}}
 	config := remote.BuildTransportConfig(&transport.DialHolder{Dial: s.config.Dial}, cert, key, service)
 	b.calls, b.wrong = transport.New(config)
 	return b
@@ -144,6 +146,10 @@ func (s *Server) judge(ctx context.Context, all map[schema.GroupVersion]*backend
 			reason, err := b.ask(ctx)
 			if err := s.tell(ctx, b.service, reason, err); err != nil && ctx.Err() == nil {
 				s.config.Log.Warn("the status of an APIService is not written", "apiservice", b.service.Name, "err", err)
+			}
+			if err == nil {
+				at := b.findSchema(ctx)
+				b.schema.Store(&at)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package openapi
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -103,6 +104,9 @@ func (d *Documents) buildAll() ([]byte, error) {
 	if spec, err = d.custom.merge(spec); err != nil {
 		return nil, err
 	}
+	if err := d.mergeOthers(context.Background(), spec); err != nil {
+		return nil, err
+	}
 	return json.Marshal(spec)
 }
 
@@ -123,6 +127,11 @@ func (d *Documents) buildIndex() []byte {
 	for group, mark := range d.custom.marks() {
 		if _, builtIn := d.byGroup[group]; !builtIn {
 			index.Paths[group] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: groupURL(group, d.hash(group+mark))}
+		}
+	}
+	for group, at := range d.others.Schemas() {
+		if _, ours := index.Paths[group]; !ours {
+			index.Paths[group] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: at}
 		}
 	}
 	out, _ := json.Marshal(index) // strings only

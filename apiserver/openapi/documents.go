@@ -39,15 +39,16 @@ type Documents struct {
 	build   string
 	byGroup map[string]*document // the built-in ones by group version, such as "apis/apps/v1"
 	custom  *custom
+	others  Others
 
 	mu  sync.Mutex
 	all *document // of the definitions whose mark is in all.mark
 }
 
 // NewDocuments serves what routes returns when a document is first asked for, grouped by root path.
-// groups are those root paths without their leading slash. definitions are those of custom resources.
-func NewDocuments(groups []string, routes func() []common.RouteContainer, definitions Definitions, v2 *common.Config, v3 *common.OpenAPIV3Config) *Documents {
-	d := &Documents{routes: routes, v2: v2, v3: v3, build: buildID(), byGroup: map[string]*document{}}
+// groups are those root paths without their leading slash. definitions are those of custom resources, others the groups of other servers.
+func NewDocuments(groups []string, routes func() []common.RouteContainer, definitions Definitions, others Others, v2 *common.Config, v3 *common.OpenAPIV3Config) *Documents {
+	d := &Documents{routes: routes, v2: v2, v3: v3, build: buildID(), others: others, byGroup: map[string]*document{}}
 	d.custom = &custom{definitions: definitions, documents: map[string]*document{}}
 	for _, group := range groups {
 		d.byGroup[group] = &document{json: func() ([]byte, error) { return d.buildGroup(group) }, proto: handler3.ToV3ProtoBinary}
@@ -82,7 +83,7 @@ func (d *Documents) serveAll(w http.ResponseWriter, r *http.Request) {
 
 // wholeNow is the document of everything, under the definitions there are now.
 func (d *Documents) wholeNow() (*document, string) {
-	mark := d.custom.mark()
+	mark := d.custom.mark() + d.markOfOthers()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all == nil || d.all.mark != mark {
@@ -107,7 +108,7 @@ func (d *Documents) serveGroup(w http.ResponseWriter, r *http.Request) {
 		doc, ok = d.custom.document(group)
 	}
 	if !ok {
-		http.NotFound(w, r)
+		d.others.Schema(group, w, r)
 		return
 	}
 	hash := d.hash(group + doc.mark)
