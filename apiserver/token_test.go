@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"gopkg.in/go-jose/go-jose.v2"
 	"gopkg.in/go-jose/go-jose.v2/jwt"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -460,4 +461,48 @@ func TestManyTokens(t *testing.T) {
 			t.Fatalf("token %d: %+v, %v", i, review.Status.UserInfo, err)
 		}
 	}
+}
+
+// TestTenThousandTokens: all of them live, and shown one after the other; the server's memory grows with none of them.
+func TestTenThousandTokens(t *testing.T) {
+	server := startMeasured(t, "none")
+	admin := clientOf(t, server.Config)
+	makeAccount(t, admin, "robot")
+	anonymous := rest.AnonymousClientConfig(server.Config)
+	anonymous.QPS = -1
+	reviews := clientOf(t, anonymous).AuthenticationV1().RESTClient()
+	show := func(token string) error {
+		var review authenticationv1.SelfSubjectReview
+		err := reviews.Post().Resource("selfsubjectreviews").SetHeader("Authorization", "Bearer "+token).Body(&authenticationv1.SelfSubjectReview{}).Do(t.Context()).Into(&review)
+		if err == nil && review.Status.UserInfo.Username != "system:serviceaccount:default:robot" {
+			return fmt.Errorf("user %q", review.Status.UserInfo.Username)
+		}
+		return err
+	}
+	live := make([]string, 10_000)
+	each := func(from, to int, do func(i int) error) {
+		t.Helper()
+		var group errgroup.Group
+		group.SetLimit(8)
+		for i := from; i < to; i++ {
+			group.Go(func() error { return do(i) })
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issue := func(i int) error {
+		answer, err := admin.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "robot", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		live[i] = answer.Status.Token
+		return show(live[i])
+	}
+	each(0, 2_000, issue) // more than are remembered
+	few := server.rests(t, "2000 tokens", 350)
+	each(2_000, len(live), issue)
+	each(0, len(live), func(i int) error { return show(live[i]) })
+	many := server.rests(t, "10000 tokens", few+60)
+	t.Logf("MB: %d with 2000 tokens, %d with 10000", few, many)
 }
