@@ -60,7 +60,7 @@ func assemble(ctx context.Context, cfg Config, id *identity, own *self, listener
 	etcd.seed(ctx, generic.RESTOptionsGetter, roles.policy) // before anything reads or watches roles
 	groups, err := registry.Groups(ctx, registry.Config{
 		RESTOptions: generic.RESTOptionsGetter, Unwatched: etcd.unwatched, PodCIDRs: cfg.PodCIDRs, ServiceCIDRs: cfg.ServiceCIDRs, NodePorts: cfg.NodePorts, ClusterDomain: cfg.Domain,
-		AllowExternalIPs: cfg.AllowExternalIPs, Authorizer: generic.Authorization.Authorizer, ResourceOf: own.resourceOf, Acknowledged: acknowledged,
+		AllowExternalIPs: cfg.AllowExternalIPs, Authorizer: generic.Authorization.Authorizer, ResourceOf: own.resourceOf, Acknowledged: acknowledged, PortClaims: portClaims{etcd},
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("api server: kinds: %w", err)

@@ -46,6 +46,7 @@ type backend struct {
 
 	unwatched generic.RESTOptionsGetter // storage options without a watch cache; set by apply
 	addresses *written                  // how IPAddresses are stored; set when their storage is made
+	services  *clientv3.Client          // of the storage of Services; set when that is made
 
 	compactor etcd3.Compactor // of the embedded etcd; set by apply
 	stop      func()          // ends what apply began; nil: nothing

@@ -58,7 +58,7 @@ func (b *backend) raw(config *storagebackend.ConfigForResource, prefix string, _
 	client.Kubernetes = client
 	switch config.GroupResource {
 	case servicesResource:
-		client.Kubernetes = joint{*client, b}
+		client.Kubernetes, b.services = joint{*client, b}, plain
 	case ipAddressesResource:
 		b.addresses = &written{config, config.Prefix + prefix + "/"}
 	}

@@ -40,8 +40,8 @@ func (h lockHolder) same(other lockHolder) bool {
 	return h.Dir != "" && h.Host == other.Host && h.Dir == other.Dir && h.Boot == other.Boot
 }
 
-// etcdLock keeps other API servers off an external etcd: the numbers of Services are given out by one process, which alone knows which
-// are taken, so two would give one number to two Services.
+// etcdLock keeps other API servers off an external etcd: a server learns from its own writes that there is a first object of a kind,
+// which wakes what admission decides by (see creations), so what one was told to refuse another would take.
 type etcdLock struct {
 	client *clientv3.Client
 	self   lockHolder

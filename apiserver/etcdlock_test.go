@@ -12,7 +12,7 @@ import (
 	"fairlead.dev/fairlead/internal/apitest"
 )
 
-// Two servers over one etcd would give one address to two Services.
+// Two servers over one etcd would not learn from each other which webhooks and policies there are.
 func TestASecondServerOverAnEtcdIsRefused(t *testing.T) {
 	etcd, at := externalEtcd(t)
 	first := apitest.Config(t, t.TempDir())

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"fairlead.dev/fairlead/apiserver"
@@ -72,16 +74,28 @@ func TestNonsenseIsRefused(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &obj.Object); err != nil {
 			t.Fatal(err)
 		}
-		gvr, namespace := obj.GroupVersionKind().GroupVersion().WithResource(resource), "default"
-		if slices.Contains([]string{"nodes", "ingressclasses", "addresspools", "bgppeers"}, resource) {
-			namespace = ""
-		}
+		gvr := obj.GroupVersionKind().GroupVersion().WithResource(resource)
 		apitest.Eventually(t, func() string { // the definition is established a moment later
+			namespace := ""
+			for _, r := range served(t, cfg) {
+				if r.Group == gvr.Group && r.Name == resource && r.Namespaced {
+					namespace = "default"
+				}
+			}
 			if _, err := client.Resource(gvr).Namespace(namespace).Create(t.Context(), obj, metav1.CreateOptions{}); err != nil {
 				return resource + ": " + err.Error()
 			}
 			return ""
 		})
+	}
+	for _, r := range served(t, cfg) {
+		if !slices.Contains(r.Verbs, "create") || !slices.Contains(r.Verbs, "list") || withoutExample[r.Name] != "" {
+			continue
+		}
+		list, err := client.Resource(schema.GroupVersionResource{Group: r.Group, Version: r.Version, Resource: r.Name}).List(t.Context(), metav1.ListOptions{Limit: 1})
+		if err != nil || len(list.Items) == 0 {
+			t.Errorf("%s %s: the fuzzer has no example of it (%v)", r.Group, r.Name, err)
+		}
 	}
 	found, err := fuzz.Run(t.Context(), cfg, 1, 6000)
 	if err != nil {
@@ -97,6 +111,27 @@ func TestNonsenseIsRefused(t *testing.T) {
 	if err != nil || len(list.Items) < 5 {
 		t.Errorf("afterwards: %v, %v", list, err)
 	}
+}
+
+// served are the resources that the server has, without their subresources.
+func served(t *testing.T, config *rest.Config) []metav1.APIResource {
+	t.Helper()
+	lists, err := discovery.NewDiscoveryClientForConfigOrDie(config).ServerPreferredResources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []metav1.APIResource
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range list.APIResources {
+			r.Group, r.Version = gv.Group, gv.Version
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // lines is a log.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
@@ -43,7 +43,8 @@ func (w *written) put(ctx context.Context, name string, obj runtime.Object) (cli
 	return clientv3.OpPut(key, string(data)), nil
 }
 
-// joint is how the storage of Services writes: in one transaction with the IPAddress objects of the Service's addresses.
+// joint is how the storage of Services writes: in one transaction with the IPAddress objects of the Service's addresses, and the claims
+// of its node ports.
 type joint struct {
 	kubernetes.Client
 	b *backend
@@ -52,7 +53,7 @@ type joint struct {
 // OptimisticPut is part of kubernetes.Interface.
 func (j joint) OptimisticPut(ctx context.Context, key string, value []byte, expected int64, options kubernetes.PutOptions) (kubernetes.PutResponse, error) {
 	a := registry.AlongsideOf(ctx)
-	if a == nil || len(a.Put)+len(a.Gone) == 0 {
+	if a.Empty() {
 		return j.Client.OptimisticPut(ctx, key, value, expected, options)
 	}
 	var answer kubernetes.PutResponse
@@ -70,7 +71,7 @@ func (j joint) OptimisticPut(ctx context.Context, key string, value []byte, expe
 // OptimisticDelete is part of kubernetes.Interface.
 func (j joint) OptimisticDelete(ctx context.Context, key string, expected int64, options kubernetes.DeleteOptions) (kubernetes.DeleteResponse, error) {
 	a := registry.AlongsideOf(ctx)
-	if a == nil || len(a.Gone) == 0 {
+	if a.Empty() {
 		return j.Client.OptimisticDelete(ctx, key, expected, options)
 	}
 	var answer kubernetes.DeleteResponse
@@ -93,7 +94,7 @@ func (j joint) commit(ctx context.Context, key string, expected int64, op client
 	}
 	then, otherwise, condition, err := j.parts(ctx, key, expected, op, a, addresses)
 	if err != nil {
-		return nil, registry.NotWritten{Why: fmt.Errorf("IPAddress of a Service: %w", err)}
+		return nil, registry.NotWritten{Why: fmt.Errorf("numbers of a Service: %w", err)}
 	}
 	answer, err := j.KV.Txn(ctx).If(condition...).Then(then...).Else(otherwise...).Commit()
 	if err != nil || answer.Succeeded {
@@ -118,6 +119,14 @@ func (j joint) parts(ctx context.Context, key string, expected int64, op clientv
 		otherwise = append(otherwise, clientv3.OpGet(addresses.prefix+ip.Name, clientv3.WithKeysOnly()))
 		condition = append(condition, clientv3.Compare(clientv3.ModRevision(addresses.prefix+ip.Name), "=", 0))
 	}
+	for _, port := range a.Claim {
+		free, claim := claimPort(port, a.Owner)
+		then, condition = append(then, claim), append(condition, free)
+		otherwise = append(otherwise, clientv3.OpGet(portKey(port), clientv3.WithKeysOnly()))
+	}
+	for _, port := range a.Free {
+		then = append(then, freePort(port, a.Owner))
+	}
 	return then, otherwise, condition, nil
 }
 
@@ -129,7 +138,7 @@ func found(answer *clientv3.TxnResponse) []*mvccpb.KeyValue {
 	return answer.Responses[0].GetResponseRange().Kvs
 }
 
-// taken is why a transaction came to nothing whose Service was as expected: an IPAddress exists that the server does not know.
+// taken is why a transaction came to nothing whose Service was as expected: a number is taken, and the server does not know.
 func (joint) taken(answer *clientv3.TxnResponse, expected int64, a *registry.Alongside) error {
 	revision := int64(0)
 	if kvs := found(answer); len(kvs) > 0 {
@@ -138,9 +147,16 @@ func (joint) taken(answer *clientv3.TxnResponse, expected int64, a *registry.Alo
 	if revision != expected {
 		return nil // the caller sees to that
 	}
-	for i, ip := range a.Put {
+	var names []string
+	for _, ip := range a.Put {
+		names = append(names, ip.Name)
+	}
+	for _, port := range a.Claim {
+		names = append(names, strconv.Itoa(port))
+	}
+	for i, name := range names {
 		if answer.Responses[i+1].GetResponseRange().Count > 0 {
-			return apierrors.NewConflict(ipAddressesResource, ip.Name, errors.New("it exists, and no Service of this server has it: try again"))
+			return registry.NewTakenElsewhere(name)
 		}
 	}
 	return nil

@@ -58,6 +58,9 @@ type Config struct {
 	// ResourceOf says which resource a kind is that a policy names for its parameters.
 	ResourceOf func(schema.GroupVersionKind) (schema.GroupVersionResource, error)
 
+	// PortClaims are the node ports that are taken, in etcd.
+	PortClaims PortClaims
+
 	// Acknowledged is told of every write; nil: nobody wants to know.
 	Acknowledged *Acknowledged
 }
@@ -202,6 +205,7 @@ func (b *builder) core() map[string]rest.Storage {
 	if plain := build(b, services(serviceRules{b.config.AllowExternalIPs})); b.err == nil {
 		note(plain, &b.config.Acknowledged.Services)
 		b.services, resources["services/status"] = newServiceStore(plain, ends.Store, b.numbers)
+		b.services.claims = b.config.PortClaims
 		resources["services"] = b.services
 	}
 	return resources

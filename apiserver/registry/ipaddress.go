@@ -34,10 +34,19 @@ func ipAddresses() *kind[*networkingv1.IPAddress] {
 }
 
 // Alongside is what is written in one transaction with a Service: the IPAddress objects of addresses that it gets, which must not
-// exist yet, and the names of those that it no longer has.
+// exist yet, and the names of those that it no longer has; the node ports that it gets, which nobody may have, and those that it no
+// longer has.
 type Alongside struct {
 	Put  []*networkingv1.IPAddress
 	Gone []string
+
+	Owner       types.UID
+	Claim, Free []int
+}
+
+// Empty says whether there is nothing.
+func (a *Alongside) Empty() bool {
+	return a == nil || len(a.Put)+len(a.Gone)+len(a.Claim)+len(a.Free) == 0
 }
 
 type alongsideKey struct{}
@@ -148,13 +157,14 @@ func (n *numbers) reserve(x number, uid types.UID, writing bool) bool {
 	return true
 }
 
-// heldBy are the names of the addresses among xs that uid has.
+// heldBy are the names of the addresses among xs that uid has, or that nobody else is known to have: another server gave them.
 func (n *numbers) heldBy(xs []number, uid types.UID) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var names []string
 	for _, x := range xs {
-		if x.addr.IsValid() && n.holders[x].uid == uid {
+		h, known := n.holders[x]
+		if x.addr.IsValid() && (!known || h.uid == uid || h.uid == elsewhere) {
 			names = append(names, x.addr.String())
 		}
 	}

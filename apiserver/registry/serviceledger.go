@@ -22,7 +22,7 @@ type ledger struct {
 func (l ledger) Create(ctx context.Context, key string, obj, out runtime.Object, ttl uint64) error {
 	c := claimOf(ctx)
 	c.begun = true
-	err := l.Interface.Create(with(ctx, &Alongside{Put: addressesOf(obj.(*corev1.Service), c.taken)}), key, obj, out, ttl)
+	err := l.Interface.Create(with(ctx, &Alongside{Put: addressesOf(obj.(*corev1.Service), c.taken), Owner: c.uid, Claim: portsIn(c.taken)}), key, obj, out, ttl)
 	l.close(c, err)
 	return err
 }
@@ -36,7 +36,10 @@ func (l ledger) GuaranteedUpdate(ctx context.Context, key string, out runtime.Ob
 		c.begun = false
 		obj, ttl, err := try(old, meta)
 		if c.begun = err == nil; c.begun && !c.dry {
-			*along = Alongside{Put: addressesOf(obj.(*corev1.Service), c.taken), Gone: c.numbers.heldBy(c.old, c.uid)}
+			*along = Alongside{
+				Put: addressesOf(obj.(*corev1.Service), c.taken), Gone: c.numbers.heldBy(c.old, c.uid),
+				Owner: c.uid, Claim: portsIn(c.taken), Free: portsIn(c.old),
+			}
 		}
 		return obj, ttl, err
 	}, cached)
@@ -64,7 +67,7 @@ func (l ledger) Delete(ctx context.Context, key string, out runtime.Object, cond
 	along := &Alongside{}
 	err := l.Interface.Delete(with(ctx, along), key, out, conditions, func(ctx context.Context, obj runtime.Object) error {
 		svc := obj.(*corev1.Service)
-		along.Gone = l.services.numbers.heldBy(numbersOf(svc), svc.UID)
+		along.Gone, along.Owner, along.Free = l.services.numbers.heldBy(numbersOf(svc), svc.UID), svc.UID, portsIn(numbersOf(svc))
 		return validate(ctx, obj)
 	}, cached, options)
 	if err == nil {

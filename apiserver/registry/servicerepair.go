@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -39,7 +40,7 @@ func (s *serviceStore) wonder() {
 func (s *serviceStore) Repair(ctx context.Context, log *slog.Logger, say func(context.Context, Shared)) {
 	for {
 		wait := rounds
-		if err := s.repair(ctx, log, say); err != nil || len(s.seen)+len(s.stale) > 0 {
+		if err := s.repair(ctx, log, say); err != nil || len(s.seen)+len(s.stale)+len(s.unused) > 0 {
 			wait = recheck
 		}
 		next := time.NewTimer(wait)
@@ -79,7 +80,7 @@ func (s *serviceStore) repair(ctx context.Context, log *slog.Logger, say func(co
 	for i := range services {
 		svc := &services[i]
 		for _, x := range numbersOf(svc) {
-			if _, known := held[x]; !known {
+			if h, known := held[x]; !known || h.uid == elsewhere && s.numbers.forget(x, h) {
 				s.numbers.hold(svc)
 			}
 			if elder := first[x]; elder == nil {
@@ -107,7 +108,7 @@ func (s *serviceStore) repair(ctx context.Context, log *slog.Logger, say func(co
 		}
 	}
 	s.seen = leaks
-	return s.repairAddresses(ctx, log, services, ips)
+	return errors.Join(s.repairPorts(ctx, log, services), s.repairAddresses(ctx, log, services, ips))
 }
 
 func tell(ctx context.Context, log *slog.Logger, say func(context.Context, Shared), x number, svc, elder *corev1.Service) {

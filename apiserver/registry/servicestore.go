@@ -27,10 +27,9 @@ import (
 //
 // Which numbers are taken is kept in memory and read from the stored Services, and from the IPAddresses that users made, before
 // the first write. With one API server that is all there is to know: every Service is written through this process, and
-// a number is free the moment its Service is gone. The IPAddress objects of a Service are written in one transaction with it. What was written is told by the storage (ledger); a write whose outcome
-// it cannot tell leaves its numbers taken, for the repair to compare with what is stored. Several API servers over one etcd could
-// hand the same node port to two Services between them, so a second one refuses to start; they would need the taken ports in etcd as
-// well, as the addresses are.
+// a number is free the moment its Service is gone. The IPAddress objects of a Service, and the claims of its node ports, are written in
+// one transaction with it, which fails if another server has given them away: then what is taken is read anew. What was written is told
+// by the storage (ledger); a write whose outcome it cannot tell leaves its numbers taken, for the repair to compare with what is stored.
 type serviceStore struct {
 	store[*corev1.Service]
 	numbers *numbers
@@ -38,6 +37,7 @@ type serviceStore struct {
 	endpoints *genericregistry.Store // of the same-named Endpoints, which go with the Service
 	addresses *genericregistry.Store // of IPAddresses
 	ranges    *genericregistry.Store // of ServiceCIDRs
+	claims    PortClaims
 
 	loading chan struct{} // full while one request reads the stored Services
 	loaded  atomic.Bool   // their numbers are marked as taken
@@ -45,6 +45,8 @@ type serviceStore struct {
 	doubt chan struct{}      // full when the outcome of a write is not known
 	seen  map[number]holder  // what the last look of the repair found taken by no stored Service
 	stale map[types.UID]bool // which IPAddresses it found of no Service
+
+	unused map[PortClaim]bool // and which claims of ports
 }
 
 var (
@@ -150,9 +152,14 @@ func (s *serviceStore) Create(ctx context.Context, obj runtime.Object, validate 
 	if err := s.load(ctx); err != nil {
 		return nil, err
 	}
-	c := &claim{numbers: s.numbers, dry: dryrun.IsDryRun(options.DryRun)}
-	defer c.undo() // nothing, once it was written
-	return s.store.Create(context.WithValue(ctx, claimKey{}, c), obj, validate, options)
+	var created runtime.Object
+	err := s.learning(ctx, func() (err error) {
+		c := &claim{numbers: s.numbers, dry: dryrun.IsDryRun(options.DryRun)}
+		defer c.undo() // nothing, once it was written
+		created, err = s.store.Create(context.WithValue(ctx, claimKey{}, c), obj.DeepCopyObject(), validate, options)
+		return err
+	})
+	return created, err
 }
 
 // Update changes a Service, or creates it (rule S12). What the change sets free is free once it is written (rule S91).
@@ -161,9 +168,15 @@ func (s *serviceStore) Update(ctx context.Context, name string, info rest.Update
 	if err := s.load(ctx); err != nil {
 		return nil, false, err
 	}
-	c := &claim{numbers: s.numbers, dry: dryrun.IsDryRun(options.DryRun)}
-	defer c.undo() // nothing, once it was written
-	return s.store.Update(context.WithValue(ctx, claimKey{}, c), name, info, create, update, force, options)
+	var updated runtime.Object
+	var created bool
+	err := s.learning(ctx, func() (err error) {
+		c := &claim{numbers: s.numbers, dry: dryrun.IsDryRun(options.DryRun)}
+		defer c.undo() // nothing, once it was written
+		updated, created, err = s.store.Update(context.WithValue(ctx, claimKey{}, c), name, info, create, update, force, options)
+		return err
+	})
+	return updated, created, err
 }
 
 // Delete removes a Service.
