@@ -89,7 +89,7 @@ type Agent struct {
 	searches   searches
 	hadNetwork atomic.Bool // a pod with a network of its own has started
 
-	grants     grants
+	admitted   grants
 	nodeStatus *nodestatus.Reporter
 	volumes    *volume.Manager
 	pulls      *pulls.Records
@@ -111,7 +111,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 		pods:           map[types.UID]*worker{},
 		owners:         map[string]types.UID{},
 		unclaimed:      map[string]time.Time{},
-		grants:         grants{byPod: map[types.UID]life.Resources{}},
+		admitted:       grants{pods: map[types.UID]*corev1.Pod{}, byPod: map[types.UID]life.Resources{}},
 		searches:       searches{byAddr: map[netip.Addr]searchList{}},
 		nodeStatus:     nodestatus.New(nodestatus.Config{Name: cfg.Name, IPs: cfg.IPs, Dir: cfg.Dir, Port: cfg.Listen.Port()}, rt, client, log),
 	}

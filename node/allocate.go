@@ -13,7 +13,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	helpers "k8s.io/component-helpers/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -24,40 +23,46 @@ import (
 	"fairlead.dev/fairlead/node/spec"
 )
 
-// grants are the resources that pods of this node have been given anew, while their status may not tell it yet. Those of the others
-// are told by the API.
+// grants are the pods that this node has taken and that have not ended, and the resources of those that have been given others than they
+// came with.
 type grants struct {
-	deciding sync.Mutex // two must not be given the same
-	mu       sync.Mutex
-	byPod    map[types.UID]life.Resources
+	mu    sync.Mutex
+	pods  map[types.UID]*corev1.Pod
+	byPod map[types.UID]life.Resources
 }
 
-func (g *grants) of(uid types.UID) (life.Resources, bool) {
+// regrant gives a pod what it asks for now if the node has it: reason is then empty.
+func (g *grants) regrant(pod *corev1.Pod, capacity [2]int64) (reason, message string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	given, ok := g.byPod[uid]
-	return given, ok
-}
-
-func (g *grants) set(uid types.UID, given life.Resources) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.byPod[uid] = given
-}
-
-func (g *grants) forget(uid types.UID) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.byPod, uid)
+	var others []*corev1.Pod
+	for uid, other := range g.pods {
+		if uid == pod.UID {
+			continue
+		}
+		given, ok := g.byPod[uid]
+		if !ok {
+			given = life.Reported(other)
+		}
+		others = append(others, life.Given(other, given))
+	}
+	if lack := lacking(capacity, pod, others); lack != nil {
+		if lack.requested > lack.capacity {
+			return corev1.PodReasonInfeasible, fmt.Sprintf("Node didn't have enough capacity: %s, requested: %d, capacity: %d", lack.name, lack.requested, lack.capacity)
+		}
+		return corev1.PodReasonDeferred, lack.String()
+	}
+	g.byPod[pod.UID] = life.Asked(pod)
+	return "", ""
 }
 
 // retryResize is after how long a pod that waits for resources is decided about again.
 const retryResize = 5 * time.Second
 
 // allocate decides about resources that the pod asks for and has not been given (KEP-1287). It returns when to look again.
-func (w *worker) allocate(ctx context.Context) time.Duration {
+func (w *worker) allocate() time.Duration {
 	r := &w.mem.Resizing
-	if w.terminating() || w.mem.Rejected != nil || api.Finished(w.pod) || w.allocating {
+	if w.terminating() || w.mem.Rejected != nil || api.Finished(w.pod) {
 		return resyncPeriod
 	}
 	if life.Asked(w.pod).Same(w.mem.Given) {
@@ -69,86 +74,53 @@ func (w *worker) allocate(ctx context.Context) time.Duration {
 			return max(left, time.Second)
 		}
 	}
-	w.allocating = true
+	w.allocateAt = time.Now().Add(retryResize)
 	pod := w.pod
-	w.async(func() func() {
-		reason, message, err := w.a.grant(ctx, pod)
-		return func() {
-			w.allocating, w.allocateAt = false, time.Now().Add(retryResize)
-			switch {
-			case err != nil:
-				if ctx.Err() == nil {
-					w.log.Warn("a change of the pod's resources cannot be decided about", "err", err)
-				}
-				*r = life.Resizing{Pending: corev1.PodReasonDeferred, Message: err.Error(), Generation: pod.Generation, Accepted: r.Accepted}
-			case reason != "":
-				if r.Pending != reason || r.Generation != pod.Generation {
-					w.event(corev1.EventTypeWarning, "Resize"+reason, resizeText(pod, pod.Generation, "Pod resize "+reason, message))
-				}
-				r.Pending, r.Message, r.Generation = reason, message, pod.Generation
-			default:
-				w.mem.Given = life.Asked(pod)
-				*r = life.Resizing{Accepted: pod.Generation}
-				w.event(corev1.EventTypeNormal, "ResizeStarted", resizeText(pod, pod.Generation, "Pod resize started", ""))
-			}
-		}
-	})
-	return resyncPeriod
+	reason, message := w.a.admitted.regrant(pod, w.a.node().Capacity)
+	if reason == "" {
+		w.mem.Given = life.Asked(pod)
+		*r = life.Resizing{Accepted: pod.Generation}
+		w.event(corev1.EventTypeNormal, "ResizeStarted", resizeText(pod, pod.Generation, "Pod resize started", ""))
+		return resyncPeriod
+	}
+	if r.Pending != reason || r.Generation != pod.Generation {
+		w.event(corev1.EventTypeWarning, "Resize"+reason, resizeText(pod, pod.Generation, "Pod resize "+reason, message))
+	}
+	r.Pending, r.Message, r.Generation = reason, message, pod.Generation
+	return retryResize
 }
 
-// grant gives the pod what it asks for if the node has it: reason is then empty.
-func (a *Agent) grant(ctx context.Context, pod *corev1.Pod) (reason, message string, err error) {
-	a.grants.deciding.Lock()
-	defer a.grants.deciding.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, patchTimeout)
-	defer cancel()
-	node, err := a.client.CoreV1().Nodes().Get(ctx, a.cfg.Name, metav1.GetOptions{})
-	if err != nil {
-		return "", "", err
-	}
-	pods, err := a.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + a.cfg.Name, ResourceVersion: "0"})
-	if err != nil {
-		return "", "", err
-	}
-	var others []*corev1.Pod
-	for i := range pods.Items {
-		other := &pods.Items[i]
-		if other.UID == pod.UID || api.Finished(other) {
-			continue
-		}
-		given, ok := a.grants.of(other.UID)
-		if !ok {
-			given = life.Reported(other)
-		}
-		others = append(others, life.Given(other, given))
-	}
-	if reason, message = fits(node.Status.Allocatable, pod, others); reason == "" {
-		a.grants.set(pod.UID, life.Asked(pod))
-	}
-	return reason, message, nil
+// lack is a resource of which the node has not enough.
+type lack struct {
+	name                      corev1.ResourceName
+	requested, used, capacity int64
 }
 
-// fits tells why a node does not have what a pod requests beside the others, in upstream's words: Infeasible, it never has; Deferred, it
-// may have later.
-func fits(has corev1.ResourceList, pod *corev1.Pod, others []*corev1.Pod) (reason, message string) {
+// String is upstream's message.
+func (l *lack) String() string {
+	return fmt.Sprintf("Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", l.name, l.requested, l.used, l.capacity)
+}
+
+// lacking is what a node has not enough of for a pod beside others, first what it never has; nil if it has all. capacity is processor in thousandths and
+// memory in bytes.
+func lacking(capacity [2]int64, pod *corev1.Pod, others []*corev1.Pod) *lack {
 	wants := helpers.PodRequests(pod, helpers.PodResourcesOptions{})
-	used := map[corev1.ResourceName]int64{}
+	var used [2]int64
+	names := [2]corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory}
 	for _, other := range others {
-		for name, q := range helpers.PodRequests(other, helpers.PodResourcesOptions{}) {
-			used[name] += amount(name, q)
+		requests := helpers.PodRequests(other, helpers.PodResourcesOptions{})
+		for i, name := range names {
+			used[i] += amount(name, requests[name])
 		}
 	}
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-		capacity, request := amount(name, has[name]), amount(name, wants[name])
-		switch {
-		case request > capacity:
-			return corev1.PodReasonInfeasible, fmt.Sprintf("Node didn't have enough capacity: %s, requested: %d, capacity: %d", name, request, capacity)
-		case request > 0 && used[name]+request > capacity && reason == "":
-			reason = corev1.PodReasonDeferred
-			message = fmt.Sprintf("Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, request, used[name], capacity)
+	var found *lack
+	for i, name := range names {
+		l := &lack{name, amount(name, wants[name]), used[i], capacity[i]}
+		if l.requested > 0 && l.used+l.requested > l.capacity && (found == nil || l.requested > l.capacity) {
+			found = l
 		}
 	}
-	return reason, message
+	return found
 }
 
 // amount is a quantity in the unit that upstream's messages have: thousandths of a processor, bytes of memory.

@@ -189,7 +189,7 @@ func (w *worker) holdBack(c *corev1.Container, last *life.Container) {
 
 // eventText is the message behind "Error: " in the event; for images it is the reason.
 func (e *startError) eventText() string {
-	if e.reason == life.ErrImagePull || e.reason == life.ImagePullBackOff || e.reason == life.ErrImageNeverPull {
+	if e.reason == life.ErrImagePull || e.reason == life.ImagePullBackOff || e.reason == life.ErrImageNeverPull || e.reason == life.InvalidImageName {
 		return e.reason
 	}
 	return kuberuntime.Message(e.err)

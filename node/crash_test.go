@@ -114,7 +114,7 @@ func TestPodsThatFail(t *testing.T) {
 		p.Spec.SecurityContext = &corev1.PodSecurityContext{Sysctls: []corev1.Sysctl{{Name: "kernel.msgmax", Value: "65536"}}}
 		b.create(p)
 		got := b.await("sysctl", "failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
-		if got.Status.Reason != "SysctlForbidden" || got.Status.Message != `forbidden sysctl: "kernel.msgmax" not allowlisted` || len(got.Status.ContainerStatuses) != 0 {
+		if got.Status.Reason != "SysctlForbidden" || got.Status.Message != `Pod was rejected: forbidden sysctl: "kernel.msgmax" not allowlisted` || len(got.Status.ContainerStatuses) != 0 {
 			t.Errorf("got %s: %s, containers %v", got.Status.Reason, got.Status.Message, got.Status.ContainerStatuses)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	imageref "github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -19,10 +20,15 @@ import (
 
 // ensureImage finds the image of a container or pulls it, as its policy says. known is the back-off of earlier pulls.
 func (w *worker) ensureImage(ctx context.Context, pod *corev1.Pod, c *corev1.Container, known life.Failure) (*runtimeapi.Image, error) {
+	if _, err := imageref.ParseNormalizedNamed(c.Image); err != nil {
+		text := fmt.Sprintf("Failed to apply default image tag %q: couldn't parse image name %q: %v", c.Image, c.Image, err)
+		w.containerEvent(c.Name, corev1.EventTypeWarning, "InspectFailed", text)
+		return nil, &startError{life.InvalidImageName, errors.New(text)}
+	}
 	want := &runtimeapi.ImageSpec{Image: c.Image}
 	present, err := w.a.runtime.Images.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: want})
 	if err != nil {
-		w.containerEvent(c.Name, corev1.EventTypeWarning, "InspectFailed", fmt.Sprintf("Failed to apply default image tag %q: %s", c.Image, kuberuntime.Message(err)))
+		w.containerEvent(c.Name, corev1.EventTypeWarning, "InspectFailed", fmt.Sprintf("Failed to inspect image %q: %s", c.Image, kuberuntime.Message(err)))
 		return nil, &startError{life.ImageInspectError, err}
 	}
 	try := &pull{a: w.a, pod: pod, image: c.Image, missing: func(names []string) {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/kube"
 )
 
@@ -48,6 +49,9 @@ func (a *Agent) dispatch(ctx context.Context, pod *corev1.Pod) {
 	w := a.pods[pod.UID]
 	if w == nil {
 		w = a.newWorker(pod)
+		if pod.Status.StartTime != nil && !api.Finished(pod) {
+			a.admitted.keep(pod)
+		}
 		a.startWorker(ctx, w)
 	}
 	a.mu.Unlock()
@@ -78,7 +82,7 @@ func (a *Agent) post(uid types.UID, f func(*worker)) {
 
 // removeWorker forgets a pod that is gone.
 func (a *Agent) removeWorker(uid types.UID) {
-	a.grants.forget(uid)
+	a.admitted.release(uid)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.pods, uid)

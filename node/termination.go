@@ -119,6 +119,7 @@ func (w *worker) beginDelete(ctx context.Context, action life.Action) {
 		return // its end wakes the worker again
 	}
 	w.mem.Deleting = true
+	w.a.admitted.release(w.uid) // before another pod can come in its place
 	pod, status := w.pod, life.Status(w.view())
 	w.attempt(ctx, action, func() error { return w.a.deletePod(ctx, pod, status) }, func(err error) {
 		w.mem.Deleting = err == nil

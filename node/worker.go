@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/metrics"
 )
@@ -71,8 +72,8 @@ type worker struct {
 	updated   bool // there is a version of the object that no step has seen
 	anewAgain bool // all containers have to begin anew, that also which is being started
 
-	allocating bool      // it is being decided whether the pod gets what it asks for
-	allocateAt time.Time // when that is done again for a pod that waits
+	asked      bool      // whether the node takes the pod is decided
+	allocateAt time.Time // when it is decided again about resources that the pod waits for
 	probing    sync.WaitGroup
 
 	searchAddrs []string // the addresses whose searches are known
@@ -148,7 +149,7 @@ func (w *worker) step(ctx context.Context) time.Duration {
 		return again // nothing is decided about a pod whose containers are not known
 	}
 	again = min(again, w.admit())
-	again = min(again, w.allocate(ctx))
+	again = min(again, w.allocate())
 	plan := life.Next(w.view())
 	for _, action := range plan.Actions {
 		w.act(ctx, action)
@@ -259,6 +260,9 @@ func (w *worker) update(pod *corev1.Pod) {
 			w.a.volumes.Changed(w.uid)
 		}
 		w.pod, w.updated = pod, true
+		if api.Finished(pod) {
+			w.a.admitted.release(w.uid)
+		}
 		w.observeStarted()
 	}
 	if pod.DeletionTimestamp != nil && w.cancel != nil {

@@ -6,6 +6,7 @@ const (
 	ImagePullBackOff           = "ImagePullBackOff"
 	ErrImageNeverPull          = "ErrImageNeverPull"
 	ImageInspectError          = "ImageInspectError"
+	InvalidImageName           = "InvalidImageName"
 	CreateContainerConfigError = "CreateContainerConfigError"
 	CreateContainerError       = "CreateContainerError"
 	RunContainerError          = "RunContainerError"

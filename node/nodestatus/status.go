@@ -18,8 +18,8 @@ import (
 // Version is what the node reports as its kubelet's version: the release of Kubernetes whose behaviour the agent follows.
 const Version = "v1.37.2+fairlead"
 
-// maxPods is how many pods a node takes, as upstream's default.
-const maxPods = 110
+// MaxPods is how many pods a node takes, as upstream's default.
+const MaxPods = 110
 
 // declared are what this agent does of what only some do, in the order of their names: pods that need one are put on nodes that have it,
 // and the API refuses to change running ones to need it on others (KEP-5328).
@@ -36,7 +36,7 @@ func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCo
 	s.Capacity = corev1.ResourceList{
 		corev1.ResourceCPU:              *resource.NewQuantity(int64(f.cpus), resource.DecimalSI),
 		corev1.ResourceMemory:           *resource.NewQuantity(f.memory, resource.BinarySI),
-		corev1.ResourcePods:             *resource.NewQuantity(maxPods, resource.DecimalSI),
+		corev1.ResourcePods:             *resource.NewQuantity(MaxPods, resource.DecimalSI),
 		corev1.ResourceEphemeralStorage: *resource.NewQuantity(f.disk, resource.BinarySI),
 	}
 	s.Allocatable = s.Capacity.DeepCopy()

@@ -154,6 +154,24 @@ func apparmor(p *corev1.AppArmorProfile) *runtimeapi.SecurityProfile {
 	return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}
 }
 
+// WantsAppArmor tells whether a pod asks for a profile to be enforced.
+func WantsAppArmor(pod *corev1.Pod) bool {
+	wants := func(p *corev1.AppArmorProfile) bool {
+		return p != nil && p.Type != corev1.AppArmorProfileTypeUnconfined
+	}
+	if s := pod.Spec.SecurityContext; s != nil && wants(s.AppArmorProfile) {
+		return true
+	}
+	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			if s := list[i].SecurityContext; s != nil && wants(s.AppArmorProfile) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // safeSysctls may be set by any pod: the kernel keeps them per namespace and they harm no one else (kubelet's list).
 var safeSysctls = []string{
 	"kernel.shm_rmid_forced",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -112,7 +113,7 @@ func (mgr *Manager) configMapFiles(ctx context.Context, pod *corev1.Pod, name st
 		if missing {
 			return nil, nil
 		}
-		return nil, &gone{err}
+		return nil, &gone{fmt.Errorf("configmap %q not found", name)} // kubelet's words
 	}
 	if err != nil {
 		return nil, err
@@ -136,7 +137,7 @@ func (mgr *Manager) secretFiles(ctx context.Context, pod *corev1.Pod, name strin
 		if missing {
 			return nil, nil
 		}
-		return nil, &gone{err}
+		return nil, &gone{fmt.Errorf("secret %q not found", name)}
 	}
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
@@ -80,6 +81,19 @@ func main() {
 		}
 		number, _ := strconv.Atoi(code)
 		os.Exit(number)
+	case "fork": // starts as many copies of itself that wait, and waits too
+		count, _ := strconv.Atoi(args[1])
+		for range count {
+			exec.Command(os.Args[0], "wait").Start()
+		}
+		forever()
+	case "talk": // writes as many MiB
+		count, _ := strconv.Atoi(args[1])
+		line := strings.Repeat("x", 1023) + "\n"
+		for range count << 10 {
+			os.Stdout.WriteString(line)
+		}
+		forever()
 	case "id":
 		fmt.Println(os.Getuid(), os.Getgid())
 		host, _ := os.Hostname()
