@@ -242,7 +242,7 @@ func known(bound *auth.Bound, groups []*genericapiserver.APIGroupInfo) error {
 		group, resource string
 		storage         *auth.Storage
 	}{
-		{"", "pods", &bound.Pods}, {"", "nodes", &bound.Nodes}, {"", "services", &bound.Services},
+		{"", "pods", &bound.Pods}, {"", "nodes", &bound.Nodes}, {"", "services", &bound.Services}, {"", "persistentvolumes", &bound.Volumes},
 		{"networking.k8s.io", "ingresses", &bound.Ingresses}, {"networking.k8s.io", "ingressclasses", &bound.IngressClasses},
 		{kinds.GroupName, "bgppeers", &bound.BGPPeers},
 		{"certificates.k8s.io", "podcertificaterequests", &bound.Requests}, {"", "serviceaccounts", &bound.Accounts},

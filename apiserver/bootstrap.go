@@ -64,6 +64,7 @@ func (k keeper) keep(ctx context.Context) error {
 	}
 	objects.Go(func() error { return k.keepGivenRanges(ctx) })
 	objects.Go(func() error { return k.keepTrustBundle(ctx, trustBundle(k.cfg.CA.CertPEM())) })
+	objects.Go(func() error { return k.giveStorageClass(ctx) })
 	objects.Go(func() error { return k.keepService(ctx, apiService(firstAddr(k.cfg.ServiceCIDRs[0]), k.id.port)) })
 	objects.Go(func() error { return k.keepService(ctx, dnsService(k.cfg.ClusterDNS)) })
 	objects.Go(func() error { return k.keepEndpoints(ctx, apiEndpoints(at)) })

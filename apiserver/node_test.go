@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -88,6 +89,50 @@ func TestNodeReadsWhatItsPodsReferTo(t *testing.T) {
 	}
 	if _, err := n1.CoreV1().Secrets("kube-system").Get(ctx, "used", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("of another namespace: %v", err)
+	}
+}
+
+// TestNodeReadsTheVolumesOfItsPods: the claims that they name or bring, and the volumes these are bound to, and no other.
+func TestNodeReadsTheVolumesOfItsPods(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	server, _ := apitest.Run(t, cfg)
+	admin, ctx := clientOf(t, server.ClientConfig()), t.Context()
+	n1, n2 := clientOf(t, as(t, cfg, "system:node:n1", "system:nodes")), clientOf(t, as(t, cfg, "system:node:n2", "system:nodes"))
+	size := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	once := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	for _, name := range []string{"data", "p-own", "other"} {
+		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PersistentVolumeClaimSpec{AccessModes: once, Resources: corev1.VolumeResourceRequirements{Requests: size}}}
+		if _, err := admin.CoreV1().PersistentVolumeClaims("default").Create(ctx, claim, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		v := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PersistentVolumeSpec{Capacity: size, AccessModes: once,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/tmp"}}, ClaimRef: &corev1.ObjectReference{Namespace: "default", Name: name}}}
+		if _, err := admin.CoreV1().PersistentVolumes().Create(ctx, v, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pod := podOn("p", "n1")
+	pod.Spec.Volumes = []corev1.Volume{
+		{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}},
+		{Name: "own", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{
+			Spec: corev1.PersistentVolumeClaimSpec{AccessModes: once, Resources: corev1.VolumeResourceRequirements{Requests: size}}}}}},
+	}
+	if _, err := admin.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		node    kubernetes.Interface
+		name    string
+		allowed bool
+	}{{n1, "data", true}, {n1, "p-own", true}, {n1, "other", false}, {n1, "missing", false}, {n2, "data", false}} {
+		_, claim := row.node.CoreV1().PersistentVolumeClaims("default").Get(ctx, row.name, metav1.GetOptions{})
+		_, volume := row.node.CoreV1().PersistentVolumes().Get(ctx, row.name, metav1.GetOptions{})
+		if apierrors.IsForbidden(claim) == row.allowed || apierrors.IsForbidden(volume) == row.allowed {
+			t.Errorf("%s: %v, %v", row.name, claim, volume)
+		}
+	}
+	if _, err := n1.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("all volumes: %v", err)
 	}
 }
 

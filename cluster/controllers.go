@@ -28,6 +28,7 @@ import (
 	"fairlead.dev/fairlead/controller/gateway"
 	"fairlead.dev/fairlead/controller/ingress"
 	"fairlead.dev/fairlead/controller/loadbalancer"
+	"fairlead.dev/fairlead/controller/localvolume"
 	"fairlead.dev/fairlead/controller/nodes"
 	"fairlead.dev/fairlead/controller/quota"
 	"fairlead.dev/fairlead/controller/scheduler"
@@ -107,6 +108,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 		"loadbalancer": balancers.Run,
 		"gateway":      gateway.New(client, cfg, shared, customs.gateway, gateway.Agents(agents), log.With("part", "gateway")).Run,
 		"bgp":          bgp.New(client, routers, shared, bgp.Agents(agents), balancers.Told, log.With("part", "bgp")).Run,
+		"localvolume":  localvolume.New(client, shared, customs.first, localvolume.Agents(agents), log.With("part", "localvolume")).Run,
 		"why":          why.New(client, shared, s.Pods, s.Services, log.With("part", "why")).Run,
 	}
 	maps.Copy(runs, adapters)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,7 +18,9 @@ import (
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/route"
+	"fairlead.dev/fairlead/node"
 	"fairlead.dev/fairlead/node/cri"
+	"fairlead.dev/fairlead/node/localvolume"
 )
 
 // Down ends a cluster and removes what it left on the host. It needs neither the cluster's process nor its
@@ -26,6 +30,7 @@ func Down(ctx context.Context, inst instance.Instance, s config.Settings, keep b
 	if err := stopProcess(ctx, inst); err != nil {
 		return err
 	}
+	claims := claimsOf(inst)
 	errs := []error{stopContainers(ctx, inst, s, keep)}
 	if s.Nodes > 0 {
 		errs = append(errs, labNamed(inst, s.Name).Remove())
@@ -44,8 +49,11 @@ func Down(ctx context.Context, inst instance.Instance, s config.Settings, keep b
 		return err
 	}
 	what := "Everything is removed"
-	if keep {
+	switch {
+	case keep:
 		what = "Only the data in " + inst.Dir + " is kept"
+	case len(claims) > 0:
+		what += ", with all that pods wrote into their claims: " + some(claims)
 	}
 	fmt.Fprintf(out, "Cluster %q is down after %.1f s. %s.\n", s.Name, time.Since(start).Seconds(), what)
 	return nil
@@ -67,6 +75,30 @@ func stopContainers(ctx context.Context, inst instance.Instance, s config.Settin
 		})
 	}
 	return g.Wait()
+}
+
+// listed is how many claims are named at the most.
+const listed = 10
+
+// some is a list of names in a sentence.
+func some(names []string) string {
+	if more := len(names) - listed; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:listed], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// claimsOf lists the claims that have a directory on a node of an instance, as NAMESPACE/NAME.
+func claimsOf(inst instance.Instance) []string {
+	var claims []string
+	for _, name := range nodesOf(inst) {
+		all, _ := localvolume.List(node.LocalVolumes(inst.Path("nodes", name))) // to tell of, as far as it can be read
+		for _, d := range all {
+			claims = append(claims, d.Claim)
+		}
+	}
+	slices.Sort(claims)
+	return claims
 }
 
 // nodesOf lists the nodes that an instance has on this host.

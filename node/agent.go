@@ -23,11 +23,13 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/record"
 
+	apilocal "fairlead.dev/fairlead/api/localvolume"
 	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/node/cri"
 	"fairlead.dev/fairlead/node/image"
 	"fairlead.dev/fairlead/node/kuberuntime"
 	"fairlead.dev/fairlead/node/life"
+	"fairlead.dev/fairlead/node/localvolume"
 	"fairlead.dev/fairlead/node/metrics"
 	"fairlead.dev/fairlead/node/nodestatus"
 	"fairlead.dev/fairlead/node/projection"
@@ -93,6 +95,7 @@ type Agent struct {
 	nodeStatus *nodestatus.Reporter
 	volumes    *volume.Manager
 	pulls      *pulls.Records
+	local      *localvolume.Volumes
 }
 
 // New makes an agent; nothing runs yet. The runtime has to be started before Run.
@@ -117,6 +120,7 @@ func New(cfg Config, rt *cri.Runtime, client kubernetes.Interface, log *slog.Log
 	}
 	a.pulls = &pulls.Records{Dir: filepath.Join(cfg.Dir, "pulls")}
 	a.volumes = &volume.Manager{Dir: a.podsDir(), Client: client, Runtime: rt, Node: a.node, Followed: cfg.Followed, Sources: projection.New(client, cfg.Name)}
+	a.local = &localvolume.Volumes{Dir: LocalVolumes(cfg.Dir), InUse: a.volumes.InUse, Log: log}
 	return a
 }
 
@@ -136,6 +140,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if err := os.MkdirAll(a.podsDir(), 0o711); err != nil {
 		return fmt.Errorf("directory for pods: %w", err)
+	}
+	if err := a.local.Finish(); err != nil {
+		return fmt.Errorf("volumes that were being removed: %w", err)
 	}
 	if a.cfg.Metrics != nil {
 		unregister, err := a.metrics.Register(a.cfg.Metrics, func() (metrics.Running, error) { return a.runtime.Running(ctx) })
@@ -169,7 +176,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // serve answers the control plane.
 func (a *Agent) serve(ctx context.Context) error {
-	handlers := map[string]http.Handler{metrics.ProbesPath: a.metrics.Probes()}
+	handlers := map[string]http.Handler{metrics.ProbesPath: a.metrics.Probes(), "POST " + apilocal.Path: a.local, apilocal.Path: a.local}
 	maps.Copy(handlers, usage.Reader{Node: a.cfg.Name, CgroupRoot: a.cfg.CgroupRoot, Pods: lookup{a}}.Pages(a.cfg.Dir))
 	maps.Copy(handlers, a.cfg.Handlers)
 	return server.New(server.Config{
@@ -215,6 +222,9 @@ func texts(addrs []netip.Addr) []string {
 	}
 	return list
 }
+
+// LocalVolumes is where the directories of claims are, in the directory of a node.
+func LocalVolumes(dir string) string { return filepath.Join(dir, "volumes") }
 
 func (a *Agent) podsDir() string { return filepath.Join(a.cfg.Dir, "pods") }
 

@@ -33,9 +33,15 @@ func (a *Agent) watchPods(ctx context.Context) error {
 		return ctx.Err()
 	}
 	last := map[types.UID]string{}
+	swept := false
 	for {
-		if err := a.relist(ctx, last); err != nil && ctx.Err() == nil {
+		err := a.relist(ctx, last)
+		if err != nil && ctx.Err() == nil {
 			a.log.Warn("the runtime cannot be listed", "err", err)
+		}
+		if err == nil && !swept {
+			a.removeLeft()
+			swept = true
 		}
 		if !kube.Sleep(ctx, relistPeriod) {
 			return ctx.Err()

@@ -1,15 +1,15 @@
-// Package podrefs lists the Secrets and ConfigMaps that a pod refers to: what its node must read to run it, and all that its
+// Package podrefs lists the Secrets, ConfigMaps and claims that a pod refers to: what its node must read to run it, and all that its
 // node may read. It only computes.
 package podrefs
 
 import corev1 "k8s.io/api/core/v1"
 
 // Names are names in the pod's own namespace.
-type Names struct{ Secrets, ConfigMaps map[string]bool }
+type Names struct{ Secrets, ConfigMaps, Claims map[string]bool }
 
 // Of lists what a whole pod refers to.
-func Of(spec *corev1.PodSpec) Names {
-	n := none()
+func Of(pod *corev1.Pod) Names {
+	n, spec := none(), &pod.Spec
 	for i := range spec.ImagePullSecrets {
 		n.secret(spec.ImagePullSecrets[i].Name)
 	}
@@ -23,8 +23,23 @@ func Of(spec *corev1.PodSpec) Names {
 	}
 	for i := range spec.Volumes {
 		n.volume(&spec.Volumes[i].VolumeSource)
+		if name := Claim(pod.Name, &spec.Volumes[i]); name != "" {
+			n.Claims[name] = true
+		}
 	}
 	return n
+}
+
+// Claim is the name of the claim that a volume of a pod is, "" if it is none: its own name, or that of one which is made for the pod
+// (upstream: k8s.io/component-helpers/storage/ephemeral, VolumeClaimName).
+func Claim(pod string, v *corev1.Volume) string {
+	switch {
+	case v.PersistentVolumeClaim != nil:
+		return v.PersistentVolumeClaim.ClaimName
+	case v.Ephemeral != nil:
+		return pod + "-" + v.Name
+	}
+	return ""
 }
 
 // OfContainer lists what a container's environment refers to.
@@ -34,7 +49,9 @@ func OfContainer(c *corev1.Container) Names {
 	return n
 }
 
-func none() Names { return Names{Secrets: map[string]bool{}, ConfigMaps: map[string]bool{}} }
+func none() Names {
+	return Names{Secrets: map[string]bool{}, ConfigMaps: map[string]bool{}, Claims: map[string]bool{}}
+}
 
 func (n Names) secret(name string) {
 	if name != "" {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func secretKey(name string) []corev1.EnvVar {
@@ -31,9 +32,14 @@ func TestOf(t *testing.T) {
 			}}}},
 			{VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{NodePublishSecretRef: &corev1.LocalObjectReference{Name: "csi"}}}},
 			{VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+			{VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}},
+			{Name: "own", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}},
 		},
 	}
-	got := Of(spec)
+	got := Of(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod"}, Spec: *spec})
+	if names := slices.Sorted(maps.Keys(got.Claims)); !slices.Equal(names, []string{"data", "pod-own"}) {
+		t.Errorf("claims %v", names)
+	}
 	if names := slices.Sorted(maps.Keys(got.Secrets)); !slices.Equal(names, []string{"csi", "debug", "from", "init", "projected", "pull", "volume"}) {
 		t.Errorf("secrets %v", names)
 	}

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/component-base/compatibility"
 	"k8s.io/kubernetes/pkg/kubeapiserver/admission/exclusion"
 	quota "k8s.io/kubernetes/pkg/quota/v1/install"
@@ -123,6 +124,9 @@ func (s Server) build(row plugin, upstream *admission.Plugins, config io.Reader,
 		return row.seen(&asleep{needed: needed, wake: func() (admission.Interface, error) {
 			p, err := build()
 			s.Informers.Start(s.Done)
+			if row.by != nil && err == nil {
+				err = filled(row.by(s.Informers))
+			}
 			return p, err
 		}}), nil
 	}
@@ -143,6 +147,16 @@ func (s Server) needed(row plugin) func(context.Context, admission.Attributes) (
 		return newFirst(s, row.asleep).needed
 	case row.when != nil:
 		return func(_ context.Context, a admission.Attributes) (bool, error) { return row.when(a), nil }
+	}
+	return nil
+}
+
+// filled waits for what a plugin decides by that has just been woken.
+func filled(informer cache.SharedIndexInformer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if !cache.WaitFor(ctx, "", informer.HasSyncedChecker()) {
+		return errors.New("what admission decides by is not read yet, try again")
 	}
 	return nil
 }

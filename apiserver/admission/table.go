@@ -23,6 +23,8 @@ import (
 	"k8s.io/kubernetes/plugin/pkg/admission/podresize"
 	"k8s.io/kubernetes/plugin/pkg/admission/priority"
 	"k8s.io/kubernetes/plugin/pkg/admission/runtimeclass"
+	"k8s.io/kubernetes/plugin/pkg/admission/storage/persistentvolume/resize"
+	"k8s.io/kubernetes/plugin/pkg/admission/storage/storageclass/setdefault"
 )
 
 // Names of the plugins that this server has its own of.
@@ -44,7 +46,7 @@ type plugin struct {
 	// on versioned objects.
 	internal []schema.GroupResource
 
-	// by are the objects that the plugin decides by, and always needs.
+	// by are the objects that the plugin decides by, and needs all of: always, or from when it is woken.
 	by func(informers.SharedInformerFactory) cache.SharedIndexInformer
 
 	// asleep is the kind that the plugin decides by which is not there until there is one of it; none: it is always there.
@@ -74,6 +76,8 @@ func ofKinds() []plugin {
 		{name: podSecurity},
 		{name: priority.PluginName, register: priority.Register, internal: resources(pods, priorityClasses), by: classes},
 		{name: defaulttolerationseconds.PluginName, register: defaulttolerationseconds.Register, internal: resources(pods)},
+		{name: setdefault.PluginName, register: setdefault.Register, internal: resources(claims), when: ofClaims, by: storage},
+		{name: resize.PluginName, register: resize.Register, internal: resources(claims), when: ofClaims, by: storage},
 		{name: runtimeclass.PluginName, register: runtimeclass.Register, internal: resources(pods), by: runtimes},
 		{name: approval.PluginName, register: approval.Register, internal: resources(requests), needs: requests},
 		{name: signing.PluginName, register: signing.Register, internal: resources(requests), needs: requests},
@@ -131,6 +135,13 @@ func classes(f informers.SharedInformerFactory) cache.SharedIndexInformer {
 	return f.Scheduling().V1().PriorityClasses().Informer()
 }
 
+func storage(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+	return f.Storage().V1().StorageClasses().Informer()
+}
+
 func runtimes(f informers.SharedInformerFactory) cache.SharedIndexInformer {
 	return f.Node().V1().RuntimeClasses().Informer()
 }
+
+// ofClaims tells whether a request writes a claim.
+func ofClaims(a admission.Attributes) bool { return a.GetResource().GroupResource() == claims }

@@ -22,6 +22,7 @@ type Bound struct {
 	// Pods is the storage of pods, Nodes that of nodes, and so on. They are set before the server serves.
 	Pods, Nodes    Storage
 	Services       Storage
+	Volumes        Storage // PersistentVolumes
 	Ingresses      Storage
 	IngressClasses Storage
 	BGPPeers       Storage
@@ -67,7 +68,7 @@ func nodeOf(obj runtime.Object) string {
 	return ""
 }
 
-// refers says whether a pod that is bound to a node refers to a Secret or ConfigMap, or runs as a service account.
+// refers says whether a pod that is bound to a node refers to a Secret, ConfigMap or claim, or runs as a service account.
 func (b *Bound) refers(ctx context.Context, node, namespace, resource, name string) (bool, error) {
 	if name == "" || b.Pods == nil {
 		return false, nil
@@ -83,13 +84,30 @@ func (b *Bound) refers(ctx context.Context, node, namespace, resource, name stri
 			if resource == "serviceaccounts" && pods[i].Spec.ServiceAccountName == name {
 				return true, nil
 			}
-			names := podrefs.Of(&pods[i].Spec)
-			if resource == "secrets" && names.Secrets[name] || resource == "configmaps" && names.ConfigMaps[name] {
+			names := podrefs.Of(&pods[i])
+			of := map[string]map[string]bool{"secrets": names.Secrets, "configmaps": names.ConfigMaps, "persistentvolumeclaims": names.Claims}
+			if of[resource][name] {
 				return true, nil
 			}
 		}
 	}
 	return false, nil
+}
+
+// mounts says whether a pod that is bound to a node refers to the claim that a volume is bound to.
+func (b *Bound) mounts(ctx context.Context, node, name string) (bool, error) {
+	if name == "" || b.Volumes == nil {
+		return false, nil
+	}
+	obj, err := b.Volumes.Get(genericapirequest.WithNamespace(ctx, ""), name, &metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return false, err
+	}
+	v, ok := obj.(*corev1.PersistentVolume)
+	if !ok || err != nil || v.Spec.ClaimRef == nil {
+		return false, nil
+	}
+	return b.refers(ctx, node, v.Spec.ClaimRef.Namespace, "persistentvolumeclaims", v.Spec.ClaimRef.Name)
 }
 
 // node reads a node.

@@ -42,6 +42,7 @@ const (
 	ownName         // the object is named like the node; a create carries no name and passes here
 	ownPods         // lists and watches must select spec.nodeName=NODE
 	bound           // the pod, or what was asked for it, is bound to the node
+	mounted         // a pod that is bound to the node refers to the claim that the volume is bound to
 	referred        // a pod that is bound to the node refers to the object, and a list or watch selects only that
 	served          // what nodes serve names the object, and a list or watch selects only that: metadata.name=NAME
 )
@@ -60,6 +61,8 @@ func nodeRules() []rule {
 		{verbs: read(), resources: []string{"services", "endpoints", "nodes", "namespaces"}},
 		{verbs: read(), resources: []string{"secrets", "configmaps"}, limit: referred},
 		{verbs: read(), resources: []string{"secrets", "configmaps"}, limit: served},
+		{verbs: []string{"get"}, resources: []string{"persistentvolumeclaims"}, limit: referred},
+		{verbs: []string{"get"}, resources: []string{"persistentvolumes"}, limit: mounted},
 		{verbs: []string{"list", "watch"}, group: "gateway.networking.k8s.io", resources: []string{
 			"gatewayclasses", "gateways", "listenersets", "httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes", "referencegrants", "backendtlspolicies",
 		}},
@@ -135,6 +138,8 @@ func (l limit) allows(ctx context.Context, a authorizer.Attributes, node string,
 		return known.bound(ctx, a.GetResource(), a.GetNamespace(), a.GetName(), node)
 	case referred:
 		return known.refers(ctx, node, a.GetNamespace(), a.GetResource(), a.GetName())
+	case mounted:
+		return known.mounts(ctx, node, a.GetName())
 	case served: // the name of a list or watch is the one it selects, as k8s.io/apiserver reads requests
 		return known.serves(ctx, a.GetResource(), types.NamespacedName{Namespace: a.GetNamespace(), Name: a.GetName()})
 	}

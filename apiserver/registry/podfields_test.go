@@ -25,7 +25,11 @@ var carriedOut = map[string]string{
 	"PodSecurityContext": "RunAsUser RunAsGroup RunAsNonRoot SupplementalGroups SupplementalGroupsPolicy FSGroup Sysctls FSGroupChangePolicy " +
 		"SeccompProfile AppArmorProfile",
 	"SeccompProfile": "Type LocalhostProfile", "AppArmorProfile": "Type LocalhostProfile", "Capabilities": "Add Drop", "Sysctl": "Name Value",
-	"Volume": "Name", "VolumeSource": "HostPath EmptyDir Secret ConfigMap DownwardAPI Projected",
+	"Volume": "Name", "VolumeSource": "HostPath EmptyDir Secret ConfigMap DownwardAPI Projected PersistentVolumeClaim Ephemeral",
+	"PersistentVolumeClaimVolumeSource": "ClaimName ReadOnly", "EphemeralVolumeSource": "VolumeClaimTemplate", "PersistentVolumeClaimTemplate": "Spec",
+	// What a claim asks for is its provisioner's to do or to refuse.
+	"PersistentVolumeClaimSpec":  "AccessModes Selector Resources VolumeName StorageClassName VolumeMode DataSource DataSourceRef VolumeAttributesClassName",
+	"VolumeResourceRequirements": "Limits Requests", "TypedLocalObjectReference": "APIGroup Kind Name", "TypedObjectReference": "APIGroup Kind Name Namespace",
 	"VolumeMount":          "Name ReadOnly RecursiveReadOnly MountPath SubPath MountPropagation SubPathExpr",
 	"EmptyDirVolumeSource": "Medium SizeLimit", "HostPathVolumeSource": "Path Type",
 	"SecretVolumeSource": "SecretName Items DefaultMode Optional", "ConfigMapVolumeSource": "Items DefaultMode Optional",

@@ -50,30 +50,28 @@ var refused = map[string]refusal{
 	"ClusterTrustBundleProjection.User":   {owner, nil},
 	"PodCertificateProjection.User":       {owner, nil},
 
-	"VolumeSource.GCEPersistentDisk":     {volumeKind, nil},
-	"VolumeSource.AWSElasticBlockStore":  {volumeKind, nil},
-	"VolumeSource.GitRepo":               {volumeKind, nil},
-	"VolumeSource.NFS":                   {volumeKind, nil},
-	"VolumeSource.ISCSI":                 {volumeKind, nil},
-	"VolumeSource.Glusterfs":             {volumeKind, nil},
-	"VolumeSource.PersistentVolumeClaim": {volumeKind, nil},
-	"VolumeSource.RBD":                   {volumeKind, nil},
-	"VolumeSource.FlexVolume":            {volumeKind, nil},
-	"VolumeSource.Cinder":                {volumeKind, nil},
-	"VolumeSource.CephFS":                {volumeKind, nil},
-	"VolumeSource.Flocker":               {volumeKind, nil},
-	"VolumeSource.FC":                    {volumeKind, nil},
-	"VolumeSource.AzureFile":             {volumeKind, nil},
-	"VolumeSource.VsphereVolume":         {volumeKind, nil},
-	"VolumeSource.Quobyte":               {volumeKind, nil},
-	"VolumeSource.AzureDisk":             {volumeKind, nil},
-	"VolumeSource.PhotonPersistentDisk":  {volumeKind, nil},
-	"VolumeSource.PortworxVolume":        {volumeKind, nil},
-	"VolumeSource.ScaleIO":               {volumeKind, nil},
-	"VolumeSource.StorageOS":             {volumeKind, nil},
-	"VolumeSource.CSI":                   {volumeKind, nil},
-	"VolumeSource.Ephemeral":             {volumeKind, nil},
-	"VolumeSource.Image":                 {volumeKind, nil},
+	"VolumeSource.GCEPersistentDisk":    {volumeKind, nil},
+	"VolumeSource.AWSElasticBlockStore": {volumeKind, nil},
+	"VolumeSource.GitRepo":              {volumeKind, nil},
+	"VolumeSource.NFS":                  {volumeKind, nil},
+	"VolumeSource.ISCSI":                {volumeKind, nil},
+	"VolumeSource.Glusterfs":            {volumeKind, nil},
+	"VolumeSource.RBD":                  {volumeKind, nil},
+	"VolumeSource.FlexVolume":           {volumeKind, nil},
+	"VolumeSource.Cinder":               {volumeKind, nil},
+	"VolumeSource.CephFS":               {volumeKind, nil},
+	"VolumeSource.Flocker":              {volumeKind, nil},
+	"VolumeSource.FC":                   {volumeKind, nil},
+	"VolumeSource.AzureFile":            {volumeKind, nil},
+	"VolumeSource.VsphereVolume":        {volumeKind, nil},
+	"VolumeSource.Quobyte":              {volumeKind, nil},
+	"VolumeSource.AzureDisk":            {volumeKind, nil},
+	"VolumeSource.PhotonPersistentDisk": {volumeKind, nil},
+	"VolumeSource.PortworxVolume":       {volumeKind, nil},
+	"VolumeSource.ScaleIO":              {volumeKind, nil},
+	"VolumeSource.StorageOS":            {volumeKind, nil},
+	"VolumeSource.CSI":                  {volumeKind, nil},
+	"VolumeSource.Image":                {volumeKind, nil},
 }
 
 // ignored are the fields that many pods have, that may be set and that have no effect yet. Whoever sets one is warned.
@@ -100,7 +98,7 @@ func ignoredWarnings(spec *corev1.PodSpec, path *field.Path) []string {
 const (
 	windows    = "windows options cannot be set for a linux pod"
 	owner      = "owners of single files are not supported: use securityContext.fsGroup"
-	volumeKind = "this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected"
+	volumeKind = "this kind of volume is not supported: use persistentVolumeClaim, ephemeral, emptyDir, hostPath, configMap, secret, downwardAPI or projected"
 )
 
 // refusal is what is said of a field that is not carried out. A nil test refuses every value.

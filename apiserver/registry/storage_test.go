@@ -8,7 +8,7 @@ import (
 func TestStorageKinds(t *testing.T) {
 	s := start(t)
 	for _, is := range []struct{ manifest, resource, columns, row string }{
-		{"kind: StorageClass, metadata: {name: fast, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}, provisioner: example.com/disk}", "sc", "NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE ALLOWVOLUMEEXPANSION AGE", "fast (default) example.com/disk Delete Immediate false *"},
+		{"kind: StorageClass, metadata: {name: fast, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}, provisioner: example.com/disk}", "sc/fast", "NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE ALLOWVOLUMEEXPANSION AGE", "fast (default) example.com/disk Delete Immediate false *"},
 		{"kind: CSIDriver, metadata: {name: disk.example.com}, spec: {podInfoOnMount: true}}", "csidrivers", "NAME ATTACHREQUIRED PODINFOONMOUNT STORAGECAPACITY TOKENREQUESTS REQUIRESREPUBLISH MODES AGE", "disk.example.com true true false <unset> false Persistent *"},
 		{"kind: CSINode, metadata: {name: n1}, spec: {drivers: [{name: disk.example.com, nodeID: a, topologyKeys: [zone]}]}}", "csinodes", "NAME DRIVERS AGE", "n1 1 *"},
 		{"kind: CSIStorageCapacity, metadata: {name: c1, namespace: default}, storageClassName: fast, capacity: 1Gi}", "csistoragecapacities", "NAME STORAGECLASSNAME CAPACITY", "c1 fast 1Gi"},

@@ -71,7 +71,7 @@ func (c *Controller) clean(ctx context.Context, account *corev1.ServiceAccount, 
 		return 0, fmt.Errorf("pods that use it: %w", err)
 	}
 	for i := range pods.Items {
-		if podrefs.Of(&pods.Items[i].Spec).Secrets[secret.Name] {
+		if podrefs.Of(&pods.Items[i]).Secrets[secret.Name] {
 			return daily, nil
 		}
 	}

@@ -39,19 +39,24 @@ type runner interface {
 type row struct {
 	kind  schema.GroupResource
 	start func(*Controllers, context.Context) ([]runner, error)
+
+	also  schema.GroupResource                      // another kind, an object of which is as good a reason to start; none: there is none
+	first func(*Controllers, context.Context) error // waits for the first object that the controllers are about; nil: it is any of the kind
 }
 
 func table() []row {
 	return []row{
-		{schema.GroupResource{Group: "apps", Resource: "statefulsets"}, (*Controllers).statefulSets},
-		{schema.GroupResource{Group: "apps", Resource: "daemonsets"}, (*Controllers).daemonSets},
-		{schema.GroupResource{Group: "batch", Resource: "jobs"}, (*Controllers).jobs},
-		{schema.GroupResource{Group: "batch", Resource: "cronjobs"}, (*Controllers).cronJobs},
-		{schema.GroupResource{Resource: "replicationcontrollers"}, (*Controllers).replicationControllers},
-		{schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, (*Controllers).budgets},
-		{schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}, (*Controllers).signing},
-		{schema.GroupResource{Group: "certificates.k8s.io", Resource: "podcertificaterequests"}, (*Controllers).podCertificates},
-		{schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies"}, (*Controllers).policies},
+		{kind: schema.GroupResource{Group: "apps", Resource: "statefulsets"}, start: (*Controllers).statefulSets},
+		{kind: schema.GroupResource{Group: "apps", Resource: "daemonsets"}, start: (*Controllers).daemonSets},
+		{kind: schema.GroupResource{Group: "batch", Resource: "jobs"}, start: (*Controllers).jobs},
+		{kind: schema.GroupResource{Group: "batch", Resource: "cronjobs"}, start: (*Controllers).cronJobs},
+		{kind: schema.GroupResource{Resource: "replicationcontrollers"}, start: (*Controllers).replicationControllers},
+		{kind: schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, start: (*Controllers).budgets},
+		{kind: schema.GroupResource{Resource: "persistentvolumeclaims"}, also: schema.GroupResource{Resource: "persistentvolumes"}, start: (*Controllers).binding},
+		{kind: schema.GroupResource{Resource: "pods"}, first: (*Controllers).firstEphemeral, start: (*Controllers).ephemeralVolumes},
+		{kind: schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}, start: (*Controllers).signing},
+		{kind: schema.GroupResource{Group: "certificates.k8s.io", Resource: "podcertificaterequests"}, start: (*Controllers).podCertificates},
+		{kind: schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies"}, start: (*Controllers).policies},
 	}
 }
 
@@ -66,7 +71,7 @@ func (c *Controllers) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, r := range table() {
 		group.Go(func() error {
-			if err := c.first(ctx, r.kind); err != nil {
+			if err := c.await(ctx, r); err != nil {
 				return fmt.Errorf("whether there are %s: %w", r.kind, err)
 			}
 			if ctx.Err() != nil {
@@ -77,6 +82,26 @@ func (c *Controllers) Run(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+// await waits until there is something for a row's controllers to work on. It returns when ctx ends, too.
+func (c *Controllers) await(ctx context.Context, r row) error {
+	if r.first != nil {
+		return r.first(c, ctx)
+	}
+	if r.also.Resource == "" {
+		return c.first(ctx, r.kind)
+	}
+	either, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var both errgroup.Group
+	for _, kind := range []schema.GroupResource{r.kind, r.also} {
+		both.Go(func() error {
+			defer cancel()
+			return c.first(either, kind)
+		})
+	}
+	return both.Wait()
 }
 
 func (c *Controllers) run(ctx context.Context, r row) error {

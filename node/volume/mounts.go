@@ -52,10 +52,10 @@ func (mgr *Manager) Mounts(pod *corev1.Pod, c *corev1.Container, ips []string, e
 	return out, mgr.prepareMounts(pod, c.Name, out, subPaths)
 }
 
-// readOnlyVolume: volumes made from API objects cannot be written.
+// readOnlyVolume: volumes made from API objects cannot be written, nor claims that the pod has for reading.
 func readOnlyVolume(pod *corev1.Pod, name string) bool {
 	v := find(pod, name)
-	return v != nil && (v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil)
+	return v != nil && (v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil || readOnlyClaim(v))
 }
 
 func propagation(mode *corev1.MountPropagationMode) runtimeapi.MountPropagation {
@@ -72,8 +72,15 @@ func (mgr *Manager) mountSource(pod *corev1.Pod, m *corev1.VolumeMount, env map[
 		return "", "", fmt.Errorf("volume %q is not defined", m.Name)
 	}
 	base = mgr.volumeDir(pod, m.Name)
-	if v.HostPath != nil {
+	switch {
+	case v.HostPath != nil:
 		base = v.HostPath.Path
+	case v.PersistentVolumeClaim != nil || v.Ephemeral != nil:
+		h, err := readHeld(mgr.heldFile(pod, m.Name))
+		if err != nil {
+			return "", "", fmt.Errorf("volume %q is not set up: %w", m.Name, err)
+		}
+		base = h.Path
 	}
 	below = m.SubPath
 	if m.SubPathExpr != "" {

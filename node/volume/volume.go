@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -67,6 +68,8 @@ func (mgr *Manager) setupVolume(ctx context.Context, pod *corev1.Pod, v *corev1.
 		return checkHostPath(v.HostPath)
 	case v.EmptyDir != nil:
 		return mgr.emptyDir(pod, v.EmptyDir, dir)
+	case v.PersistentVolumeClaim != nil || v.Ephemeral != nil:
+		return mgr.claim(ctx, pod, v)
 	case fromAPI(v):
 		files, err := mgr.volumeFiles(ctx, pod, v)
 		if err != nil {
@@ -74,7 +77,7 @@ func (mgr *Manager) setupVolume(ctx context.Context, pod *corev1.Pod, v *corev1.
 		}
 		return writeFiles(dir, files, fsGroup(pod))
 	}
-	return errors.New("this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected")
+	return errors.New("this kind of volume is not supported: use persistentVolumeClaim, ephemeral, emptyDir, hostPath, configMap, secret, downwardAPI or projected")
 }
 
 func fsGroup(pod *corev1.Pod) *int64 {
@@ -84,10 +87,13 @@ func fsGroup(pod *corev1.Pod) *int64 {
 	return nil
 }
 
-// TearDown takes down what was mounted for a pod: volumes in memory and parts of volumes.
+// TearDown takes down what was mounted for a pod: volumes in memory and parts of volumes. It has its claims no longer.
 func (mgr *Manager) TearDown(pod *corev1.Pod) error {
 	mgr.End(pod.UID)
 	podDir := spec.PodDir(mgr.Dir, pod)
+	if err := os.RemoveAll(filepath.Join(podDir, claimsDir)); err != nil {
+		return err
+	}
 	dirs, err := filepath.Glob(filepath.Join(podDir, "volumes", "*"))
 	if err != nil {
 		return err
