@@ -75,6 +75,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 		w = world.New()
 		g.Go(named("world", ctx, func(ctx context.Context) error { return w.Run(ctx, client) }))
 	}
+	w.Beyond(n.Services, func() { _ = w.Follow(ctx, client, world.ServiceCIDRs) }) // it ends with ctx, and without an error
 	servers, err := reachAPI(ctx, n.server)
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func nodeRules() []rule {
 			"gatewayclasses", "gateways", "listenersets", "httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes", "referencegrants", "backendtlspolicies",
 		}},
 		{verbs: read(), group: "discovery.k8s.io", resources: []string{"endpointslices"}},
-		{verbs: read(), group: "networking.k8s.io", resources: []string{"ingresses", "ingressclasses"}},
+		{verbs: read(), group: "networking.k8s.io", resources: []string{"ingresses", "ingressclasses", "servicecidrs"}},
 		{verbs: []string{"get"}, group: "node.k8s.io", resources: []string{"runtimeclasses"}},
 		{verbs: read(), group: kinds.GroupName, resources: []string{"addresspools", "bgppeers"}},
 		{verbs: []string{"list", "watch"}, resources: []string{"pods"}, limit: ownPods},

@@ -43,7 +43,7 @@ const (
 )
 
 func (l *loop) run(ctx context.Context) error {
-	subscription := l.proxy.world.Subscribe(world.Services, world.Nodes)
+	subscription := l.proxy.world.Subscribe(world.Services, world.Nodes, world.ServiceCIDRs)
 	defer subscription.Close()
 	audit := time.NewTicker(auditEvery)
 	defer audit.Stop()

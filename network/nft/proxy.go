@@ -176,6 +176,11 @@ func (p *Proxy) node(f *plan.Family) (lb.Node, plan.Layout) {
 	if e := slices.IndexFunc(p.cfg.Engine, func(at netip.AddrPort) bool { return f.Has(at.Addr()) }); e >= 0 {
 		node.Engine, l.Engine = p.cfg.Engine[e], p.cfg.Engine[e].Addr()
 	}
+	for _, further := range p.world.FurtherRanges(p.cfg.ServiceCIDRs) {
+		if f.Has(further.Addr()) {
+			l.Further = append(l.Further, further)
+		}
+	}
 	l.LocalPods = l.ClusterCIDR
 	if n := p.world.Node(p.cfg.NodeName); n != nil {
 		node.Zone = n.Labels[corev1.LabelTopologyZone]
@@ -212,7 +217,7 @@ func (p *Proxy) apiPort(f *plan.Family) uint16 {
 // reserved is what no Service may take over, as far as this node knows.
 func (p *Proxy) reserved() lb.Reserved {
 	_, servers := p.world.Service(api.APIService)
-	r := lb.NewReserved(p.world.Nodes(), servers, p.cfg.ClusterCIDRs, p.cfg.ServiceCIDRs)
+	r := lb.NewReserved(p.world.Nodes(), servers, p.cfg.ClusterCIDRs, slices.Concat(p.cfg.ServiceCIDRs, p.world.FurtherRanges(p.cfg.ServiceCIDRs)))
 	for _, a := range slices.Concat(p.cfg.NodeIPs, p.cfg.ClusterDNS) {
 		if r.Addrs[a] == "" {
 			r.Addrs[a] = "an address of this node"

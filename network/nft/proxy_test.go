@@ -15,6 +15,8 @@ import (
 	"golang.org/x/net/ipv6"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"fairlead.dev/fairlead/internal/netlab"
@@ -324,6 +326,25 @@ func checkP48_P49_AddressesWithoutPorts(t *testing.T, l *lab) {
 	l.world.Delete(newService("web", ""))
 	l.settle()
 	l.silent(l.a, "10.96.0.1:80")
+}
+
+func TestP49_RangesAddedLater(t *testing.T) { inBothFamilies(t, checkP49_RangesAddedLater) }
+
+// A range that a ServiceCIDR has added is one of Services: what is nobody's there stays here, what is somebody's is reached.
+func checkP49_RangesAddedLater(t *testing.T, l *lab) {
+	l.start()
+	stranger := netip.MustParseAddr("10.200.0.9")
+	for _, a := range two(stranger) {
+		l.outsideNs.Address(netip.PrefixFrom(a, a.BitLen()))
+	}
+	l.serve(l.outsideNs, netip.AddrPortFrom(stranger, 80), "stranger")
+	l.put(newService("web", "10.200.0.7"), newSlice("web", podB))
+	l.reaches(l.a, "tcp", "10.200.0.9:80", anyClient, "stranger")
+	l.world.Put(&networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "later"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{l.text("10.200.0.0/24")}}})
+	l.settle()
+	l.silent(l.a, "10.200.0.9:80")
+	l.reaches(l.a, "tcp", "10.200.0.7:80", podA, "b")
+	l.refused(l.a, "10.200.0.7:81")
 }
 
 func TestP54_ProtocolsAreIndependent(t *testing.T) {

@@ -54,7 +54,7 @@ func (t *table) takeIn(changes world.Changes, changed map[types.NamespacedName]s
 	}
 	t.skipped = nil
 	_, api := services[api.APIService]
-	if len(changes.Of(world.Nodes)) > 0 || api || t.applied.sizes[0] == 0 {
+	if len(changes.Of(world.Nodes))+len(changes.Of(world.ServiceCIDRs)) > 0 || api || t.applied.sizes[0] == 0 {
 		names = t.lookAtNodes(names)
 	}
 	t.desired.Reserve(len(names))
@@ -68,7 +68,7 @@ func (t *table) lookAtNodes(names []types.NamespacedName) []types.NamespacedName
 	node, layout := t.proxy.node(t.family)
 	moved := node.Zone != t.node.Zone || node.Name != t.node.Name
 	reserved := !node.Reserved.Equal(t.node.Reserved)
-	if layout != t.applied.layout {
+	if !layout.Equal(t.applied.layout) {
 		t.applied.layout, t.desired.LocalPods = layout, layout.LocalPods
 		t.stale, moved = true, true
 	}

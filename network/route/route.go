@@ -82,7 +82,7 @@ func (r *Routes) Setup() error {
 
 // fixed are the routes that need no other node.
 func (r *Routes) fixed() []plan.Hop {
-	return plan.Fixed(r.cfg.NodeIPs, r.cfg.PodCIDRs, slices.Concat(r.cfg.ServiceCIDRs, r.cfg.PoolCIDRs), r.cfg.Confined)
+	return plan.Fixed(r.cfg.NodeIPs, r.cfg.PodCIDRs, slices.Concat(r.cfg.ServiceCIDRs, r.world.FurtherRanges(r.cfg.ServiceCIDRs), r.cfg.PoolCIDRs), r.cfg.Confined)
 }
 
 // makeLink returns the link, which is made or brought up if need be.
@@ -126,7 +126,7 @@ func (r *Routes) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	subscription := r.world.Subscribe(world.Nodes)
+	subscription := r.world.Subscribe(world.Nodes, world.ServiceCIDRs)
 	defer subscription.Close()
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/fairlead/internal/netlab"
@@ -305,6 +306,41 @@ func TestRunFollowsNodes(t *testing.T) {
 	if !has("10.244.8.0/24")(show(t, n)) {
 		t.Error("somebody else's route was removed")
 	}
+}
+
+// TestRangesAddedLater: a range of Services that the node was not started with has a route while its ServiceCIDR is there.
+func TestRangesAddedLater(t *testing.T) {
+	n, _ := lab(t)
+	w := world.New()
+	w.MarkSynced()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go n.Do(func() { done <- New(testConfig, w, slog.New(slog.DiscardHandler)).Run(ctx) })
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	until := func(is bool, what string) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); strings.Contains(show(t, n), what) != is; time.Sleep(2 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("waited in vain for %q: %v\n%s", what, is, show(t, n))
+			}
+		}
+	}
+	later := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "later"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.200.0.0/24", "10.96.0.0/16"}}}
+	until(true, "10.96.0.0/12 dev "+LinkName)
+	w.Put(later)
+	until(true, "10.200.0.0/24 dev "+LinkName)
+	until(true, "unreachable 10.200.0.0/24")
+	if strings.Contains(show(t, n), "10.96.0.0/16") {
+		t.Error("a part of a known range has a route of its own")
+	}
+	w.Delete(later)
+	until(false, "10.200.0.0/24")
+	until(true, "10.96.0.0/12 dev "+LinkName)
 }
 
 // The link has the first address of the node's pod range as soon as it is known, and the cluster DNS

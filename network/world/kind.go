@@ -28,12 +28,13 @@ const (
 	IngressClasses
 	AddressPools
 	BGPPeers
-	kinds // how many there are
+	ServiceCIDRs // only when asked for, see Beyond
+	kinds        // how many there are
 )
 
 // String is the kind as the API spells it in paths.
 func (k Kind) String() string {
-	return [kinds]string{"services", "endpointslices", "namespaces", "nodes", "ingresses", "ingressclasses", "addresspools", "bgppeers"}[k]
+	return [kinds]string{"services", "endpointslices", "namespaces", "nodes", "ingresses", "ingressclasses", "addresspools", "bgppeers", "servicecidrs"}[k]
 }
 
 // row is what makes a kind: how its objects are read, and what of them matters to readers.
@@ -47,6 +48,8 @@ type row[T object] struct {
 	// and what becomes of it is told as a change of its owner. nil: each object stands for itself.
 	owner func(T) types.NamespacedName
 	owns  Kind
+	// seen is called with every version of an object, with the World's mu held; nil: nothing is.
+	seen func(T)
 	// alike reports that a new version of an object is as good as the old one to every reader; nil: none is.
 	alike func(before, after T) bool
 }
@@ -58,6 +61,7 @@ func (w *World) register() {
 		read: func(c kubernetes.Interface) *cache.ListWatch {
 			return reading(c.CoreV1().Services(metav1.NamespaceAll))
 		},
+		seen: w.lookBeyond,
 	})
 	w.slices = newTable(w, row[*discoveryv1.EndpointSlice]{
 		kind: EndpointSlices, empty: &discoveryv1.EndpointSlice{},
@@ -105,7 +109,8 @@ func (w *World) register() {
 		read: func(c kubernetes.Interface) *cache.ListWatch { return reading(c.NetworkingV1().IngressClasses()) },
 	})
 	w.registerOwn()
-	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes, w.ingresses, w.classes, w.pools, w.peers}
+	w.registerRanges()
+	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes, w.ingresses, w.classes, w.pools, w.peers, w.ranges}
 }
 
 // Revisions are how far kinds are known: the resource version of the newest change of each. Zero is nothing.

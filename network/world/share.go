@@ -22,8 +22,8 @@ import (
 // its way there.
 func (w *World) Share(factory informers.SharedInformerFactory) {
 	w.await(w.all())
-	for _, t := range w.tables {
-		ours := false
+	for _, kind := range w.all() {
+		t, ours := w.tables[kind], false
 		factory.InformerFor(t.example(), func(client kubernetes.Interface, resync time.Duration) cache.SharedIndexInformer {
 			ours = true
 			source := cache.ToListWatcherWithWatchListSemantics((&tee{world: w, table: t}).around(t.source(client)), client)

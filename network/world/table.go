@@ -92,6 +92,9 @@ func (t *table[T]) put(obj runtime.Object) bool {
 
 func (t *table[T]) store(o T) {
 	name, now := nameOf(o), t.tells(o)
+	if t.seen != nil {
+		t.seen(o)
+	}
 	before, known := t.objects[name]
 	t.objects[name] = o
 	if known {

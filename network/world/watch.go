@@ -33,9 +33,11 @@ func (w *World) Follow(ctx context.Context, client kubernetes.Interface, wanted 
 }
 
 func (w *World) all() []Kind {
-	all := make([]Kind, kinds)
-	for i, t := range w.tables {
-		all[i] = t.of()
+	var all []Kind
+	for _, t := range w.tables {
+		if t.of() != ServiceCIDRs {
+			all = append(all, t.of())
+		}
 	}
 	return all
 }

@@ -8,12 +8,15 @@
 // reader last asked, so a slow reader sees fewer and larger batches rather
 // than a backlog.
 //
+// ServiceCIDRs are followed from when a Service is in one that nobody knew of.
+//
 // Each kind is one table, and one row that says how it is read and what of it
 // matters. Run fills the tables by watches of the World's own; Share by those
 // that the informers of the same process have anyway.
 package world
 
 import (
+	"net/netip"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +42,9 @@ type World struct {
 	classes       *table[*networkingv1.IngressClass]
 	pools         *table[*own.AddressPool]
 	peers         *table[*own.BGPPeer]
+	ranges        *table[*networkingv1.ServiceCIDR]
+	known         []netip.Prefix  // ranges of Services that need no ServiceCIDR
+	outside       func()          // is told of a Service in no known range; nil: nobody is, any more
 	tables        [kinds]anyTable // all of them
 	subscriptions map[*Subscription]struct{}
 	upTo          Revisions
@@ -50,7 +56,7 @@ type World struct {
 func New() *World {
 	w := &World{synced: make(chan struct{}), subscriptions: map[*Subscription]struct{}{}}
 	w.register()
-	for k := range w.missing {
+	for _, k := range w.all() {
 		w.missing[k] = true
 	}
 	return w

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -46,16 +47,17 @@ type chain struct {
 // range, and then the table is written anew.
 type Layout struct {
 	Family      *Family
-	ClusterCIDR netip.Prefix // all pods; may be invalid
-	LocalPods   netip.Prefix // the pods of this node; may be invalid
-	ServiceCIDR netip.Prefix // invalid if not known
-	CountUpTo   int          // how many endpoints' connections are counted
-	Outbound    bool         // pods leave the cluster with this node's address
-	Masquerade  bool         // rule P51: no client's address is kept where a policy does not demand it
-	Host        netip.Addr   // shut but for the API server; may be invalid
-	API         uint16       // its port there
-	DNS         netip.Addr   // where the node's own DNS server listens; may be invalid
-	Engine      netip.Addr   // where the node's L7 engine takes connections to Services; may be invalid
+	ClusterCIDR netip.Prefix   // all pods; may be invalid
+	LocalPods   netip.Prefix   // the pods of this node; may be invalid
+	ServiceCIDR netip.Prefix   // invalid if not known
+	Further     []netip.Prefix // of Services that were added later
+	CountUpTo   int            // how many endpoints' connections are counted
+	Outbound    bool           // pods leave the cluster with this node's address
+	Masquerade  bool           // rule P51: no client's address is kept where a policy does not demand it
+	Host        netip.Addr     // shut but for the API server; may be invalid
+	API         uint16         // its port there
+	DNS         netip.Addr     // where the node's own DNS server listens; may be invalid
+	Engine      netip.Addr     // where the node's L7 engine takes connections to Services; may be invalid
 }
 
 const (
@@ -129,6 +131,7 @@ func regularChains(l Layout) []chain {
 		},
 			// An address that could be a Service's and is nobody's (rule P49).
 			where(l.ServiceCIDR.IsValid(), f.daddrIn(l.ServiceCIDR), drop()),
+			l.nobodys(),
 		)},
 		{name: chainRefuse, rules: []rule{join(rejectTCP()), join(f.rejectICMP())}},
 		{name: chainDrop, rules: []rule{join(drop())}},
@@ -145,6 +148,18 @@ func regularChains(l Layout) []chain {
 		{name: chainMasquerade, rules: []rule{join(clearMark()), join(masquerade())}},
 	}
 }
+
+// nobodys drops what goes to an address of a further range that is no Service's (rule P49).
+func (l Layout) nobodys() []rule {
+	var rules []rule
+	for _, further := range l.Further {
+		rules = append(rules, join(l.Family.daddrIn(further), drop()))
+	}
+	return rules
+}
+
+// Equal says whether the fixed rules are the same.
+func (l Layout) Equal(other Layout) bool { return reflect.DeepEqual(l, other) }
 
 // misplaced drops what conntrack cannot place of a pod's TCP connection: it
 // would leave with the pod's own address, and the client would reset a healthy
