@@ -156,7 +156,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.running.Wait()
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
-		"server": a.serve, "status": func(ctx context.Context) error { return a.nodeStatus.Run(ctx, a.runtime, a.events) }, "runtime": a.superviseContainerd, "pods": a.watchPods, "logs": a.rotateLogs, "links": a.watchLinks,
+		"server": a.serve, "status": func(ctx context.Context) error { return a.nodeStatus.Run(ctx, a.runtime, a.events) }, "runtime": a.superviseContainerd, "pods": a.watchPods, "upkeep": a.upkeep, "links": a.watchLinks,
 		"volumes": func(ctx context.Context) error { return a.volumes.Run(ctx, a.volumesChanged) },
 		"sources": func(ctx context.Context) error {
 			a.volumes.Sources.Run(ctx, a.events, a.volumesChanged)

@@ -44,6 +44,7 @@ type bench struct {
 	rest       *rest.Config
 	client     kubernetes.Interface
 	cfg        Config
+	agent      *Agent
 	stop       func() // ends the agent and waits for it
 }
 
@@ -120,6 +121,7 @@ func (b *bench) startAgent() {
 		level = slog.LevelDebug
 	}
 	agent := New(b.cfg, b.containerd, b.client, slog.New(slog.NewTextHandler(b.t.Output(), &slog.HandlerOptions{Level: level})))
+	b.agent = agent
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Run(ctx) }()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ import (
 
 func imageCommand() *cobra.Command {
 	c := &cobra.Command{Use: "image", Short: "Work on the images that the nodes of this host hold"}
-	c.AddCommand(imageImportCommand(), imageListCommand())
+	c.AddCommand(imageImportCommand(), imagePullCommand(), imageListCommand(), imageRemoveCommand())
 	return c
 }
 
@@ -29,7 +30,7 @@ func imageImportCommand() *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
 			for _, file := range files {
-				if err := importImages(c.Context(), flags, c.InOrStdin(), c.OutOrStdout(), file); err != nil {
+				if err := importImages(c.Context(), flags, c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr(), file); err != nil {
 					return fmt.Errorf("%s: %w", file, err)
 				}
 			}
@@ -41,7 +42,7 @@ func imageImportCommand() *cobra.Command {
 }
 
 // importImages reads one archive and loads it into the nodes, whose names and images it prints.
-func importImages(ctx context.Context, flags config.Config, stdin io.Reader, out io.Writer, file string) error {
+func importImages(ctx context.Context, flags config.Config, stdin io.Reader, out, errs io.Writer, file string) error {
 	inst, s, err := locate(flags)
 	if err != nil {
 		return err
@@ -55,7 +56,101 @@ func importImages(ctx context.Context, flags config.Config, stdin io.Reader, out
 		defer opened.Close()
 		archive = opened
 	}
-	return cluster.ImportImages(ctx, inst, s, archive, file, func(node, name string) { fmt.Fprintf(out, "%s: %s\n", node, name) })
+	shown := newProgress(errs)
+	defer shown.clear()
+	return cluster.ImportImages(ctx, inst, s, archive, file, func(node, name string) {
+		shown.clear()
+		fmt.Fprintf(out, "%s: %s\n", node, name)
+	}, shown.tell)
+}
+
+// progress is one line of a terminal that says how far an import is. On anything else nothing is said.
+type progress struct {
+	to   io.Writer
+	last time.Time
+	len  int
+}
+
+func newProgress(to io.Writer) *progress {
+	if f, ok := to.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			return &progress{to: to}
+		}
+	}
+	return &progress{}
+}
+
+// tell says it, ten times a second at most.
+func (p *progress) tell(node string, done, total int64) {
+	if p.to == nil || time.Since(p.last) < 100*time.Millisecond {
+		return
+	}
+	p.last = time.Now()
+	text := fmt.Sprintf("reading the archive: %.0f MB", float64(done)/1e6)
+	if node != "" {
+		text = fmt.Sprintf("%s: %.0f of %.0f MB", node, float64(done)/1e6, float64(total)/1e6)
+	}
+	fmt.Fprintf(p.to, "\r%-*s", p.len, text)
+	p.len = len(text)
+}
+
+func (p *progress) clear() {
+	if p.len > 0 {
+		fmt.Fprintf(p.to, "\r%*s\r", p.len, "")
+		p.len = 0
+	}
+}
+
+func imagePullCommand() *cobra.Command {
+	var flags config.Config
+	c := &cobra.Command{
+		Use:   "pull IMAGE ...",
+		Short: "Pull images into every node's image store",
+		Long:  "Pull images into every node's image store, as 'registries' of config.yaml says that registries are reached.",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, names []string) error {
+			inst, s, err := locate(flags)
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				if err := cluster.PullImage(c.Context(), inst, s, name, func(node, name string, size uint64) {
+					fmt.Fprintf(c.OutOrStdout(), "%s: %s, %.1f MB\n", node, name, float64(size)/1e6)
+				}); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+			return nil
+		},
+	}
+	whereFlags(c, &flags)
+	return c
+}
+
+func imageRemoveCommand() *cobra.Command {
+	var flags config.Config
+	c := &cobra.Command{
+		Use:     "rm IMAGE ...",
+		Aliases: []string{"remove"},
+		Short:   "Remove images, by a name or a digest, from every node's image store",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, names []string) error {
+			inst, s, err := locate(flags)
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				if err := cluster.RemoveImage(c.Context(), inst, s, name, func(node, name string) {
+					fmt.Fprintf(c.OutOrStdout(), "%s: %s is removed\n", node, name)
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	whereFlags(c, &flags)
+	return c
 }
 
 func imageListCommand() *cobra.Command {

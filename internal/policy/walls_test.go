@@ -50,7 +50,7 @@ var rooms = []struct {
 var purePackages = []string{
 	"api", "api/announce", "api/claim", "api/ingressrefs", "api/kinds", "api/podrefs", "api/probe", "alloc", "why", "network/lb", "network/dns/zone",
 	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/ingress/plan", "controller/loadbalancer/plan", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
-	"node/life", "node/spec",
+	"node/imagegc", "node/life", "node/spec",
 	"network/announce/plan", "network/announce/wire",
 	"network/l7/route", "network/l7/gateway", "network/l7/ingress", "network/l7/service", "network/nft/plan", "network/nft/wire", "network/route/plan", "network/announce/bgp/plan", "controller/bgp/report",
 	"network/l7/htpasswd", "network/l7/http1", "network/l7/http2", "network/l7/proxyproto",

@@ -37,7 +37,7 @@ func (r *Reporter) join(ctx context.Context, first bool) ([]netip.Prefix, error)
 		return nil, err
 	}
 	if first {
-		r.events.Event(r.nodeReference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+		r.events.Event(r.Reference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
 	}
 	cidrs, err := r.podCIDRs(ctx, node)
 	if err != nil {
@@ -110,7 +110,7 @@ func (r *Reporter) podCIDRs(ctx context.Context, node *corev1.Node) ([]netip.Pre
 	return cidrs, nil
 }
 
-// nodeReference names the node as the object of an event. Upstream uses the name as the uid, and kubectl describe looks for that.
-func (r *Reporter) nodeReference() *corev1.ObjectReference {
+// Reference names the node as the object of an event. Upstream uses the name as the uid, and kubectl describe looks for that.
+func (r *Reporter) Reference() *corev1.ObjectReference {
 	return &corev1.ObjectReference{Kind: "Node", Name: r.cfg.Name, UID: types.UID(r.cfg.Name)}
 }

@@ -127,6 +127,12 @@ func (r *Records) MustPull(image, id string, secrets func() ([]Secret, error)) (
 	return true, nil
 }
 
+// Known reports whether an image came by a pull for a pod. One that did not was brought by a person.
+func (r *Records) Known(id string) bool {
+	_, err := os.Lstat(r.file(id))
+	return err == nil
+}
+
 // knows reports whether the same credentials, or the same secret with others since, have proved themselves.
 func (a access) knows(s Secret) bool {
 	return slices.ContainsFunc(a.Secrets, func(k Secret) bool {
