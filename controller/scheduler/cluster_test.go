@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -38,10 +39,10 @@ func TestAPodCountsFromTheDecisionOn(t *testing.T) {
 		{"gone", func(c *cluster) { c.remove(p.UID) }, "", "n1"},
 		{"gone, then no answer", func(c *cluster) { c.remove(p.UID); c.unsure(p.UID) }, "", "n1"},
 	} {
-		c := newCluster()
+		c := newCluster(nil)
 		c.setNode(node("n1"))
 		c.setNode(node("n2"))
-		if at, message := c.place(p); at != "n1" {
+		if at, message := placed(c, p); at != "n1" {
 			t.Fatalf("%s: placed on %q: %s", test.name, at, message)
 		}
 		test.then(c)
@@ -56,12 +57,18 @@ func TestAPodCountsFromTheDecisionOn(t *testing.T) {
 		}
 		again := ""
 		if !c.decided(p.UID) {
-			again, _ = c.place(p)
+			again, _ = placed(c, p)
 		}
 		if again != test.again {
 			t.Errorf("%s: bound again to %q, want %q", test.name, again, test.again)
 		}
 	}
+}
+
+// placed is the node that the pod is placed on, or why there is none.
+func placed(c *cluster, p *corev1.Pod) (node, message string) {
+	out := c.place(p, func() ([]*policyv1.PodDisruptionBudget, bool) { return nil, true })
+	return out.node, out.message
 }
 
 // node is a ready node with room for ten pods.
@@ -86,11 +93,11 @@ func withNode(p *corev1.Pod, node string) *corev1.Pod {
 
 // Nothing is remembered of pods that the cache shows.
 func TestNothingIsAssumedOfWhatTheCacheShows(t *testing.T) {
-	c := newCluster()
+	c := newCluster(nil)
 	c.setNode(node("n1"))
 	for i := range 10 {
 		p := pod(fmt.Sprint("p", i))
-		if at, message := c.place(p); at == "" {
+		if at, message := placed(c, p); at == "" {
 			t.Fatal(message)
 		}
 		c.put(withNode(p.DeepCopy(), "n1"))
@@ -108,15 +115,17 @@ func replica(name string) *corev1.Pod {
 	return p
 }
 
+const full = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+
 // A pod decided for a node counts there at once: two replicas land on two nodes, and
 // a node is never overcommitted, whatever the informer knows.
 func TestDecisionsCountAtOnce(t *testing.T) {
-	c := newCluster()
+	c := newCluster(nil)
 	c.setNode(node("a"))
 	c.setNode(node("b"))
 	got := map[string]int{}
 	for i := range 4 {
-		n, message := c.place(replica(fmt.Sprint("p", i)))
+		n, message := placed(c, replica(fmt.Sprint("p", i)))
 		if message != "" {
 			t.Fatal(message)
 		}
@@ -125,14 +134,14 @@ func TestDecisionsCountAtOnce(t *testing.T) {
 	if got["a"] != 2 || got["b"] != 2 {
 		t.Errorf("placed %v", got)
 	}
-	if n, message := c.place(replica("p9")); n != "" || message != "0/2 nodes are available: 2 Insufficient cpu." {
+	if n, message := placed(c, replica("p9")); n != "" || message != full {
 		t.Errorf("overcommitted: %q, %q", n, message)
 	}
 	c.removeNode("b")
 	if !c.remove("p0") || c.remove("p0") {
 		t.Error("a pod is counted once")
 	}
-	if n, _ := c.place(replica("p10")); n != "a" {
+	if n, _ := placed(c, replica("p10")); n != "a" {
 		t.Errorf("placed on %q", n)
 	}
 	for _, uid := range []types.UID{"p1", "p2", "p3"} {

@@ -15,7 +15,7 @@ const (
 	failed        = "error"
 
 	active  = "active"  // to be looked at, or with a binding under way
-	backoff = "backoff" // its binding has failed and is tried again
+	backoff = "backoff" // its binding has failed, or it has just been looked at, and is tried again
 	gated   = "gated"   // not to be looked at yet
 )
 
@@ -27,6 +27,8 @@ type metrics struct {
 	attempts *prometheus.CounterVec   // result, profile
 	duration *prometheus.HistogramVec // result, profile
 	sli      *prometheus.HistogramVec // attempts
+
+	preemptions, victims prometheus.Counter
 }
 
 var pendingDesc = prometheus.NewDesc("scheduler_pending_pods", "Pods without a node, by queue: active, backoff, unschedulable or gated.", []string{"queue"}, nil)
@@ -41,6 +43,10 @@ func newMetrics() metrics {
 		sli: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "scheduler_pod_scheduling_sli_duration_seconds",
 			Help: "Time from when a pod was first seen without a node to its binding, by the number of attempts.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 20)},
 			[]string{"attempts"}),
+		preemptions: prometheus.NewCounter(prometheus.CounterOpts{Name: "scheduler_preemption_attempts_total",
+			Help: "Times that room was made on a node for a pod of a higher priority."}),
+		victims: prometheus.NewCounter(prometheus.CounterOpts{Name: "scheduler_preemption_victims_total",
+			Help: "Pods that were deleted to make room for others."}),
 	}
 }
 
@@ -62,7 +68,7 @@ func (m metrics) bound(p pending) {
 // register shows the metrics. Pods that wait are counted when somebody looks.
 func (s *Scheduler) register(r prometheus.Registerer) {
 	if r != nil {
-		r.MustRegister(s.metrics.attempts, s.metrics.duration, s.metrics.sli, waiting{s})
+		r.MustRegister(s.metrics.attempts, s.metrics.duration, s.metrics.sli, s.metrics.preemptions, s.metrics.victims, waiting{s})
 	}
 }
 

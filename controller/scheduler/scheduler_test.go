@@ -28,6 +28,8 @@ func start(t testing.TB, client kubernetes.Interface, registry prometheus.Regist
 	return apitest.Control(t, shared, scheduler.New(client, shared, registry, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))).Run)
 }
 
+const full = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+
 func addNode(t testing.TB, client kubernetes.Interface, name, cpu string) {
 	t.Helper()
 	n, err := client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
@@ -139,7 +141,7 @@ func TestScheduler(t *testing.T) {
 	// A full cluster refuses; a scheduler that starts anew knows what is taken; a
 	// pod that leaves makes room.
 	addPod(t, client, "big", "2")
-	refused(t, client, "big", "0/2 nodes are available: 2 Insufficient cpu.")
+	refused(t, client, "big", full)
 	for name, want := range map[string]float64{
 		"scheduler_schedule_attempts_total default-scheduler scheduled":             2,
 		"scheduler_scheduling_attempt_duration_seconds default-scheduler scheduled": 2,
@@ -241,7 +243,7 @@ func TestAnswersToBindingsAreLost(t *testing.T) {
 		t.Errorf("pods by node: %v, each has room for 5", on)
 	}
 	addPod(t, client, "more", "1")
-	refused(t, client, "more", "0/2 nodes are available: 2 Insufficient cpu.")
+	refused(t, client, "more", full)
 }
 
 // The time from a pod's creation to its binding, as a client sees it.

@@ -6,57 +6,52 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/component-helpers/resource"
 
 	"fairlead.dev/fairlead/api"
 )
 
-// amounts are quantities by resource: millicores of cpu, bytes or pieces of all
-// others.
-type amounts map[corev1.ResourceName]int64
-
-// A request that states nothing still costs something when nodes are compared
-// (the same figures as upstream's scheduler).
-const (
-	assumedMilliCPU = 100
-	assumedMemory   = 200 << 20
-)
-
-// hostPort is a port a pod takes on its node. An unset host IP is "0.0.0.0".
-type hostPort struct {
-	ip       string
-	protocol corev1.Protocol
-	port     int32
-}
-
-// load is what one pod costs its node, and the group it should be spread with.
-type load struct {
-	requests amounts
-	cpu, mem int64 // for comparing nodes; never zero
-	ports    []hostPort
-	group    string // empty: counts for no group
-}
-
 // Node is a node and the pods counted on it.
 type Node struct {
-	Object *corev1.Node
-	pods   map[types.UID]load
-	used   amounts
-	cpu    int64
-	mem    int64
-	ports  map[hostPort]int
-	groups map[string]int
+	Object *corev1.Node // nil: not known (yet)
+
+	allocatable amounts
+	images      map[string]int64 // bytes by name
+
+	pods      map[types.UID]*Pod
+	nominated map[types.UID]*Pod // those that wait for room that is being made for them here
+	social    map[types.UID]*Pod // of pods, those that say something of other pods
+	used      amounts
+	cpu       int64
+	mem       int64
+	ports     map[hostPort]int
+	groups    map[string]int
 }
 
 // NewNode returns a node without pods.
 func NewNode(object *corev1.Node) *Node {
-	return &Node{Object: object, pods: map[types.UID]load{}, used: amounts{}, ports: map[hostPort]int{}, groups: map[string]int{}}
+	n := &Node{pods: map[types.UID]*Pod{}, used: amounts{}, ports: map[hostPort]int{}, groups: map[string]int{}}
+	n.Set(object)
+	return n
 }
 
-// Empty reports whether no pod is counted on the node.
-func (n *Node) Empty() bool { return len(n.pods) == 0 }
+// Set has the node be as object says, nil for not known.
+func (n *Node) Set(object *corev1.Node) {
+	n.Object, n.allocatable, n.images = object, nil, nil
+	if object == nil {
+		return
+	}
+	n.allocatable = amountsOf(object.Status.Allocatable)
+	n.images = make(map[string]int64, len(object.Status.Images))
+	for i := range object.Status.Images {
+		for _, name := range object.Status.Images[i].Names {
+			n.images[name] = object.Status.Images[i].SizeBytes
+		}
+	}
+}
+
+// Empty reports whether no pod is counted on the node, and none waits for it.
+func (n *Node) Empty() bool { return len(n.pods)+len(n.nominated) == 0 }
 
 // Has reports whether the pod is counted on the node.
 func (n *Node) Has(uid types.UID) bool {
@@ -65,99 +60,82 @@ func (n *Node) Has(uid types.UID) bool {
 }
 
 // Put counts p on the node, replacing what was counted for it.
-func (n *Node) Put(p *corev1.Pod) {
+func (n *Node) Put(p *Pod) {
 	n.Remove(p.UID)
-	l := loadOf(p)
-	n.pods[p.UID] = l
-	n.count(l, 1)
+	n.pods[p.UID] = p
+	n.count(p, 1)
+	if p.terms != nil {
+		if n.social == nil {
+			n.social = map[types.UID]*Pod{}
+		}
+		n.social[p.UID] = p
+	}
 }
 
 // Remove stops counting the pod.
 func (n *Node) Remove(uid types.UID) {
-	if l, ok := n.pods[uid]; ok {
+	if p, ok := n.pods[uid]; ok {
 		delete(n.pods, uid)
-		n.count(l, -1)
+		delete(n.social, uid)
+		n.count(p, -1)
 	}
 }
 
-func (n *Node) count(l load, sign int64) {
-	for name, v := range l.requests {
-		n.used[name] += sign * v
+// Nominate notes that room is being made on the node for p.
+func (n *Node) Nominate(p *Pod) {
+	if n.nominated == nil {
+		n.nominated = map[types.UID]*Pod{}
 	}
-	n.cpu += sign * l.cpu
-	n.mem += sign * l.mem
-	for _, p := range l.ports {
-		if n.ports[p] += int(sign); n.ports[p] == 0 {
-			delete(n.ports, p)
-		}
-	}
-	if l.group != "" {
-		if n.groups[l.group] += int(sign); n.groups[l.group] == 0 {
-			delete(n.groups, l.group)
-		}
-	}
+	n.nominated[p.UID] = p
 }
 
-// loadOf is what p costs. A terminating pod still costs, but no longer counts as
-// one of its group: its replacement may take its place.
-func loadOf(p *corev1.Pod) load {
-	l := load{requests: amounts{}, ports: portsOf(p)}
-	for name, q := range resource.PodRequests(p, resource.PodResourcesOptions{}) {
-		if name == corev1.ResourceCPU {
-			l.requests[name] = q.MilliValue()
-		} else {
-			l.requests[name] = q.Value()
-		}
-	}
-	l.cpu, l.mem = l.requests[corev1.ResourceCPU], l.requests[corev1.ResourceMemory]
-	if l.cpu == 0 {
-		l.cpu = assumedMilliCPU
-	}
-	if l.mem == 0 {
-		l.mem = assumedMemory
-	}
-	if p.DeletionTimestamp == nil {
-		l.group = GroupOf(p)
-	}
-	return l
-}
+// Dismiss ends what Nominate began.
+func (n *Node) Dismiss(uid types.UID) { delete(n.nominated, uid) }
 
-// portsOf lists the host ports of the pod's containers and sidecars.
-func portsOf(p *corev1.Pod) []hostPort {
-	var out []hostPort
-	add := func(c *corev1.Container) {
-		for _, port := range c.Ports {
-			if port.HostPort == 0 {
-				continue
-			}
-			h := hostPort{ip: port.HostIP, protocol: api.Protocol(port.Protocol), port: port.HostPort}
-			if h.ip == "" {
-				h.ip = "0.0.0.0"
-			}
-			out = append(out, h)
+// Nominated are the pods that room is being made for on the node, of a priority below the given one.
+func (n *Node) Nominated(below int32) (out []*Pod) {
+	for _, p := range n.nominated {
+		if p.Priority < below {
+			out = append(out, p)
 		}
-	}
-	for c := range api.ServingContainers(&p.Spec) {
-		add(c)
 	}
 	return out
 }
 
-// GroupOf names the pods that should not share a node if they need not: those of
-// one controller, or, without a controller, those with the same labels.
-func GroupOf(p *corev1.Pod) string {
-	if ref := metav1.GetControllerOfNoCopy(p); ref != nil {
-		return string(ref.UID)
+// expected are the pods that have at least the right of p to room on the node, and are to come.
+func (n *Node) expected(p *Pod) (out []*Pod) {
+	for _, other := range n.nominated {
+		if other.Priority >= p.Priority && other.UID != p.UID {
+			out = append(out, other)
+		}
 	}
-	if len(p.Labels) == 0 {
-		return ""
+	return out
+}
+
+// clone is a node like n that can be changed beside it.
+func (n *Node) clone() *Node {
+	c := *n
+	c.pods, c.social, c.used = maps.Clone(n.pods), maps.Clone(n.social), maps.Clone(n.used)
+	c.ports, c.groups = maps.Clone(n.ports), maps.Clone(n.groups)
+	return &c
+}
+
+func (n *Node) count(p *Pod, sign int64) {
+	for name, v := range p.requests {
+		n.used[name] += sign * v
 	}
-	var b strings.Builder
-	b.WriteString(p.Namespace)
-	for _, k := range slices.Sorted(maps.Keys(p.Labels)) {
-		b.WriteString("," + k + "=" + p.Labels[k])
+	n.cpu += sign * p.cpu
+	n.mem += sign * p.mem
+	for _, port := range p.ports {
+		if n.ports[port] += int(sign); n.ports[port] == 0 {
+			delete(n.ports, port)
+		}
 	}
-	return b.String()
+	if p.group != "" {
+		if n.groups[p.group] += int(sign); n.groups[p.group] == 0 {
+			delete(n.groups, p.group)
+		}
+	}
 }
 
 // conflicts reports whether the port is taken (rule D15): same protocol and
@@ -175,12 +153,20 @@ func (n *Node) conflicts(want hostPort) bool {
 	return false
 }
 
-// taintsOf are the node's taints and those its state implies before the node
-// controller has written them: unschedulable and not ready.
-func taintsOf(n *corev1.Node) []corev1.Taint {
-	taints := n.Spec.Taints
-	if !api.NodeReady(n) {
+// taints are the node's taints and those its state implies before the node
+// controller has written them: not ready.
+func (n *Node) taints() []corev1.Taint {
+	taints := n.Object.Spec.Taints
+	if !api.NodeReady(n.Object) {
 		taints = append(slices.Clip(taints), corev1.Taint{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule})
 	}
 	return taints
+}
+
+// imageName is an image's name as nodes list it.
+func imageName(name string) string {
+	if strings.LastIndex(name, ":") <= strings.LastIndex(name, "/") {
+		return name + ":latest"
+	}
+	return name
 }

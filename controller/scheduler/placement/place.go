@@ -3,173 +3,187 @@ package placement
 import (
 	"cmp"
 	"fmt"
-	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
-	"k8s.io/klog/v2"
 )
 
-// Reasons counts, over the nodes that were refused, why; in upstream's words.
-type Reasons map[string]int
-
-// Message is upstream's sentence for a pod that fits nowhere.
-func (r Reasons) Message(nodes int) string {
-	if nodes == 0 {
-		return "no nodes available to schedule pods"
-	}
-	parts := make([]string, 0, len(r))
-	for reason, n := range r {
-		parts = append(parts, fmt.Sprintf("%d %s", n, reason))
-	}
-	slices.Sort(parts)
-	return fmt.Sprintf("0/%d nodes are available: %s.", nodes, strings.Join(parts, ", "))
+// Cluster is what decisions are made from.
+type Cluster struct {
+	Nodes      []*Node                      // by name
+	Namespaces func(name string) labels.Set // labels of a namespace
+	Storage    *Storage                     // may be nil while no pod has a claim
 }
 
-// Place chooses the pod's node: among those that may take it, the one the pod
-// prefers (node affinity), then the one that minds least (PreferNoSchedule
-// taints), then the one with the fewest pods of the same group, then the one with
-// the most room, then the first by name. It returns "" and the reasons if there is
-// none.
-func Place(pod *corev1.Pod, nodes []*Node) (string, Reasons) {
-	reasons := Reasons{}
-	asked := ask(pod)
-	var best *Node
-	var bestRank rank
-	for _, n := range nodes {
-		if why := asked.refusals(n); len(why) > 0 {
-			for _, w := range why {
-				reasons[w]++
-			}
+// Decision is where a pod goes, or why it cannot.
+type Decision struct {
+	Node    string   // empty: there is none
+	Volumes Bindings // what has to be bound before the pod
+
+	request *request
+	never   string    // why no node will do, whatever it is like
+	refused []refusal // of each node, in the order of the cluster's
+	Heals   Change    // without a node: what may change that
+}
+
+// Place chooses the pod's node: the one that room was made on for the pod, if it will do; else of those that will do the one with
+// the best scores, then the one with the fewest pods, then the first by name.
+func Place(pod *corev1.Pod, c *Cluster) Decision {
+	r := ask(pod, c)
+	d := Decision{request: r, never: r.never, Heals: NodeChanged | r.heals}
+	if d.never != "" {
+		return d
+	}
+	fitting := make([]*Node, 0, len(c.Nodes))
+	for _, n := range c.Nodes {
+		if n.Object.Name == pod.Status.NominatedNodeName && len(r.judge(n).reasons) == 0 {
+			return r.settle(n)
+		}
+	}
+	for i, n := range c.Nodes {
+		no := r.judge(n)
+		if len(no.reasons) == 0 {
+			fitting = append(fitting, n)
 			continue
 		}
-		if r := asked.rank(n); best == nil || r.compare(bestRank) < 0 {
-			best, bestRank = n, r
+		if len(fitting) == 0 {
+			if d.refused == nil {
+				d.refused = make([]refusal, len(c.Nodes))
+			}
+			d.refused[i] = no
+			d.Heals |= no.by
 		}
 	}
-	if best == nil {
-		return "", reasons
+	if len(fitting) > 0 {
+		return r.settle(r.best(fitting))
 	}
-	return best.Object.Name, nil
+	return d
 }
 
-// request is a pod with everything derived from it that does not depend on the
+// settle is the decision for a node that will do.
+func (r *request) settle(n *Node) Decision {
+	d := Decision{Node: n.Object.Name}
+	if r.volumes != nil {
+		d.Volumes, _ = r.volumes.find(n)
+	}
+	return d
+}
+
+// Message is upstream's sentence for a pod that has no node.
+func (d *Decision) Message() string {
+	nodes := len(d.request.cluster.Nodes)
+	switch {
+	case nodes == 0:
+		return "no nodes available to schedule pods"
+	case d.never != "":
+		return fmt.Sprintf("0/%d nodes are available: %s.", nodes, d.never)
+	}
+	reasons := map[string]int{}
+	for _, no := range d.refused {
+		for _, reason := range no.reasons {
+			reasons[reason]++
+		}
+	}
+	return sentence(nodes, reasons)
+}
+
+// request is a pod with everything derived from it that does not depend on one
 // node.
 type request struct {
-	pod       *corev1.Pod
-	load      load
-	required  nodeaffinity.RequiredNodeAffinity
-	preferred *nodeaffinity.PreferredSchedulingTerms
+	*Pod
+	object   *corev1.Pod
+	cluster  *Cluster
+	required nodeaffinity.RequiredNodeAffinity
+	volumes  *volumes // nil: it has no claims
+
+	judgements []judgement
+	never      string
+	heals      Change // of never
 }
 
-func ask(pod *corev1.Pod) request {
-	r := request{pod: pod, load: loadOf(pod), required: nodeaffinity.GetRequiredNodeAffinity(pod)}
-	if a := pod.Spec.Affinity; a != nil && a.NodeAffinity != nil {
-		// Terms that do not parse prefer nothing; validation refuses them.
-		r.preferred, _ = nodeaffinity.NewPreferredSchedulingTerms(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution)
+// ask has every filter say what of it applies to the pod.
+func ask(pod *corev1.Pod, c *Cluster) *request {
+	r := &request{Pod: NewPod(pod), object: pod, cluster: c, required: nodeaffinity.GetRequiredNodeAffinity(pod)}
+	for i := range filters {
+		j := filters[i].applies(r)
+		if j == nil {
+			continue
+		}
+		if j.never != "" {
+			r.never, r.heals = j.never, filters[i].heals
+			return r
+		}
+		j.heals = filters[i].heals
+		r.judgements = append(r.judgements, *j)
 	}
 	return r
 }
 
-// refusals says why the node cannot take the pod: the first kind of reason that
-// applies, and for resources every one that is short.
-func (r *request) refusals(n *Node) []string {
-	node := n.Object
-	if node.Spec.Unschedulable && !tolerates(r.pod, &corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}) {
-		return []string{"node(s) were unschedulable"}
-	}
-	for _, t := range taintsOf(node) {
-		if t.Effect != corev1.TaintEffectPreferNoSchedule && !tolerates(r.pod, &t) {
-			return []string{fmt.Sprintf("node(s) had untolerated taint {%s: %s}", t.Key, t.Value)}
+// judge says whether the pod may go to the node, now and also when those have come that are to come first.
+func (r *request) judge(n *Node) refusal {
+	if guests := n.expected(r.Pod); len(guests) > 0 {
+		full := n.clone()
+		for _, p := range guests {
+			full.Put(p)
+			r.moved(p, n, 1)
+		}
+		no := r.check(full)
+		for _, p := range guests {
+			r.moved(p, n, -1)
+		}
+		if len(no.reasons) > 0 {
+			return no
 		}
 	}
-	if ok, err := r.required.Match(node); err != nil || !ok {
-		return []string{"node(s) didn't match Pod's node affinity/selector"}
-	}
-	for _, p := range r.load.ports {
-		if n.conflicts(p) {
-			return []string{"node(s) didn't have free ports for the requested pod ports"}
+	return r.check(n)
+}
+
+// check is the first refusal by order of the filters.
+func (r *request) check(n *Node) refusal {
+	for i := range r.judgements {
+		if no := r.judgements[i].check(n); len(no.reasons) > 0 {
+			no.by = r.judgements[i].heals
+			return no
 		}
 	}
-	return r.shortages(n)
+	return refusal{}
 }
 
-// shortages compares requests with what is left of the node's allocatable. A
-// request of zero always fits.
-func (r *request) shortages(n *Node) []string {
-	var short []string
-	allocatable := n.Object.Status.Allocatable
-	if pods, ok := allocatable[corev1.ResourcePods]; ok && int64(len(n.pods)) >= pods.Value() {
-		short = append(short, "Too many pods")
-	}
-	for name, want := range r.load.requests {
-		if want > 0 && want > capacity(allocatable, name)-n.used[name] {
-			short = append(short, "Insufficient "+string(name))
+// moved tells the filters that a pod has come to the node (1) or left it (-1).
+func (r *request) moved(p *Pod, n *Node, by int) {
+	for i := range r.judgements {
+		if count := r.judgements[i].count; count != nil {
+			count(p, n, by)
 		}
 	}
-	slices.Sort(short)
-	return short
 }
 
-func capacity(list corev1.ResourceList, name corev1.ResourceName) int64 {
-	q := list[name]
-	if name == corev1.ResourceCPU {
-		return q.MilliValue()
+// best is the one of the nodes with the most points.
+func (r *request) best(nodes []*Node) *Node {
+	if len(nodes) == 1 {
+		return nodes[0]
 	}
-	return q.Value()
-}
-
-func tolerates(pod *corev1.Pod, taint *corev1.Taint) bool {
-	for i := range pod.Spec.Tolerations {
-		if pod.Spec.Tolerations[i].ToleratesTaint(klog.Logger{}, taint, true) {
-			return true
+	total := r.score(nodes)
+	best := 0
+	for i := range nodes[1:] {
+		if cmp.Or(cmp.Compare(total[best], total[i+1]), cmp.Compare(len(nodes[i+1].pods), len(nodes[best].pods))) < 0 {
+			best = i + 1
 		}
 	}
-	return false
+	return nodes[best]
 }
 
-// rank orders nodes that fit; less is better, field by field.
-type rank struct {
-	dislike int64   // minus the weight of preferred node affinity terms
-	minds   int     // PreferNoSchedule taints not tolerated
-	group   int     // pods of the same group
-	used    float64 // mean used share of cpu and memory with the pod on it
-	pods    int
-	name    string
-}
-
-func (a rank) compare(b rank) int {
-	return cmp.Or(
-		cmp.Compare(a.dislike, b.dislike),
-		cmp.Compare(a.minds, b.minds),
-		cmp.Compare(a.group, b.group),
-		cmp.Compare(a.used, b.used),
-		cmp.Compare(a.pods, b.pods),
-		cmp.Compare(a.name, b.name),
-	)
-}
-
-func (r *request) rank(n *Node) rank {
-	out := rank{group: n.groups[r.load.group], pods: len(n.pods), name: n.Object.Name}
-	if r.preferred != nil {
-		out.dislike = -r.preferred.Score(n.Object)
-	}
-	for i := range n.Object.Spec.Taints {
-		t := &n.Object.Spec.Taints[i]
-		if t.Effect == corev1.TaintEffectPreferNoSchedule && !tolerates(r.pod, t) {
-			out.minds++
+// score is the sum of what the scorers give each node, by their weights.
+func (r *request) score(nodes []*Node) []int64 {
+	total, points := make([]int64, len(nodes)), make([]int64, len(nodes))
+	for _, s := range scorers {
+		if !s.score(r, nodes, points) {
+			continue
+		}
+		for i := range total {
+			total[i] += s.weight * points[i]
 		}
 	}
-	out.used = (share(n.cpu+r.load.cpu, capacity(n.Object.Status.Allocatable, corev1.ResourceCPU)) +
-		share(n.mem+r.load.mem, capacity(n.Object.Status.Allocatable, corev1.ResourceMemory))) / 2
-	return out
-}
-
-// share is the part of total in use; a node that states no total counts as full.
-func share(used, total int64) float64 {
-	if total <= 0 {
-		return 1
-	}
-	return float64(used) / float64(total)
+	return total
 }

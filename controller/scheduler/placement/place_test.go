@@ -2,11 +2,14 @@ package placement
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -68,7 +71,7 @@ func toleration(t corev1.Toleration) func(*corev1.Pod) {
 func affinity(a *corev1.NodeAffinity) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Spec.Affinity = &corev1.Affinity{NodeAffinity: a} }
 }
-func labels(k, v string) func(*corev1.Pod) {
+func label(k, v string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Labels = map[string]string{k: v} }
 }
 func leaving(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }
@@ -77,9 +80,24 @@ func leaving(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }
 func on(n *corev1.Node, pods ...*corev1.Pod) *Node {
 	out := NewNode(n)
 	for _, p := range pods {
-		out.Put(p)
+		out.Put(NewPod(p))
 	}
 	return out
+}
+
+// clusterOf is a cluster of the nodes, whose namespaces have their names as label team.
+func clusterOf(nodes []*Node) *Cluster {
+	slices.SortFunc(nodes, func(a, b *Node) int { return strings.Compare(a.Object.Name, b.Object.Name) })
+	return &Cluster{Nodes: nodes, Namespaces: func(name string) labels.Set { return labels.Set{"team": name} }}
+}
+
+// placeOn is the node that the pod is placed on, or the sentence that says why there is none.
+func placeOn(p *corev1.Pod, nodes ...*Node) (string, string) {
+	d := Place(p, clusterOf(nodes))
+	if d.Node != "" {
+		return d.Node, ""
+	}
+	return "", d.Message()
 }
 
 func zone(v string) corev1.NodeSelectorTerm {
@@ -112,9 +130,8 @@ func TestPlaceRefuses(t *testing.T) {
 			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"example.com/gpu": resource.MustParse("1")}
 		}), []*Node{on(node("a"))}, "0/1 nodes are available: 1 Insufficient example.com/gpu."},
 	} {
-		got, reasons := Place(c.pod, c.nodes)
-		if got != "" || reasons.Message(len(c.nodes)) != c.want {
-			t.Errorf("%s: %q, %q; want %q", c.what, got, reasons.Message(len(c.nodes)), c.want)
+		if got, why := placeOn(c.pod, c.nodes...); got != "" || why != c.want {
+			t.Errorf("%s: %q, %q; want %q", c.what, got, why, c.want)
 		}
 	}
 }
@@ -122,13 +139,13 @@ func TestPlaceRefuses(t *testing.T) {
 func TestPlaceTooManyPods(t *testing.T) {
 	full := on(node("a"))
 	for i := range 10 {
-		full.Put(pod(fmt.Sprint("q", i), ""))
+		full.Put(NewPod(pod(fmt.Sprint("q", i), "")))
 	}
-	if got, reasons := Place(pod("p", ""), []*Node{full}); got != "" || reasons["Too many pods"] != 1 {
-		t.Errorf("%q, %v", got, reasons)
+	if got, reasons := placeOn(pod("p", ""), full); got != "" || reasons != "0/1 nodes are available: 1 Too many pods." {
+		t.Errorf("%q, %q", got, reasons)
 	}
 	full.Remove("q3")
-	if got, _ := Place(pod("p", ""), []*Node{full}); got != "a" {
+	if got, _ := placeOn(pod("p", ""), full); got != "a" {
 		t.Errorf("after a pod left: %q", got)
 	}
 }
@@ -148,7 +165,7 @@ func TestD15_HostPorts(t *testing.T) {
 		{port("", "", 80), port("0.0.0.0", corev1.ProtocolTCP, 80), false},
 	} {
 		have, want := pod("q", "", c.have), pod("p", "", c.want)
-		got, reasons := Place(want, []*Node{on(node("a"), have)})
+		got, reasons := placeOn(want, on(node("a"), have))
 		if (got == "a") != c.fits {
 			t.Errorf("%v beside %v: %q, %v", want.Spec.Containers[0].Ports, have.Spec.Containers[0].Ports, got, reasons)
 		}
@@ -166,7 +183,7 @@ func TestPlacePrefers(t *testing.T) {
 		{"the first by name", pod("p", ""), []*Node{on(node("b")), on(node("a"))}, "a"},
 		{"fewer pods of its owner", pod("p", "rs"), []*Node{on(node("a"), pod("q", "rs")), on(node("b"), pod("r", "x"), pod("s", "x"))}, "b"},
 		{"a leaving pod does not count for its owner", pod("p", "rs"), []*Node{on(node("a"), pod("q", "rs", leaving)), on(node("b"), pod("r", "rs"))}, "a"},
-		{"fewer pods with its labels", pod("p", "", labels("app", "x")), []*Node{on(node("a"), pod("q", "", labels("app", "x"))), on(node("b"), pod("r", "", labels("app", "y")), pod("s", ""))}, "b"},
+		{"fewer pods with its labels", pod("p", "", label("app", "x")), []*Node{on(node("a"), pod("q", "", label("app", "x"))), on(node("b"), pod("r", "", label("app", "y")), pod("s", ""))}, "b"},
 		{"least requested", pod("p", ""), []*Node{on(node("a"), pod("q", "", requests("1", "1Gi"))), on(node("b"), pod("r", "", requests("500m", "1Gi")))}, "b"},
 		{"requests of nothing still count", pod("p", ""), []*Node{on(node("a"), pod("q", "")), on(node("b"))}, "b"},
 		{"preferred affinity before spread", pod("p", "rs", preferred), []*Node{on(node("a")), on(node("b", nodeLabel("zone", "z")), pod("q", "rs"))}, "b"},
@@ -175,7 +192,7 @@ func TestPlacePrefers(t *testing.T) {
 		{"cordoned but tolerated", pod("p", "", toleration(corev1.Toleration{Operator: corev1.TolerationOpExists})), []*Node{on(node("a", cordoned, notReady))}, "a"},
 		{"its selector", pod("p", "", selector("kubernetes.io/hostname", "b")), []*Node{on(node("a")), on(node("b"), pod("q", ""))}, "b"},
 	} {
-		if got, reasons := Place(c.pod, c.nodes); got != c.want {
+		if got, reasons := placeOn(c.pod, c.nodes...); got != c.want {
 			t.Errorf("%s: %q (%v), want %q", c.what, got, reasons, c.want)
 		}
 	}
@@ -184,8 +201,8 @@ func TestPlacePrefers(t *testing.T) {
 func TestNodeCountsReturnToZero(t *testing.T) {
 	n := on(node("a"))
 	for i := range 5 {
-		n.Put(pod(fmt.Sprint("p", i), "rs", requests("100m", "1Mi"), port("", corev1.ProtocolTCP, int32(80+i))))
-		n.Put(pod(fmt.Sprint("p", i), "rs", requests("200m", "1Mi"), port("", corev1.ProtocolTCP, int32(90+i)), leaving))
+		n.Put(NewPod(pod(fmt.Sprint("p", i), "rs", requests("100m", "1Mi"), port("", corev1.ProtocolTCP, int32(80+i)))))
+		n.Put(NewPod(pod(fmt.Sprint("p", i), "rs", requests("200m", "1Mi"), port("", corev1.ProtocolTCP, int32(90+i)), leaving)))
 	}
 	if n.used[corev1.ResourceCPU] != 1000 || len(n.ports) != 5 || len(n.groups) != 0 {
 		t.Errorf("used %v, ports %v, groups %v", n.used, n.ports, n.groups)
@@ -204,13 +221,14 @@ func BenchmarkPlace(b *testing.B) {
 	for i := range 100 {
 		n := on(node(fmt.Sprintf("n%03d", i)))
 		for k := range 9 {
-			n.Put(pod(fmt.Sprint(i, "-", k), fmt.Sprint("rs", k)))
+			n.Put(NewPod(pod(fmt.Sprint(i, "-", k), fmt.Sprint("rs", k))))
 		}
 		nodes = append(nodes, n)
 	}
+	cluster := clusterOf(nodes)
 	p := pod("p", "rs1", requests("100m", "10Mi"))
 	for b.Loop() {
-		if n, _ := Place(p, nodes); n == "" {
+		if d := Place(p, cluster); d.Node == "" {
 			b.Fatal("no node")
 		}
 	}
