@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -21,7 +22,7 @@ func TestNodeStatus(t *testing.T) {
 		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastTransitionTime: long},
 		{Type: corev1.NodeDiskPressure, Status: corev1.ConditionTrue, LastTransitionTime: long},
 		{Type: "Other", Status: corev1.ConditionTrue},
-	}}
+	}, Capacity: corev1.ResourceList{"example.com/gpu": resource.MustParse("3"), "gone": resource.MustParse("1")}}
 	cfg := Config{Name: "n1", IPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Port: 10250}
 	f := facts{cpus: 2, memory: 4 << 30, available: 1 << 30, disk: 100, diskFree: 50}
 	images := []*runtimeapi.Image{{RepoTags: []string{"small"}, Size: 1}, {RepoTags: []string{"big"}, Size: 2}}
@@ -37,6 +38,9 @@ func TestNodeStatus(t *testing.T) {
 	if s.Addresses[0] != (corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}) || s.DaemonEndpoints.KubeletEndpoint.Port != 10250 ||
 		s.Capacity.Cpu().Value() != 2 || s.Allocatable.Pods().Value() != 110 || s.Images[0].Names[0] != "big" || s.NodeInfo.KubeletVersion != Version {
 		t.Errorf("got %+v", s)
+	}
+	if gpus := s.Allocatable["example.com/gpu"]; gpus.Value() != 3 || len(s.Allocatable) != 5 {
+		t.Errorf("got %+v: what others give the node stays", s.Allocatable)
 	}
 	if c := readiness("no network"); c.Status != corev1.ConditionFalse || c.Reason != "KubeletNotReady" || c.Message != "no network" {
 		t.Errorf("got %+v", c)

@@ -39,6 +39,11 @@ func nodeStatus(old *corev1.NodeStatus, cfg Config, f facts, ready corev1.NodeCo
 		corev1.ResourcePods:             *resource.NewQuantity(MaxPods, resource.DecimalSI),
 		corev1.ResourceEphemeralStorage: *resource.NewQuantity(f.disk, resource.BinarySI),
 	}
+	for name, q := range old.Capacity { // resources that somebody else has given the node stay, as with kubelet
+		if strings.Contains(string(name), "/") {
+			s.Capacity[name] = q
+		}
+	}
 	s.Allocatable = s.Capacity.DeepCopy()
 	s.DaemonEndpoints.KubeletEndpoint.Port = int32(cfg.Port)
 	s.NodeInfo = corev1.NodeSystemInfo{

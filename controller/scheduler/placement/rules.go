@@ -51,6 +51,7 @@ var scorers = []scorer{
 	{"TaintToleration", 3, preferredTaints},
 	{"NodeAffinity", 2, preferredNodes},
 	{"NodeResourcesFit", 1, leastAllocated},
+	{"VolumeBinding", 1, largeVolumes},
 	{"PodTopologySpread", 2, softSpread},
 	{"InterPodAffinity", 2, preferredPods},
 	{"NodeResourcesBalancedAllocation", 1, balanced},

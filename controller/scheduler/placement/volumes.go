@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -178,6 +179,33 @@ func (v *volumes) find(n *Node) (out Bindings, ok bool) {
 		out.Provision = append(out.Provision, claim)
 	}
 	return out, true
+}
+
+// largeVolumes prefers the node on which volumes that are there have the most to spare, a class at a time.
+func largeVolumes(r *request, nodes []*Node, points []int64) bool {
+	if r.volumes == nil || len(r.volumes.waiting) == 0 {
+		return false
+	}
+	for i, n := range nodes {
+		bindings, _ := r.volumes.find(n)
+		want, have := map[string]int64{}, map[string]int64{}
+		for _, m := range bindings.Matches {
+			class := m.Volume.Spec.StorageClassName
+			want[class] += m.Claim.Spec.Resources.Requests.Storage().Value()
+			have[class] += m.Volume.Spec.Capacity.Storage().Value()
+		}
+		sum := int64(0)
+		for class, size := range have {
+			if size > 0 && want[class] <= size {
+				sum += most - want[class]*most/size
+			}
+		}
+		points[i] = 0
+		if len(have) > 0 {
+			points[i] = int64(math.Round(float64(sum) / float64(len(have))))
+		}
+	}
+	return true
 }
 
 // allowed reports whether one of the terms is met by the labels: all of its expressions. No terms allow everything.
