@@ -16,7 +16,8 @@ var carriedOut = map[string]string{
 	"PodSpec": "Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy " +
 		"NodeSelector ServiceAccountName AutomountServiceAccountToken DeprecatedServiceAccount NodeName HostNetwork HostPID HostIPC ShareProcessNamespace SecurityContext " +
 		"ImagePullSecrets Hostname Subdomain Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority DNSConfig ReadinessGates RuntimeClassName " +
-		"EnableServiceLinks PreemptionPolicy Overhead SetHostnameAsFQDN OS HostUsers SchedulingGates Resources HostnameOverride",
+		"EnableServiceLinks PreemptionPolicy Overhead SetHostnameAsFQDN OS HostUsers SchedulingGates Resources HostnameOverride " +
+		"TopologySpreadConstraints",
 	"Container": "Name Image Command Args WorkingDir Ports EnvFrom Env Resources ResizePolicy RestartPolicy RestartPolicyRules VolumeMounts LivenessProbe " +
 		"ReadinessProbe StartupProbe Lifecycle TerminationMessagePath TerminationMessagePolicy ImagePullPolicy SecurityContext Stdin StdinOnce TTY",
 	"EphemeralContainer": "TargetContainerName",
@@ -50,9 +51,13 @@ var carriedOut = map[string]string{
 	"ProbeHandler": "Exec HTTPGet TCPSocket GRPC", "LifecycleHandler": "Exec HTTPGet TCPSocket Sleep", "Lifecycle": "PostStart PreStop",
 	"ExecAction": "Command", "HTTPGetAction": "Path Port Host Scheme HTTPHeaders", "HTTPHeader": "Name Value", "TCPSocketAction": "Port Host",
 	"GRPCAction": "Port Service", "SleepAction": "Seconds",
-	"Affinity": "NodeAffinity", "NodeAffinity": "RequiredDuringSchedulingIgnoredDuringExecution PreferredDuringSchedulingIgnoredDuringExecution",
+	"Affinity": "NodeAffinity PodAffinity PodAntiAffinity", "NodeAffinity": "RequiredDuringSchedulingIgnoredDuringExecution PreferredDuringSchedulingIgnoredDuringExecution",
 	"NodeSelector": "NodeSelectorTerms", "NodeSelectorTerm": "MatchExpressions MatchFields", "NodeSelectorRequirement": "Key Operator Values",
-	"PreferredSchedulingTerm": "Weight Preference", "Toleration": "Key Operator Value Effect TolerationSeconds",
+	"PodAffinity":     "RequiredDuringSchedulingIgnoredDuringExecution PreferredDuringSchedulingIgnoredDuringExecution",
+	"PodAntiAffinity": "RequiredDuringSchedulingIgnoredDuringExecution PreferredDuringSchedulingIgnoredDuringExecution",
+	"PodAffinityTerm": "LabelSelector Namespaces TopologyKey NamespaceSelector MatchLabelKeys MismatchLabelKeys", "WeightedPodAffinityTerm": "Weight PodAffinityTerm",
+	"TopologySpreadConstraint": "MaxSkew TopologyKey WhenUnsatisfiable LabelSelector MinDomains NodeAffinityPolicy NodeTaintsPolicy MatchLabelKeys",
+	"PreferredSchedulingTerm":  "Weight Preference", "Toleration": "Key Operator Value Effect TolerationSeconds",
 	"HostAlias": "IP Hostnames", "PodDNSConfig": "Nameservers Searches Options", "PodDNSConfigOption": "Name Value",
 	"PodReadinessGate": "ConditionType", "PodOS": "Name", "PodSchedulingGate": "Name",
 }

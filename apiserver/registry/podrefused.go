@@ -76,9 +76,6 @@ var refused = map[string]refusal{
 
 // ignored are the fields that many pods have, that may be set and that have no effect yet. Whoever sets one is warned.
 var ignored = map[string]string{
-	"PodSpec.TopologySpreadConstraints":      "has no effect on where the pod is placed",
-	"Affinity.PodAffinity":                   "has no effect on where the pod is placed",
-	"Affinity.PodAntiAffinity":               "has no effect on where the pod is placed",
 	"PodSecurityContext.SELinuxOptions":      "has no effect: nodes do not run with SELinux",
 	"PodSecurityContext.SELinuxChangePolicy": "has no effect: nodes do not run with SELinux",
 	"SecurityContext.SELinuxOptions":         "has no effect: nodes do not run with SELinux",

@@ -94,7 +94,7 @@ func (s *storage) view() *placement.Storage {
 		Claim: s.claim, Volume: s.volume,
 		Volumes: func(class string) (out []*corev1.PersistentVolume) {
 			for _, obj := range s.volumes.GetStore().List() {
-				if v := obj.(*corev1.PersistentVolume); volume.GetPersistentVolumeClass(v) == class {
+				if v := obj.(*corev1.PersistentVolume); placement.VolumeClass(v) == class {
 					out = append(out, s.volume(v.Name))
 				}
 			}

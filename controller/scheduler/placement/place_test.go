@@ -233,3 +233,32 @@ func BenchmarkPlace(b *testing.B) {
 		}
 	}
 }
+
+// 1 000 pods of ten kinds to 100 nodes, one after the other: plain ones, and those that have to be away from, would rather be with, or
+// are spread among the others.
+func BenchmarkThousandPods(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		wish func(*corev1.Pod)
+	}{{"plain", func(*corev1.Pod) {}}, {"anti-affinity", away(near("web", host))}, {"preferred", rather(10, near("web", zones))}, {"spread", even(zones, corev1.DoNotSchedule)}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				var nodes []*Node
+				for i := range 100 {
+					nodes = append(nodes, on(node(fmt.Sprintf("n%03d", i), nodeLabel(zones, fmt.Sprint("z", i%3)))))
+				}
+				cluster := clusterOf(nodes)
+				for i := range 1000 {
+					p := pod(fmt.Sprint("p", i), fmt.Sprint("rs", i%10), requests("100m", "10Mi"), label("app", "x"))
+					c.wish(p)
+					d := Place(p, cluster)
+					k := slices.IndexFunc(nodes, func(n *Node) bool { return n.Object.Name == d.Node })
+					if k < 0 {
+						b.Fatal(d.Message())
+					}
+					nodes[k].Put(NewPod(p))
+				}
+			}
+		})
+	}
+}

@@ -12,7 +12,6 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-helpers/storage/ephemeral"
-	"k8s.io/component-helpers/storage/volume"
 )
 
 // noProvisioner is the provisioner of classes whose volumes somebody makes by hand.
@@ -44,7 +43,7 @@ func (b *Bindings) None() bool { return len(b.Matches)+len(b.Provision) == 0 }
 
 // Bound reports whether the claim has its volume, and both sides agree.
 func Bound(claim *corev1.PersistentVolumeClaim) bool {
-	return claim.Spec.VolumeName != "" && metav1.HasAnnotation(claim.ObjectMeta, volume.AnnBindCompleted)
+	return claim.Spec.VolumeName != "" && metav1.HasAnnotation(claim.ObjectMeta, bindCompleted)
 }
 
 // volumes are the claims of one pod.
@@ -74,7 +73,7 @@ func (r *request) lookUp() (v *volumes, never string) {
 			v.bound = append(v.bound, claim)
 		case claim.Spec.VolumeName == "" && v.delayed(claim):
 			v.waiting = append(v.waiting, claim)
-			class := volume.GetPersistentVolumeClaimClass(claim)
+			class := ClaimClass(claim)
 			v.free[class] = v.Volumes(class)
 		default:
 			unbound = true
@@ -122,7 +121,7 @@ func (v *volumes) claimOf(p *corev1.Pod, vol *corev1.Volume) (claim *corev1.Pers
 
 // delayed reports whether the claim gets its volume when a pod that needs it has a node.
 func (v *volumes) delayed(claim *corev1.PersistentVolumeClaim) bool {
-	class := v.Class(volume.GetPersistentVolumeClaimClass(claim))
+	class := v.Class(ClaimClass(claim))
 	return class != nil && class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
 }
 
@@ -138,7 +137,7 @@ func volumeBinding(r *request) *judgement {
 			if pv == nil {
 				return forever("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)")
 			}
-			if volume.CheckNodeAffinity(pv, n.Object.Labels) != nil {
+			if !reaches(pv, n.Object.Labels) {
 				no = forever("node(s) didn't match PersistentVolume's node affinity")
 			}
 		}
@@ -159,15 +158,15 @@ func unless(never string) *judgement {
 
 // find is what would be bound for the pod on the node: volumes that are there, the smallest that do, and else new ones.
 func (v *volumes) find(n *Node) (out Bindings, ok bool) {
-	taken := map[string]*corev1.PersistentVolume{}
+	taken := map[string]bool{}
 	for _, claim := range v.waiting {
-		className := volume.GetPersistentVolumeClaimClass(claim)
-		if selected, has := claim.Annotations[volume.AnnSelectedNode]; has {
+		className := ClaimClass(claim)
+		if selected, has := claim.Annotations[selectedNode]; has {
 			if selected != n.Object.Name {
 				return out, false
 			}
-		} else if pv, err := volume.FindMatchingVolume(claim, v.free[className], n.Object, taken, true, true); err == nil && pv != nil {
-			taken[pv.Name] = pv
+		} else if pv := match(claim, v.free[className], n.Object.Labels, taken); pv != nil {
+			taken[pv.Name] = true
 			out.Matches = append(out.Matches, Match{claim, pv})
 			continue
 		}
@@ -351,7 +350,7 @@ func (v *volumes) drivers(p *Pod, to map[string]string) {
 			}
 			continue
 		}
-		if class := v.Class(volume.GetPersistentVolumeClaimClass(claim)); class != nil && claim.Spec.VolumeName == "" {
+		if class := v.Class(ClaimClass(claim)); class != nil && claim.Spec.VolumeName == "" {
 			to[class.Provisioner+"/"+p.Namespace+"/"+name] = class.Provisioner
 		}
 	}
