@@ -1,12 +1,14 @@
 package node
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -82,5 +84,29 @@ func TestPartsStayInside(t *testing.T) {
 		if m := got.Status.ContainerStatuses[0].State.Waiting.Message; !strings.Contains(m, `failed to prepare subPath for volumeMount "v"`) {
 			t.Errorf("%s: %s", name, m)
 		}
+	}
+}
+
+// TestALimitOfAVolumeHolds: of one on disk by the end of the pod, of one in memory by its size.
+func TestALimitOfAVolumeHolds(t *testing.T) {
+	b := newBench(t)
+	p := pod("large", "wait")
+	limit := resource.MustParse("64Ki")
+	p.Spec.Volumes = []corev1.Volume{{Name: "disk", VolumeSource: disk()}, {Name: "memory", VolumeSource: memory()}}
+	p.Spec.Volumes[0].EmptyDir.SizeLimit, p.Spec.Volumes[1].EmptyDir.SizeLimit = &limit, &limit
+	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "disk", MountPath: "/disk"}, {Name: "memory", MountPath: "/memory"}}
+	made := b.create(p)
+	b.await("large", "running", running)
+	dir := filepath.Join(b.cfg.Dir, "pods", "default_large_"+string(made.UID), "volumes")
+	var fs unix.Statfs_t
+	if err := b.containerd.InMounts(func() error { return unix.Statfs(filepath.Join(dir, "memory"), &fs) }); err != nil || int64(fs.Blocks)*fs.Bsize != limit.Value() {
+		t.Errorf("%d blocks of %d: %v", fs.Blocks, fs.Bsize, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "disk", "x"), make([]byte, 128<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := b.await("large", "evicted", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
+	if got.Status.Reason != "Evicted" || got.Status.Message != `Usage of EmptyDir volume "disk" exceeds the limit "64Ki". ` {
+		t.Errorf("%s: %s", got.Status.Reason, got.Status.Message)
 	}
 }

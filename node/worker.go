@@ -67,10 +67,12 @@ type worker struct {
 	cancel    context.CancelFunc // of the start under way
 	status    statusSync
 	startup   startup
-	refresh   bool // the files of volumes are being brought up to date
-	stepped   bool // the first step is done
-	updated   bool // there is a version of the object that no step has seen
-	anewAgain bool // all containers have to begin anew, that also which is being started
+	refresh   bool      // the files of volumes are being brought up to date
+	measuring bool      // it is being found out how large volumes are
+	measureAt time.Time // when that is done again
+	stepped   bool      // the first step is done
+	updated   bool      // there is a version of the object that no step has seen
+	anewAgain bool      // all containers have to begin anew, that also which is being started
 
 	asked      bool      // whether the node takes the pod is decided
 	allocateAt time.Time // when it is decided again about resources that the pod waits for
@@ -158,6 +160,7 @@ func (w *worker) step(ctx context.Context) time.Duration {
 	w.syncProbes(ctx)
 	again = min(again, w.syncStatus(ctx))
 	again = min(again, w.syncVolumes(ctx))
+	again = min(again, w.boundVolumes())
 	if !plan.Wake.IsZero() {
 		again = min(again, max(time.Until(plan.Wake), time.Millisecond))
 	}

@@ -16,8 +16,8 @@ func (mgr *Manager) emptyDir(pod *corev1.Pod, source *corev1.EmptyDirVolumeSourc
 	}
 	if source.Medium == corev1.StorageMediumMemory {
 		options := "mode=1777"
-		if source.SizeLimit != nil {
-			options += fmt.Sprintf(",size=%d", source.SizeLimit.Value())
+		if most := memorySize(pod, source, mgr.Node().Capacity[1]); most > 0 {
+			options += fmt.Sprintf(",size=%d", most)
 		}
 		err := mgr.Runtime.InMounts(func() error {
 			if !mounted(dir) {
