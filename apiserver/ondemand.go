@@ -16,15 +16,17 @@ import (
 // filling bounds how long a watch waits for the cache that it has called for; a moment later it would be told to try again.
 const filling = 5 * time.Second
 
-// onDemand is storage whose watch cache is there from when somebody watches: of most kinds nobody does, and a cache costs two dozen
-// goroutines and a watch of etcd. Until then everything is read from etcd itself, which answers the same.
+// onDemand is storage whose watch cache is there from when two watch at once: most kinds nobody watches, or one part of this program
+// that has a cache of its own, and a cache costs two dozen goroutines, every object and a watch of etcd. Until then everything is read
+// from etcd itself, which answers the same.
 type onDemand struct {
 	storage.Interface // etcd's
 	open              func() (*cacher.Cacher, error)
 
-	mu     sync.Mutex // guards the change from asleep to awake, and closed
+	mu     sync.Mutex // guards the change from asleep to awake, and the following
 	awake  atomic.Pointer[watched]
 	closed bool
+	alone  bool // somebody watches etcd itself
 }
 
 // watched is a watch cache and what leads to it or past it.
@@ -92,11 +94,52 @@ func (s *onDemand) Watch(ctx context.Context, key string, opts storage.ListOptio
 			return nil, err
 		}
 	}
+	if opts.Predicate.AllowWatchBookmarks && s.first() {
+		opts.ProgressNotify = true // what etcd's bookmarks are called
+		w, err := s.Interface.Watch(ctx, key, opts)
+		if err != nil {
+			s.left()
+			return nil, err
+		}
+		return &lonely{w, sync.OnceFunc(s.left)}, nil
+	}
 	w, err := s.wake()
 	if err != nil || from > 0 && from < w.from {
 		return s.Interface.Watch(ctx, key, opts)
 	}
 	return w.Watch(ctx, key, opts)
+}
+
+// lonely is the only watch of a kind.
+type lonely struct {
+	watch.Interface
+	left func()
+}
+
+// Stop is part of watch.Interface.
+func (l *lonely) Stop() {
+	l.Interface.Stop()
+	l.left()
+}
+
+// first reports whether nobody watches yet. Then the caller does, until it calls left.
+func (s *onDemand) first() bool {
+	if s.awake.Load() != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.alone || s.closed || s.awake.Load() != nil {
+		return false
+	}
+	s.alone = true
+	return true
+}
+
+func (s *onDemand) left() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alone = false
 }
 
 // Get is part of storage.Interface.

@@ -1,6 +1,8 @@
 package apiserver_test
 
 import (
+	"fmt"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +19,7 @@ func TestTheFirstWatchMissesNothing(t *testing.T) {
 	templates := clientOf(t, apitest.Start(t)).CoreV1().PodTemplates("default")
 	write := func(name string) {
 		t.Helper()
-		_, err := templates.Create(t.Context(), &corev1.PodTemplate{ObjectMeta: metav1.ObjectMeta{Name: name}, Template: corev1.PodTemplateSpec{
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "x"}}},
-		}}, metav1.CreateOptions{})
-		if err != nil {
+		if _, err := templates.Create(t.Context(), template(name), metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,6 +48,79 @@ func TestTheFirstWatchMissesNothing(t *testing.T) {
 	if err != nil || len(cached.Items) < 3 {
 		t.Errorf("from the cache: %d, %v", len(cached.Items), err)
 	}
+}
+
+// A server that nobody uses has no watch cache: what it watches itself, it watches alone.
+func TestAnIdleServerHasNoWatchCache(t *testing.T) {
+	apitest.Start(t)
+	if n := caches(t); n != 0 {
+		t.Errorf("%d watch caches", n)
+	}
+}
+
+// One that watches a kind alone is served without a watch cache, as long as nobody else watches; whoever takes no bookmarks is not, since
+// a client that a cache shares gets them unasked.
+func TestOneWatchNeedsNoCache(t *testing.T) {
+	templates := clientOf(t, apitest.Start(t)).CoreV1().PodTemplates("default")
+	if _, err := templates.Create(t.Context(), template("first"), metav1.CreateOptions{}); err != nil { // it wakes parts of admission
+		t.Fatal(err)
+	}
+	asleep := caches(t)
+	open := func(bookmarks bool) watch.Interface {
+		t.Helper()
+		list, err := templates.List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := templates.Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion, AllowWatchBookmarks: bookmarks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	written := 0
+	all := func(watches ...watch.Interface) {
+		t.Helper()
+		written++
+		name := fmt.Sprint("t", written)
+		if _, err := templates.Create(t.Context(), template(name), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for i, w := range watches {
+			if e := next(t, w); e.Type != watch.Added || e.Object.(*corev1.PodTemplate).Name != name {
+				t.Errorf("watch %d: %+v", i, e)
+			}
+		}
+	}
+	alone := open(true)
+	all(alone)
+	if n := caches(t); n != asleep {
+		t.Errorf("%d watch caches with one watch, %d before", n, asleep)
+	}
+	second := open(true)
+	all(alone, second)
+	if n := caches(t); n <= asleep {
+		t.Errorf("%d watch caches with two watches, %d before", n, asleep)
+	}
+	alone.Stop()
+	all(second)
+	second.Stop()
+}
+
+// caches is how many watch caches there are in this process.
+func caches(t *testing.T) int {
+	t.Helper()
+	var stacks strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(stacks.String(), "cacher.(*Cacher).dispatchEvents(")
+}
+
+func template(name string) *corev1.PodTemplate {
+	return &corev1.PodTemplate{ObjectMeta: metav1.ObjectMeta{Name: name}, Template: corev1.PodTemplateSpec{
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "x"}}},
+	}}
 }
 
 func next(t *testing.T, w watch.Interface) watch.Event {
