@@ -91,7 +91,7 @@ func (b *backend) over(plain *clientv3.Client, release func(), config *storageba
 	}), nil
 }
 
-// storage is raw storage behind a watch cache, from when there is more than one watch. The cache has a client of its own, since its
+// storage is raw storage behind a watch cache, from when there are more than two watches. The cache has a client of its own, since its
 // requests for a watch's progress reach every watch of a client.
 func (b *backend) storage(config *storagebackend.ConfigForResource, prefix string, key func(runtime.Object) (string, error),
 	newFunc, newListFunc func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {

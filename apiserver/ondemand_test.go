@@ -50,7 +50,7 @@ func TestTheFirstWatchMissesNothing(t *testing.T) {
 	}
 }
 
-// A server that nobody uses has no watch cache: what it watches itself, it watches alone.
+// A server that nobody uses has no watch cache: what it watches, nobody else does.
 func TestAnIdleServerHasNoWatchCache(t *testing.T) {
 	apitest.Start(t)
 	if n := caches(t); n != 0 {
@@ -58,9 +58,8 @@ func TestAnIdleServerHasNoWatchCache(t *testing.T) {
 	}
 }
 
-// One that watches a kind alone is served without a watch cache, as long as nobody else watches; whoever takes no bookmarks is not, since
-// a client that a cache shares gets them unasked.
-func TestOneWatchNeedsNoCache(t *testing.T) {
+// Two that watch a kind are served without a watch cache, and miss nothing when a third one calls for it.
+func TestTwoWatchesNeedNoCache(t *testing.T) {
 	templates := clientOf(t, apitest.Start(t)).CoreV1().PodTemplates("default")
 	if _, err := templates.Create(t.Context(), template("first"), metav1.CreateOptions{}); err != nil { // it wakes parts of admission
 		t.Fatal(err)
@@ -92,19 +91,20 @@ func TestOneWatchNeedsNoCache(t *testing.T) {
 			}
 		}
 	}
-	alone := open(true)
-	all(alone)
+	one, two := open(true), open(true)
+	all(one, two)
 	if n := caches(t); n != asleep {
-		t.Errorf("%d watch caches with one watch, %d before", n, asleep)
-	}
-	second := open(true)
-	all(alone, second)
-	if n := caches(t); n <= asleep {
 		t.Errorf("%d watch caches with two watches, %d before", n, asleep)
 	}
-	alone.Stop()
-	all(second)
-	second.Stop()
+	three := open(true)
+	all(one, two, three)
+	if n := caches(t); n <= asleep {
+		t.Errorf("%d watch caches with three watches, %d before", n, asleep)
+	}
+	one.Stop()
+	all(two, three)
+	two.Stop()
+	three.Stop()
 }
 
 // caches is how many watch caches there are in this process.
