@@ -118,13 +118,17 @@ func knowUsers(ctx context.Context, c *genericapiserver.Config, of issuers.Confi
 	return nil
 }
 
-// install installs groups, the first of which is core.
+// install installs groups, the first of which is core. The definitions by which it makes the merge rules of server-side apply are
+// given back: megabytes that nobody reads again.
 func install(api *genericapiserver.GenericAPIServer, groups []*genericapiserver.APIGroupInfo, customs *custom.Server) error {
 	if err := api.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, groups[0]); err != nil {
 		return fmt.Errorf("core group: %w", err)
 	}
 	if err := api.InstallAPIGroups(groups[1:]...); err != nil {
 		return fmt.Errorf("groups: %w", err)
+	}
+	for _, g := range groups {
+		g.StaticOpenAPISpec = nil
 	}
 	return customs.ListGroups(api.DiscoveryGroupManager, groupNames(groups))
 }

@@ -8,6 +8,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 )
 
 // As many workers as are allowed look at keys at once, whether these come together or each while all before are being looked at; with
@@ -50,13 +56,7 @@ func TestWorkersComeWithKeys(t *testing.T) {
 			proceed <- struct{}{}
 		}
 	}
-	idle := func() int {
-		var stacks strings.Builder
-		if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
-			t.Fatal(err)
-		}
-		return strings.Count(stacks.String(), "kube.(*Queue[...]).Work.func2(")
-	}
+	idle := func() int { return running(t, "kube.(*Queue[...]).Work.func2(") }
 	for n := idle(); n != 1; n = idle() { // the last ones are on their way out
 		if n == 0 || t.Context().Err() != nil {
 			t.Fatalf("%d workers wait", n)
@@ -66,5 +66,41 @@ func TestWorkersComeWithKeys(t *testing.T) {
 	over.Wait()
 	if n := idle(); n != 0 {
 		t.Errorf("%d workers are left", n)
+	}
+}
+
+// running is how many goroutines are in a function.
+func running(t *testing.T, function string) int {
+	t.Helper()
+	var stacks strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(stacks.String(), function)
+}
+
+// A recorder that has posted nothing has no goroutine, and what it posts arrives.
+func TestARecorderBeginsWithItsFirstEvent(t *testing.T) {
+	const loop = "watch.(*Broadcaster).loop("
+	before := running(t, loop)
+	client := fake.NewClientset()
+	r := Recorder(t.Context(), client, corev1.EventSource{Component: "test"})
+	if n := running(t, loop); n != before {
+		t.Errorf("%d broadcasters run, %d before", n, before)
+	}
+	posted := make(chan string, 1)
+	client.PrependReactor("create", "events", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		event := a.(clienttesting.CreateAction).GetObject().(*corev1.Event)
+		posted <- event.Source.Component + " " + event.Reason + " " + event.Message
+		return true, event, nil
+	})
+	r.Eventf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "default"}}, corev1.EventTypeNormal, "Why", "%d", 7)
+	select {
+	case got := <-posted:
+		if got != "test Why 7" {
+			t.Error(got)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nothing is posted")
 	}
 }

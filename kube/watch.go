@@ -3,10 +3,12 @@ package kube
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -74,11 +76,31 @@ func Key(obj metav1.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
 }
 
-// Recorder posts Events in the name of source until ctx ends.
+// Recorder posts Events in the name of source until ctx ends. Nothing waits for Events before there is the first one.
 func Recorder(ctx context.Context, client kubernetes.Interface, source corev1.EventSource) record.EventRecorder {
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
-	return broadcaster.NewRecorder(scheme.Scheme, source)
+	return recorder(sync.OnceValue(func() record.EventRecorder {
+		broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+		broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+		return broadcaster.NewRecorder(scheme.Scheme, source)
+	}))
+}
+
+// recorder begins with its first Event.
+type recorder func() record.EventRecorder
+
+// Event is part of record.EventRecorder.
+func (r recorder) Event(object runtime.Object, kind, reason, message string) {
+	r().Event(object, kind, reason, message)
+}
+
+// Eventf is part of record.EventRecorder.
+func (r recorder) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
+	r().Eventf(object, kind, reason, format, args...)
+}
+
+// AnnotatedEventf is part of record.EventRecorder.
+func (r recorder) AnnotatedEventf(object runtime.Object, annotations map[string]string, kind, reason, format string, args ...any) {
+	r().AnnotatedEventf(object, annotations, kind, reason, format, args...)
 }
 
 // Posted are the Events that a component has posted and that are still kept: what it need not say again after a start.
