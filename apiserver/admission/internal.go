@@ -13,6 +13,7 @@ import (
 	convertcertificates "k8s.io/kubernetes/pkg/apis/certificates/v1"
 	convertcore "k8s.io/kubernetes/pkg/apis/core/v1"
 	convertscheduling "k8s.io/kubernetes/pkg/apis/scheduling/v1"
+	convertstorage "k8s.io/kubernetes/pkg/apis/storage/v1"
 )
 
 // form is how objects of one kind become what upstream's plugins work on, and how they come back.
@@ -45,6 +46,8 @@ var forms = func() map[reflect.Type]form {
 	add(formOf(convertcore.Convert_v1_Pod_To_core_Pod, convertcore.Convert_core_Pod_To_v1_Pod))
 	add(formOf(convertcore.Convert_v1_Node_To_core_Node, convertcore.Convert_core_Node_To_v1_Node))
 	add(formOf(convertcore.Convert_v1_PersistentVolumeClaim_To_core_PersistentVolumeClaim, convertcore.Convert_core_PersistentVolumeClaim_To_v1_PersistentVolumeClaim))
+	add(formOf(convertcore.Convert_v1_PersistentVolume_To_core_PersistentVolume, convertcore.Convert_core_PersistentVolume_To_v1_PersistentVolume))
+	add(formOf(convertstorage.Convert_v1_VolumeAttributesClass_To_storage_VolumeAttributesClass, convertstorage.Convert_storage_VolumeAttributesClass_To_v1_VolumeAttributesClass))
 	add(formOf(convertscheduling.Convert_v1_PriorityClass_To_scheduling_PriorityClass, convertscheduling.Convert_scheduling_PriorityClass_To_v1_PriorityClass))
 	add(formOf(convertcertificates.Convert_v1_CertificateSigningRequest_To_certificates_CertificateSigningRequest,
 		convertcertificates.Convert_certificates_CertificateSigningRequest_To_v1_CertificateSigningRequest))

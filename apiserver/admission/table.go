@@ -25,6 +25,7 @@ import (
 	"k8s.io/kubernetes/plugin/pkg/admission/runtimeclass"
 	"k8s.io/kubernetes/plugin/pkg/admission/storage/persistentvolume/resize"
 	"k8s.io/kubernetes/plugin/pkg/admission/storage/storageclass/setdefault"
+	inuse "k8s.io/kubernetes/plugin/pkg/admission/storage/storageobjectinuseprotection"
 )
 
 // Names of the plugins that this server has its own of.
@@ -77,6 +78,7 @@ func ofKinds() []plugin {
 		{name: priority.PluginName, register: priority.Register, internal: resources(pods, priorityClasses), by: classes},
 		{name: defaulttolerationseconds.PluginName, register: defaulttolerationseconds.Register, internal: resources(pods)},
 		{name: setdefault.PluginName, register: setdefault.Register, internal: resources(claims), when: ofClaims, by: storage},
+		{name: inuse.PluginName, register: inuse.Register, internal: resources(claims, volumes, attributes)},
 		{name: resize.PluginName, register: resize.Register, internal: resources(claims), when: ofClaims, by: storage},
 		{name: runtimeclass.PluginName, register: runtimeclass.Register, internal: resources(pods), by: runtimes},
 		{name: approval.PluginName, register: approval.Register, internal: resources(requests), needs: requests},
@@ -106,6 +108,8 @@ var (
 	nodes           = schema.GroupResource{Resource: "nodes"}
 	namespaces      = schema.GroupResource{Resource: "namespaces"}
 	claims          = schema.GroupResource{Resource: "persistentvolumeclaims"}
+	volumes         = schema.GroupResource{Resource: "persistentvolumes"}
+	attributes      = schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattributesclasses"}
 	priorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
 	requests        = schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}
 	bundles         = schema.GroupResource{Group: "certificates.k8s.io", Resource: "clustertrustbundles"}

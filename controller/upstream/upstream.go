@@ -53,6 +53,8 @@ func table() []row {
 		{kind: schema.GroupResource{Resource: "replicationcontrollers"}, start: (*Controllers).replicationControllers},
 		{kind: schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, start: (*Controllers).budgets},
 		{kind: schema.GroupResource{Resource: "persistentvolumeclaims"}, also: schema.GroupResource{Resource: "persistentvolumes"}, start: (*Controllers).binding},
+		{kind: schema.GroupResource{Resource: "persistentvolumeclaims"}, also: schema.GroupResource{Resource: "persistentvolumes"}, start: (*Controllers).protection},
+		{kind: schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattributesclasses"}, start: (*Controllers).attributesProtection},
 		{kind: schema.GroupResource{Resource: "pods"}, first: (*Controllers).firstEphemeral, start: (*Controllers).ephemeralVolumes},
 		{kind: schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}, start: (*Controllers).signing},
 		{kind: schema.GroupResource{Group: "certificates.k8s.io", Resource: "podcertificaterequests"}, start: (*Controllers).podCertificates},
