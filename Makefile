@@ -14,7 +14,7 @@ QUICK = ./alloc ./api/... ./apiserver/auth ./apiserver/loopback ./apiserver/turn
 	./controller/bgp/report ./controller/endpoints/plan ./controller/external/healthcheck ./controller/garbage/content ./controller/garbage/ownership ./controller/ingress/plan ./controller/loadbalancer/plan ./controller/nodes/lifecycle \
 	./controller/scheduler/placement ./controller/why/reported ./controller/workload/plan ./internal/heap ./internal/keeper ./internal/policy ./internal/script ./kube \
 	./network/announce/bgp/plan ./network/announce/plan ./network/announce/wire ./network/dns ./network/dns/zone ./network/lb/... ./network/l7/htpasswd ./network/l7/http1 ./network/l7/http2 ./network/l7/proxyproto ./network/l7/route ./network/l7/gateway ./network/l7/ingress ./network/l7/service ./network/nft/plan ./network/nft/wire ./network/world ./node/imagegc ./node/kuberuntime ./node/life ./node/metrics \
-	./node/nodestatus ./node/podlog ./node/probe ./node/pulls ./node/registry ./node/spec ./pki/... ./test/chaos/history ./test/demoapp ./why
+	./node/nodestatus ./node/podlog ./node/probe ./node/pulls ./node/registry ./node/spec ./pki/... ./test/chaos/history ./test/conformance/report ./test/demoapp ./why
 
 # Packages in which much runs at once.
 RACE = ./kube ./network/announce ./network/dns ./controller/endpoints ./controller/external ./network/lb ./network/nft ./node ./network/route ./network/world
@@ -92,8 +92,8 @@ conformance-gateway: build ## upstream's conformance suite of Gateway API agains
 	test/conformance/gateway/run.sh $(RUN)
 
 .PHONY: conformance
-conformance: build ## tests of Kubernetes' own suite against a lab, all of [Conformance] or RUN='REGEXP ...'; the log goes to build/ (as root)
-	test/conformance/kubernetes/run.sh $(RUN)
+conformance: build ## Kubernetes' own conformance tests against a lab, all of them (docs/conformance.md) or GROUP=network, FOCUS='REGEXP' (as root)
+	test/conformance/kubernetes/run.sh
 
 .PHONY: chaos
 chaos: build images ## kill, cut off, starve and damage a lab under load, at length; docs/reliability.md (as root)

@@ -1,5 +1,5 @@
-// Package upstream runs Kubernetes' own controllers: of StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers and
-// PodDisruptionBudgets, of certificates that are asked for, and of the types in admission policies; each from when there is an object
+// Package upstream runs Kubernetes' own controllers: of StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers,
+// PodDisruptionBudgets and HorizontalPodAutoscalers, of certificates that are asked for, and of the types in admission policies; each from when there is an object
 // of its kind: a cluster without Jobs pays nothing for them.
 package upstream
 
@@ -52,6 +52,7 @@ func table() []row {
 		{kind: schema.GroupResource{Group: "batch", Resource: "cronjobs"}, start: (*Controllers).cronJobs},
 		{kind: schema.GroupResource{Resource: "replicationcontrollers"}, start: (*Controllers).replicationControllers},
 		{kind: schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, start: (*Controllers).budgets},
+		{kind: schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}, start: (*Controllers).autoscalers},
 		{kind: schema.GroupResource{Resource: "persistentvolumeclaims"}, also: schema.GroupResource{Resource: "persistentvolumes"}, start: (*Controllers).binding},
 		{kind: schema.GroupResource{Resource: "persistentvolumeclaims"}, also: schema.GroupResource{Resource: "persistentvolumes"}, start: (*Controllers).protection},
 		{kind: schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattributesclasses"}, start: (*Controllers).attributesProtection},

@@ -2,7 +2,10 @@ module fairlead.dev/fairlead/test/conformance/kubernetes
 
 go 1.26.0
 
-tool k8s.io/kubernetes/test/images/agnhost
+tool (
+	github.com/onsi/ginkgo/v2/ginkgo
+	k8s.io/kubernetes/test/images/agnhost
+)
 
 replace k8s.io/api => k8s.io/api v0.37.2
 
