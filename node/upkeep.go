@@ -20,12 +20,15 @@ import (
 // imagePeriod is how often the disk of the images is looked at (kubelet's ImageGCPeriod).
 const imagePeriod = 5 * time.Minute
 
-// upkeep keeps logs and images from filling the disk.
+// upkeep keeps logs, pods with limits and images from filling the disk.
 func (a *Agent) upkeep(ctx context.Context) error {
 	history, failures, looked := imagegc.History{}, 0, time.Time{}
 	for kube.Sleep(ctx, rotatePeriod) {
 		for _, w := range a.workers() {
-			w.mail.post(func() { w.rotate(ctx) })
+			w.mail.post(func() {
+				w.rotate(ctx)
+				w.boundStorage(ctx)
+			})
 		}
 		if time.Since(looked) < imagePeriod {
 			continue

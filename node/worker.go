@@ -70,6 +70,7 @@ type worker struct {
 	refresh   bool      // the files of volumes are being brought up to date
 	measuring bool      // it is being found out how large volumes are
 	measureAt time.Time // when that is done again
+	bounding  bool      // it is being found out what the pod has written
 	stepped   bool      // the first step is done
 	updated   bool      // there is a version of the object that no step has seen
 	anewAgain bool      // all containers have to begin anew, that also which is being started

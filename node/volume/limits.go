@@ -35,7 +35,7 @@ func (mgr *Manager) TooLarge(pod *corev1.Pod) (string, error) {
 		if !limited(v) {
 			continue
 		}
-		used, err := size(mgr.volumeDir(pod, v.Name))
+		used, err := Size(mgr.volumeDir(pod, v.Name))
 		if err != nil {
 			return "", err
 		}
@@ -46,9 +46,9 @@ func (mgr *Manager) TooLarge(pod *corev1.Pod) (string, error) {
 	return "", nil
 }
 
-// size is how much of the disk a directory takes, with all that is in it. What has several names counts once; what goes meanwhile does
+// Size is how much of the disk a directory takes, with all that is in it. What has several names counts once; what goes meanwhile does
 // not count, and no link leads out.
-func size(dir string) (int64, error) {
+func Size(dir string) (int64, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return 0, ignoreMissing(err)

@@ -33,6 +33,13 @@ func main() {
 		os.Exit(3)
 	case "wait":
 		forever()
+	case "fill": // PATH MEGABYTES
+		size, _ := strconv.Atoi(args[2])
+		if err := os.WriteFile(args[1], make([]byte, size<<20), 0o644); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		forever()
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")
