@@ -13,7 +13,7 @@ export GOFLAGS = -mod=readonly -trimpath
 QUICK = ./alloc ./api/... ./apiserver/auth ./apiserver/loopback ./apiserver/turns ./cluster/config ./cluster/status \
 	./controller/bgp/report ./controller/endpoints/plan ./controller/external/healthcheck ./controller/garbage/content ./controller/garbage/ownership ./controller/ingress/plan ./controller/loadbalancer/plan ./controller/nodes/lifecycle \
 	./controller/scheduler/placement ./controller/why/reported ./controller/workload/plan ./internal/heap ./internal/keeper ./internal/policy ./internal/script ./kube \
-	./network/announce/bgp/plan ./network/announce/plan ./network/announce/wire ./network/dns ./network/dns/zone ./network/lb/... ./network/l7/htpasswd ./network/l7/http1 ./network/l7/http2 ./network/l7/proxyproto ./network/l7/route ./network/l7/gateway ./network/l7/ingress ./network/l7/service ./network/nft/plan ./network/nft/wire ./network/world ./node/imagegc ./node/kuberuntime ./node/life ./node/metrics \
+	./network/announce/bgp/plan ./network/announce/plan ./network/announce/wire ./network/dns ./network/dns/zone ./network/lb/... ./network/l7/htpasswd ./network/l7/http1 ./network/l7/http2 ./network/l7/proxyproto ./network/l7/route ./network/l7/gateway ./network/l7/ingress ./network/l7/service ./network/nft/plan ./network/nft/rule ./network/nft/wire ./network/policy ./network/world ./node/imagegc ./node/kuberuntime ./node/life ./node/metrics \
 	./node/nodestatus ./node/podlog ./node/probe ./node/pulls ./node/registry ./node/spec ./pki/... ./test/chaos/history ./test/conformance/report ./test/demoapp ./why
 
 # Packages in which much runs at once.

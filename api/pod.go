@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Finished reports whether a pod's containers have all ended for good: it takes nothing of its node any more and never receives
@@ -66,6 +67,26 @@ func podIPs(pod *corev1.Pod) []corev1.PodIP {
 		return []corev1.PodIP{{IP: pod.Status.PodIP}}
 	}
 	return pod.Status.PodIPs
+}
+
+// PodPeer is of a pod what others have to know of it: who and where it is, its labels, its addresses and its ports. It shares memory with
+// the pod.
+func PodPeer(pod *corev1.Pod) *corev1.Pod {
+	shown := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels}}
+	shown.Spec.NodeName, shown.Spec.HostNetwork = pod.Spec.NodeName, pod.Spec.HostNetwork
+	shown.Status.Phase, shown.Status.PodIP, shown.Status.PodIPs = pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs
+	shown.Spec.Containers, shown.Spec.InitContainers = portsOf(pod.Spec.Containers), portsOf(pod.Spec.InitContainers)
+	return shown
+}
+
+// portsOf are the containers that have ports, without all else.
+func portsOf(all []corev1.Container) (shown []corev1.Container) {
+	for i := range all {
+		if len(all[i].Ports) > 0 {
+			shown = append(shown, corev1.Container{Name: all[i].Name, Ports: all[i].Ports, RestartPolicy: all[i].RestartPolicy})
+		}
+	}
+	return shown
 }
 
 // Sidecar reports whether an init container keeps running beside the main ones (KEP-753).

@@ -1,6 +1,8 @@
 package apiserver_test
 
 import (
+	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -156,6 +158,40 @@ func TestNodeWritesOnlyItsOwn(t *testing.T) {
 	}
 	if _, err := node.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=n1"}); err != nil {
 		t.Errorf("list of own pods: %v", err)
+	}
+}
+
+// A node learns of others' pods what it needs to keep NetworkPolicies, and nothing of what they run.
+func TestNodeSeesPeers(t *testing.T) {
+	cfg := apitest.Config(t, t.TempDir())
+	server, _ := apitest.Run(t, cfg)
+	admin, ctx := clientOf(t, server.ClientConfig()), t.Context()
+	node := clientOf(t, as(t, cfg, "system:node:n1", "system:nodes"))
+	pod := podOn("theirs", "n2")
+	pod.Labels = map[string]string{"app": "a"}
+	pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "PASSWORD", Value: "hidden"}}
+	pod.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 80}}
+	if _, err := admin.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	path := "/apis/fairlead.dev/v1/podpeers"
+	list, err := node.CoreV1().RESTClient().Get().AbsPath(path).DoRaw(ctx)
+	if text := string(list); err != nil || strings.Contains(text, "hidden") || !strings.Contains(text, `"app":"a"`) || !strings.Contains(text, `"ports":[{"name":"http","protocol":"TCP","port":80}]`) {
+		t.Errorf("%v: %s", err, text)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stream, err := node.CoreV1().RESTClient().Get().AbsPath(path).Param("watch", "true").Stream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	line, err := bufio.NewReader(stream).ReadString('\n')
+	if err != nil || strings.Contains(line, "hidden") || !strings.Contains(line, `"kind":"PodPeer"`) || !strings.Contains(line, `"app":"a"`) {
+		t.Errorf("%v: %s", err, line)
+	}
+	if _, err := clientOf(t, as(t, cfg, "jane", "readers")).CoreV1().RESTClient().Get().AbsPath(path).DoRaw(ctx); !apierrors.IsForbidden(err) {
+		t.Errorf("anybody lists peers: %v", err)
 	}
 }
 

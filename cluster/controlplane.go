@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -39,8 +40,9 @@ type controlPlane struct {
 	client kubernetes.Interface
 	server string // https://ADDR:PORT
 
-	acknowledged func() world.Revisions // how far its writes have come
-	world        *world.World           // of the node in this process; nil: there is none
+	acknowledged func() world.Revisions                       // how far its writes have come
+	firstPolicy  func(ctx context.Context, none func()) error // see guard.Config
+	world        *world.World                                 // of the node in this process; nil: there is none
 	// inProcess makes clients of this process call the API server directly.
 	inProcess func(*rest.Config, *pki.Source) *rest.Config
 }
@@ -62,7 +64,7 @@ func startControlPlane(ctx context.Context, g *errgroup.Group, inst instance.Ins
 		return nil, err
 	}
 	st.done("API server")
-	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(at.Advertise, at.Bind.Port()).String(), acknowledged: acknowledged(api), inProcess: api.InProcess}
+	cp := &controlPlane{ca: ca, server: "https://" + netip.AddrPortFrom(at.Advertise, at.Bind.Port()).String(), acknowledged: acknowledged(api), firstPolicy: firstPolicy(api), inProcess: api.InProcess}
 	if at.Node != "" {
 		cp.world = world.New()
 	}
@@ -138,6 +140,19 @@ func acknowledged(api *apiserver.Server) func() world.Revisions {
 	at := api.Acknowledged()
 	return func() world.Revisions {
 		return world.Revisions{world.Services: at.Services.Load(), world.EndpointSlices: at.EndpointSlices.Load(), world.Namespaces: at.Namespaces.Load()}
+	}
+}
+
+// firstPolicy tells of the first NetworkPolicy without a watch.
+func firstPolicy(api *apiserver.Server) func(context.Context, func()) error {
+	policies := schema.GroupResource{Group: "networking.k8s.io", Resource: "networkpolicies"}
+	return func(ctx context.Context, none func()) error {
+		if unused, err := api.Unused(ctx, policies); err != nil {
+			return err
+		} else if unused {
+			none()
+		}
+		return api.AwaitFirst(ctx, policies)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"fairlead.dev/fairlead/cluster/instance"
 	"fairlead.dev/fairlead/cluster/kubeconfig"
 	"fairlead.dev/fairlead/host"
+	"fairlead.dev/fairlead/network/guard"
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/route"
 	"fairlead.dev/fairlead/node"
@@ -35,7 +36,7 @@ func Down(ctx context.Context, inst instance.Instance, s config.Settings, keep b
 	if s.Nodes > 0 {
 		errs = append(errs, labNamed(inst, s.Name).Remove())
 	} else {
-		errs = append(errs, nft.Clean(), route.Clean())
+		errs = append(errs, nft.Clean(), guard.Clean(), route.Clean())
 	}
 	journal, err := host.OpenJournal(inst.Path("journal"))
 	if err == nil {

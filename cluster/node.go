@@ -25,6 +25,7 @@ import (
 	"fairlead.dev/fairlead/network/announce"
 	"fairlead.dev/fairlead/network/announce/bgp"
 	"fairlead.dev/fairlead/network/dns"
+	"fairlead.dev/fairlead/network/guard"
 	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/route"
@@ -51,6 +52,7 @@ type nodeSpec struct {
 	record          func(kind, path string) error                                        // notes what is changed on the host
 	bound           time.Duration                                                        // of each stage of its start; 0: the server may come later
 	world           *world.World                                                         // what this process's control plane fills; nil: its own watches do
+	firstPolicy     func(context.Context, func()) error                                  // tells of the first NetworkPolicy of this process's API server; nil: it is elsewhere
 	written         func() world.Revisions                                               // the writes of this process's API server; nil: it is elsewhere
 	dial            func(ctx context.Context, network, address string) (net.Conn, error) // to upstream DNS; nil: directly
 	engine          *engine                                                              // that serves already; nil: there is none yet
@@ -88,7 +90,8 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	answers := newHealth(n.answers(newRecorder(ctx, client, n.NodeName)), metrics, proxy, w, log)
 	served, gateways, serve := n.startEngine(ctx, g, w, cfg, client, metrics, log)
 	pages := map[string]http.Handler{"/metrics": metricsPage(metrics), health.ReportPath: reportPage(n.NodeName, proxy, w)}
-	runs := n.agent(w, followed(client, log), metrics, pages)
+	policies := guard.New(guard.Config{NodeName: n.NodeName, First: n.firstPolicy, Metrics: metrics}, following(client), log.With("part", "policies"))
+	runs := n.agent(w, policies, followed(client, log), metrics, pages)
 	runs.Registries = reaches.current
 	agent := node.New(runs, runtime, client, log.With("part", "node"))
 	resolve := n.names(metrics)
@@ -106,7 +109,7 @@ func startNode(ctx context.Context, g *errgroup.Group, n nodeSpec, cfg *rest.Con
 	// What comes to an address that is announced here is served until nobody sends it here any more.
 	runEngine, first := outlives(serve, first[0], routers.Run)
 	for name, run := range map[string]func(context.Context) error{
-		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": runAgent, "health": answers.Run, "l7": runEngine, "announce": first[0], "bgp": first[1],
+		"route": routes.Run, "nft": proxy.Run, "dns": names.Run, "node": runAgent, "health": answers.Run, "l7": runEngine, "announce": first[0], "bgp": first[1], "policies": policies.Run,
 	} {
 		g.Go(named(name, ctx, run))
 	}
@@ -183,11 +186,18 @@ func (n nodeSpec) answers(events record.EventRecorder) health.Config {
 }
 
 // agent is what runs pods.
-func (n nodeSpec) agent(w *world.World, follows volume.Followed, metrics prometheus.Registerer, pages map[string]http.Handler) node.Config {
+func (n nodeSpec) agent(w *world.World, policies *guard.Guard, follows volume.Followed, metrics prometheus.Registerer, pages map[string]http.Handler) node.Config {
 	return node.Config{
 		Name: n.NodeName, IPs: n.addrs, Dir: n.dir, Listen: netip.AddrPortFrom(n.addrs[0], uint16(n.AgentPort)),
 		ClusterDNS: n.DNS, Domain: n.Domain, CgroupRoot: nodeCgroup(n.Name, n.NodeName), Cert: n.serving, ClientCAs: n.clientCAs,
-		ClusterRanges: slices.Concat(n.Pods, n.Services), Metrics: metrics, Handlers: pages, Routed: routed(w), Followed: follows,
+		ClusterRanges: slices.Concat(n.Pods, n.Services), Metrics: metrics, Handlers: pages, Routed: routed(w), Admit: policies.Admit, Release: policies.Release, Followed: follows,
+	}
+}
+
+// following fills Worlds by a client's watches.
+func following(client kubernetes.Interface) guard.Follow {
+	return func(ctx context.Context, w *world.World, wanted ...world.Kind) error {
+		return w.Follow(ctx, client, wanted...)
 	}
 }
 

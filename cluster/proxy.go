@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"fairlead.dev/fairlead/cluster/config"
 	"fairlead.dev/fairlead/host"
 	"fairlead.dev/fairlead/internal/heap"
+	"fairlead.dev/fairlead/network/guard"
 	"fairlead.dev/fairlead/network/health"
 	"fairlead.dev/fairlead/network/nft"
 	"fairlead.dev/fairlead/network/world"
@@ -30,13 +32,14 @@ type Proxy struct {
 	API
 	nft.Config  // without a name: the host name
 	LogLevel    string
+	Policies    bool             // keep NetworkPolicies, too
 	Healthz     []netip.AddrPort // where /healthz and /livez answer; none: at the node's addresses
 	MetricsAddr netip.AddrPort   // where /metrics, /healthz and /proxyMode answer
 }
 
 // CleanProxy removes all rules of a proxy that has ended.
 func CleanProxy() error {
-	if err := nft.Clean(); err != nil {
+	if err := errors.Join(nft.Clean(), guard.Clean()); err != nil {
 		return fmt.Errorf("cleanup: %w; is the proxy still running?", err)
 	}
 	return nil
@@ -117,6 +120,10 @@ func startProxy(ctx context.Context, g *errgroup.Group, x Proxy, client kubernet
 	answers := newHealth(health.Config{NodeName: x.NodeName, NodeIPs: x.NodeIPs, Listen: x.Healthz, Events: newRecorder(ctx, client, x.NodeName),
 		Pages: map[netip.AddrPort]http.Handler{x.MetricsAddr: proxyPages(metricsPage(metrics))}}, metrics, proxy, w, log)
 	g.Go(named("nft", ctx, proxy.Run))
+	if x.Policies {
+		policies := guard.New(guard.Config{NodeName: x.NodeName, Metrics: metrics}, following(client), log.With("part", "policies"))
+		g.Go(named("policies", ctx, policies.Run))
+	}
 	g.Go(named("health", ctx, answers.Run))
 	log.Info("programming Services", "node", x.NodeName, "addresses", x.NodeIPs, "pods", podRanges(x, w), "services", x.ServiceCIDRs)
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err == nil && strings.TrimSpace(string(text)) == "0" {

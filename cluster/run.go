@@ -161,6 +161,6 @@ func hostNode(inst instance.Instance, s config.Settings, cp *controlPlane, addrs
 	}
 	sysctls := func() error { return setSysctls(s.Services, addrs, journal.Sysctl) }
 	spec := nodeSpec{Settings: s, addrs: addrs, dir: nodeDir(inst, s.NodeName), serving: serving, clientCAs: cp.ca.Pool(), server: cp.server,
-		sysctls: sysctls, record: journal.Record, bound: nodeBound, written: cp.acknowledged, world: cp.world}
+		sysctls: sysctls, record: journal.Record, bound: nodeBound, written: cp.acknowledged, firstPolicy: cp.firstPolicy, world: cp.world}
 	return spec, sysctls()
 }

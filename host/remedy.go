@@ -57,13 +57,13 @@ func nftStops(ruleset, hook string, from netip.Prefix) []string {
 	return found
 }
 
-// concerns tells whether a table sees packets of the range's family. Our own has no say in this.
+// concerns tells whether a table sees packets of the range's family. Our own have no say in this.
 func concerns(table []string, from netip.Prefix) bool {
 	family := "ip"
 	if from.Addr().Is6() {
 		family = "ip6"
 	}
-	return (table[0] == "inet" || table[0] == family) && table[1] != "fairlead"
+	return (table[0] == "inet" || table[0] == family) && table[1] != "fairlead" && table[1] != "fairlead-policy"
 }
 
 // ends tells whether a rule drops or rejects more than what is invalid.

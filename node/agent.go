@@ -61,6 +61,10 @@ type Config struct {
 	Handlers map[string]http.Handler
 	// Routed returns what tells whether new connections are still sent to a pod, as far as this node knows; nil: none are.
 	Routed func(*corev1.Pod) (still func() bool)
+	// Admit returns when a pod's containers may be started, whose sandbox has these addresses, and Release is told when nothing of a pod
+	// runs any more: network policies are in force from the first packet to the last. nil: there is nothing to wait for.
+	Admit   func(ctx context.Context, pod *corev1.Pod, addrs []netip.Addr) error
+	Release func(pod types.UID)
 	// Followed has the files of volumes that are made from ConfigMaps and Secrets follow these.
 	Followed volume.Followed
 	// ResolvConf is the node's own resolv.conf; empty means /etc/resolv.conf.

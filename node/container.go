@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/node/kuberuntime"
 	"fairlead.dev/fairlead/node/life"
 	"fairlead.dev/fairlead/node/metrics"
@@ -55,6 +57,25 @@ func (w *worker) beginStart(ctx context.Context, action life.Action) {
 	})
 }
 
+// mostAdmitted bounds how long one try to start a container waits for the pod's network policies.
+const mostAdmitted = 20 * time.Second
+
+// admit waits until the pod's network policies are in force.
+func (a *Agent) admit(ctx context.Context, pod *corev1.Pod, sandbox life.Sandbox) error {
+	if a.cfg.Admit == nil {
+		return nil
+	}
+	var addrs []netip.Addr
+	for _, ip := range sandbox.IPs {
+		if addr, ok := api.ParseAddr(ip); ok {
+			addrs = append(addrs, addr)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, mostAdmitted)
+	defer cancel()
+	return a.cfg.Admit(ctx, pod, addrs)
+}
+
 // containerType is upstream's word for what kind of container it is, in its metrics.
 func containerType(pod *corev1.Pod, name string) string {
 	if slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name }) {
@@ -89,6 +110,9 @@ func (w *worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 		return err
 	}
 	in.ImageID, in.User = image.Id, spec.ImageUser(image)
+	if err := a.admit(ctx, pod, sandbox); err != nil {
+		return &startError{life.CreateContainerError, err}
+	}
 	config, err := a.containerConfig(ctx, pod, c, sandbox, in)
 	if err != nil {
 		return &startError{life.CreateContainerConfigError, err}

@@ -93,6 +93,9 @@ func (a *Agent) removeWorker(uid types.UID) {
 	defer a.mu.Unlock()
 	delete(a.pods, uid)
 	a.searches.set(uid, nil, nil)
+	if a.cfg.Release != nil {
+		a.cfg.Release(uid)
+	}
 	for id, owner := range a.owners {
 		if owner == uid {
 			delete(a.owners, id)

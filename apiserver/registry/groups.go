@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/registry/generic"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/storage"
@@ -139,7 +140,8 @@ type builder struct {
 	numbers *numbers
 	err     error
 
-	services *serviceStore // set by core
+	services *serviceStore          // set by core
+	pods     *genericregistry.Store // likewise
 	budgets  store[*policyv1.PodDisruptionBudget]
 
 	namespaces rest.Getter // set by core
@@ -187,6 +189,7 @@ func (b *builder) core() map[string]rest.Storage {
 	pods := build(b, pods())
 	put(resources, pods)
 	if b.err == nil {
+		b.pods = pods.Store
 		resources["pods/binding"], resources["bindings"] = binding{pods.Store}, legacyBinding{binding{pods.Store}}
 		resources["pods/eviction"] = eviction{pods.Store, b.budgets.Store}
 		resources["pods/ephemeralcontainers"] = pods.part(podPart(pod.EphemeralContainersStrategy))
@@ -256,6 +259,9 @@ func (b *builder) own() map[string]rest.Storage {
 	resources := map[string]rest.Storage{}
 	put(resources, build(b, addressPools(b.config.PodCIDRs, b.config.ServiceCIDRs)))
 	put(resources, build(b, bgpPeers()))
+	if b.err == nil {
+		resources["podpeers"] = podPeers{rest.NewDefaultTableConvertor(schema.GroupResource{Group: kinds.GroupName, Resource: "podpeers"}), b.pods}
+	}
 	return resources
 }
 

@@ -41,6 +41,7 @@ them there when it ends; the next start takes them over. --cleanup removes them.
 	flags.StringSliceVar(&f.clusterCIDRs, "cluster-cidr", nil, "addresses of pods, one range of a family (default: the podCIDRs of the node)")
 	flags.StringSliceVar(&f.serviceCIDRs, "service-cidr", nil, "addresses of Services, one range of a family (default: what ServiceCIDR objects say, if the cluster has them)")
 	flags.BoolVar(&f.MasqueradeAll, "masquerade-all", false, "show Services an address of this node in place of a pod's")
+	flags.BoolVar(&f.Policies, "network-policy", false, "keep NetworkPolicies in force for the pods of this node, too; their traffic must be routed by this host")
 	flags.StringVar(&f.healthz, "healthz-bind-address", "", "where /healthz and /livez answer (default: port 10256 of the node's addresses and of loopback)")
 	flags.StringVar(&f.metrics, "metrics-bind-address", "127.0.0.1:10249", "where /metrics, /healthz and /proxyMode answer")
 	pprofFlag(flags, &f.pprof)

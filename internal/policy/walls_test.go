@@ -21,7 +21,9 @@ var rooms = []struct {
 	{"api", nil, "what objects say depends on nothing but the objects"},
 	{"alloc", nil, "addresses and ports are bitmaps"},
 	{"network/lb", []string{"api"}, "the model of a Service knows neither how a node learns of Services nor how kernels forward"},
-	{"network/nft/plan", []string{"api", "network/lb", "network/nft/wire"}, "what a table is to be is known without a kernel"},
+	{"network/policy", []string{"api", "network/lb", "network/nft/rule", "network/nft/wire"}, "who may talk to whom is known without a kernel"},
+	{"network/nft/rule", []string{"api", "network/lb", "network/nft/wire"}, "rules are data"},
+	{"network/nft/plan", []string{"api", "network/lb", "network/nft/rule", "network/nft/wire"}, "what a table is to be is known without a kernel"},
 	{"network/nft/wire", nil, "messages are bytes"},
 	{"network/l7/route", nil, "what becomes of a request follows from its rules"},
 	{"network/l7/service", []string{"api", "network/l7/route"}, "what is served follows from the Services"},
@@ -52,7 +54,7 @@ var purePackages = []string{
 	"controller/endpoints/plan", "controller/external/healthcheck", "controller/garbage/content", "controller/garbage/ownership", "controller/ingress/plan", "controller/loadbalancer/plan", "controller/nodes/lifecycle", "controller/scheduler/placement", "controller/why/reported", "controller/workload/plan",
 	"node/imagegc", "node/life", "node/spec",
 	"network/announce/plan", "network/announce/wire",
-	"network/l7/route", "network/l7/gateway", "network/l7/ingress", "network/l7/service", "network/nft/plan", "network/nft/wire", "network/route/plan", "network/announce/bgp/plan", "controller/bgp/report",
+	"network/l7/route", "network/l7/gateway", "network/l7/ingress", "network/l7/service", "network/nft/plan", "network/nft/rule", "network/nft/wire", "network/policy", "network/route/plan", "network/announce/bgp/plan", "controller/bgp/report",
 	"network/l7/htpasswd", "network/l7/http1", "network/l7/http2", "network/l7/proxyproto",
 }
 
@@ -249,7 +251,7 @@ func TestPurePackages(t *testing.T) {
 // Package host looks at them, and takes ours away when
 // the program is gone; the benchmark reads counters.
 func TestNetfilter(t *testing.T) {
-	may, found := []string{"network/nft", "network/nft/wire", "host", "test/bench"}, map[string]bool{}
+	may, found := []string{"network/nft", "network/nft/netfilter", "network/nft/wire", "host", "test/bench"}, map[string]bool{}
 	for _, f := range goFiles(t) {
 		if f.Test() {
 			continue

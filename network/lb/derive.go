@@ -62,7 +62,7 @@ func Derive(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice
 		for _, scope := range scopesOf(r.Frontends[first:]) {
 			r.Sets = append(r.Sets, newSet(service, endpointSlices, port, scope, endpoints, node))
 		}
-		if protocolOf(port.Protocol) == UDP {
+		if ProtocolOf(port.Protocol) == UDP {
 			r.Serving = append(r.Serving, servingOn(port, endpoints))
 		}
 	}
@@ -88,7 +88,7 @@ func addrOf(text string, node Node) (netip.Addr, bool) {
 
 func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort, node Node) []Frontend {
 	add := func(kind Kind, addr netip.Addr, number int32, local bool, sources []netip.Prefix) {
-		f := Frontend{Kind: kind, Proto: protocolOf(port.Protocol), Port: port.Name, Sources: sources,
+		f := Frontend{Kind: kind, Proto: ProtocolOf(port.Protocol), Port: port.Name, Sources: sources,
 			Addr: netip.AddrPortFrom(addr, uint16(number))}
 		switch {
 		case kind == ClusterIP && local: // P13; P56: the external policy has no say
@@ -110,7 +110,7 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 	externalLocal := s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	for _, text := range s.Spec.ExternalIPs {
 		a, ok := addrOf(text, node)
-		if ok && node.Reserved.WhyNamed(netip.AddrPortFrom(a, uint16(port.Port)), protocolOf(port.Protocol)) == "" { // P63
+		if ok && node.Reserved.WhyNamed(netip.AddrPortFrom(a, uint16(port.Port)), ProtocolOf(port.Protocol)) == "" { // P63
 			add(ExternalIP, a, port.Port, externalLocal, nil)
 		}
 	}
@@ -125,7 +125,7 @@ func appendFrontends(to []Frontend, s *corev1.Service, port *corev1.ServicePort,
 	hasNodePort := s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer
 	if hasNodePort && port.NodePort != 0 {
 		for _, a := range node.Addrs {
-			taken := protocolOf(port.Protocol) == TCP && node.Reserved.Ports[netip.AddrPortFrom(a, uint16(port.NodePort))] != ""
+			taken := ProtocolOf(port.Protocol) == TCP && node.Reserved.Ports[netip.AddrPortFrom(a, uint16(port.NodePort))] != ""
 			if a.Is6() == node.IPv6 && !taken {
 				add(NodePort, a, port.NodePort, externalLocal, nil)
 			}
@@ -198,7 +198,7 @@ func scopesOf(fs []Frontend) []Scope {
 }
 
 func newSet(service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice, port *corev1.ServicePort, scope Scope, endpoints []endpoint, node Node) Set {
-	s := Set{Port: port.Name, Proto: protocolOf(port.Protocol), Scope: scope, Affinity: affinityOf(service),
+	s := Set{Port: port.Name, Proto: ProtocolOf(port.Protocol), Scope: scope, Affinity: affinityOf(service),
 		InTurn: service.Annotations[api.AnnotationBalance] == api.BalanceInTurn, ByClient: service.Annotations[api.AnnotationBalance] == api.BalanceByClient}
 	if scope == Local {
 		s.Backends = eligibleLocal(endpoints)

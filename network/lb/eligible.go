@@ -72,7 +72,7 @@ func matchPort(p *discoveryv1.EndpointPort, port *corev1.ServicePort) (uint16, b
 	if p.Protocol != nil {
 		proto = *p.Protocol
 	}
-	return uint16(*p.Port), protocolOf(proto) == protocolOf(port.Protocol)
+	return uint16(*p.Port), ProtocolOf(proto) == ProtocolOf(port.Protocol)
 }
 
 // newEndpoint is one endpoint of a slice on one of its ports, if it is of the node's family.

@@ -24,7 +24,7 @@ var (
 // throughEngine reports whether connections to a port are for the L7 engine (P110, P111). A Gateway's Service has nothing else
 // that could serve it; any other is balanced as ever where there is no engine. UDP is always balanced as ever.
 func throughEngine(s *corev1.Service, port *corev1.ServicePort, node Node) bool {
-	if protocolOf(port.Protocol) != TCP {
+	if ProtocolOf(port.Protocol) != TCP {
 		return false
 	}
 	how := s.Annotations[api.AnnotationL7]

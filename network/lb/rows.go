@@ -37,14 +37,15 @@ func (p Protocol) String() string {
 	return fmt.Sprint(uint8(p))
 }
 
-func protocolOf(p corev1.Protocol) Protocol {
+// ProtocolOf is a protocol as the API spells it; TCP is its default.
+func ProtocolOf(p corev1.Protocol) Protocol {
 	switch p {
 	case corev1.ProtocolUDP:
 		return UDP
 	case corev1.ProtocolSCTP:
 		return SCTP
 	}
-	return TCP // the API's default
+	return TCP
 }
 
 // Kind says where a frontend's address comes from.

@@ -35,7 +35,7 @@ func (a *applied) rewrite(d *plan.Desired, keep bool) error {
 	commit := func() error {
 		tx := plan.Whole(a.layout, d, a.sizes, a.flags, there, keep)
 		a.rules = tx.Rules
-		return a.socket.commit(&tx.Batch)
+		return a.socket.Commit(&tx.Batch)
 	}
 	err = commit()
 	if err != nil && keep {
@@ -59,7 +59,7 @@ func (a *applied) update(d *plan.Desired, by plan.Difference) error {
 	if tx.IsEmpty() {
 		return nil
 	}
-	if err := a.socket.commit(&tx.Batch); err != nil {
+	if err := a.socket.Commit(&tx.Batch); err != nil {
 		return fmt.Errorf("update table %s %s: %w", a.layout.Family, plan.TableName, err)
 	}
 	a.rules += tx.Rules
@@ -74,10 +74,10 @@ func Clean() error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	for _, v6 := range []bool{false, true} {
 		f := plan.NewFamily(v6)
-		if err := s.commit(&plan.Remove(f).Batch); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := s.Commit(&plan.Remove(f).Batch); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("remove table %s %s: %w", f, plan.TableName, err)
 		}
 	}

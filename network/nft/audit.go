@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/network/nft/netfilter"
 	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/nft/wire"
 )
@@ -61,8 +62,8 @@ func (t *table) verify() error {
 func (s *socket) generation() (uint32, error) {
 	const genID = 1 // NFTA_GEN_ID
 	var id uint32
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0, unix.AF_UNSPEC, func(m message) error {
-		for a := range wire.Attributes(m.body) {
+	err := s.Request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0, unix.AF_UNSPEC, func(m netfilter.Message) error {
+		for a := range wire.Attributes(m.Body) {
 			if a.Kind == genID && len(a.Data) == 4 {
 				id = wire.Number(a.Data)
 			}
@@ -78,8 +79,8 @@ func (s *socket) generation() (uint32, error) {
 // countRules returns how many rules the family's table has, in all chains.
 func (s *socket) countRules(f *plan.Family) (int, error) {
 	n := 0
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, f.Protocol, func(m message) error {
-		for a := range wire.Attributes(m.body) {
+	err := s.Request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, f.Protocol, func(m netfilter.Message) error {
+		for a := range wire.Attributes(m.Body) {
 			if a.Kind == unix.NFTA_RULE_TABLE && string(a.Data) == plan.TableName+"\x00" {
 				n++
 			}
@@ -107,8 +108,8 @@ func (s *socket) look(f *plan.Family, in plan.Map, keys []plan.Key, each func(el
 			list.Nested = append(list.Nested, wire.Nest(unix.NFTA_LIST_ELEM,
 				wire.Nest(unix.NFTA_SET_ELEM_KEY, wire.Raw(unix.NFTA_DATA_VALUE, f.Key(&part[i])))))
 		}
-		err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, 0, f.Protocol,
-			func(m message) error { return parseElements(m, each) },
+		err := s.Request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, 0, f.Protocol,
+			func(m netfilter.Message) error { return parseElements(m, each) },
 			wire.Text(unix.NFTA_SET_ELEM_LIST_TABLE, plan.TableName), wire.Text(unix.NFTA_SET_ELEM_LIST_SET, in.String()), list)
 		if errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("an element of %s is missing: %w", in, err)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fairlead.dev/fairlead/network/nft/netfilter"
 	"fairlead.dev/fairlead/network/nft/wire"
 )
 
@@ -124,8 +125,8 @@ func (p *Proxy) count(s *socket, name types.NamespacedName, a taken) ([]Endpoint
 // conntracked asks how many connections are tracked, and how many may be.
 func (s *socket) conntracked() (entries, limit uint32, err error) {
 	const getStats, globalEntries, globalMax = 5, 1, 2 // IPCTNL_MSG_CT_GET_STATS, CTA_STATS_GLOBAL_*
-	err = s.request(unix.NFNL_SUBSYS_CTNETLINK<<8|getStats, 0, unix.AF_UNSPEC, func(m message) error {
-		for a := range wire.Attributes(m.body) {
+	err = s.Request(unix.NFNL_SUBSYS_CTNETLINK<<8|getStats, 0, unix.AF_UNSPEC, func(m netfilter.Message) error {
+		for a := range wire.Attributes(m.Body) {
 			if len(a.Data) != 4 {
 				continue
 			}

@@ -26,9 +26,9 @@ func lacking(f *plan.Family, all []plan.Feature) (missing []plan.Feature, err er
 		if s, err = dial(); err != nil {
 			return
 		}
-		defer s.close()
+		defer s.Close()
 		for _, w := range all {
-			if s.commit(&w.Try(f).Batch) != nil {
+			if s.Commit(&w.Try(f).Batch) != nil {
 				missing = append(missing, w)
 			}
 		}

@@ -33,7 +33,7 @@ func TestRefusalIsExplained(t *testing.T) {
 	byHand := stepped(t, l.node, testConfig, l.world)
 	f := plan.NewFamily(false)
 	tx := plan.RemoveElements(f, []plan.Key{plan.AddrKey(plan.MapNodes, nodeIP)})
-	err := explained(f, byHand.socket.commit(&tx.Batch))
+	err := explained(f, byHand.socket.Commit(&tx.Batch))
 	if err == nil || strings.Contains(err.Error(), "lacks") {
 		t.Errorf("an element in a table that is not there: %v", err)
 	}

@@ -320,6 +320,6 @@ func stepped(t testing.TB, ns *netlab.Netns, cfg Config, w *world.World) *loop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.close)
+	t.Cleanup(s.Close)
 	return newLoop(New(cfg, w, slog.New(slog.DiscardHandler)), s, newCleaner(nil))
 }

@@ -3,11 +3,7 @@ package nft
 import (
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +13,7 @@ import (
 	"fairlead.dev/fairlead/internal/netlab"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/lb/lbtest"
+	"fairlead.dev/fairlead/network/nft/nfttest"
 	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/world"
 )
@@ -54,7 +51,7 @@ func TestKernelListsThePlan(t *testing.T) {
 			}
 		}
 		subscription.Close()
-		l.socket.close() // and with it the tables' owner goes
+		l.socket.Close() // and with it the tables' owner goes
 		ns.Do(func() { _ = Clean() })
 	}
 }
@@ -100,59 +97,7 @@ func slicesOf(w *world.World, s *corev1.Service) []*discoveryv1.EndpointSlice {
 	return all
 }
 
-// compareListing holds a table's text against what nft lists, and has nft read it.
 func compareListing(t *testing.T, ns *netlab.Netns, table *plan.Table) {
 	t.Helper()
-	out, err := ns.Command("nft", "list", "table", table.Family.String(), plan.TableName)
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	got, want := normal(out), normal(table.String())
-	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
-			t.Errorf("nft lists  %s\nthe plan is %s", got[i], want[i])
-			return
-		}
-	}
-	if len(got) != len(want) {
-		t.Errorf("nft lists %d lines, the plan has %d", len(got), len(want))
-	}
-	file := filepath.Join(t.TempDir(), "plan.nft")
-	if err := os.WriteFile(file, []byte(table.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := ns.Command("unshare", "--net", "nft", "-c", "-f", file); err != nil {
-		t.Errorf("nft does not read the plan: %v: %.1000s", err, out)
-	}
-}
-
-var (
-	unlisted = regexp.MustCompile(`(?m)^\s*(size \d+|flags owner.*|counter)$|\s*counter packets \d+ bytes \d+|\s*expires \S+| # progname \S+`)
-	listed   = regexp.MustCompile(`(?s)elements = \{ (.*?) \}\n`)
-	oneEach  = regexp.MustCompile(`(?:[^",]|"[^"]*")+`)
-)
-
-// normal is a listing without what the plan cannot know, an element a line, in blocks by name.
-func normal(listing string) []string {
-	listing = unlisted.ReplaceAllString(listing, "")
-	listing = listed.ReplaceAllStringFunc(listing, func(all string) string {
-		var each []string
-		for _, e := range oneEach.FindAllString(listed.FindStringSubmatch(all)[1], -1) {
-			each = append(each, strings.Join(strings.Fields(e), " "))
-		}
-		slices.Sort(each)
-		return strings.Join(each, "\n") + "\n"
-	})
-	var blocks []string
-	for _, b := range regexp.MustCompile(`(?s)\t(map|set|chain) .*?\n\t\}`).FindAllString(listing, -1) {
-		var lines []string
-		for line := range strings.Lines(b) {
-			if line = strings.Join(strings.Fields(line), " "); line != "" {
-				lines = append(lines, line)
-			}
-		}
-		blocks = append(blocks, strings.Join(lines, "\n"))
-	}
-	slices.Sort(blocks)
-	return strings.Split(strings.Join(blocks, "\n"), "\n")
+	nfttest.Compare(t, ns, table.Family.String(), plan.TableName, table.String())
 }

@@ -256,12 +256,12 @@ func (p *Proxy) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
-	defer rules.close()
+	defer rules.Close()
 	flows, err := dial()
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
-	defer flows.close()
+	defer flows.Close()
 	asking, err := dial()
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)
@@ -269,7 +269,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.answerWith(asking)
 	defer func() {
 		p.answerWith(nil)
-		asking.close()
+		asking.Close()
 	}()
 	select { // rule P5: a part of the truth is not written
 	case <-p.world.Synced():

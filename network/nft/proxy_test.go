@@ -214,7 +214,7 @@ func checkP33_WithoutHairpinThereIsNoAnswer(t *testing.T, l *lab) {
 	l.reaches(l.a, "tcp", "10.96.0.1:80", gateway, "a")
 	table := byHand.tables[map[bool]int{false: 0, true: 1}[l.six]]
 	tx := plan.RemoveElements(table.family, []plan.Key{plan.AddrKey(plan.MapHairpins, l.ip(podA))})
-	if err := table.applied.socket.commit(&tx.Batch); err != nil {
+	if err := table.applied.socket.Commit(&tx.Batch); err != nil {
 		t.Fatal(err)
 	}
 	l.silent(l.a, "10.96.0.1:80")

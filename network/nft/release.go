@@ -23,7 +23,7 @@ func Release(at []netip.AddrPort) error {
 	if err != nil {
 		return fmt.Errorf("release %v: %w", at, err)
 	}
-	defer s.close()
+	defer s.Close()
 	for _, v6 := range []bool{false, true} {
 		f := plan.NewFamily(v6)
 		for _, a := range at {
@@ -49,7 +49,7 @@ func (s *socket) release(f *plan.Family, at netip.AddrPort) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	if err := s.commit(&plan.RemoveElements(f, keys).Batch); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := s.Commit(&plan.RemoveElements(f, keys).Batch); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	return nil

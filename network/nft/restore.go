@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/network/nft/netfilter"
 	"fairlead.dev/fairlead/network/nft/plan"
 	"fairlead.dev/fairlead/network/nft/wire"
 )
@@ -28,14 +29,11 @@ var errTooMany = errors.New("too many elements to read")
 // contents lists the family's table.
 func (s *socket) contents(f *plan.Family) (plan.Contents, error) {
 	var c plan.Contents
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, 0, f.Protocol,
-		func(message) error { c.Exists = true; return nil }, wire.Text(unix.NFTA_TABLE_NAME, plan.TableName))
-	if errors.Is(err, unix.ENOENT) {
-		return plan.Contents{}, nil
+	there, err := s.HasTable(f.Protocol, plan.TableName)
+	if err != nil || !there {
+		return plan.Contents{}, err
 	}
-	if err != nil {
-		return plan.Contents{}, fmt.Errorf("look for table %s %s: %w", f, plan.TableName, err)
-	}
+	c.Exists = true
 	if err := s.names(f, unix.NFT_MSG_GETCHAIN, unix.NFTA_CHAIN_NAME, unix.NFTA_CHAIN_HOOK, &c.Chains); err != nil {
 		return plan.Contents{}, err
 	}
@@ -46,9 +44,9 @@ func (s *socket) contents(f *plan.Family) (plan.Contents, error) {
 // have the attribute without.
 func (s *socket) names(f *plan.Family, kind, name, without uint16, to *[]string) error {
 	const table = 1 // NFTA_CHAIN_TABLE, NFTA_SET_TABLE
-	err := s.request(unix.NFNL_SUBSYS_NFTABLES<<8|kind, unix.NLM_F_DUMP, f.Protocol, func(m message) error {
+	err := s.Request(unix.NFNL_SUBSYS_NFTABLES<<8|kind, unix.NLM_F_DUMP, f.Protocol, func(m netfilter.Message) error {
 		ours, found := false, ""
-		for a := range wire.Attributes(m.body) {
+		for a := range wire.Attributes(m.Body) {
 			switch {
 			case a.Kind == table:
 				ours = string(a.Data) == plan.TableName+"\x00"
@@ -71,8 +69,8 @@ func (s *socket) names(f *plan.Family, kind, name, without uint16, to *[]string)
 
 // elements passes the elements of a map to each, which must not keep them.
 func (s *socket) elements(f *plan.Family, in plan.Map, each func(element) error) error {
-	return s.request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, f.Protocol,
-		func(m message) error { return parseElements(m, each) }, wire.Text(unix.NFTA_SET_ELEM_LIST_TABLE, plan.TableName), wire.Text(unix.NFTA_SET_ELEM_LIST_SET, in.String()))
+	return s.Request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, f.Protocol,
+		func(m netfilter.Message) error { return parseElements(m, each) }, wire.Text(unix.NFTA_SET_ELEM_LIST_TABLE, plan.TableName), wire.Text(unix.NFTA_SET_ELEM_LIST_SET, in.String()))
 }
 
 // element is an element as received; its bytes alias the read buffer.
@@ -83,8 +81,8 @@ type element struct {
 	packets   uint64 // that its counter has seen
 }
 
-func parseElements(m message, each func(element) error) error {
-	for list := range wire.Attributes(m.body) {
+func parseElements(m netfilter.Message, each func(element) error) error {
+	for list := range wire.Attributes(m.Body) {
 		if list.Kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
 			continue
 		}

@@ -1,10 +1,10 @@
 package nft
 
 import (
-	"fmt"
 	"net/netip"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/netfilter"
 	"fairlead.dev/fairlead/network/nft/plan"
 )
 
@@ -19,13 +19,13 @@ import (
 // adds to the next transaction's cuts again.
 func (s *socket) staleFlows(f *plan.Family) ([]plan.Flows, error) {
 	translated := map[netip.AddrPort]struct{}{}
-	err := s.dumpUDP(f, func(flow flow) {
-		if flow.replySource != flow.dest {
-			translated[flow.dest] = struct{}{}
+	err := s.Flows(f.Protocol, byte(lb.UDP), func(flow netfilter.Flow) {
+		if flow.ReplySource != flow.Dest {
+			translated[flow.Dest] = struct{}{}
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read conntrack: %w", err)
+		return nil, err
 	}
 	var found []plan.Flows
 	for at := range translated {

@@ -13,6 +13,7 @@ import (
 	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/nft/plan"
+	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/world"
 )
 
@@ -38,7 +39,7 @@ type table struct {
 }
 
 func newTable(p *Proxy, f *plan.Family, s *socket) *table {
-	return &table{proxy: p, family: f, desired: plan.NewDesired(), stale: true, applied: &applied{socket: s, flags: plan.TableOwner | plan.TablePersist}}
+	return &table{proxy: p, family: f, desired: plan.NewDesired(), stale: true, applied: &applied{socket: s, flags: rule.TableOwner | rule.TablePersist}}
 }
 
 // takeIn takes in changes and adds the names of Services that are

@@ -28,13 +28,15 @@ const (
 	IngressClasses
 	AddressPools
 	BGPPeers
-	ServiceCIDRs // only when asked for, see Beyond
-	kinds        // how many there are
+	ServiceCIDRs    // only when asked for, see Beyond
+	NetworkPolicies // this and Pods only when asked for, see Follow
+	Pods
+	kinds // how many there are
 )
 
 // String is the kind as the API spells it in paths.
 func (k Kind) String() string {
-	return [kinds]string{"services", "endpointslices", "namespaces", "nodes", "ingresses", "ingressclasses", "addresspools", "bgppeers", "servicecidrs"}[k]
+	return [kinds]string{"services", "endpointslices", "namespaces", "nodes", "ingresses", "ingressclasses", "addresspools", "bgppeers", "servicecidrs", "networkpolicies", "pods"}[k]
 }
 
 // row is what makes a kind: how its objects are read, and what of them matters to readers.
@@ -110,7 +112,8 @@ func (w *World) register() {
 	})
 	w.registerOwn()
 	w.registerRanges()
-	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes, w.ingresses, w.classes, w.pools, w.peers, w.ranges}
+	w.registerPolicies()
+	w.tables = [kinds]anyTable{w.services, w.slices, w.namespaces, w.nodes, w.ingresses, w.classes, w.pools, w.peers, w.ranges, w.policies, w.pods}
 }
 
 // Revisions are how far kinds are known: the resource version of the newest change of each. Zero is nothing.

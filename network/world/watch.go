@@ -32,11 +32,12 @@ func (w *World) Follow(ctx context.Context, client kubernetes.Interface, wanted 
 	return nil
 }
 
+// all are the kinds that every node needs.
 func (w *World) all() []Kind {
 	var all []Kind
 	for _, t := range w.tables {
-		if t.of() != ServiceCIDRs {
-			all = append(all, t.of())
+		if k := t.of(); k < ServiceCIDRs {
+			all = append(all, k)
 		}
 	}
 	return all

@@ -43,12 +43,15 @@ type World struct {
 	pools         *table[*own.AddressPool]
 	peers         *table[*own.BGPPeer]
 	ranges        *table[*networkingv1.ServiceCIDR]
-	known         []netip.Prefix  // ranges of Services that need no ServiceCIDR
-	outside       func()          // is told of a Service in no known range; nil: nobody is, any more
+	known         []netip.Prefix // ranges of Services that need no ServiceCIDR
+	outside       func()         // is told of a Service in no known range; nil: nobody is, any more
+	policies      *table[*networkingv1.NetworkPolicy]
+	pods          *table[*corev1.Pod]
 	tables        [kinds]anyTable // all of them
 	subscriptions map[*Subscription]struct{}
 	upTo          Revisions
 	missing       [kinds]bool // the first full list is still outstanding
+	listedOnce    [kinds]bool // it has been there
 	complete      bool        // synced is closed
 }
 
@@ -76,7 +79,7 @@ func (w *World) await(wanted []Kind) {
 	defer w.mu.Unlock()
 	var missing [kinds]bool
 	for _, k := range wanted {
-		missing[k] = w.missing[k]
+		missing[k] = !w.listedOnce[k]
 	}
 	w.missing = missing
 	w.look()
@@ -84,7 +87,7 @@ func (w *World) await(wanted []Kind) {
 
 // listed notes that a kind is there in full. The caller holds mu.
 func (w *World) listed(k Kind) {
-	w.missing[k] = false
+	w.missing[k], w.listedOnce[k] = false, true
 	w.look()
 }
 

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/nft/wire"
 )
 
@@ -33,34 +34,34 @@ func dnsPort() []byte { return []byte{0, 53} }
 func farewellPort() []byte { return []byte{0, 9} }
 
 // untrackedIn is about what arrives.
-func (l Layout) untrackedIn() []rule {
+func (l Layout) untrackedIn() []rule.Rule {
 	dns := l.DNS
-	saddr, daddr := l.Family.saddr(), l.Family.daddr()
+	saddr, daddr := l.Family.Saddr(), l.Family.Daddr()
 	if !dns.IsValid() {
 		return nil
 	}
-	both := transport(lb.TCP, lb.UDP)
-	return []rule{
-		join(is(daddr, dns.AsSlice()), is(l4proto(), []byte{byte(lb.UDP)}), is(dport(), dnsPort()), hasSocket(socketWildcard), notrack()),
-		join(is(daddr, dns.AsSlice()), is(l4proto(), []byte{byte(lb.TCP)}), is(dport(), dnsPort()), hasSocket(socketTransparent), notrack()),
-		join(is(saddr, dns.AsSlice()), both, is(sport(), dnsPort()), notrack()),
+	both := rule.Transport(lb.TCP, lb.UDP)
+	return []rule.Rule{
+		rule.Join(rule.Is(daddr, dns.AsSlice()), rule.Is(rule.L4proto(), []byte{byte(lb.UDP)}), rule.Is(rule.Dport(), dnsPort()), rule.HasSocket(rule.SocketWildcard), rule.Notrack()),
+		rule.Join(rule.Is(daddr, dns.AsSlice()), rule.Is(rule.L4proto(), []byte{byte(lb.TCP)}), rule.Is(rule.Dport(), dnsPort()), rule.HasSocket(rule.SocketTransparent), rule.Notrack()),
+		rule.Join(rule.Is(saddr, dns.AsSlice()), both, rule.Is(rule.Sport(), dnsPort()), rule.Notrack()),
 	}
 }
 
 // untrackedOut is about what this node sends.
-func (l Layout) untrackedOut() []rule {
+func (l Layout) untrackedOut() []rule.Rule {
 	dns := l.DNS
-	saddr, daddr := l.Family.saddr(), l.Family.daddr()
+	saddr, daddr := l.Family.Saddr(), l.Family.Daddr()
 	if !dns.IsValid() {
 		return nil
 	}
-	both := transport(lb.TCP, lb.UDP)
-	toItself := join(is(saddr, dns.AsSlice()), is(daddr, dns.AsSlice()), is(l4proto(), []byte{byte(lb.UDP)}), is(sport(), dnsPort()))
-	return []rule{
-		join(toItself, is(dport(), farewellPort()), append(load(saddr), touch(dynsetDelete, AnsweringSet))),
-		join(toItself, is(dport(), dnsPort()), append(load(saddr), touch(dynsetUpdate, AnsweringSet))),
-		join(is(saddr, dns.AsSlice()), both, is(sport(), dnsPort()), notrack()),
-		join(inSet(AnsweringSet, false, daddr), both, is(dport(), dnsPort()), notrack()),
+	both := rule.Transport(lb.TCP, lb.UDP)
+	toItself := rule.Join(rule.Is(saddr, dns.AsSlice()), rule.Is(daddr, dns.AsSlice()), rule.Is(rule.L4proto(), []byte{byte(lb.UDP)}), rule.Is(rule.Sport(), dnsPort()))
+	return []rule.Rule{
+		rule.Join(toItself, rule.Is(rule.Dport(), farewellPort()), append(rule.Load(saddr), rule.Touch(rule.DynsetDelete, AnsweringSet))),
+		rule.Join(toItself, rule.Is(rule.Dport(), dnsPort()), append(rule.Load(saddr), rule.Touch(rule.DynsetUpdate, AnsweringSet))),
+		rule.Join(rule.Is(saddr, dns.AsSlice()), both, rule.Is(rule.Sport(), dnsPort()), rule.Notrack()),
+		rule.Join(rule.InSet(AnsweringSet, false, daddr), both, rule.Is(rule.Dport(), dnsPort()), rule.Notrack()),
 	}
 }
 
@@ -68,51 +69,27 @@ func (l Layout) untrackedOut() []rule {
 // took, because there is no other node. The node's own go where the address is,
 // to the server if it lives; a pod's query gets no reply rather than a refusal,
 // so that the pod asks again when the server is back, a moment later.
-func (l Layout) dnsUnanswered() []rule {
-	dns, daddr := l.DNS, l.Family.daddr()
+func (l Layout) dnsUnanswered() []rule.Rule {
+	dns, daddr := l.DNS, l.Family.Daddr()
 	if !dns.IsValid() {
 		return nil
 	}
 	const loopback = 1 // the index of lo in every network namespace
-	lo := meta(unix.NFT_META_OIF, 4)
-	return []rule{
-		join(is(daddr, dns.AsSlice()), is(lo, native(loopback)), verdict(unix.NFT_RETURN, "")),
-		join(is(daddr, dns.AsSlice()), transport(lb.TCP, lb.UDP), is(dport(), dnsPort()), drop()),
-		join(is(daddr, dns.AsSlice()), gotoChain(chainRefuse)),
+	lo := rule.Meta(unix.NFT_META_OIF, 4)
+	return []rule.Rule{
+		rule.Join(rule.Is(daddr, dns.AsSlice()), rule.Is(lo, rule.Native(loopback)), rule.Verdict(unix.NFT_RETURN, "")),
+		rule.Join(rule.Is(daddr, dns.AsSlice()), rule.Transport(lb.TCP, lb.UDP), rule.Is(rule.Dport(), dnsPort()), rule.Drop()),
+		rule.Join(rule.Is(daddr, dns.AsSlice()), rule.GotoChain(chainRefuse)),
 	}
-}
-
-// What can be asked about the socket that waits for a packet. Whether it is
-// bound to all addresses is not known of a TCP connection that is just being
-// opened, so of TCP something is asked that is never true.
-const (
-	socketTransparent = 0
-	socketWildcard    = 2
-)
-
-// hasSocket matches a packet for which a socket waits that lacks the property.
-func hasSocket(without uint32) []expr {
-	const attrKey, attrDreg = 1, 2
-	property := field{size: 1, load: func(reg uint32) []expr {
-		return []expr{{name: "socket", attrs: []wire.Attr{wire.U32(attrKey, without), wire.U32(attrDreg, reg)}}}
-	}}
-	return is(property, []byte{0})
-}
-
-// touch adds the key in register 1 to a set or begins its time anew, or deletes
-// it.
-func touch(op uint32, set string) expr {
-	return expr{name: "dynset", attrs: []wire.Attr{wire.Text(unix.NFTA_DYNSET_SET_NAME, set),
-		wire.U32(unix.NFTA_DYNSET_OP, op), wire.U32(unix.NFTA_DYNSET_SREG_KEY, reg1)}}
 }
 
 // answeringMessage adds the set that the server's datagrams keep filled.
 func (tx *Transaction) answeringMessage() {
-	tx.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "set "+AnsweringSet,
+	tx.Message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "set "+AnsweringSet,
 		wire.Text(unix.NFTA_SET_TABLE, TableName), wire.Text(unix.NFTA_SET_NAME, AnsweringSet),
 		wire.U32(unix.NFTA_SET_FLAGS, unix.NFT_SET_EVAL|unix.NFT_SET_TIMEOUT),
-		wire.U32(unix.NFTA_SET_KEY_TYPE, tx.family.addrType), wire.U32(unix.NFTA_SET_KEY_LEN, tx.family.addrLen), tx.nextSetID(),
+		wire.U32(unix.NFTA_SET_KEY_TYPE, tx.family.AddrType), wire.U32(unix.NFTA_SET_KEY_LEN, tx.family.AddrLen), tx.NextSetID(),
 		wire.U64(unix.NFTA_SET_TIMEOUT, uint64(answeringLast.Milliseconds())),
 		wire.Nest(unix.NFTA_SET_DESC, wire.U32(unix.NFTA_SET_DESC_SIZE, answeringSize)),
-		wire.Raw(unix.NFTA_SET_USERDATA, unhex(plainSet)))
+		wire.Raw(unix.NFTA_SET_USERDATA, rule.Unhex(rule.PlainSet)))
 }

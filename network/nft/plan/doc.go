@@ -49,14 +49,6 @@
 // put on such a packet before are lost. Packets that are not for a Service keep
 // whatever marks they have.
 //
-// # Printing
-//
-// Whatever is written here has to be printable by the nft command of Debian 12
-// (1.0.6), and readable again: a rule that makes it abort takes the listing away
-// from every administrator and every program on the host. Keys therefore begin
-// in register 1, values go through marks, and maps say in nft's own encoding
-// what their parts are.
-//
 // # Weights, clients that choose, connections that are counted
 //
 // An endpoint with several shares has as many slots.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/nft/wire"
 )
 
@@ -38,19 +39,19 @@ const (
 )
 
 func (m *machine) load(register uint32, p []byte) bool {
-	at := place(register)
+	at := rule.Place(register)
 	clear(m.file[at : (at+uint32(len(p))+3)&^3])
 	copy(m.file[at:], p)
 	return true
 }
 
 func (m *machine) register(register uint32, size int) []byte {
-	at := place(register)
+	at := rule.Place(register)
 	return m.file[at : int(at)+size]
 }
 
 // run carries out a rule until an expression does not match or decides.
-func (m *machine) run(r rule) (matched bool) {
+func (m *machine) run(r rule.Rule) (matched bool) {
 	for i := range r {
 		if !m.step(&r[i]) {
 			return false
@@ -59,11 +60,11 @@ func (m *machine) run(r rule) (matched bool) {
 	return true
 }
 
-func (m *machine) step(e *expr) bool {
-	if e.protocols != nil {
-		return slices.Contains(e.protocols, lb.Protocol(m.file[0]))
+func (m *machine) step(e *rule.Expr) bool {
+	if e.Protocols != nil {
+		return slices.Contains(e.Protocols, lb.Protocol(m.file[0]))
 	}
-	switch e.name {
+	switch e.Name {
 	case "payload":
 		return m.payload(e)
 	case "meta":
@@ -71,19 +72,19 @@ func (m *machine) step(e *expr) bool {
 	case "ct":
 		return m.ct(e)
 	case "socket":
-		return m.packet.Socket && m.load(e.number(2), []byte{0})
+		return m.packet.Socket && m.load(e.Number(2), []byte{0})
 	case "numgen":
-		return m.load(e.number(unix.NFTA_NG_DREG), native(m.draw(e)+e.number(unix.NFTA_NG_OFFSET)))
+		return m.load(e.Number(unix.NFTA_NG_DREG), rule.Native(m.draw(e)+e.Number(unix.NFTA_NG_OFFSET)))
 	case "hash":
-		of := m.register(e.number(unix.NFTA_HASH_SREG), int(e.number(unix.NFTA_HASH_LEN)))
-		n := scale(jhash(of, e.number(unix.NFTA_HASH_SEED)), e.number(unix.NFTA_HASH_MODULUS))
-		return m.load(e.number(unix.NFTA_HASH_DREG), native(n+e.number(unix.NFTA_HASH_OFFSET)))
+		of := m.register(e.Number(unix.NFTA_HASH_SREG), int(e.Number(unix.NFTA_HASH_LEN)))
+		n := scale(jhash(of, e.Number(unix.NFTA_HASH_SEED)), e.Number(unix.NFTA_HASH_MODULUS))
+		return m.load(e.Number(unix.NFTA_HASH_DREG), rule.Native(n+e.Number(unix.NFTA_HASH_OFFSET)))
 	case "bitwise":
 		return m.bitwise(e)
 	case "cmp":
-		data := e.data(unix.NFTA_CMP_DATA)
-		equal := bytes.Equal(m.register(e.number(unix.NFTA_CMP_SREG), len(data)), data)
-		return equal == (e.number(unix.NFTA_CMP_OP) == unix.NFT_CMP_EQ)
+		data := e.Data(unix.NFTA_CMP_DATA)
+		equal := bytes.Equal(m.register(e.Number(unix.NFTA_CMP_SREG), len(data)), data)
+		return equal == (e.Number(unix.NFTA_CMP_OP) == unix.NFT_CMP_EQ)
 	case "immediate":
 		return m.immediate(e)
 	case "lookup":
@@ -95,27 +96,27 @@ func (m *machine) step(e *expr) bool {
 }
 
 // payload loads a part of the packet's headers, made up of what there is to them.
-func (m *machine) payload(e *expr) bool {
+func (m *machine) payload(e *rule.Expr) bool {
 	f := m.tracer.table.Family
-	header := make([]byte, f.dest+f.addrLen)
-	copy(header[f.source:], m.packet.Source.AsSlice())
-	copy(header[f.dest:], m.trace.Dest.Addr().AsSlice())
-	if e.number(unix.NFTA_PAYLOAD_BASE) == unix.NFT_PAYLOAD_TRANSPORT_HEADER {
+	header := make([]byte, f.Dest+f.AddrLen)
+	copy(header[f.Source:], m.packet.Source.AsSlice())
+	copy(header[f.Dest:], m.trace.Dest.Addr().AsSlice())
+	if e.Number(unix.NFTA_PAYLOAD_BASE) == unix.NFT_PAYLOAD_TRANSPORT_HEADER {
 		header = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, m.packet.SourcePort), m.trace.Dest.Port())
 		if m.packet.ICMP != 0 {
 			header = []byte{m.packet.ICMP, 0, 0, 0}
 		}
 	}
-	at, size := e.number(unix.NFTA_PAYLOAD_OFFSET), e.number(unix.NFTA_PAYLOAD_LEN)
+	at, size := e.Number(unix.NFTA_PAYLOAD_OFFSET), e.Number(unix.NFTA_PAYLOAD_LEN)
 	if int(at+size) > len(header) {
 		return false
 	}
-	return m.load(e.number(unix.NFTA_PAYLOAD_DREG), header[at:at+size])
+	return m.load(e.Number(unix.NFTA_PAYLOAD_DREG), header[at:at+size])
 }
 
-func (m *machine) meta(e *expr) bool {
-	key := e.number(unix.NFTA_META_KEY)
-	if from := e.data(unix.NFTA_META_SREG); from != nil {
+func (m *machine) meta(e *rule.Expr) bool {
+	key := e.Number(unix.NFTA_META_KEY)
+	if from := e.Data(unix.NFTA_META_SREG); from != nil {
 		m.mark = binary.NativeEndian.Uint32(m.register(wire.Number(from), 4))
 		return key == unix.NFT_META_MARK
 	}
@@ -123,7 +124,7 @@ func (m *machine) meta(e *expr) bool {
 	var p []byte
 	switch key {
 	case unix.NFT_META_MARK:
-		p = native(m.mark)
+		p = rule.Native(m.mark)
 	case unix.NFT_META_L4PROTO:
 		p = []byte{byte(m.packet.Proto)}
 	case unix.NFT_META_IIFNAME:
@@ -131,20 +132,20 @@ func (m *machine) meta(e *expr) bool {
 	case unix.NFT_META_OIFNAME:
 		p = name(m.packet.Out)
 	case unix.NFT_META_OIF:
-		p = native(0) // not known before routing
+		p = rule.Native(0) // not known before routing
 		if m.hook == unix.NF_INET_LOCAL_OUT && m.tracer.local[m.trace.Dest.Addr()] {
-			p = native(1) // lo
+			p = rule.Native(1) // lo
 		}
 	default:
 		panic(fmt.Sprintf("BUG: rules ask for meta %d, which a trace does not know", key))
 	}
-	return m.load(e.number(unix.NFTA_META_DREG), p)
+	return m.load(e.Number(unix.NFTA_META_DREG), p)
 }
 
-func (m *machine) ct(e *expr) bool {
+func (m *machine) ct(e *rule.Expr) bool {
 	const untracked = 1 << 6
-	key := e.number(unix.NFTA_CT_KEY)
-	if from := e.data(unix.NFTA_CT_SREG); from != nil {
+	key := e.Number(unix.NFTA_CT_KEY)
+	if from := e.Data(unix.NFTA_CT_SREG); from != nil {
 		if !m.trace.Untracked {
 			m.ctMark = binary.NativeEndian.Uint32(m.register(wire.Number(from), 4))
 		}
@@ -164,13 +165,13 @@ func (m *machine) ct(e *expr) bool {
 			v = 1 << 5
 		}
 	}
-	return m.load(e.number(unix.NFTA_CT_DREG), native(v))
+	return m.load(e.Number(unix.NFTA_CT_DREG), rule.Native(v))
 }
 
 // draw makes up a number: what Choose says, or the next in turn.
-func (m *machine) draw(e *expr) uint32 {
-	n := e.number(unix.NFTA_NG_MODULUS)
-	if m.tracer.all || e.number(unix.NFTA_NG_TYPE) == unix.NFT_NG_RANDOM {
+func (m *machine) draw(e *rule.Expr) uint32 {
+	n := e.Number(unix.NFTA_NG_MODULUS)
+	if m.tracer.all || e.Number(unix.NFTA_NG_TYPE) == unix.NFT_NG_RANDOM {
 		return uint32(m.tracer.Choose(int(n)))
 	}
 	next := m.tracer.turns[e] % n
@@ -178,19 +179,19 @@ func (m *machine) draw(e *expr) uint32 {
 	return next
 }
 
-func (m *machine) bitwise(e *expr) bool {
-	p := slices.Clone(m.register(e.number(unix.NFTA_BITWISE_SREG), int(e.number(unix.NFTA_BITWISE_LEN))))
-	mask, xor := e.data(unix.NFTA_BITWISE_MASK), e.data(unix.NFTA_BITWISE_XOR)
+func (m *machine) bitwise(e *rule.Expr) bool {
+	p := slices.Clone(m.register(e.Number(unix.NFTA_BITWISE_SREG), int(e.Number(unix.NFTA_BITWISE_LEN))))
+	mask, xor := e.Data(unix.NFTA_BITWISE_MASK), e.Data(unix.NFTA_BITWISE_XOR)
 	for i := range p {
 		p[i] = p[i]&mask[i] ^ xor[i]
 	}
-	return m.load(e.number(unix.NFTA_BITWISE_DREG), p)
+	return m.load(e.Number(unix.NFTA_BITWISE_DREG), p)
 }
 
-func (m *machine) immediate(e *expr) bool {
-	code, chain, ok := e.verdict()
+func (m *machine) immediate(e *rule.Expr) bool {
+	code, chain, ok := e.Verdict()
 	if !ok {
-		return m.load(e.number(unix.NFTA_IMMEDIATE_DREG), e.data(unix.NFTA_IMMEDIATE_DATA))
+		return m.load(e.Number(unix.NFTA_IMMEDIATE_DREG), e.Data(unix.NFTA_IMMEDIATE_DATA))
 	}
 	if code == 0 {
 		return m.end(lb.Drop, "")
@@ -214,42 +215,42 @@ func (tr *Tracer) keyLen(name string) int {
 			return int(f.shapes[m].keyLen)
 		}
 	}
-	return map[string]int{AffinityMap: 4 + int(f.addrLen), AnsweringSet: int(f.addrLen), dispatchMap: 4}[name]
+	return map[string]int{AffinityMap: 4 + int(f.AddrLen), AnsweringSet: int(f.AddrLen), dispatchMap: 4}[name]
 }
 
-func (m *machine) lookup(e *expr) bool {
-	name := e.text(unix.NFTA_LOOKUP_SET)
-	key := string(m.register(e.number(unix.NFTA_LOOKUP_SREG), m.tracer.keyLen(name)))
+func (m *machine) lookup(e *rule.Expr) bool {
+	name := e.Text(unix.NFTA_LOOKUP_SET)
+	key := string(m.register(e.Number(unix.NFTA_LOOKUP_SREG), m.tracer.keyLen(name)))
 	value, there := m.tracer.maps[name][key]
 	if name == MapAllowed.String() {
-		at := len(key) - int(m.tracer.table.Family.addrLen)
+		at := len(key) - int(m.tracer.table.Family.AddrLen)
 		there = slices.ContainsFunc(m.tracer.spans[key[:at]], func(s span) bool { return s.first <= key[at:] && key[at:] <= s.last })
 	}
-	if there == (e.number(unix.NFTA_LOOKUP_FLAGS) == unix.NFT_LOOKUP_F_INV) {
+	if there == (e.Number(unix.NFTA_LOOKUP_FLAGS) == unix.NFT_LOOKUP_F_INV) {
 		return false
 	}
-	to := e.data(unix.NFTA_LOOKUP_DREG)
+	to := e.Data(unix.NFTA_LOOKUP_DREG)
 	switch {
 	case to == nil:
 		return true
-	case wire.Number(to) == verdR:
+	case wire.Number(to) == rule.VerdR:
 		m.verdict, m.target = unix.NFT_GOTO, string(value)
-		m.then = verdictText(m.verdict, m.target)
+		m.then = rule.VerdictText(m.verdict, m.target)
 		return true
 	}
 	return m.load(wire.Number(to), value)
 }
 
-func (m *machine) dynset(e *expr) bool {
-	name := e.text(unix.NFTA_DYNSET_SET_NAME)
-	key, in := string(m.register(e.number(unix.NFTA_DYNSET_SREG_KEY), m.tracer.keyLen(name))), m.tracer.maps[name]
+func (m *machine) dynset(e *rule.Expr) bool {
+	name := e.Text(unix.NFTA_DYNSET_SET_NAME)
+	key, in := string(m.register(e.Number(unix.NFTA_DYNSET_SREG_KEY), m.tracer.keyLen(name))), m.tracer.maps[name]
 	_, there := in[key]
 	switch {
-	case e.number(unix.NFTA_DYNSET_OP) == dynsetDelete:
+	case e.Number(unix.NFTA_DYNSET_OP) == rule.DynsetDelete:
 		delete(in, key)
 	case !there: // an update never changes a value
 		in[key] = nil
-		if from := e.data(unix.NFTA_DYNSET_SREG_DATA); from != nil {
+		if from := e.Data(unix.NFTA_DYNSET_SREG_DATA); from != nil {
 			in[key] = slices.Clone(m.register(wire.Number(from), 4))
 		}
 	}
@@ -257,12 +258,12 @@ func (m *machine) dynset(e *expr) bool {
 }
 
 // decide carries out what ends the way of a packet.
-func (m *machine) decide(e *expr) bool {
-	switch e.name {
+func (m *machine) decide(e *rule.Expr) bool {
+	switch e.Name {
 	case "nat":
 		f := m.tracer.table.Family
-		a, _ := netip.AddrFromSlice(m.register(e.number(unix.NFTA_NAT_REG_ADDR_MIN), int(f.addrLen)))
-		m.trace.Dest = netip.AddrPortFrom(a, binary.BigEndian.Uint16(m.register(e.number(unix.NFTA_NAT_REG_PROTO_MIN), 2)))
+		a, _ := netip.AddrFromSlice(m.register(e.Number(unix.NFTA_NAT_REG_ADDR_MIN), int(f.AddrLen)))
+		m.trace.Dest = netip.AddrPortFrom(a, binary.BigEndian.Uint16(m.register(e.Number(unix.NFTA_NAT_REG_PROTO_MIN), 2)))
 		m.translated = true
 		return m.end(lb.Forward, m.trace.Dest.String())
 	case "masq":
@@ -275,5 +276,5 @@ func (m *machine) decide(e *expr) bool {
 	case "reject":
 		return m.end(lb.Refuse, "")
 	}
-	panic("BUG: rules have an expression that a trace does not know: " + e.name)
+	panic("BUG: rules have an expression that a trace does not know: " + e.Name)
 }

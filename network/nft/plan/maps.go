@@ -2,12 +2,12 @@ package plan
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/nft/wire"
 )
 
@@ -42,15 +42,6 @@ func (m Map) String() string {
 		"cluster-ips", "hairpins", "nodes", "restricted", "allowed"}[m]
 }
 
-// nf_tables data types as the nft command numbers them; a concatenation is its
-// parts in groups of six bits. That of an address is its family's.
-const (
-	typeInteger = 4
-	typeProto   = 12
-	typePort    = 13
-	typeMark    = 19
-)
-
 // form is how the kernel has a key or a value as bytes.
 type form uint8
 
@@ -77,16 +68,8 @@ type mapShape struct {
 	parts    []uint32
 }
 
-// The user data says in nft's own encoding how to print an element. The slot
-// keys need it: a number without a type has no other way to be printed.
-// concatKey, hostKey and hostBoth give just the byte order of key and value.
+// How nft prints keys and values that have no type of their own.
 const (
-	concatKey = "000400000000010401000000"
-	hostKey   = "000401000000010400000000"
-	hostBoth  = "000401000000010401000000"
-	plainSet  = "000402000000"
-	hostSet   = "000401000000"
-	concatSet = "000400000000"
 	// typeof ct mark . numgen random mod 65536
 	slotKey = "033a00040d00000001320014" + "00040c000000010c00040300000001" + "04ffffffff" +
 		"011a00041700000001120004010000000104000001000204" + "00000000"
@@ -99,34 +82,34 @@ const (
 )
 
 func (f *Family) makeShapes() [MapCount]mapShape {
-	addr := f.addrLen
-	typeFrontend := f.addrType<<12 | typeProto<<6 | typePort
-	typeBackend := f.addrType<<6 | typePort
+	addr := f.AddrLen
+	typeFrontend := f.AddrType<<12 | rule.TypeProto<<6 | rule.TypePort
+	typeBackend := f.AddrType<<6 | rule.TypePort
 	backend := backendValue4
 	if f.V6 {
 		backend = backendValue6
 	}
 	words := func() mapShape {
 		return mapShape{key: formFrontend, keyType: typeFrontend, keyLen: addr + 8,
-			value: formNumber, dataType: typeMark, dataLen: 4, userdata: concatKey}
+			value: formNumber, dataType: rule.TypeMark, dataLen: 4, userdata: rule.ConcatKey}
 	}
 	slots := func(s mapShape) mapShape {
-		s.key, s.keyType, s.keyLen = formSlot, typeMark<<6|typeInteger, 8
+		s.key, s.keyType, s.keyLen = formSlot, rule.TypeMark<<6|rule.TypeInteger, 8
 		return s
 	}
 	return [MapCount]mapShape{
 		MapServices:      words(),
 		MapShortcuts:     words(),
 		MapEndpoints:     slots(mapShape{value: formBackend, dataType: typeBackend, dataLen: addr + 4, userdata: "000400000000010400000000" + slotKey + backend}),
-		MapStickySlots:   slots(mapShape{value: formNumber, dataType: typeMark, dataLen: 4, userdata: concatKey + slotKey + markValue}),
-		MapStickyTargets: {key: formNumber, keyType: typeMark, keyLen: 4, value: formBackend, dataType: typeBackend, dataLen: addr + 4, userdata: hostKey},
-		MapSticky:        {key: formNumber, keyType: typeMark, keyLen: 4, userdata: hostSet},
-		MapStickyTwins:   {key: formNumber, keyType: typeMark, keyLen: 4, value: formNumber, dataType: typeMark, dataLen: 4, userdata: hostBoth},
-		MapClusterIPs:    {key: formAddr, keyType: f.addrType, keyLen: addr, userdata: plainSet},
-		MapHairpins:      {key: formPair, keyType: f.addrType<<6 | f.addrType, keyLen: 2 * addr, userdata: concatSet},
-		MapNodes:         {key: formAddr, keyType: f.addrType, keyLen: addr, userdata: plainSet},
-		MapRestricted:    {key: formFrontend, keyType: typeFrontend, keyLen: addr + 8, userdata: concatSet},
-		MapAllowed:       {key: formSource, keyType: typeFrontend<<6 | f.addrType, keyLen: 2*addr + 8, userdata: concatSet, parts: []uint32{addr, 1, 2, addr}},
+		MapStickySlots:   slots(mapShape{value: formNumber, dataType: rule.TypeMark, dataLen: 4, userdata: rule.ConcatKey + slotKey + markValue}),
+		MapStickyTargets: {key: formNumber, keyType: rule.TypeMark, keyLen: 4, value: formBackend, dataType: typeBackend, dataLen: addr + 4, userdata: rule.HostKey},
+		MapSticky:        {key: formNumber, keyType: rule.TypeMark, keyLen: 4, userdata: rule.HostSet},
+		MapStickyTwins:   {key: formNumber, keyType: rule.TypeMark, keyLen: 4, value: formNumber, dataType: rule.TypeMark, dataLen: 4, userdata: rule.HostBoth},
+		MapClusterIPs:    {key: formAddr, keyType: f.AddrType, keyLen: addr, userdata: rule.PlainSet},
+		MapHairpins:      {key: formPair, keyType: f.AddrType<<6 | f.AddrType, keyLen: 2 * addr, userdata: rule.ConcatSet},
+		MapNodes:         {key: formAddr, keyType: f.AddrType, keyLen: addr, userdata: rule.PlainSet},
+		MapRestricted:    {key: formFrontend, keyType: typeFrontend, keyLen: addr + 8, userdata: rule.ConcatSet},
+		MapAllowed:       {key: formSource, keyType: typeFrontend<<6 | f.AddrType, keyLen: 2*addr + 8, userdata: rule.ConcatSet, parts: []uint32{addr, 1, 2, addr}},
 	}
 }
 
@@ -164,24 +147,24 @@ func (tx *Transaction) mapMessage(m Map, size uint32) {
 		const setExpr = 17 // NFTA_SET_EXPR
 		attrs = append(attrs, wire.Nest(setExpr, wire.Text(unix.NFTA_EXPR_NAME, "counter"), wire.Nest(unix.NFTA_EXPR_DATA)))
 	}
-	attrs = append(attrs, wire.U32(unix.NFTA_SET_FLAGS, flags), tx.nextSetID(), wire.Nest(unix.NFTA_SET_DESC, desc...))
+	attrs = append(attrs, wire.U32(unix.NFTA_SET_FLAGS, flags), tx.NextSetID(), wire.Nest(unix.NFTA_SET_DESC, desc...))
 	if s.userdata != "" {
-		attrs = append(attrs, wire.Raw(unix.NFTA_SET_USERDATA, unhex(s.userdata)))
+		attrs = append(attrs, wire.Raw(unix.NFTA_SET_USERDATA, rule.Unhex(s.userdata)))
 	}
-	tx.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+m.String(), attrs...)
+	tx.Message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+m.String(), attrs...)
 }
 
 // affinityMessage adds the map that the packet path writes. Its timeout is only
 // a default: the rules give every entry its own.
 func (tx *Transaction) affinityMessage() {
-	tx.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+AffinityMap,
+	tx.Message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+AffinityMap,
 		wire.Text(unix.NFTA_SET_TABLE, TableName), wire.Text(unix.NFTA_SET_NAME, AffinityMap),
 		wire.U32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP|unix.NFT_SET_EVAL|unix.NFT_SET_TIMEOUT),
-		wire.U32(unix.NFTA_SET_KEY_TYPE, typeMark<<6|tx.family.addrType), wire.U32(unix.NFTA_SET_KEY_LEN, 4+tx.family.addrLen),
-		wire.U32(unix.NFTA_SET_DATA_TYPE, typeMark), wire.U32(unix.NFTA_SET_DATA_LEN, 4), tx.nextSetID(),
+		wire.U32(unix.NFTA_SET_KEY_TYPE, rule.TypeMark<<6|tx.family.AddrType), wire.U32(unix.NFTA_SET_KEY_LEN, 4+tx.family.AddrLen),
+		wire.U32(unix.NFTA_SET_DATA_TYPE, rule.TypeMark), wire.U32(unix.NFTA_SET_DATA_LEN, 4), tx.NextSetID(),
 		wire.U64(unix.NFTA_SET_TIMEOUT, uint64(affinityDefault.Milliseconds())),
 		wire.Nest(unix.NFTA_SET_DESC, wire.U32(unix.NFTA_SET_DESC_SIZE, affinitySize)),
-		wire.Raw(unix.NFTA_SET_USERDATA, unhex(concatKey)))
+		wire.Raw(unix.NFTA_SET_USERDATA, rule.Unhex(rule.ConcatKey)))
 }
 
 // dispatchMessage adds the only map with verdicts. It has an element per class
@@ -189,42 +172,11 @@ func (tx *Transaction) affinityMessage() {
 // a verdict is added.
 func (tx *Transaction) dispatchMessage() {
 	const verdictType = 0xffffff00
-	tx.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+dispatchMap,
+	tx.Message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "map "+dispatchMap,
 		wire.Text(unix.NFTA_SET_TABLE, TableName), wire.Text(unix.NFTA_SET_NAME, dispatchMap),
-		wire.U32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP), wire.U32(unix.NFTA_SET_KEY_TYPE, typeMark), wire.U32(unix.NFTA_SET_KEY_LEN, 4),
-		wire.U32(unix.NFTA_SET_DATA_TYPE, verdictType), wire.U32(unix.NFTA_SET_DATA_LEN, 0), tx.nextSetID(),
-		wire.Raw(unix.NFTA_SET_USERDATA, unhex(hostKey)))
-}
-
-func (tx *Transaction) nextSetID() wire.Attr {
-	tx.setIDs++
-	return wire.U32(unix.NFTA_SET_ID, tx.setIDs)
-}
-
-// protocolLookup adds an anonymous set of protocols and returns the lookup.
-func (tx *Transaction) protocolLookup(protocols []lb.Protocol) expr {
-	const anonymous = "__set%d"
-	id := tx.nextSetID()
-	tx.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, "anonymous set",
-		wire.Text(unix.NFTA_SET_TABLE, TableName), wire.Text(unix.NFTA_SET_NAME, anonymous),
-		wire.U32(unix.NFTA_SET_FLAGS, unix.NFT_SET_ANONYMOUS|unix.NFT_SET_CONSTANT),
-		wire.U32(unix.NFTA_SET_KEY_TYPE, typeProto), wire.U32(unix.NFTA_SET_KEY_LEN, 1), id,
-		wire.Nest(unix.NFTA_SET_DESC, wire.U32(unix.NFTA_SET_DESC_SIZE, uint32(len(protocols)))),
-		wire.Raw(unix.NFTA_SET_USERDATA, unhex(hostSet)))
-	w := &elementWriter{tx: tx, kind: unix.NFT_MSG_NEWSETELEM, set: anonymous, id: tx.setIDs}
-	for _, p := range protocols {
-		w.add([]byte{byte(p)}, nil, nil, "", "")
-	}
-	w.flush()
-	return expr{name: "lookup", attrs: []wire.Attr{wire.Text(unix.NFTA_LOOKUP_SET, anonymous), wire.U32(unix.NFTA_LOOKUP_SREG, reg1), wire.U32(unix.NFTA_LOOKUP_SET_ID, tx.setIDs)}}
-}
-
-func unhex(s string) []byte {
-	p, err := hex.DecodeString(s)
-	if err != nil {
-		panic("BUG: user data constant: " + err.Error())
-	}
-	return p
+		wire.U32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP), wire.U32(unix.NFTA_SET_KEY_TYPE, rule.TypeMark), wire.U32(unix.NFTA_SET_KEY_LEN, 4),
+		wire.U32(unix.NFTA_SET_DATA_TYPE, verdictType), wire.U32(unix.NFTA_SET_DATA_LEN, 0), tx.NextSetID(),
+		wire.Raw(unix.NFTA_SET_USERDATA, rule.Unhex(rule.HostKey)))
 }
 
 // Key identifies an element, whatever the family.
@@ -285,11 +237,11 @@ func (f *Family) appendKey(to []byte, k *Key) []byte {
 	case formSlot:
 		return appendNumber(appendNumber(to, k.addr[:4]), k.addr[4:8])
 	case formAddr:
-		return append(to, f.bytes(&k.addr)...)
+		return append(to, f.Bytes(&k.addr)...)
 	case formPair:
-		return append(append(to, f.bytes(&k.addr)...), f.bytes(&k.addr)...)
+		return append(append(to, f.Bytes(&k.addr)...), f.Bytes(&k.addr)...)
 	}
-	to = append(to, f.bytes(&k.addr)...)
+	to = append(to, f.Bytes(&k.addr)...)
 	return append(to, byte(k.proto), 0, 0, 0, byte(k.port>>8), byte(k.port), 0, 0)
 }
 
@@ -303,7 +255,7 @@ func (f *Family) appendValue(to []byte, in Map, v *value) []byte {
 	if f.shapes[in].value == formNumber {
 		return binary.NativeEndian.AppendUint32(to, v.number)
 	}
-	return append(append(to, f.bytes(&v.addr)...), byte(v.number>>8), byte(v.number), 0, 0)
+	return append(append(to, f.Bytes(&v.addr)...), byte(v.number>>8), byte(v.number), 0, 0)
 }
 
 // appendLast appends the last address of a prefix.

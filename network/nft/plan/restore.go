@@ -31,11 +31,11 @@ func setName(service types.NamespacedName, port string, scope lb.Scope) string {
 
 // ParseBackend reads an address and port as the kernel has them.
 func (f *Family) ParseBackend(p []byte) (netip.AddrPort, bool) {
-	if len(p) < int(f.addrLen)+2 {
+	if len(p) < int(f.AddrLen)+2 {
 		return netip.AddrPort{}, false
 	}
-	a, ok := netip.AddrFromSlice(p[:f.addrLen])
-	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(p[f.addrLen:])), ok
+	a, ok := netip.AddrFromSlice(p[:f.AddrLen])
+	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(p[f.AddrLen:])), ok
 }
 
 // Restore prepares what is empty for the ids of a table.

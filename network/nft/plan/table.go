@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/rule"
 )
 
 // Table is a whole table as the kernel is to have it: what Whole would write, to be
@@ -11,7 +12,7 @@ import (
 // follow what is desired later.
 type Table struct {
 	Family   *Family
-	chains   []chain // those that are only jumped to first
+	chains   []rule.Chain // those that are only jumped to first
 	dispatch []way
 	entries  [MapCount][]entry // by key
 	sizes    [MapCount]uint32
@@ -30,12 +31,12 @@ func NewTable(l Layout, d *Desired) *Table {
 	for _, c := range d.classes.sorted() {
 		t.dispatch = append(t.dispatch, way{d.classes.known[c].index << setBits, c.chainName()})
 		if c.verdict == lb.Forward {
-			t.chains = append(t.chains, chain{name: c.chainName(), rules: c.rules(l.Family)})
+			t.chains = append(t.chains, rule.Chain{Name: c.chainName(), Rules: c.rules(l.Family)})
 		}
 	}
 	fixed := fixedChains(l)
 	t.chains = slices.Concat(fixed, t.chains)
-	slices.SortStableFunc(t.chains, func(a, b chain) int { return min(len(a.kind), 1) - min(len(b.kind), 1) })
+	slices.SortStableFunc(t.chains, func(a, b rule.Chain) int { return min(len(a.Kind), 1) - min(len(b.Kind), 1) })
 	enter := func(e *entry) { t.entries[e.in] = append(t.entries[e.in], *e) }
 	d.all(enter)
 	for _, e := range d.delayed {

@@ -6,8 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/nft/wire"
 )
 
@@ -16,9 +15,9 @@ import (
 func (t *Table) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table %s %s {\n", t.Family, TableName)
-	addr := t.addrType()
-	block(&b, "map", AffinityMap, "type mark . "+addr+" : mark", fmt.Sprint("size ", affinitySize), "flags dynamic,timeout", "timeout "+spelled(affinityDefault))
-	block(&b, "set", AnsweringSet, "type "+addr, fmt.Sprint("size ", answeringSize), "flags dynamic,timeout", "timeout "+spelled(answeringLast))
+	addr := t.Family.AddrTypeName()
+	rule.Block(&b, "map", AffinityMap, "type mark . "+addr+" : mark", fmt.Sprint("size ", affinitySize), "flags dynamic,timeout", "timeout "+rule.Spelled(affinityDefault))
+	rule.Block(&b, "set", AnsweringSet, "type "+addr, fmt.Sprint("size ", answeringSize), "flags dynamic,timeout", "timeout "+rule.Spelled(answeringLast))
 	for m := range MapCount {
 		t.writeMap(&b, m)
 	}
@@ -26,34 +25,11 @@ func (t *Table) String() string {
 	for _, w := range t.dispatch {
 		ways = append(ways, fmt.Sprintf("0x%08x : goto %s", w.class, w.chain))
 	}
-	block(&b, "map", dispatchMap, append([]string{"type mark : verdict"}, elements(ways)...)...)
+	rule.Block(&b, "map", dispatchMap, append([]string{"type mark : verdict"}, rule.Elements(ways)...)...)
 	for _, c := range t.chains {
-		block(&b, "chain", c.name, t.chainLines(c)...)
+		rule.Block(&b, "chain", c.Name, c.Lines(&t.Family.Family)...)
 	}
 	return strings.TrimSuffix(b.String(), "\n") + "}\n"
-}
-
-func block(b *strings.Builder, kind, name string, lines ...string) {
-	fmt.Fprintf(b, "\t%s %s {\n", kind, name)
-	for _, l := range lines {
-		fmt.Fprintf(b, "\t\t%s\n", l)
-	}
-	b.WriteString("\t}\n\n")
-}
-
-// elements are the lines of a list of elements.
-func elements(all []string) []string {
-	if len(all) == 0 {
-		return nil
-	}
-	return []string{"elements = { " + strings.Join(all, ",\n\t\t\t     ") + " }"}
-}
-
-func (t *Table) addrType() string {
-	if t.Family.V6 {
-		return "ipv6_addr"
-	}
-	return "ipv4_addr"
 }
 
 func (t *Table) writeMap(b *strings.Builder, m Map) {
@@ -80,14 +56,14 @@ func (t *Table) writeMap(b *strings.Builder, m Map) {
 	for i := range t.entries[m] {
 		all = append(all, t.entryText(&t.entries[m][i]))
 	}
-	block(b, kind, m.String(), append(lines, elements(all)...)...)
+	rule.Block(b, kind, m.String(), append(lines, rule.Elements(all)...)...)
 }
 
 // counts reports whether the elements of a map count connections.
 func (t *Table) counts(m Map) bool { return t.counters && (m == MapEndpoints || m == MapStickyTargets) }
 
 func (t *Table) typeOf(m Map) string {
-	addr := t.addrType()
+	addr := t.Family.AddrTypeName()
 	key := map[form]string{formNumber: "type mark", formSlot: "typeof ct mark . numgen random mod 65536", formAddr: "type " + addr, formPair: "type " + addr + " . " + addr,
 		formFrontend: "type " + addr + " . inet_proto . inet_service", formSource: "type " + addr + " . inet_proto . inet_service . " + addr}[t.Family.shapes[m].key]
 	switch m {
@@ -117,7 +93,7 @@ func (t *Table) keyText(k Key) string {
 func (t *Table) entryText(e *entry) string {
 	text := t.keyText(e.Key)
 	if e.comment != "" {
-		text += fmt.Sprintf(" comment \"%s\"", e.comment[:min(len(e.comment), maxComment)])
+		text += fmt.Sprintf(" comment \"%s\"", e.comment[:min(len(e.comment), rule.MaxComment)])
 	}
 	switch t.Family.shapes[e.in].value {
 	case formNumber:
@@ -126,35 +102,6 @@ func (t *Table) entryText(e *entry) string {
 		text += fmt.Sprintf(" : %s . %d", netip.AddrFrom16(e.value.addr).Unmap(), e.value.number)
 	}
 	return text
-}
-
-func (t *Table) chainLines(c chain) []string {
-	var lines []string
-	if c.kind != "" {
-		lines = append(lines, fmt.Sprintf("type %s hook %s priority %s; policy accept;", c.kind, hookNames[c.hook], priorityName(c)))
-	}
-	for _, r := range c.rules {
-		lines = append(lines, r.text(t.Family))
-	}
-	return lines
-}
-
-var hookNames = map[uint32]string{unix.NF_INET_PRE_ROUTING: "prerouting", unix.NF_INET_LOCAL_IN: "input", unix.NF_INET_FORWARD: "forward",
-	unix.NF_INET_LOCAL_OUT: "output", unix.NF_INET_POST_ROUTING: "postrouting"}
-
-// priorityName is how nft writes a priority, which depends on the hook.
-func priorityName(c chain) string {
-	switch {
-	case c.priority == -300:
-		return "raw"
-	case c.priority == 0:
-		return "filter"
-	case c.priority == -100 && c.hook == unix.NF_INET_PRE_ROUTING:
-		return "dstnat"
-	case c.priority == 100 && c.hook == unix.NF_INET_POST_ROUTING:
-		return "srcnat"
-	}
-	return fmt.Sprint(c.priority)
 }
 
 // affinityDefault is the affinity map's timeout for entries that are given none.

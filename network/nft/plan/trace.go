@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/rule"
 )
 
 // State is what conntrack says of a packet, by the bit that rules ask for.
@@ -83,12 +84,12 @@ type Tracer struct {
 
 	table  *Table
 	local  map[netip.Addr]bool
-	chains map[string]*chain
+	chains map[string]*rule.Chain
 	maps   map[string]map[string][]byte // by name, and by key as the kernel has it
 	spans  map[string][]span            // of the set allowed, by the key without its last part
-	turns  map[*expr]uint32             // of rules that go round
+	turns  map[*rule.Expr]uint32        // of rules that go round
 	all    bool                         // whose turn it is does not matter
-	texts  map[*expr]string             // of rules that were asked for, by their first expression
+	texts  map[*rule.Expr]string        // of rules that were asked for, by their first expression
 }
 
 // span is the clients from one address to another.
@@ -98,13 +99,13 @@ type span struct{ first, last string }
 // the one before remembers, which is nil for none: a table that is written anew
 // keeps what clients stick to.
 func NewTracer(t *Table, local []netip.Addr, before *Tracer) *Tracer {
-	tr := &Tracer{table: t, local: map[netip.Addr]bool{}, chains: map[string]*chain{}, maps: map[string]map[string][]byte{}, spans: map[string][]span{}, turns: map[*expr]uint32{}, texts: map[*expr]string{},
+	tr := &Tracer{table: t, local: map[netip.Addr]bool{}, chains: map[string]*rule.Chain{}, maps: map[string]map[string][]byte{}, spans: map[string][]span{}, turns: map[*rule.Expr]uint32{}, texts: map[*rule.Expr]string{},
 		Choose: func(int) int { return 0 }}
 	for _, a := range local {
 		tr.local[a] = true
 	}
 	for i := range t.chains {
-		tr.chains[t.chains[i].name] = &t.chains[i]
+		tr.chains[t.chains[i].Name] = &t.chains[i]
 	}
 	for m := range MapCount {
 		in := map[string][]byte{}
@@ -115,7 +116,7 @@ func NewTracer(t *Table, local []netip.Addr, before *Tracer) *Tracer {
 	}
 	tr.maps[dispatchMap] = map[string][]byte{}
 	for _, w := range t.dispatch {
-		tr.maps[dispatchMap][string(native(w.class))] = []byte(w.chain)
+		tr.maps[dispatchMap][string(rule.Native(w.class))] = []byte(w.chain)
 	}
 	tr.maps[AffinityMap], tr.maps[AnsweringSet] = map[string][]byte{}, map[string][]byte{}
 	if before != nil {
@@ -195,10 +196,10 @@ func (tr *Tracer) All(p Packet) []Trace {
 }
 
 // text is a rule's text, made once.
-func (tr *Tracer) text(r rule) string {
+func (tr *Tracer) text(r rule.Rule) string {
 	text, known := tr.texts[&r[0]]
 	if !known {
-		text = r.text(tr.table.Family)
+		text = r.Text(&tr.table.Family.Family)
 		tr.texts[&r[0]] = text
 	}
 	return text
@@ -208,15 +209,15 @@ func (tr *Tracer) text(r rule) string {
 // packet of what conntrack knows; later ones go the same way without.
 func (m *machine) pass(hook uint32) {
 	m.hook = hook
-	var here []*chain
+	var here []*rule.Chain
 	for i := range m.tracer.table.chains {
-		if c := &m.tracer.table.chains[i]; c.kind != "" && c.hook == hook {
+		if c := &m.tracer.table.chains[i]; c.Kind != "" && c.Hook == hook {
 			here = append(here, c)
 		}
 	}
-	slices.SortStableFunc(here, func(a, b *chain) int { return cmp.Compare(a.priority, b.priority) })
+	slices.SortStableFunc(here, func(a, b *rule.Chain) int { return cmp.Compare(a.Priority, b.Priority) })
 	for _, c := range here {
-		if m.ended() || c.kind == "nat" && (m.trace.Untracked || m.packet.State != New) {
+		if m.ended() || c.Kind == "nat" && (m.trace.Untracked || m.packet.State != New) {
 			continue
 		}
 		m.walk(c)
@@ -228,13 +229,13 @@ func (m *machine) ended() bool { return m.trace.Verdict != lb.Forward }
 
 // walk carries out a chain. It reports whether a rule decided about the packet,
 // so that no other chain of the hook's base chain is gone on with.
-func (m *machine) walk(c *chain) (decided bool) {
-	for _, r := range c.rules {
+func (m *machine) walk(c *rule.Chain) (decided bool) {
+	for _, r := range c.Rules {
 		m.verdict, m.then = verdictContinue, ""
 		if !m.run(r) {
 			continue
 		}
-		m.trace.Steps = append(m.trace.Steps, Step{Chain: c.name, Rule: m.tracer.text(r), Then: m.then})
+		m.trace.Steps = append(m.trace.Steps, Step{Chain: c.Name, Rule: m.tracer.text(r), Then: m.then})
 		switch to := m.tracer.chains[m.target]; m.verdict {
 		case verdictDecided:
 			return true

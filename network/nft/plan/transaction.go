@@ -6,16 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fairlead.dev/fairlead/network/lb"
+	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/nft/wire"
-)
-
-// Table flags. The owner of a table is the only one who can change it; a
-// persistent table stays when its owner's socket closes and can then be taken
-// over. Kernels before 6.9 know no persistence, and there the table has
-// neither flag.
-const (
-	TableOwner   = 2 // NFT_TABLE_F_OWNER
-	TablePersist = 4 // NFT_TABLE_F_PERSIST
 )
 
 // Contents is what a table in the kernel consists of.
@@ -25,6 +17,28 @@ type Contents struct {
 	Maps   []string // without anonymous ones
 }
 
+// Transaction is the messages that change a family's table.
+type Transaction struct {
+	rule.Transaction
+	family   *Family
+	counters bool // elements of endpoints count the connections they get
+}
+
+// newTransaction returns a transaction with room for about n elements.
+func newTransaction(f *Family, n int) *Transaction {
+	return &Transaction{Transaction: rule.NewTransaction(&f.Family, TableName, n), family: f}
+}
+
+// writer writes elements of one of the maps.
+type writer struct {
+	rule.ElementWriter
+	family *Family
+}
+
+func (tx *Transaction) writer(kind uint16, m Map) *writer {
+	return &writer{*tx.Writer(kind, m.String()), tx.family}
+}
+
 // Whole returns the transaction that makes the table, there as described, what is
 // desired, with maps of the given sizes. With keep, the affinity map stays.
 func Whole(l Layout, d *Desired, sizes [MapCount]uint32, flags uint32, there Contents, keep bool) *Transaction {
@@ -32,9 +46,9 @@ func Whole(l Layout, d *Desired, sizes [MapCount]uint32, flags uint32, there Con
 	tx.counters = d.counted(l)
 	fixed := fixedChains(l)
 	if there.Exists && !keep {
-		tx.deleteTable()
+		tx.DeleteTable()
 	}
-	tx.message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, "table "+TableName,
+	tx.Message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, "table "+TableName,
 		wire.Text(unix.NFTA_TABLE_NAME, TableName), wire.U32(unix.NFTA_TABLE_FLAGS, flags))
 	if keep {
 		tx.empty(there)
@@ -48,19 +62,19 @@ func Whole(l Layout, d *Desired, sizes [MapCount]uint32, flags uint32, there Con
 	tx.dispatchMessage()
 	// A base chain acts from the moment it is there, so all others come first.
 	for _, c := range fixed {
-		if c.kind == "" {
-			tx.chainMessage(c)
+		if c.Kind == "" {
+			tx.ChainMessage(c)
 		}
 	}
 	tx.classMessages(&d.classes, d.classes.sorted())
 	for _, c := range fixed {
-		if c.kind != "" {
-			tx.chainMessage(c)
+		if c.Kind != "" {
+			tx.ChainMessage(c)
 		}
 	}
 	for _, c := range fixed {
-		for _, r := range c.rules {
-			tx.ruleMessage(c.name, r)
+		for _, r := range c.Rules {
+			tx.RuleMessage(c.Name, r)
 		}
 	}
 	tx.elements(d)
@@ -70,29 +84,30 @@ func Whole(l Layout, d *Desired, sizes [MapCount]uint32, flags uint32, there Con
 // empty removes everything from the table but the affinity map and the base
 // chains.
 func (tx *Transaction) empty(there Contents) {
-	tx.message(unix.NFT_MSG_DELRULE, 0, "all rules", wire.Text(unix.NFTA_RULE_TABLE, TableName))
+	tx.Message(unix.NFT_MSG_DELRULE, 0, "all rules", wire.Text(unix.NFTA_RULE_TABLE, TableName))
 	for _, name := range there.Maps {
 		if name != AffinityMap {
-			tx.message(unix.NFT_MSG_DELSET, 0, "delete map "+name, wire.Text(unix.NFTA_SET_TABLE, TableName), wire.Text(unix.NFTA_SET_NAME, name))
+			tx.Message(unix.NFT_MSG_DELSET, 0, "delete map "+name, wire.Text(unix.NFTA_SET_TABLE, TableName), wire.Text(unix.NFTA_SET_NAME, name))
 		}
 	}
 	for _, name := range there.Chains {
-		tx.message(unix.NFT_MSG_DELCHAIN, 0, "delete chain "+name, wire.Text(unix.NFTA_CHAIN_TABLE, TableName), wire.Text(unix.NFTA_CHAIN_NAME, name))
+		tx.Message(unix.NFT_MSG_DELCHAIN, 0, "delete chain "+name, wire.Text(unix.NFTA_CHAIN_TABLE, TableName), wire.Text(unix.NFTA_CHAIN_NAME, name))
 	}
 }
 
 // elements writes all elements. Writers of several maps cannot have a message
 // open in one batch, so each map has a batch of its own at first.
 func (tx *Transaction) elements(b *Desired) {
-	var writers [MapCount]*elementWriter
+	var parts [MapCount]rule.Transaction
+	var writers [MapCount]*writer
 	for m, n := range b.counts {
 		s := &tx.family.shapes[m]
 		each := 24 + int(s.keyLen+s.dataLen) // and comments
 		if s.key == formFrontend {
 			each += 40
 		}
-		part := &Transaction{family: tx.family, Batch: wire.NewPart(n * each)}
-		writers[m] = &elementWriter{tx: part, kind: unix.NFT_MSG_NEWSETELEM, set: Map(m).String()}
+		parts[m] = rule.NewPart(&tx.family.Family, TableName, n*each)
+		writers[m] = &writer{*parts[m].Writer(unix.NFT_MSG_NEWSETELEM, Map(m).String()), tx.family}
 	}
 	b.all(func(e *entry) {
 		writers[e.in].put(e, true)
@@ -101,13 +116,13 @@ func (tx *Transaction) elements(b *Desired) {
 		}
 	})
 	total := 0
-	for _, w := range writers {
-		w.flush()
-		total += w.tx.Len()
+	for m, w := range writers {
+		w.Flush()
+		total += parts[m].Len()
 	}
 	tx.Grow(total + 64) // and the end of the batch
-	for _, w := range writers {
-		tx.Join(&w.tx.Batch)
+	for m := range parts {
+		tx.Join(&parts[m].Batch)
 	}
 }
 
@@ -123,58 +138,58 @@ func Change(f *Family, in *Desired, d Difference) *Transaction {
 		writers := tx.writers(part.kind)
 		for i, e := range part.entries {
 			if i > 0 && part.entries[i-1].in != e.in {
-				writers[part.entries[i-1].in].flush()
+				writers[part.entries[i-1].in].Flush()
 			}
 			writers[e.in].put(e, part.kind == unix.NFT_MSG_NEWSETELEM)
 		}
 		for _, w := range writers {
-			w.flush()
+			w.Flush()
 		}
 		for _, e := range part.entries {
 			writers[MapAllowed].sources(e)
 		}
-		writers[MapAllowed].flush()
+		writers[MapAllowed].Flush()
 	}
 	return tx
 }
 
-func (tx *Transaction) writers(kind uint16) (all [MapCount]*elementWriter) {
+func (tx *Transaction) writers(kind uint16) (all [MapCount]*writer) {
 	for m := range MapCount {
-		all[m] = &elementWriter{tx: tx, kind: kind, set: m.String()}
+		all[m] = tx.writer(kind, m)
 	}
 	return all
 }
 
 // put writes an entry, with its value and comment if it is being added.
-func (w *elementWriter) put(e *entry, adding bool) {
+func (w *writer) put(e *entry, adding bool) {
 	var scratch [64]byte
-	f := w.tx.family
+	f := w.family
 	k := f.appendKey(scratch[:0], &e.Key)
 	if !adding {
-		w.add(k, nil, nil, "", "")
+		w.Add(k, nil, nil, "", "")
 		return
 	}
 	var data []byte
 	if f.shapes[e.in].value != formNone {
 		data = f.appendValue(k[len(k):], e.in, &e.value)
 	}
-	w.add(k, nil, data, "", e.comment)
+	w.Add(k, nil, data, "", e.comment)
 }
 
 // sources writes the elements of the allowed set that an entry brings along.
-func (w *elementWriter) sources(e *entry) {
-	f := w.tx.family
+func (w *writer) sources(e *entry) {
+	f := w.family
 	for _, p := range e.sources() {
 		k := f.appendKey(nil, &e.Key)
 		last := f.appendLast(slices.Clone(k), p)
-		w.add(append(k, p.Addr().AsSlice()...), last, nil, "", "")
+		w.Add(append(k, p.Addr().AsSlice()...), last, nil, "", "")
 	}
 }
 
 // Remove returns the transaction that deletes the family's table.
 func Remove(f *Family) *Transaction {
 	tx := newTransaction(f, 0)
-	tx.deleteTable()
+	tx.DeleteTable()
 	return tx
 }
 
@@ -182,15 +197,11 @@ func Remove(f *Family) *Transaction {
 func RemoveElements(f *Family, keys []Key) *Transaction {
 	tx := newTransaction(f, len(keys))
 	for i := range keys {
-		w := &elementWriter{tx: tx, kind: unix.NFT_MSG_DELSETELEM, set: keys[i].in.String()}
+		w := tx.writer(unix.NFT_MSG_DELSETELEM, keys[i].in)
 		w.put(&entry{Key: keys[i]}, false)
-		w.flush()
+		w.Flush()
 	}
 	return tx
-}
-
-func (tx *Transaction) deleteTable() {
-	tx.message(unix.NFT_MSG_DELTABLE, 0, "delete table "+TableName, wire.Text(unix.NFTA_TABLE_NAME, TableName))
 }
 
 // classMessages adds the chains of classes and the way to them.
@@ -200,14 +211,14 @@ func (tx *Transaction) classMessages(all *classes, add []class) {
 			continue
 		}
 		name := c.chainName()
-		tx.chainMessage(chain{name: name})
+		tx.ChainMessage(rule.Chain{Name: name})
 		for _, r := range c.rules(tx.family) {
-			tx.ruleMessage(name, r)
+			tx.RuleMessage(name, r)
 		}
 	}
-	w := &elementWriter{tx: tx, kind: unix.NFT_MSG_NEWSETELEM, set: dispatchMap}
+	w := tx.Writer(unix.NFT_MSG_NEWSETELEM, dispatchMap)
 	for _, c := range add {
-		w.add(native(all.known[c].index<<setBits), nil, nil, c.chainName(), "")
+		w.Add(rule.Native(all.known[c].index<<setBits), nil, nil, c.chainName(), "")
 	}
-	w.flush()
+	w.Flush()
 }

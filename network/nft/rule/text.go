@@ -1,4 +1,4 @@
-package plan
+package rule
 
 import (
 	"encoding/binary"
@@ -14,17 +14,17 @@ import (
 	"fairlead.dev/fairlead/network/nft/wire"
 )
 
-// number reads an attribute of an expression as a number, zero if it lacks it.
-func (e *expr) number(kind uint16) uint32 {
-	if p := e.data(kind); len(p) == 4 {
+// Number reads an attribute of an expression as a number, zero if it lacks it.
+func (e *Expr) Number(kind uint16) uint32 {
+	if p := e.Data(kind); len(p) == 4 {
 		return wire.Number(p)
 	}
 	return 0
 }
 
-// data returns an attribute of an expression, or the value within it.
-func (e *expr) data(kind uint16) []byte {
-	for _, a := range e.attrs {
+// Data returns an attribute of an expression, or the value within it.
+func (e *Expr) Data(kind uint16) []byte {
+	for _, a := range e.Attrs {
 		if a.Kind != kind {
 			continue
 		}
@@ -36,26 +36,27 @@ func (e *expr) data(kind uint16) []byte {
 	return nil
 }
 
-func (e *expr) text(kind uint16) string { return strings.TrimSuffix(string(e.data(kind)), "\x00") }
+// Text returns an attribute of an expression as a name.
+func (e *Expr) Text(kind uint16) string { return strings.TrimSuffix(string(e.Data(kind)), "\x00") }
 
-// verdict returns the verdict of an expression that has one.
-func (e *expr) verdict() (code int32, chain string, ok bool) {
-	for _, a := range e.attrs {
+// Verdict returns the verdict of an expression that has one.
+func (e *Expr) Verdict() (code int32, chain string, ok bool) {
+	for _, a := range e.Attrs {
 		if a.Kind != unix.NFTA_IMMEDIATE_DATA || len(a.Nested) != 1 || a.Nested[0].Kind != unix.NFTA_DATA_VERDICT {
 			continue
 		}
-		in := expr{attrs: a.Nested[0].Nested}
-		return int32(in.number(unix.NFTA_VERDICT_CODE)), in.text(unix.NFTA_VERDICT_CHAIN), true
+		in := Expr{Attrs: a.Nested[0].Nested}
+		return int32(in.Number(unix.NFTA_VERDICT_CODE)), in.Text(unix.NFTA_VERDICT_CHAIN), true
 	}
 	return 0, "", false
 }
 
-// place is where in the register file a register begins, in bytes.
-func place(register uint32) uint32 {
+// Place is where in the register file a register begins, in bytes.
+func Place(register uint32) uint32 {
 	if register >= unix.NFT_REG32_00 {
 		return (register - unix.NFT_REG32_00) * 4
 	}
-	return (register - reg1) * 16
+	return (register - Reg1) * 16
 }
 
 // ruleText makes a rule's text of its expressions, as the nft command does: it
@@ -76,8 +77,8 @@ type operand struct {
 	mask []byte // that was applied; nil for none
 }
 
-// text is the rule as nft writes it.
-func (r rule) text(f *Family) string {
+// Text is the rule as nft writes it.
+func (r Rule) Text(f *Family) string {
 	t := ruleText{family: f, held: map[uint32]operand{}}
 	for i := range r {
 		t.add(&r[i])
@@ -91,7 +92,7 @@ func (t *ruleText) say(format string, args ...any) {
 }
 
 func (t *ruleText) hold(register uint32, o operand) {
-	at := place(register)
+	at := Place(register)
 	if at == 0 { // a statement begins
 		clear(t.held)
 	}
@@ -120,28 +121,28 @@ func (o operand) value() string {
 
 func mark32(p []byte) string { return fmt.Sprintf("0x%08x", binary.NativeEndian.Uint32(p)) }
 
-func (t *ruleText) add(e *expr) {
-	if e.protocols == nil && e.name != "cmp" && e.name != "payload" && e.name != "reject" {
+func (t *ruleText) add(e *Expr) {
+	if e.Protocols == nil && e.Name != "cmp" && e.Name != "payload" && e.Name != "reject" {
 		t.sayProtocol()
 	}
-	switch e.name {
+	switch e.Name {
 	case "payload":
 		t.payload(e)
 	case "meta", "ct":
 		t.metaOrCt(e)
 	case "numgen":
-		how := map[uint32]string{unix.NFT_NG_RANDOM: "random", unix.NFT_NG_INCREMENTAL: "inc"}[e.number(unix.NFTA_NG_TYPE)]
-		t.hold(e.number(unix.NFTA_NG_DREG), operand{text: fmt.Sprintf("numgen %s mod %d", how, e.number(unix.NFTA_NG_MODULUS)), size: 4})
+		how := map[uint32]string{unix.NFT_NG_RANDOM: "random", unix.NFT_NG_INCREMENTAL: "inc"}[e.Number(unix.NFTA_NG_TYPE)]
+		t.hold(e.Number(unix.NFTA_NG_DREG), operand{text: fmt.Sprintf("numgen %s mod %d", how, e.Number(unix.NFTA_NG_MODULUS)), size: 4})
 	case "hash":
-		from := place(e.number(unix.NFTA_HASH_SREG))
-		o := operand{text: fmt.Sprintf("jhash %s mod %d seed 0x%x", t.held[from].text, e.number(unix.NFTA_HASH_MODULUS), e.number(unix.NFTA_HASH_SEED)), size: 4}
+		from := Place(e.Number(unix.NFTA_HASH_SREG))
+		o := operand{text: fmt.Sprintf("jhash %s mod %d seed 0x%x", t.held[from].text, e.Number(unix.NFTA_HASH_MODULUS), e.Number(unix.NFTA_HASH_SEED)), size: 4}
 		delete(t.held, from)
-		t.hold(e.number(unix.NFTA_HASH_DREG), o)
+		t.hold(e.Number(unix.NFTA_HASH_DREG), o)
 	case "socket":
-		t.hold(e.number(2), operand{text: map[uint32]string{socketWildcard: "socket wildcard", socketTransparent: "socket transparent"}[e.number(1)], size: 1})
+		t.hold(e.Number(2), operand{text: map[uint32]string{SocketWildcard: "socket wildcard", SocketTransparent: "socket transparent"}[e.Number(1)], size: 1})
 	case "bitwise":
 		o := t.held[0]
-		o.mask = e.data(unix.NFTA_BITWISE_MASK)
+		o.mask = e.Data(unix.NFTA_BITWISE_MASK)
 		t.held[0] = o
 	case "cmp":
 		t.compare(e)
@@ -152,13 +153,13 @@ func (t *ruleText) add(e *expr) {
 	}
 }
 
-func (t *ruleText) payload(e *expr) {
-	base, offset, size := e.number(unix.NFTA_PAYLOAD_BASE), e.number(unix.NFTA_PAYLOAD_OFFSET), e.number(unix.NFTA_PAYLOAD_LEN)
+func (t *ruleText) payload(e *Expr) {
+	base, offset, size := e.Number(unix.NFTA_PAYLOAD_BASE), e.Number(unix.NFTA_PAYLOAD_OFFSET), e.Number(unix.NFTA_PAYLOAD_LEN)
 	o := operand{size: size}
 	switch {
-	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == t.family.source:
+	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == t.family.Source:
 		o.text, o.addr = t.family.String()+" saddr", true
-	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == t.family.dest:
+	case base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == t.family.Dest:
 		o.text, o.addr = t.family.String()+" daddr", true
 	case size == 1:
 		o.text = "icmpv6 type"
@@ -170,36 +171,36 @@ func (t *ruleText) payload(e *expr) {
 			o.text = t.proto.String() + o.text
 		}
 	}
-	if place(e.number(unix.NFTA_PAYLOAD_DREG)) == 0 && o.addr {
+	if Place(e.Number(unix.NFTA_PAYLOAD_DREG)) == 0 && o.addr {
 		t.sayProtocol()
 	}
-	t.hold(e.number(unix.NFTA_PAYLOAD_DREG), o)
+	t.hold(e.Number(unix.NFTA_PAYLOAD_DREG), o)
 }
 
-func (t *ruleText) metaOrCt(e *expr) {
-	if e.name == "meta" {
+func (t *ruleText) metaOrCt(e *Expr) {
+	if e.Name == "meta" {
 		name := map[uint32]operand{unix.NFT_META_MARK: {text: "meta mark", size: 4}, unix.NFT_META_L4PROTO: {text: "meta l4proto", size: 1},
-			unix.NFT_META_IIFNAME: {text: "iifname", size: 16}, unix.NFT_META_OIFNAME: {text: "oifname", size: 16}, unix.NFT_META_OIF: {text: "oif", size: 4}}[e.number(unix.NFTA_META_KEY)]
-		if e.data(unix.NFTA_META_SREG) != nil {
+			unix.NFT_META_IIFNAME: {text: "iifname", size: 16}, unix.NFT_META_OIFNAME: {text: "oifname", size: 16}, unix.NFT_META_OIF: {text: "oif", size: 4}}[e.Number(unix.NFTA_META_KEY)]
+		if e.Data(unix.NFTA_META_SREG) != nil {
 			t.say("meta mark set %s", t.key())
 			return
 		}
-		t.hold(e.number(unix.NFTA_META_DREG), name)
+		t.hold(e.Number(unix.NFTA_META_DREG), name)
 		return
 	}
-	if e.data(unix.NFTA_CT_SREG) != nil {
+	if e.Data(unix.NFTA_CT_SREG) != nil {
 		t.say("ct mark set %s", t.key())
 		return
 	}
-	t.hold(e.number(unix.NFTA_CT_DREG), map[uint32]operand{unix.NFT_CT_MARK: {text: "ct mark", size: 4}, unix.NFT_CT_STATE: {text: "ct state", size: 4},
-		unix.NFT_CT_STATUS: {text: "ct status", size: 4}}[e.number(unix.NFTA_CT_KEY)])
+	t.hold(e.Number(unix.NFTA_CT_DREG), map[uint32]operand{unix.NFT_CT_MARK: {text: "ct mark", size: 4}, unix.NFT_CT_STATE: {text: "ct state", size: 4},
+		unix.NFT_CT_STATUS: {text: "ct status", size: 4}}[e.Number(unix.NFTA_CT_KEY)])
 }
 
 // compare writes a match. Names of bits are those of the rules there are.
-func (t *ruleText) compare(e *expr) {
-	o, data := t.held[0], e.data(unix.NFTA_CMP_DATA)
+func (t *ruleText) compare(e *Expr) {
+	o, data := t.held[0], e.Data(unix.NFTA_CMP_DATA)
 	op := ""
-	if e.number(unix.NFTA_CMP_OP) == unix.NFT_CMP_NEQ {
+	if e.Number(unix.NFTA_CMP_OP) == unix.NFT_CMP_NEQ {
 		op = "!= "
 	}
 	switch {
@@ -237,7 +238,7 @@ func (t *ruleText) addresses(o operand, data []byte) string {
 			}
 		}
 	}
-	a, _ := netip.AddrFromSlice(append(slices.Clone(data), make([]byte, int(t.family.addrLen)-len(data))...))
+	a, _ := netip.AddrFromSlice(append(slices.Clone(data), make([]byte, int(t.family.AddrLen)-len(data))...))
 	if bits == a.BitLen() {
 		return a.String()
 	}
@@ -252,16 +253,17 @@ func (t *ruleText) sayProtocol() {
 	}
 }
 
-func (t *ruleText) immediate(e *expr) {
-	code, chain, ok := e.verdict()
+func (t *ruleText) immediate(e *Expr) {
+	code, chain, ok := e.Verdict()
 	if !ok {
-		t.hold(e.number(unix.NFTA_IMMEDIATE_DREG), operand{text: mark32(e.data(unix.NFTA_IMMEDIATE_DATA)), size: 4})
+		t.hold(e.Number(unix.NFTA_IMMEDIATE_DREG), operand{text: mark32(e.Data(unix.NFTA_IMMEDIATE_DATA)), size: 4})
 		return
 	}
-	t.words = append(t.words, verdictText(code, chain))
+	t.words = append(t.words, VerdictText(code, chain))
 }
 
-func verdictText(code int32, chain string) string {
+// VerdictText is a verdict as nft writes it.
+func VerdictText(code int32, chain string) string {
 	switch code {
 	case unix.NFT_GOTO:
 		return "goto " + chain
@@ -273,67 +275,69 @@ func verdictText(code int32, chain string) string {
 	return "drop"
 }
 
-func (t *ruleText) statement(e *expr) {
+func (t *ruleText) statement(e *Expr) {
 	switch {
-	case e.protocols != nil:
-		names := make([]string, len(e.protocols))
-		for i, p := range e.protocols {
+	case e.Protocols != nil:
+		names := make([]string, len(e.Protocols))
+		for i, p := range e.Protocols {
 			names[i] = p.String()
 		}
 		t.say("meta l4proto { %s }", strings.Join(names, ", "))
-	case e.name == "lookup":
+	case e.Name == "lookup":
 		t.lookup(e)
-	case e.name == "dynset":
+	case e.Name == "dynset":
 		t.dynset(e)
-	case e.name == "nat":
+	case e.Name == "nat":
 		t.say("dnat %s to %s", t.family, t.key())
-	case e.name == "masq":
+	case e.Name == "masq":
 		t.say("masquerade fully-random")
-	case e.name == "reject" && e.number(unix.NFTA_REJECT_TYPE) == unix.NFT_REJECT_TCP_RST:
+	case e.Name == "reject" && e.Number(unix.NFTA_REJECT_TYPE) == unix.NFT_REJECT_TCP_RST:
 		t.unsaid = false
 		t.say("reject with tcp reset")
+	case e.Name == "reject" && e.Data(unix.NFTA_REJECT_ICMP_CODE)[0] == t.family.prohibited:
+		t.say("reject with %s admin-prohibited", map[bool]string{false: "icmp", true: "icmpv6"}[t.family.V6])
 	default:
-		t.words = append(t.words, e.name)
+		t.words = append(t.words, e.Name)
 	}
 }
 
-func (t *ruleText) lookup(e *expr) {
-	set := e.text(unix.NFTA_LOOKUP_SET)
-	switch to := e.data(unix.NFTA_LOOKUP_DREG); {
-	case to == nil && e.number(unix.NFTA_LOOKUP_FLAGS) != 0:
+func (t *ruleText) lookup(e *Expr) {
+	set := e.Text(unix.NFTA_LOOKUP_SET)
+	switch to := e.Data(unix.NFTA_LOOKUP_DREG); {
+	case to == nil && e.Number(unix.NFTA_LOOKUP_FLAGS) != 0:
 		t.say("%s != @%s", t.key(), set)
 	case to == nil:
 		t.say("%s @%s", t.key(), set)
-	case wire.Number(to) == verdR:
+	case wire.Number(to) == VerdR:
 		t.say("%s vmap @%s", t.key(), set)
 	default:
 		t.hold(wire.Number(to), operand{text: t.key() + " map @" + set, size: 4})
 	}
 }
 
-func (t *ruleText) dynset(e *expr) {
-	data, hasData := t.held[place(reg3)]
-	verb := map[uint32]string{dynsetUpdate: "update", dynsetDelete: "delete"}[e.number(unix.NFTA_DYNSET_OP)]
+func (t *ruleText) dynset(e *Expr) {
+	data, hasData := t.held[Place(reg3)]
+	verb := map[uint32]string{DynsetUpdate: "update", DynsetDelete: "delete"}[e.Number(unix.NFTA_DYNSET_OP)]
 	key := t.key()
-	if p := e.data(unix.NFTA_DYNSET_TIMEOUT); p != nil {
-		key += " timeout " + spelled(time.Duration(binary.BigEndian.Uint64(p))*time.Millisecond)
+	if p := e.Data(unix.NFTA_DYNSET_TIMEOUT); p != nil {
+		key += " timeout " + Spelled(time.Duration(binary.BigEndian.Uint64(p))*time.Millisecond)
 	}
-	if hasData && e.data(unix.NFTA_DYNSET_SREG_DATA) != nil {
+	if hasData && e.Data(unix.NFTA_DYNSET_SREG_DATA) != nil {
 		key += " : " + data.text
 	}
-	t.say("%s @%s { %s }", verb, e.text(unix.NFTA_DYNSET_SET_NAME), key)
+	t.say("%s @%s { %s }", verb, e.Text(unix.NFTA_DYNSET_SET_NAME), key)
 }
 
-// spelled is a time as nft writes it.
-func spelled(d time.Duration) string {
+// Spelled is a time as nft writes it.
+func Spelled(d time.Duration) string {
 	text := ""
 	for _, unit := range []struct {
-		is   time.Duration
-		name string
+		Is   time.Duration
+		Name string
 	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		if n := d / unit.is; n > 0 {
-			text += fmt.Sprintf("%d%s", n, unit.name)
-			d %= unit.is
+		if n := d / unit.Is; n > 0 {
+			text += fmt.Sprintf("%d%s", n, unit.Name)
+			d %= unit.Is
 		}
 	}
 	return text
