@@ -173,7 +173,4 @@ var refusedHere = map[string][]variant{
 	"longhorn": {
 		{"DaemonSet/longhorn-manager", "spec/template/spec/containers/0/volumeMounts/1/mountPropagation", `"Bidirectional"`, "only None and HostToContainer may be set"},
 	},
-	"traefik": {
-		{"Deployment/traefik", "spec/template/spec/volumes/0", `{"name": "data", "persistentVolumeClaim": {"claimName": "traefik"}}`, "this kind of volume is not supported"},
-	},
 }
