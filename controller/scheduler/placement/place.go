@@ -143,7 +143,9 @@ func (r *request) judge(n *Node) refusal {
 func (r *request) check(n *Node) refusal {
 	for i := range r.judgements {
 		if no := r.judgements[i].check(n); len(no.reasons) > 0 {
-			no.by = r.judgements[i].heals
+			if no.by == 0 {
+				no.by = r.judgements[i].heals
+			}
 			return no
 		}
 	}

@@ -10,7 +10,7 @@ import (
 type refusal struct {
 	reasons []string
 	final   bool   // no pod that leaves the node changes that
-	by      Change // what may
+	by      Change // what may; none: what the filter's row says
 }
 
 func refuse(reason string) refusal  { return refusal{reasons: []string{reason}} }

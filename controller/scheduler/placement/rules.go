@@ -145,6 +145,9 @@ func fits(r *request) *judgement {
 				no.final = no.final || want > have
 			}
 		}
+		if no.final {
+			no.by = NodeChanged
+		}
 		return no
 	}}
 }

@@ -191,6 +191,24 @@ func TestNominated(t *testing.T) {
 	}
 }
 
+// A pod that waits is looked at again when something changes that may help it.
+func TestHeals(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		pod  *corev1.Pod
+		want Change
+	}{
+		{"more than the node has left", pod("p", "", requests("2", "1Mi")), NodeChanged | PodGone},
+		{"more than the node is", pod("p", "", requests("3", "1Mi")), NodeChanged},
+		{"its selector", pod("p", "", selector("disk", "ssd")), NodeChanged},
+		{"pods to be with", pod("p", "", with(near("web", host))), NodeChanged | PodGone | PodCame},
+	} {
+		if d := Place(c.pod, clusterOf([]*Node{on(node("a"), pod("q", "", requests("100m", "1Mi")))})); d.Node != "" || d.Heals != c.want {
+			t.Errorf("%s: placed on %q, may be helped by %b, want %b", c.what, d.Node, d.Heals, c.want)
+		}
+	}
+}
+
 // What a pod asks for besides its containers counts: overhead, and resources of the whole pod.
 func TestWholePod(t *testing.T) {
 	whole := func(p *corev1.Pod) {
