@@ -156,3 +156,12 @@ func TestWhatIsLeftOfPods(t *testing.T) {
 }
 
 func directoriesOf(b *bench) string { return LocalVolumes(b.cfg.Dir) }
+
+// TestNoDriver: a pod with a volume of a CSI driver is taken, as by every Kubernetes, and told on its node that there is none.
+func TestNoDriver(t *testing.T) {
+	b := newBench(t)
+	p := pod("csi", "wait")
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "disk.example.com"}}}}
+	b.create(p)
+	b.awaitEvent("csi", "driver name disk.example.com not found in the list of registered CSI drivers")
+}

@@ -26,8 +26,9 @@ var carriedOut = map[string]string{
 	"PodSecurityContext": "RunAsUser RunAsGroup RunAsNonRoot SupplementalGroups SupplementalGroupsPolicy FSGroup Sysctls FSGroupChangePolicy " +
 		"SeccompProfile AppArmorProfile",
 	"SeccompProfile": "Type LocalhostProfile", "AppArmorProfile": "Type LocalhostProfile", "Capabilities": "Add Drop", "Sysctl": "Name Value",
-	"Volume": "Name", "VolumeSource": "HostPath EmptyDir Secret ConfigMap DownwardAPI Projected PersistentVolumeClaim Ephemeral",
+	"Volume": "Name", "VolumeSource": "HostPath EmptyDir Secret ConfigMap DownwardAPI Projected PersistentVolumeClaim Ephemeral CSI",
 	"PersistentVolumeClaimVolumeSource": "ClaimName ReadOnly", "EphemeralVolumeSource": "VolumeClaimTemplate", "PersistentVolumeClaimTemplate": "Spec",
+	"CSIVolumeSource": "Driver ReadOnly FSType VolumeAttributes NodePublishSecretRef", // the node says that it has no such driver
 	// What a claim asks for is its provisioner's to do or to refuse.
 	"PersistentVolumeClaimSpec":  "AccessModes Selector Resources VolumeName StorageClassName VolumeMode DataSource DataSourceRef VolumeAttributesClassName",
 	"VolumeResourceRequirements": "Limits Requests", "TypedLocalObjectReference": "APIGroup Kind Name", "TypedObjectReference": "APIGroup Kind Name Namespace",

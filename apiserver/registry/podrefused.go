@@ -70,7 +70,6 @@ var refused = map[string]refusal{
 	"VolumeSource.PortworxVolume":       {volumeKind, nil},
 	"VolumeSource.ScaleIO":              {volumeKind, nil},
 	"VolumeSource.StorageOS":            {volumeKind, nil},
-	"VolumeSource.CSI":                  {volumeKind, nil},
 	"VolumeSource.Image":                {volumeKind, nil},
 }
 

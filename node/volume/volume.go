@@ -70,6 +70,8 @@ func (mgr *Manager) setupVolume(ctx context.Context, pod *corev1.Pod, v *corev1.
 		return mgr.emptyDir(pod, v.EmptyDir, dir)
 	case v.PersistentVolumeClaim != nil || v.Ephemeral != nil:
 		return mgr.claim(ctx, pod, v)
+	case v.CSI != nil: // kubelet's words
+		return fmt.Errorf("driver name %s not found in the list of registered CSI drivers: this node has none", v.CSI.Driver)
 	case fromAPI(v):
 		files, err := mgr.volumeFiles(ctx, pod, v)
 		if err != nil {
