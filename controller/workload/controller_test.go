@@ -233,8 +233,8 @@ func undo(b *bench) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if fmt.Sprint(revisions) != "map[v1:3 v2:2]" || d.Annotations["deployment.kubernetes.io/revision"] != "3" {
-		b.Errorf("revisions %v, deployment %v", revisions, d.Annotations)
+	if fmt.Sprint(revisions) != "map[v1:3 v2:2]" || d.Annotations["deployment.kubernetes.io/revision"] != "3" || d.Generation != 3 {
+		b.Errorf("revisions %v, deployment %v of generation %d", revisions, d.Annotations, d.Generation)
 	}
 }
 

@@ -208,7 +208,8 @@ func (c *Controller) noteScale(d *appsv1.Deployment, rs *appsv1.ReplicaSet, from
 	c.deploymentEvents.Eventf(d, corev1.EventTypeNormal, "ScalingReplicaSet", "Scaled %s replica set %s from %d to %d", direction, rs.Name, from, to)
 }
 
-// writeRevision keeps the Deployment's revision annotation; it returns the newest
+// writeRevision keeps the Deployment's revision annotation, as upstream by way of the status: annotations
+// that are changed otherwise raise the generation. It returns the newest
 // version of d.
 func (c *Controller) writeRevision(ctx context.Context, d *appsv1.Deployment, revision string) (*appsv1.Deployment, error) {
 	if revision == "" || d.Annotations[plan.RevisionKey] == revision {
@@ -220,7 +221,7 @@ func (c *Controller) writeRevision(ctx context.Context, d *appsv1.Deployment, re
 	if err != nil {
 		return nil, fmt.Errorf("revision: %w", err)
 	}
-	got, err := c.client.AppsV1().Deployments(d.Namespace).Patch(ctx, d.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	got, err := c.client.AppsV1().Deployments(d.Namespace).Patch(ctx, d.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 	if err != nil {
 		return nil, fmt.Errorf("revision: %w", err)
 	}
