@@ -48,9 +48,8 @@ type backend struct {
 	addresses *written                  // how IPAddresses are stored; set when their storage is made
 	services  *clientv3.Client          // of the storage of Services; set when that is made
 
-	common    *clientv3.Client // of the embedded etcd; set by apply, like its compactor
-	compactor etcd3.Compactor
-	stop      func() // ends what apply began; nil: nothing
+	compactor etcd3.Compactor // of the embedded etcd; set by apply
+	stop      func()          // ends what apply began; nil: nothing
 }
 
 // config is how a codec's objects are stored.
@@ -77,7 +76,7 @@ func (b *backend) apply(c *genericapiserver.Config, cfg Config) error {
 	}
 	client := b.embedded.Open()
 	compactor := etcd3.NewCompactor(client, config.CompactionInterval, clock.RealClock{}, nil)
-	b.common, b.compactor = client, compactor
+	b.compactor = compactor
 	b.stop = func() {
 		compactor.Stop()
 		client.Close()

@@ -47,39 +47,26 @@ func (d directOptions) GetRESTOptions(resource schema.GroupResource, example run
 	return o, err
 }
 
-// raw is the storage of one resource, over the client that all of the embedded etcd share.
+// raw is the storage of one resource over a client of its own, since requests for a watch's progress reach every watch of a client.
 func (b *backend) raw(config *storagebackend.ConfigForResource, prefix string, _ func(runtime.Object) (string, error),
 	newFunc, newListFunc func() runtime.Object, _ storage.AttrFunc, _ storage.IndexerFuncs, _ *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
-	client, release := b.common, func() {}
-	if b.embedded == nil {
-		own, err := b.client()
-		if err != nil {
-			return nil, nil, err
-		}
-		client, release = own, func() { own.Close() }
+	plain, err := b.client()
+	if err != nil {
+		return nil, nil, err
 	}
-	switch config.GroupResource {
-	case servicesResource:
-		b.services = client
-	case ipAddressesResource:
-		b.addresses = &written{config, config.Prefix + prefix + "/"}
-	}
-	return b.over(client, release, config, prefix, newFunc, newListFunc)
-}
-
-// over is the storage of one resource over a client, which release gives back when the storage is destroyed.
-func (b *backend) over(plain *clientv3.Client, release func(), config *storagebackend.ConfigForResource, prefix string,
-	newFunc, newListFunc func() runtime.Object) (storage.Interface, factory.DestroyFunc, error) {
 	client := &kubernetes.Client{Client: plain}
 	client.Kubernetes = client
-	if config.GroupResource == servicesResource {
-		client.Kubernetes = joint{*client, b}
+	switch config.GroupResource {
+	case servicesResource:
+		client.Kubernetes, b.services = joint{*client, b}, plain
+	case ipAddressesResource:
+		b.addresses = &written{config, config.Prefix + prefix + "/"}
 	}
 	versioner := storage.APIObjectVersioner{}
 	raw, err := etcd3.New(client, b.compactor, config.Codec, newFunc, newListFunc, config.Prefix, prefix, config.GroupResource,
 		config.Transformer, config.LeaseManagerConfig, etcd3.NewDefaultDecoder(config.Codec, versioner), versioner)
 	if err != nil {
-		release()
+		client.Close()
 		return nil, nil, err
 	}
 	if b.embedded != nil {
@@ -87,43 +74,26 @@ func (b *backend) over(plain *clientv3.Client, release func(), config *storageba
 	}
 	return raw, sync.OnceFunc(func() {
 		raw.Close()
-		release()
+		client.Close()
 	}), nil
 }
 
-// storage is raw storage behind a watch cache, from when there are more than two watches. The cache has a client of its own, since its
-// requests for a watch's progress reach every watch of a client.
+// storage is raw storage behind a watch cache, from when there is a watch.
 func (b *backend) storage(config *storagebackend.ConfigForResource, prefix string, key func(runtime.Object) (string, error),
 	newFunc, newListFunc func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers) (storage.Interface, factory.DestroyFunc, error) {
 	raw, destroy, err := b.raw(config, prefix, key, newFunc, newListFunc, attrs, triggers, indexers)
 	if err != nil {
 		return nil, nil, err
 	}
-	destroyCached := func() {} // of what the cache reads
 	s := &onDemand{Interface: raw, open: func() (*cacher.Cacher, error) {
-		client, err := b.client()
-		if err != nil {
-			return nil, err
-		}
-		below, end, err := b.over(client, func() { client.Close() }, config, prefix, newFunc, newListFunc)
-		if err != nil {
-			return nil, err
-		}
-		cache, err := cacher.NewCacherFromConfig(cacher.Config{
-			Storage: below, Versioner: storage.APIObjectVersioner{}, GroupResource: config.GroupResource, EventsHistoryWindow: config.EventsHistoryWindow,
+		return cacher.NewCacherFromConfig(cacher.Config{
+			Storage: raw, Versioner: storage.APIObjectVersioner{}, GroupResource: config.GroupResource, EventsHistoryWindow: config.EventsHistoryWindow,
 			ResourcePrefix: prefix, KeyFunc: key, NewFunc: newFunc, NewListFunc: newListFunc, GetAttrsFunc: attrs,
 			IndexerFuncs: triggers, Indexers: indexers, Codec: config.Codec,
 		})
-		if err != nil {
-			end()
-			return nil, err
-		}
-		destroyCached = end
-		return cache, nil
 	}}
 	return s, sync.OnceFunc(func() {
 		s.close()
-		destroyCached()
 		destroy()
 	}), nil
 }

@@ -16,20 +16,15 @@ import (
 // filling bounds how long a watch waits for the cache that it has called for; a moment later it would be told to try again.
 const filling = 5 * time.Second
 
-// apart is how many may watch a kind without its watch cache.
-const apart = 2
-
-// onDemand is storage whose watch cache is there from when more than two watch at once: most kinds nobody watches, or parts of this
-// program that have caches of their own, and a watch cache costs two dozen goroutines, every object and a watch of etcd, which costs
-// six. Until then everything is read from etcd itself, which answers the same.
+// onDemand is storage whose watch cache is there from when somebody watches: of most kinds nobody does, and a cache costs two dozen
+// goroutines and a watch of etcd. Until then everything is read from etcd itself, which answers the same.
 type onDemand struct {
 	storage.Interface // etcd's
 	open              func() (*cacher.Cacher, error)
 
-	mu     sync.Mutex // guards the change from asleep to awake, and the following
+	mu     sync.Mutex // guards the change from asleep to awake, and closed
 	awake  atomic.Pointer[watched]
 	closed bool
-	past   int // how many watch etcd itself
 }
 
 // watched is a watch cache and what leads to it or past it.
@@ -97,52 +92,11 @@ func (s *onDemand) Watch(ctx context.Context, key string, opts storage.ListOptio
 			return nil, err
 		}
 	}
-	if opts.Predicate.AllowWatchBookmarks && s.pass() {
-		opts.ProgressNotify = true // what etcd's bookmarks are called
-		w, err := s.Interface.Watch(ctx, key, opts)
-		if err != nil {
-			s.left()
-			return nil, err
-		}
-		return &passing{w, sync.OnceFunc(s.left)}, nil
-	}
 	w, err := s.wake()
 	if err != nil || from > 0 && from < w.from {
 		return s.Interface.Watch(ctx, key, opts)
 	}
 	return w.Watch(ctx, key, opts)
-}
-
-// passing is a watch of etcd itself.
-type passing struct {
-	watch.Interface
-	left func()
-}
-
-// Stop is part of watch.Interface.
-func (p *passing) Stop() {
-	p.Interface.Stop()
-	p.left()
-}
-
-// pass reports whether one more may watch etcd itself. Then the caller does, until it calls left.
-func (s *onDemand) pass() bool {
-	if s.awake.Load() != nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.past >= apart || s.closed || s.awake.Load() != nil {
-		return false
-	}
-	s.past++
-	return true
-}
-
-func (s *onDemand) left() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.past--
 }
 
 // Get is part of storage.Interface.

@@ -140,8 +140,7 @@ func embedConfig(dir string, limit int64, log *slog.Logger, fate *fate) *embed.C
 	c.TickMs, c.ElectionMs = heartbeat, 5*heartbeat
 	c.QuotaBackendBytes = limit
 	c.BackendBatchInterval = batch
-	c.WatchProgressNotifyInterval = time.Minute // how often a quiet watch learns how far the store has come, as from a watch cache
-	c.SnapshotCatchUpEntries = 10               // kept in memory for slow followers, of whom there are none; 0 would mean 5000
+	c.SnapshotCatchUpEntries = 10 // kept in memory for slow followers, of whom there are none; 0 would mean 5000
 	c.EnableGRPCGateway = false
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: log}, zap.WithFatalHook(fate), zap.WithPanicHook(fate)))
 	return c
