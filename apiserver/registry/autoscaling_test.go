@@ -30,7 +30,7 @@ func TestAutoscalersOfBothVersions(t *testing.T) {
 		t.Errorf("%+v", event)
 	}
 	two.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32)}}
-	if two, err = s.AutoscalingV2().HorizontalPodAutoscalers("default").Update(t.Context(), two, metav1.UpdateOptions{}); err != nil {
+	if _, err := s.AutoscalingV2().HorizontalPodAutoscalers("default").Update(t.Context(), two, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	one, err := s.AutoscalingV1().HorizontalPodAutoscalers("default").Get(t.Context(), "web", metav1.GetOptions{})
