@@ -315,3 +315,18 @@ func (b *brokenWire) answers(client io.Writer, server io.Reader) error {
 		}
 	}
 }
+
+// A Service may have more ports than etcd's transactions have operations as it comes.
+func TestNodePortsOfAServiceWithMany(t *testing.T) {
+	client := kubernetes.NewForConfigOrDie(apitest.Start(t))
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "many"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort}}
+	for n := range int32(300) {
+		svc.Spec.Ports = append(svc.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", n), Port: 1 + n})
+	}
+	if _, err := client.CoreV1().Services("default").Create(t.Context(), svc, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.CoreV1().Services("default").Delete(t.Context(), "many", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}

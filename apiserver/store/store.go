@@ -140,6 +140,7 @@ func embedConfig(dir string, limit int64, log *slog.Logger, fate *fate) *embed.C
 	c.TickMs, c.ElectionMs = heartbeat, 5*heartbeat
 	c.QuotaBackendBytes = limit
 	c.BackendBatchInterval = batch
+	c.MaxTxnOps = 1 << 14         // a Service is written in one transaction with each of its ports
 	c.SnapshotCatchUpEntries = 10 // kept in memory for slow followers, of whom there are none; 0 would mean 5000
 	c.EnableGRPCGateway = false
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: log}, zap.WithFatalHook(fate), zap.WithPanicHook(fate)))

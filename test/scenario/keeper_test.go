@@ -138,6 +138,9 @@ exec 9>%s <&-; ulimit -Sn 256; ulimit -Sf 100000; ulimit -Ss 1024; exec nice -n 
 		if err != nil {
 			t.Fatal(err)
 		}
+		if what == "containerd" { // pulls go by the proxies that up was given, and by no other
+			env = regexp.MustCompile(`(HTTPS?_PROXY=http://127\.0\.0\.1:1|NO_PROXY=localhost,[^\x00]*)\x00`).ReplaceAll(env, nil)
+		}
 		if lower := strings.ToLower(string(env)); strings.Contains(lower, "proxy") || strings.Contains(lower, "nowhere") || strings.Contains(lower, "nonexistent") {
 			t.Errorf("%s: environment %q", what, env)
 		}
