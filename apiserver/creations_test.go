@@ -63,3 +63,19 @@ func TestAwaitFirst(t *testing.T) {
 		})
 	}
 }
+
+// Of several kinds one with an object is enough, however few the others have.
+func TestAwaitFirstOfSeveral(t *testing.T) {
+	server, _ := apitest.Run(t, apitest.Config(t, t.TempDir()))
+	pods, namespaces := schema.GroupResource{Resource: "pods"}, schema.GroupResource{Resource: "namespaces"}
+	for _, kinds := range [][]schema.GroupResource{{pods, namespaces}, {namespaces, pods}} {
+		if err := server.AwaitFirst(t.Context(), kinds...); err != nil {
+			t.Errorf("%v: %v", kinds, err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := server.AwaitFirst(ended, pods, namespaces); err != nil {
+		t.Errorf("that the context has ended is an error: %v", err)
+	}
+}

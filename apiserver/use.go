@@ -32,17 +32,23 @@ func (s *Server) OnWrite(told func(schema.GroupResource)) {
 	s.customs.Uses().OnWrite(func(group, resource, _ string) { told(schema.GroupResource{Group: group, Resource: resource}) })
 }
 
-// AwaitFirst waits until there is an object of a kind that is built in. It returns when ctx ends, too. It is valid once Ready is closed.
-func (s *Server) AwaitFirst(ctx context.Context, resource schema.GroupResource) error {
+// AwaitFirst waits until there is an object of one of some kinds that are built in: see kube.First. It is valid once Ready is closed.
+func (s *Server) AwaitFirst(ctx context.Context, any ...schema.GroupResource) error {
 	used := make(chan struct{})
 	first := sync.OnceFunc(func() { close(used) })
 	s.own.created.each(func(r schema.GroupResource) {
-		if r == resource {
+		if slices.Contains(any, r) {
 			first()
 		}
 	})
-	if empty, err := s.own.empty(ctx, resource); err != nil || !empty {
-		return err
+	for _, resource := range any {
+		empty, err := s.own.empty(ctx, resource)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil || !empty {
+			return err
+		}
 	}
 	select {
 	case <-used:

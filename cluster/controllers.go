@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -46,7 +45,7 @@ import (
 type customs struct {
 	gateway gateway.Store
 	garbage garbage.Customs
-	first   func(context.Context, schema.GroupResource) error // waits until there is an object of a kind
+	first   kube.First
 }
 
 func customsOf(api *apiserver.Server) customs {
@@ -121,7 +120,7 @@ func startControllers(ctx context.Context, g *errgroup.Group, cfg *rest.Config, 
 
 // newAdapters are the controllers that decide by upstream's code, each from when there is something to decide. What quotas limit is
 // counted in caches of metadata that there are while one names a resource.
-func newAdapters(client kubernetes.Interface, cfg *rest.Config, shared informers.SharedInformerFactory, ca *pki.Authority, first func(context.Context, schema.GroupResource) error, log *slog.Logger) (map[string]func(context.Context) error, error) {
+func newAdapters(client kubernetes.Interface, cfg *rest.Config, shared informers.SharedInformerFactory, ca *pki.Authority, first kube.First, log *slog.Logger) (map[string]func(context.Context) error, error) {
 	objects, err := metadata.NewForConfig(cfg)
 	if err != nil {
 		return nil, err

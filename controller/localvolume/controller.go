@@ -7,10 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -33,9 +31,6 @@ const (
 	// nameIndex finds a claim by the name of its volume.
 	nameIndex = "localvolume/name"
 )
-
-// First waits until there is an object of a kind. It returns when its context ends, too.
-type First func(context.Context, schema.GroupResource) error
 
 // Asker tells a node what is to become of a directory, or with a nil request asks for all that it has. An error means that the node
 // did not answer.
@@ -64,7 +59,7 @@ type key struct{ volume, node string }
 type Controller struct {
 	client kubernetes.Interface
 	shared informers.SharedInformerFactory
-	first  First
+	first  kube.First
 	ask    Asker
 	log    *slog.Logger
 	events record.EventRecorder // set by Run
@@ -77,7 +72,7 @@ type Controller struct {
 }
 
 // New returns a Controller over the shared informers. It starts nothing itself.
-func New(client kubernetes.Interface, shared informers.SharedInformerFactory, first First, ask Asker, log *slog.Logger) *Controller {
+func New(client kubernetes.Interface, shared informers.SharedInformerFactory, first kube.First, ask Asker, log *slog.Logger) *Controller {
 	return &Controller{
 		client: client, shared: shared, first: first, ask: ask, log: log,
 		queue: kube.NewQueue[key]("localvolume", lastRetry, log), tried: map[string]map[string]bool{},
@@ -86,7 +81,7 @@ func New(client kubernetes.Interface, shared informers.SharedInformerFactory, fi
 
 // Run works until ctx is done, from when there is a claim or a volume.
 func (c *Controller) Run(ctx context.Context) error {
-	if err := c.awaitFirst(ctx); err != nil || ctx.Err() != nil {
+	if err := c.first(ctx, corev1.Resource("persistentvolumeclaims"), corev1.Resource("persistentvolumes")); err != nil || ctx.Err() != nil {
 		return err
 	}
 	c.events = kube.Recorder(ctx, c.client, corev1.EventSource{Component: localvolume.Provisioner})
@@ -106,20 +101,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	c.queue.Work(ctx, workers, c.sync)
 	return nil
-}
-
-// awaitFirst waits for a claim or a volume.
-func (c *Controller) awaitFirst(ctx context.Context) error {
-	either, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var both errgroup.Group
-	for _, resource := range []string{"persistentvolumeclaims", "persistentvolumes"} {
-		both.Go(func() error {
-			defer cancel()
-			return c.first(either, corev1.Resource(resource))
-		})
-	}
-	return both.Wait()
 }
 
 func byName(obj any) ([]string, error) {

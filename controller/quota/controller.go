@@ -37,7 +37,7 @@ type Controller struct {
 	objects metadata.Interface
 	kinds   meta.RESTMapper
 	shared  informers.SharedInformerFactory
-	first   func(context.Context, schema.GroupResource) error
+	first   kube.First
 	queue   *kube.Queue[types.NamespacedName]
 
 	quotas  listers.ResourceQuotaLister // these are there from when there is a quota
@@ -47,7 +47,7 @@ type Controller struct {
 
 // New returns a Controller over the shared informers, which starts those that it needs besides when there is a quota: first waits for
 // that. Objects that are only counted are watched with objects, and kinds finds out which resources those are that quotas name.
-func New(client kubernetes.Interface, objects metadata.Interface, kinds meta.RESTMapper, shared informers.SharedInformerFactory, first func(context.Context, schema.GroupResource) error, log *slog.Logger) *Controller {
+func New(client kubernetes.Interface, objects metadata.Interface, kinds meta.RESTMapper, shared informers.SharedInformerFactory, first kube.First, log *slog.Logger) *Controller {
 	return &Controller{
 		client: client, objects: objects, kinds: kinds, shared: shared, first: first,
 		queue: kube.NewQueue[types.NamespacedName]("quota", lastRetry, log),

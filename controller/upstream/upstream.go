@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"fairlead.dev/fairlead/kube"
 	"fairlead.dev/fairlead/pki"
 )
 
@@ -27,7 +28,7 @@ type Controllers struct {
 	shared informers.SharedInformerFactory
 	ca     *pki.Authority
 	log    *slog.Logger
-	first  func(context.Context, schema.GroupResource) error
+	first  kube.First
 }
 
 // runner is what upstream's controllers are.
@@ -35,37 +36,42 @@ type runner interface {
 	Run(ctx context.Context, workers int)
 }
 
-// row is a kind and what works on it.
+// row is some kinds and what works on them from the first object of one.
 type row struct {
-	kind  schema.GroupResource
+	kinds []schema.GroupResource
 	start func(*Controllers, context.Context) ([]runner, error)
-
-	also  schema.GroupResource                      // another kind, an object of which is as good a reason to start; none: there is none
-	first func(*Controllers, context.Context) error // waits for the first object that the controllers are about; nil: it is any of the kind
+	first func(*Controllers, context.Context) error // waits for the first object that the controllers are about; nil: it is any of the kinds
 }
 
 func table() []row {
 	return []row{
-		{kind: schema.GroupResource{Group: "apps", Resource: "statefulsets"}, start: (*Controllers).statefulSets},
-		{kind: schema.GroupResource{Group: "apps", Resource: "daemonsets"}, start: (*Controllers).daemonSets},
-		{kind: schema.GroupResource{Group: "batch", Resource: "jobs"}, start: (*Controllers).jobs},
-		{kind: schema.GroupResource{Group: "batch", Resource: "cronjobs"}, start: (*Controllers).cronJobs},
-		{kind: schema.GroupResource{Resource: "replicationcontrollers"}, start: (*Controllers).replicationControllers},
-		{kind: schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, start: (*Controllers).budgets},
-		{kind: schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}, start: (*Controllers).autoscalers},
-		{kind: schema.GroupResource{Resource: "persistentvolumeclaims"}, also: schema.GroupResource{Resource: "persistentvolumes"}, start: (*Controllers).binding},
-		{kind: schema.GroupResource{Resource: "persistentvolumeclaims"}, also: schema.GroupResource{Resource: "persistentvolumes"}, start: (*Controllers).protection},
-		{kind: schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattributesclasses"}, start: (*Controllers).attributesProtection},
-		{kind: schema.GroupResource{Resource: "pods"}, first: (*Controllers).firstEphemeral, start: (*Controllers).ephemeralVolumes},
-		{kind: schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}, start: (*Controllers).signing},
-		{kind: schema.GroupResource{Group: "certificates.k8s.io", Resource: "podcertificaterequests"}, start: (*Controllers).podCertificates},
-		{kind: schema.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies"}, start: (*Controllers).policies},
+		{kinds: of("apps", "statefulsets"), start: (*Controllers).statefulSets},
+		{kinds: of("apps", "daemonsets"), start: (*Controllers).daemonSets},
+		{kinds: of("batch", "jobs"), start: (*Controllers).jobs},
+		{kinds: of("batch", "cronjobs"), start: (*Controllers).cronJobs},
+		{kinds: of("", "replicationcontrollers"), start: (*Controllers).replicationControllers},
+		{kinds: of("policy", "poddisruptionbudgets"), start: (*Controllers).budgets},
+		{kinds: of("autoscaling", "horizontalpodautoscalers"), start: (*Controllers).autoscalers},
+		{kinds: of("", "persistentvolumeclaims", "persistentvolumes"), start: (*Controllers).binding},
+		{kinds: of("", "persistentvolumeclaims", "persistentvolumes"), start: (*Controllers).protection},
+		{kinds: of("storage.k8s.io", "volumeattributesclasses"), start: (*Controllers).attributesProtection},
+		{kinds: of("", "pods"), first: (*Controllers).firstEphemeral, start: (*Controllers).ephemeralVolumes},
+		{kinds: of("certificates.k8s.io", "certificatesigningrequests"), start: (*Controllers).signing},
+		{kinds: of("certificates.k8s.io", "podcertificaterequests"), start: (*Controllers).podCertificates},
+		{kinds: of("admissionregistration.k8s.io", "validatingadmissionpolicies"), start: (*Controllers).policies},
 	}
 }
 
-// New returns controllers that share what shared watches, and sign with ca. Whether there is an object of a kind they learn from first,
-// which returns when there is, or when its context ends.
-func New(config *rest.Config, client kubernetes.Interface, shared informers.SharedInformerFactory, ca *pki.Authority, first func(context.Context, schema.GroupResource) error, log *slog.Logger) *Controllers {
+// of are kinds of one group.
+func of(group string, resources ...string) (kinds []schema.GroupResource) {
+	for _, r := range resources {
+		kinds = append(kinds, schema.GroupResource{Group: group, Resource: r})
+	}
+	return kinds
+}
+
+// New returns controllers that share what shared watches, and sign with ca. Whether there is an object of a kind they learn from first.
+func New(config *rest.Config, client kubernetes.Interface, shared informers.SharedInformerFactory, ca *pki.Authority, first kube.First, log *slog.Logger) *Controllers {
 	return &Controllers{config: config, client: client, shared: shared, ca: ca, first: first, log: log}
 }
 
@@ -74,43 +80,27 @@ func (c *Controllers) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, r := range table() {
 		group.Go(func() error {
-			if err := c.await(ctx, r); err != nil {
-				return fmt.Errorf("whether there are %s: %w", r.kind, err)
+			first := func() error { return c.first(ctx, r.kinds...) }
+			if r.first != nil {
+				first = func() error { return r.first(c, ctx) }
+			}
+			if err := first(); err != nil {
+				return fmt.Errorf("whether there are %s: %w", r.kinds, err)
 			}
 			if ctx.Err() != nil {
 				return nil
 			}
-			c.log.Info("the first object of its kind: its controller starts", "kind", r.kind)
+			c.log.Info("the first object of its kind: its controller starts", "kinds", r.kinds)
 			return c.run(ctx, r)
 		})
 	}
 	return group.Wait()
 }
 
-// await waits until there is something for a row's controllers to work on. It returns when ctx ends, too.
-func (c *Controllers) await(ctx context.Context, r row) error {
-	if r.first != nil {
-		return r.first(c, ctx)
-	}
-	if r.also.Resource == "" {
-		return c.first(ctx, r.kind)
-	}
-	either, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var both errgroup.Group
-	for _, kind := range []schema.GroupResource{r.kind, r.also} {
-		both.Go(func() error {
-			defer cancel()
-			return c.first(either, kind)
-		})
-	}
-	return both.Wait()
-}
-
 func (c *Controllers) run(ctx context.Context, r row) error {
 	all, err := r.start(c, ctx)
 	if err != nil {
-		return fmt.Errorf("controller of %s: %w", r.kind, err)
+		return fmt.Errorf("controller of %s: %w", r.kinds, err)
 	}
 	c.shared.Start(ctx.Done()) // what nobody has watched before
 	var group errgroup.Group
