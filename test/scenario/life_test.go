@@ -98,3 +98,39 @@ func TestKeepData(t *testing.T) {
 	c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 	eventually(t, "the Service answers again", func() error { return ask(url) })
 }
+
+// TestEveryKindComesBack begins again with objects of all kinds whose controllers wait for the first: after the program and containerd were killed, and
+// with the data kept. What a pod has written to its claim is there each time.
+func TestEveryKindComesBack(t *testing.T) {
+	c := newCluster(t)
+	c.up()
+	c.images("busybox")
+	c.kubectl("apply", "-f", "testdata/kinds.yaml")
+	c.kubectl("rollout", "status", "statefulset/db", "--timeout=60s")
+	c.kubectl("exec", "db-0", "--", "sh", "-c", "echo kept > /data/f")
+	for _, step := range []struct {
+		what string
+		do   func()
+	}{
+		{"a pod deleted", func() { c.kubectl("delete", "pod", "db-0") }},
+		{"the program and containerd killed", func() {
+			kill(t, c.keeper())
+			kill(t, c.pid())
+			kill(t, c.containerd())
+			c.up()
+		}},
+		{"data kept", func() {
+			c.down("--keep-data")
+			c.up()
+		}},
+	} {
+		step.do()
+		c.kubectl("rollout", "status", "statefulset/db", "--timeout=60s")
+		eventually(t, step.what+": the file is there", func() error {
+			if r := c.fairlead("kubectl", "--kubeconfig", c.path("admin.kubeconfig"), "exec", "db-0", "--", "cat", "/data/f"); r.out != "kept\n" {
+				return failure(r)
+			}
+			return nil
+		})
+	}
+}
