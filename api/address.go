@@ -18,6 +18,35 @@ func ParseAddr(text string) (netip.Addr, bool) {
 	return addr.Unmap(), ok
 }
 
+// ParsePrefix reads a range of addresses as Kubernetes always has: leading zeros in an IPv4 octet are decimal, and bits behind the
+// prefix do not count.
+func ParsePrefix(text string) (netip.Prefix, bool) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		_, sloppy, err := netutils.ParseCIDRSloppy(text)
+		if err != nil {
+			return netip.Prefix{}, false
+		}
+		addr, _ := netip.AddrFromSlice(sloppy.IP)
+		bits, _ := sloppy.Mask.Size()
+		p = netip.PrefixFrom(addr, bits)
+	}
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), true
+}
+
+// LastAddr is the last address of a range.
+func LastAddr(p netip.Prefix) netip.Addr {
+	bytes := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(bytes)*8; i++ {
+		bytes[i/8] |= 0x80 >> (i % 8)
+	}
+	last, _ := netip.AddrFromSlice(bytes)
+	return last
+}
+
 // Canonical is the canonical text of an address: text itself, which nearly always is.
 func Canonical(addr netip.Addr, text string) string {
 	var buffer [64]byte

@@ -22,6 +22,30 @@ func TestParseAddr(t *testing.T) {
 	}
 }
 
+func TestParsePrefix(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.0/8": "10.0.0.0/8", "10.1.2.3/8": "10.0.0.0/8", "010.000.0.0/8": "10.0.0.0/8", "::ffff:10.0.0.0/104": "10.0.0.0/8",
+		"fd00::1/64": "fd00::/64", "0.0.0.0/0": "0.0.0.0/0", "::/0": "::/0",
+	} {
+		if p, ok := ParsePrefix(text); !ok || p.String() != want {
+			t.Errorf("%s: %v %t, want %s", text, p, ok, want)
+		}
+	}
+	for _, text := range []string{"", "10.0.0.0", "10.0.0.0/33", "fe80::%eth0/64", "a/8"} {
+		if p, ok := ParsePrefix(text); ok {
+			t.Errorf("%q is taken for %v", text, p)
+		}
+	}
+}
+
+func TestLastAddr(t *testing.T) {
+	for text, want := range map[string]string{"10.0.0.0/8": "10.255.255.255", "10.1.2.3/32": "10.1.2.3", "0.0.0.0/0": "255.255.255.255", "fd00::/127": "fd00::1", "10.0.0.8/30": "10.0.0.11"} {
+		if got := LastAddr(netip.MustParsePrefix(text)); got.String() != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestFamily(t *testing.T) {
 	for text, want := range map[string]corev1.IPFamily{"10.0.0.1": "IPv4", "::ffff:10.0.0.1": "IPv4", "fd00::1": "IPv6"} {
 		if got := Family(netip.MustParseAddr(text)); got != want || string(AddressType(got)) != string(want) {

@@ -89,16 +89,7 @@ func (g *grants) keep(pod *corev1.Pod) {
 func (g *grants) take(pod *corev1.Pod, capacity [2]int64) (reason, message string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var others []*corev1.Pod
-	for uid, other := range g.pods {
-		if uid == pod.UID {
-			continue
-		}
-		if given, ok := g.byPod[uid]; ok {
-			other = life.Given(other, given)
-		}
-		others = append(others, other)
-	}
+	others := g.others(pod)
 	if len(others) >= nodestatus.MaxPods {
 		return "OutOfpods", fmt.Sprintf("Node didn't have enough resource: pods, requested: 1, used: %d, capacity: %d", len(others), nodestatus.MaxPods)
 	}

@@ -31,11 +31,8 @@ type grants struct {
 	byPod map[types.UID]life.Resources
 }
 
-// regrant gives a pod what it asks for now if the node has it: reason is then empty.
-func (g *grants) regrant(pod *corev1.Pod, capacity [2]int64) (reason, message string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var others []*corev1.Pod
+// others are the other pods, each asking for what it has been given. The caller holds mu.
+func (g *grants) others(pod *corev1.Pod) (all []*corev1.Pod) {
 	for uid, other := range g.pods {
 		if uid == pod.UID {
 			continue
@@ -44,9 +41,16 @@ func (g *grants) regrant(pod *corev1.Pod, capacity [2]int64) (reason, message st
 		if !ok {
 			given = life.Reported(other)
 		}
-		others = append(others, life.Given(other, given))
+		all = append(all, life.Given(other, given))
 	}
-	if lack := lacking(capacity, pod, others); lack != nil {
+	return all
+}
+
+// regrant gives a pod what it asks for now if the node has it: reason is then empty.
+func (g *grants) regrant(pod *corev1.Pod, capacity [2]int64) (reason, message string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if lack := lacking(capacity, pod, g.others(pod)); lack != nil {
 		if lack.requested > lack.capacity {
 			return corev1.PodReasonInfeasible, fmt.Sprintf("Node didn't have enough capacity: %s, requested: %d, capacity: %d", lack.name, lack.requested, lack.capacity)
 		}

@@ -19,12 +19,18 @@ func amounts(cpu, memory string) corev1.ResourceList {
 	return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)}
 }
 
-// resize asks for other resources of containers of a pod, by name.
+// resize asks for other resources of containers of a pod, by name. The patch has them in the pod's order: another would be a new order.
 func (b *bench) resize(name string, resources map[string]corev1.ResourceRequirements) {
 	b.t.Helper()
+	pod, err := b.client.CoreV1().Pods("default").Get(b.ctx, name, metav1.GetOptions{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	var containers []any
-	for container, r := range resources {
-		containers = append(containers, map[string]any{"name": container, "resources": r})
+	for _, c := range pod.Spec.Containers {
+		if r, ok := resources[c.Name]; ok {
+			containers = append(containers, map[string]any{"name": c.Name, "resources": r})
+		}
 	}
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"containers": containers}})
 	if err != nil {

@@ -147,9 +147,9 @@ func sourceRanges(s *corev1.Service, at netip.Addr, node Node) []netip.Prefix {
 	}
 	var ranges []netip.Prefix
 	for _, text := range texts {
-		p, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err == nil && p.Addr().Is6() == node.IPv6 {
-			ranges = append(ranges, p.Masked())
+		p, ok := api.ParsePrefix(strings.TrimSpace(text))
+		if ok && p.Addr().Is6() == node.IPv6 {
+			ranges = append(ranges, p)
 		}
 	}
 	if len(texts) > 0 && len(ranges) == 0 {

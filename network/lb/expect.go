@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // Origin says where a packet enters.
@@ -126,8 +128,8 @@ func open(p Packet, s *corev1.Service, node Node) bool {
 		return true
 	}
 	for _, text := range ranges {
-		r, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err != nil {
+		r, ok := api.ParsePrefix(strings.TrimSpace(text))
+		if !ok {
 			continue
 		}
 		if r.Contains(p.Source) {

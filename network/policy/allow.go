@@ -142,6 +142,6 @@ func matches(selector *metav1.LabelSelector, its map[string]string) bool {
 }
 
 func contains(prefix string, a netip.Addr) bool {
-	p, err := netip.ParsePrefix(prefix)
-	return err == nil && p.Contains(a)
+	p, ok := api.ParsePrefix(prefix)
+	return ok && p.Contains(a)
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // span is the addresses between two boundaries, and the peers that have them.
@@ -13,7 +15,7 @@ type span struct {
 }
 
 // divide cuts the addresses of all blocks into spans in each of which every address is in the same blocks. peers that are no blocks are
-// left alone; numbers[i] is what peers[i] is called in the spans.
+// left alone.
 func divide(peers []*peer) []span {
 	var bounds []netip.Addr // where another span may begin
 	for _, p := range peers {
@@ -22,7 +24,7 @@ func divide(peers []*peer) []span {
 		}
 		for _, x := range append(slices.Clone(p.except), p.block) {
 			bounds = append(bounds, x.Addr())
-			if after := lastOf(x).Next(); after.IsValid() {
+			if after := api.LastAddr(x).Next(); after.IsValid() {
 				bounds = append(bounds, after)
 			}
 		}
@@ -67,15 +69,5 @@ func find(spans []span, a netip.Addr) []int {
 	return spans[i].peers
 }
 
-// lastOf is a prefix' last address.
-func lastOf(p netip.Prefix) netip.Addr {
-	bytes := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(bytes)*8; i++ {
-		bytes[i/8] |= 0x80 >> (i % 8)
-	}
-	last, _ := netip.AddrFromSlice(bytes)
-	return last
-}
-
 // end is the last address of an address' family.
-func end(a netip.Addr) netip.Addr { return lastOf(netip.PrefixFrom(a, 0)) }
+func end(a netip.Addr) netip.Addr { return api.LastAddr(netip.PrefixFrom(a, 0)) }

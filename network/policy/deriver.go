@@ -16,7 +16,8 @@ import (
 )
 
 // Deriver keeps one node's rows up to date with what it is told. Of a cluster only those policies cost anything that select a pod of
-// this node, and a change of a pod that is not this node's costs a look at that pod. It is not safe for concurrent use.
+// this node, and a change of a pod that is not this node's costs a look at that pod, unless it is the first or the last of its group. It
+// is not safe for concurrent use.
 type Deriver struct {
 	node       string
 	rows       Rows
@@ -31,6 +32,7 @@ type Deriver struct {
 	spans []span     // of the peers that are blocks
 
 	groups, sets numbers
+	members      map[string]int     // how many addresses of pods there are in a group, by its key
 	known        map[string]portSet // the sets in use, by key
 	stale        struct {
 		policies bool // which are in force is to be found out again
@@ -52,7 +54,7 @@ type pod struct {
 // New returns a Deriver for a node that knows of nothing.
 func New(node string) *Deriver {
 	return &Deriver{node: node, namespaces: map[string]labels.Set{}, pods: map[types.NamespacedName]*pod{}, in: map[string]map[types.NamespacedName]*pod{},
-		policies: map[string]map[types.NamespacedName]*compiled{}, changed: map[types.NamespacedName]*pod{}, owners: map[netip.Addr]*pod{}, known: map[string]portSet{}}
+		policies: map[string]map[types.NamespacedName]*compiled{}, changed: map[types.NamespacedName]*pod{}, owners: map[netip.Addr]*pod{}, members: map[string]int{}, known: map[string]portSet{}}
 }
 
 // SetPod takes in a pod as it is now.
@@ -97,7 +99,7 @@ func (d *Deriver) forget(name types.NamespacedName, was *pod) {
 			d.rows.Peers.remove(a)
 		}
 	}
-	d.stale.groups = true
+	d.regroup(was, nil)
 	delete(d.changed, name)
 	d.stale.policies = d.stale.policies || was.here
 }
@@ -236,22 +238,36 @@ func (d *Deriver) lookAtPods() {
 	}
 	for _, p := range look {
 		pods := d.peersOf(p)
-		was := p.groups
-		p.groups = make([]string, len(p.addrs))
+		groups := make([]string, len(p.addrs))
 		for i, a := range p.addrs {
-			p.groups[i] = d.keyOf(pods, p.called, a)
-			if d.owners[a] != p || i < len(was) && was[i] == p.groups[i] {
-				continue
-			}
-			d.stale.groups = true
-			if p.groups[i] == "" {
+			groups[i] = d.keyOf(pods, p.called, a)
+			switch {
+			case d.owners[a] != p:
+			case groups[i] == "":
 				d.rows.Peers.remove(a)
-				continue
+			default:
+				d.rows.Peers.set(a, Group(d.groups.number(groups[i])))
 			}
-			d.rows.Peers.set(a, Group(d.groups.number(p.groups[i])))
 		}
+		d.regroup(p, groups)
 	}
 	clear(d.changed)
+}
+
+// regroup moves a pod's addresses to groups, and notes whether one came to be or ended.
+func (d *Deriver) regroup(p *pod, groups []string) {
+	for _, key := range groups {
+		if d.members[key]++; d.members[key] == 1 {
+			d.stale.groups = true
+		}
+	}
+	for _, key := range p.groups {
+		if d.members[key]--; d.members[key] == 0 {
+			delete(d.members, key)
+			d.stale.groups = true
+		}
+	}
+	p.groups = groups
 }
 
 // peersOf are the selectors that mean a pod, by their places.

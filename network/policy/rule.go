@@ -9,6 +9,8 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"fairlead.dev/fairlead/api"
 )
 
 // peer is something that a rule may name as the other side: pods by their labels and their namespace's, or a block of addresses.
@@ -157,17 +159,17 @@ func compilePeer(namespace string, p *networkingv1.NetworkPolicyPeer) (*peer, er
 }
 
 func compileBlock(b *networkingv1.IPBlock) (*peer, error) {
-	block, err := netip.ParsePrefix(b.CIDR)
-	if err != nil {
-		return nil, fmt.Errorf("ipBlock: %w", err)
+	block, ok := api.ParsePrefix(b.CIDR)
+	if !ok {
+		return nil, fmt.Errorf("ipBlock: %q is no range of addresses", b.CIDR)
 	}
-	compiled := &peer{block: block.Masked()}
+	compiled := &peer{block: block}
 	for _, text := range b.Except {
-		x, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fmt.Errorf("ipBlock: except: %w", err)
+		x, ok := api.ParsePrefix(text)
+		if !ok {
+			return nil, fmt.Errorf("ipBlock: except: %q is no range of addresses", text)
 		}
-		compiled.except = append(compiled.except, x.Masked())
+		compiled.except = append(compiled.except, x)
 	}
 	compiled.key = fmt.Sprint("block ", compiled.block, strings.Trim(fmt.Sprint(compiled.except), "[]"))
 	return compiled, nil

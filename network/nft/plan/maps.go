@@ -257,12 +257,3 @@ func (f *Family) appendValue(to []byte, in Map, v *value) []byte {
 	}
 	return append(append(to, f.Bytes(&v.addr)...), byte(v.number>>8), byte(v.number), 0, 0)
 }
-
-// appendLast appends the last address of a prefix.
-func (f *Family) appendLast(to []byte, p netip.Prefix) []byte {
-	last := p.Masked().Addr().AsSlice()
-	for bit := p.Bits(); bit < len(last)*8; bit++ {
-		last[bit/8] |= 0x80 >> (bit % 8)
-	}
-	return append(to, last...)
-}

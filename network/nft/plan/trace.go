@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/nft/rule"
 )
@@ -136,7 +137,7 @@ func (tr *Tracer) enter(in map[string][]byte, e *entry) {
 		in[key] = f.appendValue(nil, e.in, &e.value)
 	}
 	for _, p := range e.sources() {
-		tr.spans[key] = append(tr.spans[key], span{string(p.Addr().AsSlice()), string(f.appendLast(nil, p))})
+		tr.spans[key] = append(tr.spans[key], span{string(p.Addr().AsSlice()), string(api.LastAddr(p).AsSlice())})
 	}
 }
 

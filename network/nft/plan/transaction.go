@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/nft/wire"
@@ -181,7 +182,7 @@ func (w *writer) sources(e *entry) {
 	f := w.family
 	for _, p := range e.sources() {
 		k := f.appendKey(nil, &e.Key)
-		last := f.appendLast(slices.Clone(k), p)
+		last := append(slices.Clone(k), api.LastAddr(p).AsSlice()...)
 		w.Add(append(k, p.Addr().AsSlice()...), last, nil, "", "")
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/lb"
 	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/nft/wire"
@@ -179,19 +180,10 @@ func partText(p any) string {
 func rangeText(first, last any) string {
 	if a, ok := first.(netip.Addr); ok {
 		for length := range a.BitLen() + 1 {
-			if p := netip.PrefixFrom(a, length); p.Masked().Addr() == a && lastOf(p) == last.(netip.Addr) {
+			if p := netip.PrefixFrom(a, length); p.Masked().Addr() == a && api.LastAddr(p) == last.(netip.Addr) {
 				return p.String()
 			}
 		}
 	}
 	return partText(first) + "-" + partText(last)
-}
-
-func lastOf(p netip.Prefix) netip.Addr {
-	bytes := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(bytes)*8; i++ {
-		bytes[i/8] |= 0x80 >> (i % 8)
-	}
-	last, _ := netip.AddrFromSlice(bytes)
-	return last
 }

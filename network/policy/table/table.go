@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairlead.dev/fairlead/api"
 	"fairlead.dev/fairlead/network/nft/rule"
 	"fairlead.dev/fairlead/network/nft/wire"
 	"fairlead.dev/fairlead/network/policy"
@@ -50,7 +51,7 @@ func collect(r *policy.Rows, all bool) Change {
 	})
 	both(&c, &r.Blocks, func(s policy.Span, g policy.Group) []element {
 		all := netip.PrefixFrom(s.First, 0).Masked()
-		return []element{{in: blocks, key: []any{s.First, all.Addr()}, last: []any{s.Last, lastOf(all)}, value: uint32(g)}}
+		return []element{{in: blocks, key: []any{s.First, all.Addr()}, last: []any{s.Last, api.LastAddr(all)}, value: uint32(g)}}
 	})
 	both(&c, &r.Ports, func(p policy.PortRow, _ policy.None) []element {
 		if p.IsEverything() {
